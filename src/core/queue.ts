@@ -1,0 +1,41 @@
+/** Runs tasks one after another in the order they came; one queue an object, so objects never wait for each other. */
+export class SerialQueue {
+  #tail: Promise<unknown> = Promise.resolve()
+  #length = 0
+
+  get idle(): boolean {
+    return this.#length === 0
+  }
+
+  run<T>(task: () => Promise<T>): Promise<T> {
+    this.#length++
+    const result = this.#tail.then(task)
+    this.#tail = result.then(
+      () => this.#length--,
+      () => this.#length--,
+    )
+    return result
+  }
+}
+
+/** Lets at most `width` tasks run at once; the others wait in order. */
+export class Gate {
+  #free: number
+  readonly #waiting: (() => void)[] = []
+
+  constructor(width: number) {
+    this.#free = width
+  }
+
+  async run<T>(task: () => Promise<T>): Promise<T> {
+    if (this.#free > 0) this.#free--
+    else await new Promise<void>(resolve => this.#waiting.push(resolve))
+    try {
+      return await task()
+    } finally {
+      const next = this.#waiting.shift()
+      if (next) next()
+      else this.#free++
+    }
+  }
+}

@@ -1,0 +1,82 @@
+/**
+ * Container networking below Docker's nouns. Vocabulary:
+ *
+ * - **bridge**: a Linux bridge with a subnet; `berth0`, or `br-<hash>`.
+ * - **sandbox**: a container's network namespace, pinned as a file below exec-root.
+ * - **endpoint**: one veth pair between a sandbox and a bridge, with its addresses.
+ * - **published port**: traffic to a host address and port that goes to an endpoint's port.
+ *
+ * Every kernel object carries its owner: bridge and veth names hold a hash or
+ * nonce, firewall elements a comment with the container id, sandbox files the
+ * container id. `Network.reconcile` compares them with what should be there.
+ */
+
+export interface Ipv4Subnet {
+  /** `172.17.0.0` */
+  address: string
+  /** 0 to 32 */
+  prefix: number
+}
+
+export interface BridgeSpec {
+  /** Docker's network id: the owner. */
+  networkId: string
+  /** Link name, at most 15 bytes. */
+  link: string
+  subnet: Ipv4Subnet
+  /** The bridge's own address. */
+  gateway: string
+  mtu: number
+  /** Masquerade what leaves the bridge for elsewhere. */
+  masquerade: boolean
+  /** Made by someone else (`-b NAME`): used, never changed or removed. */
+  foreign: boolean
+}
+
+export type Protocol = 'tcp' | 'udp'
+
+export interface PortRequest {
+  protocol: Protocol
+  containerPort: number
+  /** `0.0.0.0` for all; an address of the host; `127.0.0.1`. */
+  hostIp: string
+  /** First and last port to choose from; equal for a fixed port, both 0 for an ephemeral one. */
+  hostPortFirst: number
+  hostPortLast: number
+}
+
+export interface PublishedPort {
+  protocol: Protocol
+  containerPort: number
+  hostIp: string
+  hostPort: number
+}
+
+export interface EndpointSpec {
+  containerId: string
+  bridge: BridgeSpec
+  /** Interface name inside, `eth0`. */
+  interfaceName: string
+  /** Chosen before by the address pool. */
+  ipv4: string
+  mac: string
+  ports: PortRequest[]
+}
+
+/** What is in the kernel for one endpoint; stored, so that a later daemon can take it down. */
+export interface Endpoint {
+  containerId: string
+  networkId: string
+  hostLink: string
+  interfaceName: string
+  ipv4: string
+  mac: string
+  published: PublishedPort[]
+}
+
+export interface FirewallSettings {
+  /** `berth`, or `berth-<8 hex of exec-root>`. */
+  table: string
+  /** False (`--iptables=false`): no rules at all are made. */
+  enabled: boolean
+}

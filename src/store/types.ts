@@ -1,0 +1,123 @@
+import type { Readable } from 'node:stream'
+import type { Digest } from '../oci/digest.ts'
+
+/**
+ * What the data root holds. Vocabulary:
+ *
+ * - **blob**: bytes named by their sha256, written once, never changed: layers
+ *   as they were received, configs, manifests, indexes. `blobs/sha256/<hex>`.
+ * - **ingest**: a blob being written: a temporary file that becomes a blob when
+ *   its digest and size are found right, or is removed.
+ * - **layer**: a blob unpacked into a directory that overlayfs takes as a lower
+ *   layer. Its key is the diff id (the digest of the uncompressed tar), or the
+ *   chain id where the content depends on the layers below it.
+ * - **upper**: the writable directory of one container over a stack of layers.
+ * - **mount**: an upper and its layers, mounted below exec-root while in use.
+ *
+ * Life: blobs and layers are complete or absent after any crash. Who still
+ * needs them is the caller's knowledge; the stores never collect by themselves.
+ */
+
+export interface BlobInfo {
+  digest: Digest
+  /** Bytes. */
+  size: number
+}
+
+export interface ContentStore {
+  info(digest: Digest): Promise<BlobInfo | undefined>
+  /** The bytes of a blob, or of a range of it. Errors: `not-found`. */
+  open(digest: Digest, range?: { start: number; end?: number }): Readable
+  /** A small blob (config, manifest) whole. Errors: `not-found`, `too-large` past `limit` (4 MiB unless told). */
+  bytes(digest: Digest, limit?: number): Promise<Buffer>
+  /** Path of a blob's file, for workers that read it themselves. */
+  path(digest: Digest): string
+  /** Stores small bytes durably. */
+  put(bytes: Uint8Array): Promise<BlobInfo>
+  /** Streams bytes in, hashing. With `expected`, a difference removes what was written: `digest-mismatch`, `size-mismatch`. */
+  write(
+    source: AsyncIterable<Uint8Array>,
+    options?: { expected?: Partial<BlobInfo>; signal?: AbortSignal },
+  ): Promise<BlobInfo>
+  remove(digest: Digest): Promise<void>
+  list(): AsyncIterable<BlobInfo>
+  /** Removes the leavings of ingests that a crash cut off; to be called once, before any write. */
+  recover(): Promise<void>
+}
+
+export interface Layer {
+  key: Digest
+  diffId: Digest
+  /** The directory to list as lowerdir. */
+  path: string
+  /** Sum of the sizes of regular files, in bytes (what Docker shows as layer size). */
+  size: number
+  /** Blocks on disk in bytes, the layer's own records included (as `du`). */
+  diskBytes: number
+  /** Number of entries. */
+  entries: number
+}
+
+/** One layer of an image that is to be unpacked. */
+export interface LayerSource {
+  /** The blob as stored: plain, gzip or zstd, told by its first bytes. */
+  blob: Digest
+  /** From the image's config; verified while unpacking: `digest-mismatch`. */
+  diffId: Digest
+}
+
+export interface LayerStore {
+  /** Unpacks what is missing of an image, bottom first, in parallel and in workers; all durable when it returns. */
+  ensure(
+    sources: readonly LayerSource[],
+    options?: {
+      signal?: AbortSignal
+      /** Bytes of the blob read so far. */
+      onProgress?: (source: LayerSource, bytesRead: number) => void
+    },
+  ): Promise<Layer[]>
+  /** The layers of a stack of diff ids, bottom first; undefined where one is not unpacked. */
+  find(diffIds: readonly Digest[]): Promise<Layer[] | undefined>
+  list(): Promise<Layer[]>
+  remove(key: Digest): Promise<void>
+  /** The stack, or one layer, as a plain tar (for `docker save` of layers whose blob is gone, and diff). */
+  recover(): Promise<void>
+}
+
+/** `size` of regular files as `docker ps -s` tells it; `diskBytes` as `du` tells it. */
+export interface UpperUsage {
+  size: number
+  diskBytes: number
+}
+
+export type ChangeKind = 0 | 1 | 2 // modified, added, deleted, as in the Engine API
+
+export interface Change {
+  Path: string
+  Kind: ChangeKind
+}
+
+export interface UpperStore {
+  /** Makes the writable directory of a container over a stack of layers, bottom first. Idempotent. */
+  create(id: string, layers: readonly Layer[]): Promise<void>
+  /**
+   * Mounts it and returns the root path. Idempotent: a mount that is there is taken over.
+   * `volatile` drops the container's fsync; only where the layer dies with the container.
+   */
+  mount(id: string, options?: { volatile?: boolean; label?: string }): Promise<string>
+  /** The root path if it is mounted now. */
+  mounted(id: string): string | undefined
+  unmount(id: string): Promise<void>
+  /** Unmounts and removes; the directory is out of the way when it returns, its content goes later. Idempotent. */
+  remove(id: string): Promise<void>
+  usage(id: string): Promise<UpperUsage>
+  /** What differs from the layers, in path order, as `docker diff` shows. */
+  changes(id: string): Promise<Change[]>
+  /** The upper as a layer tar with whiteouts (for commit). */
+  diffTar(id: string): Readable
+  list(): Promise<string[]>
+  /** Paths that `docker inspect` shows as GraphDriver.Data of overlay2. */
+  paths(id: string): { LowerDir: string; MergedDir: string; UpperDir: string; WorkDir: string }
+  /** Ids that exist after a crash are kept; half-made and half-removed ones are finished or undone. */
+  recover(): Promise<void>
+}
