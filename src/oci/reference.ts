@@ -46,7 +46,7 @@ export const parseReference = (text: string): Reference => {
   const [domain, remainder] = splitDomain(name)
   const path = domain === defaultDomain && !remainder.includes('/') ? `library/${remainder}` : remainder
   if (remainder.toLowerCase() !== remainder && pathForm.test(remainder.toLowerCase()))
-    throw badRequest('invalid reference format: repository name (' + remainder + ') must be lowercase')
+    throw badRequest(`invalid reference format: repository name (${remainder}) must be lowercase`)
   if (!domainForm.test(domain) || !pathForm.test(path) || `${domain}/${path}`.length > 255) throw invalid()
   if (tag !== undefined && !tagForm.test(tag)) throw invalid()
   if (digest !== undefined && !isDigest(digest)) throw invalid()

@@ -1,0 +1,135 @@
+import { Worker } from 'node:worker_threads'
+import { BerthError, internal, messageOf } from '../core/errors.ts'
+
+/**
+ * The metadata of a data root: JSON documents by kind and id, and the journal
+ * of events, in one SQLite file behind one worker. Writes of all callers that
+ * arrive together share one commit.
+ *
+ * `durable` commits reach the disk before they settle (what a client is told);
+ * others survive the death of the daemon but not a power cut (intent about
+ * kernel objects, which do not survive it either).
+ */
+export interface Put {
+  kind: string
+  id: string
+  /** Undefined removes the document. */
+  value: unknown
+}
+
+export interface StoredEvent {
+  sequence: number
+  /** Nanoseconds since the epoch. */
+  time: bigint
+  json: string
+}
+
+export type Request =
+  | { op: 'write'; puts: { kind: string; id: string; json: string | null }[]; durable: boolean }
+  | { op: 'load'; kind: string }
+  | { op: 'event'; time: bigint; json: string }
+  | { op: 'events'; since: bigint; until: bigint; after: number; limit: number }
+  | { op: 'trim-events'; keep: number }
+  | { op: 'close' }
+
+export type Reply =
+  | { id: number; ok: true; value: unknown }
+  | { id: number; ok: false; message: string; code: string }
+
+type Pending = { resolve: (value: unknown) => void; reject: (error: Error) => void }
+
+const errorFrom = (reply: { message: string; code: string }): BerthError => {
+  if (/disk is full|SQLITE_FULL|no space/i.test(reply.message))
+    return new BerthError(
+      'disk-full',
+      500,
+      'the data root is full: no space left on device; free some space and try again',
+    )
+  return internal(`metadata database: ${reply.message}`)
+}
+
+export class Database {
+  readonly #worker: Worker
+  readonly #pending = new Map<number, Pending>()
+  #next = 1
+  #failure: Error | undefined
+
+  private constructor(worker: Worker) {
+    this.#worker = worker
+    worker.on('message', (reply: Reply) => this.#settle(reply))
+    worker.on('error', error => this.#fail(internal(`metadata database: ${messageOf(error)}`, error)))
+    worker.on('exit', () => this.#fail(internal('the metadata database has been closed')))
+  }
+
+  /** Opens or makes the file. Errors: `internal` where it is not a database of this or an earlier version. */
+  static async open(file: string): Promise<Database> {
+    const worker = new Worker(new URL('./database.worker.ts', import.meta.url), { workerData: { file } })
+    const database = new Database(worker)
+    await database.load('schema')
+    return database
+  }
+
+  #settle(reply: Reply): void {
+    const pending = this.#pending.get(reply.id)
+    this.#pending.delete(reply.id)
+    if (this.#pending.size === 0) this.#worker.unref()
+    if (reply.ok) pending?.resolve(reply.value)
+    else pending?.reject(errorFrom(reply))
+  }
+
+  #fail(error: Error): void {
+    this.#failure ??= error
+    for (const pending of this.#pending.values()) pending.reject(error)
+    this.#pending.clear()
+  }
+
+  #ask(request: Request): Promise<unknown> {
+    if (this.#failure) return Promise.reject(this.#failure)
+    const id = this.#next++
+    if (this.#pending.size === 0) this.#worker.ref()
+    const answer = new Promise((resolve, reject) => this.#pending.set(id, { resolve, reject }))
+    this.#worker.postMessage({ id, ...request })
+    return answer
+  }
+
+  /** Writes these documents in one transaction. */
+  async write(puts: readonly Put[], options: { durable: boolean }): Promise<void> {
+    const rows = puts.map(put => ({
+      kind: put.kind,
+      id: put.id,
+      json: put.value === undefined ? null : JSON.stringify(put.value),
+    }))
+    await this.#ask({ op: 'write', puts: rows, durable: options.durable })
+  }
+
+  /** All documents of a kind. */
+  async load(kind: string): Promise<{ id: string; value: unknown }[]> {
+    const rows = (await this.#ask({ op: 'load', kind })) as { id: string; json: string }[]
+    return rows.map(row => ({ id: row.id, value: JSON.parse(row.json) as unknown }))
+  }
+
+  /** Appends to the journal; settles when it survives the daemon's death. */
+  async appendEvent(time: bigint, json: string): Promise<void> {
+    await this.#ask({ op: 'event', time, json })
+  }
+
+  /** A page of the journal in order, after `after`. */
+  async events(range: {
+    since: bigint
+    until: bigint
+    after: number
+    limit: number
+  }): Promise<StoredEvent[]> {
+    return (await this.#ask({ op: 'events', ...range })) as StoredEvent[]
+  }
+
+  async trimEvents(keep: number): Promise<void> {
+    await this.#ask({ op: 'trim-events', keep })
+  }
+
+  async close(): Promise<void> {
+    if (this.#failure) return
+    await this.#ask({ op: 'close' })
+    await this.#worker.terminate()
+  }
+}
