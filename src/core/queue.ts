@@ -39,3 +39,46 @@ export class Gate {
     }
   }
 }
+
+/** Many sharers or one owner; who waits for ownership goes before later sharers. */
+export class SharedLock {
+  #sharers = 0
+  #owned = false
+  readonly #waiting: { owner: boolean; go: () => void }[] = []
+
+  #admit(): void {
+    for (let next = this.#waiting[0]; next; next = this.#waiting[0]) {
+      if (this.#owned || (next.owner && this.#sharers > 0)) return
+      this.#waiting.shift()
+      if (next.owner) this.#owned = true
+      else this.#sharers++
+      next.go()
+    }
+  }
+
+  async #enter(owner: boolean): Promise<void> {
+    const entered = new Promise<void>(go => this.#waiting.push({ owner, go }))
+    this.#admit()
+    await entered
+  }
+
+  async share(): Promise<Disposable> {
+    await this.#enter(false)
+    return {
+      [Symbol.dispose]: () => {
+        this.#sharers--
+        this.#admit()
+      },
+    }
+  }
+
+  async own(): Promise<Disposable> {
+    await this.#enter(true)
+    return {
+      [Symbol.dispose]: () => {
+        this.#owned = false
+        this.#admit()
+      },
+    }
+  }
+}

@@ -21,7 +21,7 @@ export interface SpecProcess {
     permitted: string[]
     ambient: string[]
   }
-  rlimits?: { type: string; hard: number; soft: number }[]
+  rlimits?: { type: string; hard: number | bigint; soft: number | bigint }[]
   noNewPrivileges: boolean
   oomScoreAdj?: number
   apparmorProfile?: string

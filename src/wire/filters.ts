@@ -39,6 +39,13 @@ export class Filters {
     return value
   }
 
+  /** The same filters but one. */
+  without(key: string): Filters {
+    const rest = new Map(this.#values)
+    rest.delete(key)
+    return new Filters(rest)
+  }
+
   has(key: string): boolean {
     return (this.#values.get(key)?.size ?? 0) > 0
   }

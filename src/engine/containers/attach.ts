@@ -1,0 +1,73 @@
+import { badRequest, conflict } from '../../core/errors.ts'
+import type { LogCursor } from '../../runtime/types.ts'
+import type { Engine } from '../engine.ts'
+import type { Container } from './container.ts'
+import { containerEvent } from './containerEvents.ts'
+import { parseDetachKeys } from './detachKeys.ts'
+import type { RawClient } from './rawClient.ts'
+
+/** `POST /containers/{id}/attach` */
+export interface AttachOptions {
+  stream: boolean
+  stdin: boolean
+  stdout: boolean
+  stderr: boolean
+  /** Replay the log first. */
+  logs: boolean
+  /** Undefined is Docker's default. */
+  detachKeys: string | undefined
+}
+
+/** A client that came before the start: handed to the monitor as soon as there is one. */
+export interface PendingAttach {
+  client: RawClient
+  options: AttachOptions
+}
+
+/** Gives one client to the container's monitor, and lets go of it here. */
+export const handOver = async (container: Container, { client, options }: PendingAttach): Promise<void> => {
+  const { monitor, record } = container
+  if (!monitor) throw conflict(`container ${container.id} is not running`)
+  const from: LogCursor | undefined = options.logs ? { sequence: 0, offset: 0 } : undefined
+  await monitor.attach({
+    fd: client.fd,
+    stdin: options.stdin && (record.config.OpenStdin ?? false),
+    stdout: options.stdout,
+    stderr: options.stderr,
+    multiplexed: !record.config.Tty,
+    pending: client.pending,
+    detachKeys: parseDetachKeys(options.detachKeys),
+    ...(from ? { from } : {}),
+  })
+  client.release()
+}
+
+/**
+ * Attaches a client. `accept` answers its request and takes the connection
+ * over; it is called only once nothing can be refused any more. On a container
+ * that does not run yet, the client waits for the start.
+ */
+export const attachContainer = async (
+  engine: Engine,
+  container: Container,
+  options: AttachOptions,
+  accept: () => Promise<RawClient>,
+): Promise<void> => {
+  parseDetachKeys(options.detachKeys)
+  if (!options.stream && !options.logs) throw badRequest('must select at least one of stream and logs')
+  if (container.record.state.status === 'paused')
+    throw conflict(`container ${container.id} is paused, unpause the container before attach`)
+  if (container.removing) throw conflict(`container ${container.id} is being removed`)
+  const pending: PendingAttach = { client: await accept(), options }
+  containerEvent(engine, container, 'attach')
+  if (container.monitor && container.isRunning) return handOver(container, pending)
+  container.attaching.push(pending)
+  pending.client.onGone(() => {
+    container.attaching = container.attaching.filter(entry => entry !== pending)
+  })
+}
+
+/** Ends clients that waited for a start that will not come. */
+export const dropPending = (container: Container): void => {
+  for (const { client } of container.attaching.splice(0)) client.end()
+}

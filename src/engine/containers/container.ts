@@ -1,0 +1,38 @@
+import { SerialQueue } from '../../core/queue.ts'
+import type { MonitorClient } from '../../runtime/types.ts'
+import type { PendingAttach } from './attach.ts'
+import type { ContainerRecord } from './types.ts'
+import type { Waiter } from './waiters.ts'
+
+/** A container in memory: its record, and what belongs to this daemon's life only. */
+export class Container {
+  record: ContainerRecord
+  /** Verbs that change it run one after another; reads never wait here. */
+  readonly queue = new SerialQueue()
+  monitor: MonitorClient | undefined
+  /** Clients that attached before the start. */
+  attaching: PendingAttach[] = []
+  waiters: Waiter[] = []
+  /** Milliseconds of the last restart delay. */
+  backoff = 0
+  /** Set while a restart policy waits to start it again. */
+  restartTimer: NodeJS.Timeout | undefined
+  /** The next health probe. */
+  healthTimer: NodeJS.Timeout | undefined
+  /** True from the moment a removal has begun. */
+  removing = false
+  /** Called when the current run has ended and been taken note of. */
+  exitListeners = new Set<() => void>()
+
+  constructor(record: ContainerRecord) {
+    this.record = record
+  }
+
+  get id(): string {
+    return this.record.id
+  }
+
+  get isRunning(): boolean {
+    return this.record.state.status === 'running' || this.record.state.status === 'paused'
+  }
+}

@@ -1,0 +1,18 @@
+import type { Engine } from '../engine.ts'
+import type { Container } from './container.ts'
+
+/** Publishes an event of a container with the attributes that Docker gives: labels, image, name. */
+export const containerEvent = (
+  engine: Engine,
+  container: Container,
+  action: string,
+  attributes: Record<string, string> = {},
+): void => {
+  const { config, name } = container.record
+  engine.events.publish('container', action, container.id, {
+    ...config.Labels,
+    image: config.Image ?? '',
+    name,
+    ...attributes,
+  })
+}

@@ -1,0 +1,38 @@
+import { readFile } from 'node:fs/promises'
+import path from 'node:path'
+import type { RuntimeSpec, SpecProcess } from '../../oci/runtimeSpec.ts'
+import type { ExecCreateRequest } from '../../wire/container.ts'
+import type { Engine } from '../engine.ts'
+import type { Container } from './container.ts'
+import { processEnv } from './processEnv.ts'
+import { hostCapabilities } from './privileges.ts'
+import { runDirectory } from './state.ts'
+import { containerUser } from './userFiles.ts'
+
+/** The process of an exec: that of its container's bundle, changed as the request says. */
+export const execProcess = async (
+  engine: Engine,
+  container: Container,
+  request: ExecCreateRequest,
+  size?: [rows: number, columns: number],
+): Promise<SpecProcess> => {
+  const bundle = path.join(runDirectory(engine, container), 'config.json')
+  const { process: base } = JSON.parse(await readFile(bundle, 'utf8')) as RuntimeSpec
+  const { config, hostConfig, state } = container.record
+  const user = containerUser(`/proc/${state.pid}/root`, request.User || config.User || '', request.User ? [] : (hostConfig.GroupAdd ?? []))
+  const bounding = request.Privileged ? [...hostCapabilities()] : base.capabilities.bounding
+  const effective = user.uid === 0 ? bounding : []
+  const terminal = request.Tty ?? false
+  const { consoleSize: _size, ...rest } = base
+  return {
+    ...rest,
+    terminal,
+    ...(terminal && size ? { consoleSize: { height: size[0], width: size[1] } } : {}),
+    args: request.Cmd ?? [],
+    cwd: request.WorkingDir || base.cwd,
+    env: processEnv({ config, terminal, home: user.home, extra: request.Env ?? [] }),
+    user: { uid: user.uid, gid: user.gid, additionalGids: user.additionalGids },
+    capabilities: { bounding, effective, permitted: effective, inheritable: [], ambient: [] },
+    ...(request.Privileged ? { apparmorProfile: '' } : {}),
+  }
+}

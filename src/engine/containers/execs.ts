@@ -1,0 +1,324 @@
+import { mkdir, readFile, readdir, rm, writeFile } from 'node:fs/promises'
+import path from 'node:path'
+import { BerthError, badRequest, conflict, hasCode, messageOf } from '../../core/errors.ts'
+import { failpoint } from '../../core/failpoint.ts'
+import { newId } from '../../core/ids.ts'
+import { stringify } from '../../core/json.ts'
+import { controllers } from '../../linux/cgroups.ts'
+import { startFailure } from '../../runtime/errors.ts'
+import { launchMonitor } from '../../runtime/launch.ts'
+import { connectMonitor, readExitRecord } from '../../runtime/monitor.ts'
+import type { ExitRecord, MonitorClient, MonitorEvents, MonitorSpec } from '../../runtime/types.ts'
+import type { ExecCreateRequest } from '../../wire/container.ts'
+import type { Engine } from '../engine.ts'
+import type { Container } from './container.ts'
+import { containerEvent } from './containerEvents.ts'
+import { parseDetachKeys } from './detachKeys.ts'
+import { execProcess } from './execProcess.ts'
+import { monitorDirectories } from './groups.ts'
+import type { RawClient } from './rawClient.ts'
+import { settleExit } from './state.ts'
+
+/** A further process in a container: `POST /containers/{id}/exec`, then `POST /exec/{id}/start`. */
+export interface ExecRecord {
+  id: string
+  containerId: string
+  request: ExecCreateRequest
+  /** False until the first start. */
+  started: boolean
+  running: boolean
+  pid: number
+  exitCode: number | null
+}
+
+interface Exec {
+  record: ExecRecord
+  monitor: MonitorClient | undefined
+  /** Called once when it has ended. */
+  ended: (() => void)[]
+}
+
+/** Ended execs are remembered as long as their container, up to this many. */
+const remembered = 64
+
+const refused = (text: string): BerthError =>
+  new BerthError('exec-failed', 400, `OCI runtime exec failed: exec failed: unable to start container process: ${text}: unknown`)
+
+/** The execs of all containers. They live below exec-root, so that they outlive the daemon and not the host. */
+export class Execs {
+  readonly #byId = new Map<string, Exec>()
+  readonly #root: string
+
+  constructor(execRoot: string) {
+    this.#root = path.join(execRoot, 'execs')
+  }
+
+  #directory(id: string): string {
+    return path.join(this.#root, id)
+  }
+
+  async #save(exec: Exec): Promise<void> {
+    await writeFile(path.join(this.#directory(exec.record.id), 'exec.json'), JSON.stringify(exec.record), { mode: 0o600 })
+  }
+
+  /** Errors: 404 in Docker's words. */
+  #get(id: string): Exec {
+    const exec = this.#byId.get(id)
+    if (!exec) throw new BerthError('no-such-exec', 404, `No such exec instance: ${id}`)
+    return exec
+  }
+
+  idsOf(containerId: string): string[] {
+    return [...this.#byId.values()].flatMap(({ record }) => (record.containerId === containerId && record.running ? [record.id] : []))
+  }
+
+  async create(engine: Engine, container: Container, request: ExecCreateRequest): Promise<string> {
+    if (!request.Cmd?.length) throw badRequest('No exec command specified')
+    parseDetachKeys(request.DetachKeys)
+    await checkRunning(engine, container)
+    const record: ExecRecord = {
+      id: newId(),
+      containerId: container.id,
+      request,
+      started: false,
+      running: false,
+      pid: 0,
+      exitCode: null,
+    }
+    await mkdir(this.#directory(record.id), { recursive: true, mode: 0o710 })
+    const exec: Exec = { record, monitor: undefined, ended: [] }
+    await this.#save(exec)
+    this.#byId.set(record.id, exec)
+    this.#forgetOld(container.id)
+    containerEvent(engine, container, `exec_create: ${request.Cmd.join(' ')}`, { execID: record.id })
+    return record.id
+  }
+
+  #forgetOld(containerId: string): void {
+    const ended = [...this.#byId.values()].filter(({ record }) => record.containerId === containerId && record.exitCode !== null)
+    for (const { record } of ended.slice(0, Math.max(0, ended.length - remembered))) this.#forget(record.id)
+  }
+
+  #forget(id: string): void {
+    this.#byId.delete(id)
+    void rm(this.#directory(id), { recursive: true, force: true })
+  }
+
+  /** Drops all of a container that is removed. */
+  forgetContainer(containerId: string): void {
+    for (const { record } of [...this.#byId.values()]) if (record.containerId === containerId) this.#forget(record.id)
+  }
+
+  /**
+   * Starts an exec. `accept` takes the client's connection over; undefined runs
+   * it detached. What the runtime refuses is told to the client in the stream,
+   * since the answer's head is out by then.
+   */
+  async start(
+    engine: Engine,
+    id: string,
+    options: { tty: boolean; size?: [rows: number, columns: number]; accept?: () => Promise<RawClient> },
+  ): Promise<void> {
+    const exec = this.#get(id)
+    const container = engine.containers.get(exec.record.containerId)
+    if (exec.record.started) throw conflict(`exec ${id} has already been started`)
+    await checkRunning(engine, container)
+    exec.record.started = true
+    const { request } = exec.record
+    const client = await options.accept?.()
+    containerEvent(engine, container, `exec_start: ${request.Cmd?.join(' ')}`, { execID: id })
+    try {
+      exec.monitor = await this.#launch(engine, container, exec, options.size)
+      failpoint('exec.monitor')
+      if (client) await this.#attach(exec, client)
+      const status = await exec.monitor.start()
+      failpoint('exec.started')
+      if (status.phase === 'failed') throw refused(startFailure(status.exit?.error ?? '').message)
+      exec.record.running = status.phase === 'running'
+      exec.record.pid = status.pid
+      await this.#save(exec)
+    } catch (error) {
+      if (exec.record.exitCode === null) this.#ended(engine, exec, failedRecord(messageOf(error)))
+      client?.write(`${messageOf(error)}\r\n`)
+      client?.end()
+      if (!client) throw error
+    }
+  }
+
+  async #launch(engine: Engine, container: Container, exec: Exec, size?: [number, number]): Promise<MonitorClient> {
+    const { request, id } = exec.record
+    const directory = this.#directory(id)
+    const processFile = path.join(directory, 'process.json')
+    await writeFile(processFile, stringify(await execProcess(engine, container, request, size)), { mode: 0o600 })
+    const runtime = engine.settings.runtimes.get(container.record.hostConfig.Runtime ?? '')
+    if (!runtime) throw badRequest(`unknown or invalid runtime name: ${container.record.hostConfig.Runtime}`)
+    const [rows = 0, columns = 0] = size ?? []
+    const spec: MonitorSpec = {
+      id,
+      directory,
+      runtime,
+      task: { kind: 'exec', containerId: container.id, processFile },
+      terminal: request.Tty ?? false,
+      columns,
+      rows,
+      openStdin: request.AttachStdin ?? false,
+      stdinOnce: true,
+      log: { driver: 'none', path: '', maxSize: 0, maxFile: 1, attrs: '' },
+      monitorCgroups: monitorDirectories(engine.settings, controllers),
+      memoryCgroup: '',
+      blockOnSlowClient: false,
+    }
+    return launchMonitor(spec, { binary: engine.settings.monitorBinary, events: this.#events(engine, exec) })
+  }
+
+  async #attach(exec: Exec, client: RawClient): Promise<void> {
+    const { request } = exec.record
+    await exec.monitor?.attach({
+      fd: client.fd,
+      stdin: request.AttachStdin ?? false,
+      stdout: request.AttachStdout ?? false,
+      stderr: request.AttachStderr ?? false,
+      multiplexed: !request.Tty,
+      pending: client.pending,
+      detachKeys: parseDetachKeys(request.DetachKeys),
+    })
+    client.release()
+  }
+
+  #events(engine: Engine, exec: Exec): Partial<MonitorEvents> {
+    return {
+      exited: record => {
+        this.#ended(engine, exec, record)
+        void exec.monitor?.release().catch(() => {})
+      },
+      clientGone: detached => {
+        const container = engine.containers.byId(exec.record.containerId)
+        if (detached && container) containerEvent(engine, container, 'exec_detach', { execID: exec.record.id })
+      },
+      closed: () => {
+        if (exec.record.exitCode !== null) return
+        this.#ended(engine, exec, readExitRecord(this.#directory(exec.record.id)) ?? failedRecord('monitor lost'))
+      },
+    }
+  }
+
+  #ended(engine: Engine, exec: Exec, exit: ExitRecord): void {
+    if (exec.record.exitCode !== null) return
+    const wasRunning = exit.phase === 'exited'
+    exec.record.exitCode = wasRunning ? exit.exitCode : startFailure(exit.error).exitCode
+    exec.record.running = false
+    exec.record.pid = exit.pid
+    const container = engine.containers.byId(exec.record.containerId)
+    if (container && wasRunning)
+      containerEvent(engine, container, 'exec_die', { execID: exec.record.id, exitCode: String(exit.exitCode) })
+    for (const tell of exec.ended.splice(0)) tell()
+    this.#save(exec).catch(error => {
+      if (!hasCode(error, 'ENOENT')) engine.log.warn('an exec could not be saved', { error: messageOf(error) })
+    })
+  }
+
+  /** Settles when an exec has ended; for health probes. */
+  async wait(id: string): Promise<number> {
+    const exec = this.#get(id)
+    if (exec.record.exitCode === null) await new Promise<void>(resolve => exec.ended.push(resolve))
+    return exec.record.exitCode ?? -1
+  }
+
+  /** Ends a running exec's process. */
+  kill(id: string): void {
+    const { record } = this.#get(id)
+    if (!record.running || record.pid === 0) return
+    try {
+      process.kill(record.pid, 'SIGKILL')
+    } catch (error) {
+      if (!hasCode(error, 'ESRCH')) throw error
+    }
+  }
+
+  async resize(id: string, size: { columns: number; rows: number }): Promise<void> {
+    const { monitor, record } = this.#get(id)
+    if (!monitor || !record.running) throw conflict(`exec ${id} is not running`)
+    await monitor.resize(size.columns, size.rows)
+  }
+
+  /** Engine API `ExecInspectResponse`; an end that was not told of yet is read from its record first. */
+  inspect(engine: Engine, id: string): object {
+    const exec = this.#get(id)
+    if (exec.record.exitCode === null && exec.record.started) {
+      const exit = readExitRecord(this.#directory(id))
+      if (exit) this.#ended(engine, exec, exit)
+    }
+    const { record } = exec
+    const { request } = record
+    const [entrypoint = '', ...args] = request.Cmd ?? []
+    return {
+      ID: id,
+      Running: record.running,
+      ExitCode: record.exitCode,
+      ProcessConfig: {
+        tty: request.Tty ?? false,
+        entrypoint,
+        arguments: args,
+        privileged: request.Privileged ?? false,
+        ...(request.User ? { user: request.User } : {}),
+      },
+      OpenStdin: request.AttachStdin ?? false,
+      OpenStderr: request.AttachStderr ?? false,
+      OpenStdout: request.AttachStdout ?? false,
+      CanRemove: record.exitCode !== null,
+      ContainerID: record.containerId,
+      DetachKeys: request.DetachKeys ?? '',
+      Pid: record.pid,
+    }
+  }
+
+  isTty(id: string): boolean {
+    return this.#get(id).record.request.Tty ?? false
+  }
+
+  /** Takes back what an earlier daemon started: runs on, or ended meanwhile. */
+  async recover(engine: Engine): Promise<void> {
+    await mkdir(this.#root, { recursive: true, mode: 0o710 })
+    for (const id of await readdir(this.#root)) await this.#recoverOne(engine, id)
+  }
+
+  async #recoverOne(engine: Engine, id: string): Promise<void> {
+    const directory = this.#directory(id)
+    try {
+      const record = JSON.parse(await readFile(path.join(directory, 'exec.json'), 'utf8')) as ExecRecord
+      if (!engine.containers.byId(record.containerId)) throw new Error('its container is gone')
+      const exec: Exec = { record, monitor: undefined, ended: [] }
+      this.#byId.set(id, exec)
+      if (record.exitCode !== null) return
+      const exit = readExitRecord(directory)
+      if (exit) this.#ended(engine, exec, exit)
+      exec.monitor = await connectMonitor(directory, this.#events(engine, exec))
+      record.started = true
+      record.running = exec.monitor.status.phase === 'running'
+      record.pid = exec.monitor.status.pid
+      if (exit) await exec.monitor.release()
+    } catch (error) {
+      const exec = this.#byId.get(id)
+      if (!exec) return void (await rm(directory, { recursive: true, force: true }))
+      if (exec.record.started && exec.record.exitCode === null) this.#ended(engine, exec, failedRecord(messageOf(error)))
+    }
+  }
+}
+
+const failedRecord = (error: string): ExitRecord => ({
+  phase: 'failed',
+  pid: 0,
+  exitCode: 126,
+  oomKilled: false,
+  startedAt: 0n,
+  finishedAt: 0n,
+  error,
+})
+
+const checkRunning = async (engine: Engine, container: Container): Promise<void> => {
+  await settleExit(engine, container)
+  const { status } = container.record.state
+  if (status === 'paused')
+    throw conflict(`container ${container.id} is paused, unpause the container before exec`)
+  if (!container.isRunning) throw conflict(`container ${container.id} is not running`)
+}

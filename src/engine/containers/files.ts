@@ -1,0 +1,106 @@
+import { readFile, writeFile, mkdir } from 'node:fs/promises'
+import { existsSync } from 'node:fs'
+import { hostname } from 'node:os'
+import path from 'node:path'
+import { badRequest, hasCode } from '../../core/errors.ts'
+import { buildHosts, selfNames } from '../../net/hosts.ts'
+import { buildResolvConf, resolvedUpstreamFile, usesResolvedStub } from '../../net/resolv.ts'
+import type { Engine } from '../engine.ts'
+import { containerDirectory } from './logConfig.ts'
+import type { ContainerFiles } from './specMounts.ts'
+import type { ContainerRecord } from './types.ts'
+
+/** `/etc/hostname`, `/etc/hosts` and `/etc/resolv.conf` of a container, kept in its directory and bind-mounted. */
+
+const hostResolvConf = '/etc/resolv.conf'
+
+const readOr = async (file: string, otherwise: string): Promise<string> => {
+  try {
+    return await readFile(file, 'utf8')
+  } catch (error) {
+    if (hasCode(error, 'ENOENT')) return otherwise
+    throw error
+  }
+}
+
+/** `name:address` of `--add-host`, `host-gateway` replaced. Errors: `bad-request`. */
+const parseExtraHost = (text: string, gateway: string): { name: string; address: string } => {
+  const separator = text.includes('=') ? text.indexOf('=') : text.indexOf(':')
+  const name = text.slice(0, separator)
+  const address = text.slice(separator + 1).replace(/^\[(.*)\]$/, '$1')
+  if (separator < 1 || address === '') throw badRequest(`bad format for add-host: "${text}"`)
+  if (address !== 'host-gateway') return { name, address }
+  if (gateway === '') throw badRequest('unable to derive the IP value for host-gateway')
+  return { name, address: gateway }
+}
+
+const ownFiles = (record: ContainerRecord): boolean => !record.hostConfig.NetworkMode?.startsWith('container:')
+
+const hostsText = async (engine: Engine, record: ContainerRecord): Promise<string> => {
+  const gateway = engine.settings.hostGatewayIp || (engine.networks.find('bridge')?.bridge?.gateway ?? '')
+  const extra = (record.hostConfig.ExtraHosts ?? []).map(entry => parseExtraHost(entry, gateway))
+  if (record.hostConfig.NetworkMode === 'host') {
+    const host = await readOr('/etc/hosts', '127.0.0.1\tlocalhost\n')
+    return host + extra.map(({ name, address }) => `${address}\t${name}\n`).join('')
+  }
+  const addresses = record.networks.flatMap(({ endpoint }) => (endpoint ? [endpoint.ipv4] : []))
+  const names = selfNames(record.config.Hostname ?? '', record.config.Domainname ?? '')
+  return buildHosts({ self: { addresses, names }, extra, ipv6: true })
+}
+
+const resolvText = async (engine: Engine, record: ContainerRecord): Promise<string> => {
+  const { dns } = engine.settings
+  const { Dns: servers, DnsSearch: search, DnsOptions: options } = record.hostConfig
+  const own = await readOr(hostResolvConf, '')
+  const settings = {
+    servers: servers?.length ? servers : dns.servers,
+    search: search?.length ? search : dns.search,
+    options: options?.length ? options : dns.options,
+  }
+  const untouched = !settings.servers.length && !settings.search.length && !settings.options.length
+  if (record.hostConfig.NetworkMode === 'host' && untouched) return own
+  return buildResolvConf(usesResolvedStub(own) ? await readOr(resolvedUpstreamFile, own) : own, settings)
+}
+
+/** Writes the files for a start. What the container's owner changed in resolv.conf or hosts is written anew, as Docker does. */
+export const prepareFiles = async (engine: Engine, record: ContainerRecord): Promise<void> => {
+  if (!ownFiles(record)) return
+  const directory = containerDirectory(engine.settings.dataRoot, record.id)
+  await mkdir(directory, { recursive: true, mode: 0o710 })
+  const name = record.hostConfig.UTSMode === 'host' ? hostname() : (record.config.Hostname ?? '')
+  await Promise.all([
+    writeFile(path.join(directory, 'hostname'), `${name}\n`, { mode: 0o644 }),
+    hostsText(engine, record).then(text => writeFile(path.join(directory, 'hosts'), text, { mode: 0o644 })),
+    resolvText(engine, record).then(text => writeFile(path.join(directory, 'resolv.conf'), text, { mode: 0o644 })),
+  ])
+}
+
+/** The container whose files and network another one shares. */
+const filesOwner = (engine: Engine, record: ContainerRecord): string => {
+  const mode = record.hostConfig.NetworkMode ?? ''
+  return mode.startsWith('container:') ? engine.containers.get(mode.slice('container:'.length)).id : record.id
+}
+
+/** Directory of a `/dev/shm` that several containers share: on the host, below exec-root. */
+export const sharedShm = (engine: Engine, id: string): string => path.join(engine.settings.execRoot, 'shm', id)
+
+const shmOf = (engine: Engine, record: ContainerRecord): string | undefined => {
+  const mode = record.hostConfig.IpcMode ?? ''
+  if (mode === 'host') return '/dev/shm'
+  if (mode === 'shareable') return sharedShm(engine, record.id)
+  if (!mode.startsWith('container:')) return undefined
+  return sharedShm(engine, engine.containers.get(mode.slice('container:'.length)).id)
+}
+
+/** Paths of the files as the container's mounts need them. */
+export const containerFiles = (engine: Engine, record: ContainerRecord): ContainerFiles => {
+  const directory = containerDirectory(engine.settings.dataRoot, filesOwner(engine, record))
+  const shm = shmOf(engine, record)
+  const init = record.hostConfig.Init ?? engine.settings.init
+  const file = (name: string): string => path.join(directory, name)
+  return {
+    ...(existsSync(file('hosts')) ? { hostname: file('hostname'), hosts: file('hosts'), resolvConf: file('resolv.conf') } : {}),
+    ...(init ? { init: engine.settings.initPath } : {}),
+    ...(shm ? { shm } : {}),
+  }
+}

@@ -1,0 +1,86 @@
+import { networkSettings } from './networkSettings.ts'
+import type { ApiVersion } from '../../wire/version.ts'
+import { containerDirectory, logSettings } from './logConfig.ts'
+import path from 'node:path'
+import type { Engine } from '../engine.ts'
+import type { Container } from './container.ts'
+import { commandOf, mountList } from './describe.ts'
+import { inspectedConfig, inspectedHostConfig } from './inspectConfig.ts'
+import { settleExit } from './state.ts'
+import { maskedPaths, readonlyPaths } from '../../runtime/spec/defaults.ts'
+
+const stateOf = (container: Container): object => {
+  const { state } = container.record
+  return {
+    Status: state.status,
+    Running: container.isRunning || state.status === 'restarting',
+    Paused: state.status === 'paused',
+    Restarting: state.status === 'restarting',
+    OOMKilled: state.oomKilled,
+    Dead: state.status === 'dead',
+    Pid: state.pid,
+    ExitCode: state.exitCode,
+    Error: state.error,
+    StartedAt: state.startedAt,
+    FinishedAt: state.finishedAt,
+    ...(state.health ? { Health: state.health } : {}),
+  }
+}
+
+const filePaths = (engine: Engine, container: Container): object => {
+  const { record } = container
+  const directory = containerDirectory(engine.settings.dataRoot, record.id)
+  const log = logSettings(engine.settings.dataRoot, record)
+  return {
+    ResolvConfPath: path.join(directory, 'resolv.conf'),
+    HostnamePath: path.join(directory, 'hostname'),
+    HostsPath: path.join(directory, 'hosts'),
+    LogPath: log.driver === 'none' ? '' : log.path,
+  }
+}
+
+/** `GET /containers/{id}/json` */
+export const inspectContainer = async (
+  engine: Engine,
+  container: Container,
+  options: { size: boolean; version: ApiVersion },
+): Promise<object> => {
+  await settleExit(engine, container)
+  const { record } = container
+  const [program = '', ...args] = commandOf(record)
+  const privileged = record.hostConfig.Privileged ?? false
+  const usage = options.size ? await engine.uppers.usage(record.id) : undefined
+  const layers = options.size ? ((await engine.layers.find(record.diffIds)) ?? []) : []
+  const execs = engine.execs.idsOf(record.id)
+  return {
+    Id: record.id,
+    Created: record.created,
+    Path: program,
+    Args: args,
+    State: stateOf(container),
+    Image: record.imageId,
+    ...filePaths(engine, container),
+    Name: `/${record.name}`,
+    RestartCount: record.restartCount,
+    Driver: 'overlay2',
+    Platform: record.platform,
+    MountLabel: '',
+    ProcessLabel: '',
+    AppArmorProfile: '',
+    ExecIDs: execs.length ? execs : null,
+    HostConfig: {
+      ...inspectedHostConfig(record.hostConfig),
+      MaskedPaths: record.hostConfig.MaskedPaths ?? (privileged ? null : maskedPaths),
+      ReadonlyPaths: record.hostConfig.ReadonlyPaths ?? (privileged ? null : readonlyPaths),
+    },
+    GraphDriver: { Name: 'overlay2', Data: { ID: record.id, ...engine.uppers.paths(record.id) } },
+    ...(usage ? { SizeRw: usage.size, SizeRootFs: usage.size + layers.reduce((sum, layer) => sum + layer.size, 0) } : {}),
+    Mounts: mountList(record),
+    Config: inspectedConfig(record.config),
+    NetworkSettings: networkSettings(engine, record, options.version),
+    ...(options.version.atLeast('1.48') ? { ImageManifestDescriptor: manifestOf(engine, container) } : {}),
+  }
+}
+
+const manifestOf = (engine: Engine, container: Container): object | undefined =>
+  engine.images.byId(container.record.imageId)?.targets[0]?.manifest

@@ -1,0 +1,157 @@
+import { badRequest } from '../../core/errors.ts'
+import { parseTime } from '../../core/clock.ts'
+import { Filters } from '../../wire/filters.ts'
+import type { ApiVersion } from '../../wire/version.ts'
+import type { Engine } from '../engine.ts'
+import type { Container } from './container.ts'
+import { commandOf, mountList, portList, statusText } from './describe.ts'
+import { networkSettings } from './networkSettings.ts'
+import { settleExit } from './state.ts'
+
+const known = ['ancestor', 'before', 'expose', 'exited', 'health', 'id', 'is-task', 'isolation', 'label', 'name', 'network', 'publish', 'since', 'status', 'volume']
+const statuses = ['created', 'running', 'paused', 'restarting', 'removing', 'exited', 'dead']
+const healths = ['none', 'starting', 'healthy', 'unhealthy']
+
+/** `GET /containers/json` */
+export interface ListOptions {
+  all: boolean
+  /** The newest so many, running or not; negative for no limit. */
+  limit: number
+  size: boolean
+  filters: string | undefined
+  version: ApiVersion
+}
+
+const checkValues = (filters: Filters): void => {
+  for (const status of filters.get('status')) if (!statuses.includes(status)) throw badRequest(`invalid filter 'status=${status}'`)
+  for (const health of filters.get('health')) if (!healths.includes(health)) throw badRequest(`invalid filter 'health=${health}'`)
+  for (const code of filters.get('exited')) if (!/^-?\d+$/.test(code)) throw badRequest(`invalid filter 'exited=${code}'`)
+}
+
+const createdAt = (container: Container): bigint => parseTime(container.record.created) ?? 0n
+
+/** `80`, `80/tcp`, `8000-8010/udp` against a port. */
+const portMatches = (wanted: string, port: number, protocol: string): boolean => {
+  const match = /^(\d+)(?:-(\d+))?(?:\/(\w+))?$/.exec(wanted)
+  if (!match) throw badRequest(`invalid filter: "${wanted}" is not a port`)
+  const first = Number(match[1])
+  const last = Number(match[2] ?? match[1])
+  return port >= first && port <= last && (match[3] ?? 'tcp') === protocol
+}
+
+const hasExposed = (container: Container, wanted: string): boolean =>
+  Object.keys(container.record.config.ExposedPorts ?? {}).some(spec => {
+    const [port, protocol = 'tcp'] = spec.split('/')
+    return portMatches(wanted, Number(port), protocol)
+  })
+
+const hasPublished = (container: Container, wanted: string): boolean =>
+  container.record.networks.some(({ endpoint }) =>
+    endpoint?.published.some(port => portMatches(wanted, port.hostPort, port.protocol)),
+  )
+
+/** The image itself, or one that it was built upon. */
+const ancestors = (engine: Engine, wanted: string): ((container: Container) => boolean) => {
+  try {
+    const { id, config } = engine.images.get(wanted)
+    const base = config.rootfs.diff_ids
+    return container => {
+      const image = engine.images.byId(container.record.imageId)
+      return container.record.imageId === id || (image !== undefined && image.id !== id && base.length > 0 && isBase(base, container.record.diffIds) && image.parent === id)
+    }
+  } catch {
+    return () => false
+  }
+}
+
+const isBase = (base: readonly string[], whole: readonly string[]): boolean => base.every((layer, index) => whole[index] === layer)
+
+const nameMatches = (container: Container, pattern: string): boolean => {
+  try {
+    const form = new RegExp(pattern)
+    return form.test(container.record.name) || form.test(`/${container.record.name}`)
+  } catch {
+    throw badRequest(`invalid filter 'name=${pattern}'`)
+  }
+}
+
+type Test = (container: Container) => boolean
+
+const some =
+  (filters: Filters, key: string, test: (container: Container, wanted: string) => boolean): Test =>
+  container =>
+    filters.some(key, wanted => test(container, wanted))
+
+const tests = (engine: Engine, filters: Filters): Test[] => {
+  const ancestorTests = filters.get('ancestor').map(wanted => ancestors(engine, wanted))
+  const before = filters.get('before').map(wanted => createdAt(engine.containers.get(wanted)))
+  const since = filters.get('since').map(wanted => createdAt(engine.containers.get(wanted)))
+  return [
+    some(filters, 'id', (container, wanted) => container.id.startsWith(wanted)),
+    some(filters, 'name', nameMatches),
+    container => filters.labels('label', container.record.config.Labels),
+    some(filters, 'status', (container, wanted) => container.record.state.status === wanted),
+    some(filters, 'exited', (container, wanted) => container.record.state.status === 'exited' && container.record.state.exitCode === Number(wanted)),
+    some(filters, 'health', (container, wanted) => (container.record.state.health?.Status ?? 'none') === wanted),
+    some(filters, 'network', (container, wanted) => container.record.networks.some(({ networkName, networkId }) => networkName === wanted || networkId.startsWith(wanted))),
+    some(filters, 'volume', (container, wanted) => container.record.mounts.some(mount => [mount.name, mount.destination, mount.source].includes(wanted))),
+    some(filters, 'expose', hasExposed),
+    some(filters, 'publish', hasPublished),
+    container => filters.flag('is-task') !== true,
+    container => ancestorTests.length === 0 || ancestorTests.some(test => test(container)),
+    container => before.every(time => createdAt(container) < time),
+    container => since.every(time => createdAt(container) > time),
+  ].map(test => (container: Container) => test(container) !== false)
+}
+
+/** Containers that pass the filters, newest first. */
+export const selectContainers = async (engine: Engine, options: Pick<ListOptions, 'all' | 'limit' | 'filters'>): Promise<Container[]> => {
+  const filters = Filters.parse(options.filters, known)
+  checkValues(filters)
+  const everything = options.all || options.limit > 0 || filters.has('status') || filters.has('exited') || filters.has('before') || filters.has('since')
+  const containers = engine.containers.all().filter(container => !container.removing)
+  await Promise.all(containers.map(container => settleExit(engine, container)))
+  const all = tests(engine, filters)
+  const found = containers
+    .filter(container => (everything || container.isRunning || container.record.state.status === 'restarting') && all.every(test => test(container)))
+    .sort((a, b) => (createdAt(a) < createdAt(b) ? 1 : -1))
+  return options.limit > 0 ? found.slice(0, options.limit) : found
+}
+
+/** The name that the container was made with, or the image's id once that name means another. */
+const imageName = (engine: Engine, container: Container): string => {
+  const given = container.record.config.Image ?? ''
+  try {
+    return engine.images.get(given).id === container.record.imageId ? given : container.record.imageId
+  } catch {
+    return container.record.imageId
+  }
+}
+
+const summary = async (engine: Engine, container: Container, options: ListOptions): Promise<object> => {
+  const { record } = container
+  const usage = options.size ? await engine.uppers.usage(record.id) : undefined
+  const layers = options.size ? ((await engine.layers.find(record.diffIds)) ?? []) : []
+  const { Networks } = networkSettings(engine, record, options.version) as { Networks: object }
+  return {
+    Id: record.id,
+    Names: [`/${record.name}`],
+    Image: imageName(engine, container),
+    ImageID: record.imageId,
+    Command: commandOf(record).map(word => (/[\s'"]/.test(word) ? `'${word}'` : word)).join(' '),
+    Created: Number(createdAt(container) / 1_000_000_000n),
+    Ports: portList(record),
+    ...(usage ? { SizeRw: usage.size, SizeRootFs: usage.size + layers.reduce((sum, layer) => sum + layer.size, 0) } : {}),
+    Labels: record.config.Labels ?? {},
+    State: record.state.status,
+    Status: statusText(container),
+    HostConfig: { NetworkMode: record.hostConfig.NetworkMode, ...(record.hostConfig.Annotations ? { Annotations: record.hostConfig.Annotations } : {}) },
+    NetworkSettings: { Networks },
+    Mounts: mountList(record),
+  }
+}
+
+export const listContainers = async (engine: Engine, options: ListOptions): Promise<object[]> => {
+  const selected = await selectContainers(engine, options)
+  return Promise.all(selected.map(container => summary(engine, container, options)))
+}

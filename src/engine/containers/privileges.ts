@@ -1,0 +1,81 @@
+import { readdirSync, readFileSync, statSync } from 'node:fs'
+import path from 'node:path'
+import { badRequest, hasCode } from '../../core/errors.ts'
+import type { SpecDevice } from '../../oci/runtimeSpec.ts'
+import { capabilitiesOfMask } from '../../runtime/spec/capabilities.ts'
+import { specDevice } from '../../runtime/spec/defaults.ts'
+import type { ContainerRecord } from './types.ts'
+
+/** What of the host a container gets: capabilities and devices. */
+
+/** The capabilities that this daemon has and so can give. */
+export const hostCapabilities = (() => {
+  let known: string[] | undefined
+  return (): readonly string[] => {
+    const mask = (text: string, name: string): bigint => BigInt(`0x${new RegExp(`^${name}:\\s*([0-9a-f]+)`, 'm').exec(text)?.[1] ?? '0'}`)
+    if (!known) {
+      const status = readFileSync('/proc/self/status', 'utf8')
+      known = capabilitiesOfMask(mask(status, 'CapBnd') & mask(status, 'CapEff'))
+    }
+    return known
+  }
+})()
+
+export interface ContainerDevice {
+  device: SpecDevice
+  /** Some of `rwm`. */
+  access: string
+}
+
+// Linux's encoding of a device number (gnu_dev_major and gnu_dev_minor).
+const major = (device: number): number => Number((BigInt(device) >> 8n) & 0xfffn)
+const minor = (device: number): number => Number((BigInt(device) & 0xffn) | ((BigInt(device) >> 12n) & 0xfff00n))
+
+const deviceAt = (source: string, destination: string): SpecDevice | undefined => {
+  const found = statSync(source)
+  if (!found.isCharacterDevice() && !found.isBlockDevice()) return undefined
+  const type = found.isBlockDevice() ? 'b' : 'c'
+  return specDevice(destination, {
+    type,
+    major: major(found.rdev),
+    minor: minor(found.rdev),
+    mode: found.mode,
+    uid: found.uid,
+    gid: found.gid,
+  })
+}
+
+const skipped = new Set(['pts', 'shm', 'fd', 'mqueue', 'console', 'ptmx', 'core'])
+
+const devicesBelow = (folder: string, destination: string): ContainerDevice[] =>
+  readdirSync(folder, { withFileTypes: true }).flatMap(entry => {
+    if (skipped.has(entry.name) || entry.isSymbolicLink()) return []
+    const source = path.join(folder, entry.name)
+    const target = path.join(destination, entry.name)
+    if (entry.isDirectory()) return devicesBelow(source, target)
+    try {
+      const device = deviceAt(source, target)
+      return device ? [{ device, access: 'rwm' }] : []
+    } catch (error) {
+      if (hasCode(error, 'ENOENT')) return []
+      throw error
+    }
+  })
+
+/** Devices of `--device` (a directory means all below it), or all of the host's for a privileged container. Errors: `bad-request`. */
+export const containerDevices = (record: ContainerRecord): ContainerDevice[] => {
+  if (record.hostConfig.Privileged) return devicesBelow('/dev', '/dev')
+  return (record.hostConfig.Devices ?? []).flatMap(({ PathOnHost: source = '', PathInContainer: target = '', CgroupPermissions: access = 'rwm' }) => {
+    if (!/^[rwm]{1,3}$/.test(access)) throw badRequest(`invalid device mode: ${access}`)
+    try {
+      if (statSync(source).isDirectory()) return devicesBelow(source, target || source).map(({ device }) => ({ device, access }))
+      const device = deviceAt(source, target || source)
+      if (!device) throw badRequest(`error gathering device information while adding custom device "${source}": not a device node`)
+      return [{ device, access }]
+    } catch (error) {
+      if (hasCode(error, 'ENOENT'))
+        throw badRequest(`error gathering device information while adding custom device "${source}": no such file or directory`)
+      throw error
+    }
+  })
+}

@@ -1,0 +1,16 @@
+/**
+ * A client's connection taken out of HTTP, so that it can be given to a monitor.
+ * Until it is given away, `write` and `end` speak to the client from here.
+ */
+export interface RawClient {
+  /** The descriptor to pass on; stays ours until `release`. */
+  readonly fd: number
+  /** What the client had already sent past its request. */
+  readonly pending: Uint8Array
+  write(bytes: string | Uint8Array): void
+  end(): void
+  /** Closes our copy without a shutdown: the connection lives on where the descriptor was sent. */
+  release(): void
+  /** Calls back once if the client leaves before `release`. */
+  onGone(listener: () => void): void
+}

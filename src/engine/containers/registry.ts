@@ -1,0 +1,98 @@
+import { BerthError, badRequest, conflict } from '../../core/errors.ts'
+import type { Database, Put } from '../../store/database.ts'
+import { Container } from './container.ts'
+import type { ContainerRecord } from './types.ts'
+
+const kind = 'container'
+const nameForm = /^[a-zA-Z0-9][a-zA-Z0-9_.-]+$/
+
+/** All containers, by id and by name: lookups never leave memory. */
+export class Registry {
+  readonly #database: Database
+  readonly #byId = new Map<string, Container>()
+  /** Names in use, also by containers that are still being made. */
+  readonly #names = new Map<string, string>()
+
+  constructor(database: Database) {
+    this.#database = database
+  }
+
+  static async load(database: Database): Promise<Registry> {
+    const registry = new Registry(database)
+    for (const { value } of await database.load(kind))
+      registry.#insert(new Container(value as ContainerRecord))
+    return registry
+  }
+
+  #insert(container: Container): void {
+    this.#byId.set(container.id, container)
+    this.#names.set(container.record.name, container.id)
+  }
+
+  /** Takes a name for an id. Errors: `bad-request`, `conflict`, in Docker's words. */
+  reserveName(name: string, id: string): void {
+    if (!nameForm.test(name))
+      throw badRequest(`Invalid container name (${name}), only ${'[a-zA-Z0-9][a-zA-Z0-9_.-]'} are allowed`)
+    const holder = this.#names.get(name)
+    if (holder !== undefined && holder !== id)
+      throw conflict(
+        `Conflict. The container name "/${name}" is already in use by container "${holder}". You have to remove (or rename) that container to be able to reuse that name.`,
+      )
+    this.#names.set(name, id)
+  }
+
+  isNameFree(name: string): boolean {
+    return !this.#names.has(name)
+  }
+
+  releaseName(name: string, id: string): void {
+    if (this.#names.get(name) === id) this.#names.delete(name)
+  }
+
+  /** Makes a new container known and durable. */
+  async add(record: ContainerRecord, besides: readonly Put[] = []): Promise<Container> {
+    await this.#database.write([{ kind, id: record.id, value: record }, ...besides], { durable: true })
+    const container = new Container(record)
+    this.#insert(container)
+    return container
+  }
+
+  /** Writes a container's record as it is now. */
+  async save(container: Container, options: { durable: boolean } = { durable: false }): Promise<void> {
+    if (!this.#byId.has(container.id)) return
+    await this.#database.write([{ kind, id: container.id, value: container.record }], options)
+  }
+
+  /** Forgets a container durably. Its id and name are free when this settles. */
+  async delete(container: Container, besides: readonly Put[] = []): Promise<void> {
+    await this.#database.write([{ kind, id: container.id, value: undefined }, ...besides], { durable: true })
+    this.#byId.delete(container.id)
+    this.releaseName(container.record.name, container.id)
+  }
+
+  all(): Container[] {
+    return [...this.#byId.values()]
+  }
+
+  byId(id: string): Container | undefined {
+    return this.#byId.get(id)
+  }
+
+  /** By full id, name (with or without slash), or unique prefix of an id. Errors: `no-such-container`, `bad-request`. */
+  get(reference: string): Container {
+    const exact = this.#byId.get(reference) ?? this.#byName(reference)
+    if (exact) return exact
+    const matches = /^[a-f0-9]+$/.test(reference)
+      ? this.all().filter(entry => entry.id.startsWith(reference))
+      : []
+    if (matches.length > 1) throw badRequest(`multiple IDs found with provided prefix: ${reference}`)
+    const [match] = matches
+    if (!match) throw new BerthError('no-such-container', 404, `No such container: ${reference}`)
+    return match
+  }
+
+  #byName(name: string): Container | undefined {
+    const id = this.#names.get(name.replace(/^\//, ''))
+    return id === undefined ? undefined : this.#byId.get(id)
+  }
+}

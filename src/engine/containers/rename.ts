@@ -1,0 +1,23 @@
+import { badRequest } from '../../core/errors.ts'
+import type { Engine } from '../engine.ts'
+import type { Container } from './container.ts'
+import { containerEvent } from './containerEvents.ts'
+
+/** `POST /containers/{id}/rename`: durable when it settles; the old name is free then. */
+export const renameContainer = async (engine: Engine, container: Container, name: string): Promise<void> => {
+  const wanted = name.replace(/^\//, '')
+  if (wanted === '') throw badRequest('Neither old nor new names may be empty')
+  const before = container.record.name
+  if (wanted === before) throw badRequest('Renaming a container with the same name as its current name')
+  engine.containers.reserveName(wanted, container.id)
+  try {
+    container.record.name = wanted
+    await engine.containers.save(container, { durable: true })
+  } catch (error) {
+    container.record.name = before
+    engine.containers.releaseName(wanted, container.id)
+    throw error
+  }
+  engine.containers.releaseName(before, container.id)
+  containerEvent(engine, container, 'rename', { oldName: `/${before}` })
+}

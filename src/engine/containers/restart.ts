@@ -1,0 +1,60 @@
+import { messageOf } from '../../core/errors.ts'
+import { parseTime, zeroTime } from '../../core/clock.ts'
+import type { Engine } from '../engine.ts'
+import type { Container } from './container.ts'
+import { startInQueue } from './start.ts'
+
+/** Restart policies with Docker's back-off: 100 ms, doubled up to a minute, reset by a run of ten seconds. */
+const firstDelay = 100
+const longestDelay = 60_000
+const goodRun = 10_000_000_000n
+
+/** Whether a policy wants another run after this end. */
+export const wantsRestart = (container: Container): boolean => {
+  const { hostConfig, state, restartCount } = container.record
+  if (container.removing || state.stoppedByCall) return false
+  const { Name: name = 'no', MaximumRetryCount: most = 0 } = hostConfig.RestartPolicy ?? {}
+  if (name === 'always' || name === 'unless-stopped') return true
+  return name === 'on-failure' && state.exitCode !== 0 && (most === 0 || restartCount < most)
+}
+
+const delayOf = (container: Container): number => {
+  const { startedAt, finishedAt } = container.record.state
+  const start = parseTime(startedAt) ?? 0n
+  const end = parseTime(finishedAt) ?? 0n
+  if (startedAt !== zeroTime && end - start >= goodRun) container.backoff = 0
+  const delay = container.backoff === 0 ? firstDelay : Math.min(container.backoff * 2, longestDelay)
+  container.backoff = delay
+  return delay
+}
+
+/** Marks the container as restarting; the returned function sets the clock. */
+export const planRestart = (engine: Engine, container: Container): (() => void) | undefined => {
+  if (engine.stopping || !wantsRestart(container)) return undefined
+  container.record.state.status = 'restarting'
+  const delay = delayOf(container)
+  return () => {
+    container.restartTimer = setTimeout(() => void restartNow(engine, container), delay)
+  }
+}
+
+const restartNow = (engine: Engine, container: Container): Promise<void> =>
+  container.queue.run(async () => {
+    container.restartTimer = undefined
+    if (container.record.state.status !== 'restarting' || container.removing) return
+    container.record.restartCount += 1
+    try {
+      await startInQueue(engine, container)
+    } catch (error) {
+      container.record.state.status = 'exited'
+      engine.log.error('restart failed', { container: container.id, error: messageOf(error) })
+      await engine.containers.save(container)
+    }
+  })
+
+/** Ends a restart that waits for its time. */
+export const cancelRestart = (container: Container): void => {
+  clearTimeout(container.restartTimer)
+  container.restartTimer = undefined
+  if (container.record.state.status === 'restarting') container.record.state.status = 'exited'
+}

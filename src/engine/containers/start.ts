@@ -1,0 +1,169 @@
+import { mkdir, rm, writeFile } from 'node:fs/promises'
+import path from 'node:path'
+import { BerthError, conflict, messageOf } from '../../core/errors.ts'
+import { UndoStack } from '../../core/disposal.ts'
+import { failpoint } from '../../core/failpoint.ts'
+import { stringify } from '../../core/json.ts'
+import { cgroupVersion, controllers } from '../../linux/cgroups.ts'
+import { startError, startFailure } from '../../runtime/errors.ts'
+import { launchMonitor } from '../../runtime/monitor.ts'
+import type { MonitorClient, MonitorSpec, RuntimeBinary } from '../../runtime/types.ts'
+import { dropPending, handOver } from './attach.ts'
+import type { Container } from './container.ts'
+import { containerEvent } from './containerEvents.ts'
+import { containerFiles, prepareFiles } from './files.ts'
+import { containerGroup, memoryDirectory, monitorDirectories } from './groups.ts'
+import { startHealth } from './health.ts'
+import { logSettings } from './logConfig.ts'
+import { containerDevices, hostCapabilities } from './privileges.ts'
+import { joinedNamespaces } from './namespaces.ts'
+import { buildSpec } from './spec.ts'
+import { noteStarted, runDirectory } from './state.ts'
+import { containerUser } from './userFiles.ts'
+import { prepareBindSources } from './volumes.ts'
+import { handOverWaiters } from './wait.ts'
+import type { Engine } from '../engine.ts'
+
+const runtimeOf = (engine: Engine, container: Container): RuntimeBinary => {
+  const name = container.record.hostConfig.Runtime ?? engine.settings.defaultRuntime
+  const runtime = engine.settings.runtimes.get(name)
+  if (!runtime) throw new BerthError('no-runtime', 400, `unknown or invalid runtime name: ${name}`)
+  return runtime
+}
+
+/** Everything the runtime needs on disk: config.json in the run directory. */
+const writeBundle = async (engine: Engine, container: Container, rootfs: string): Promise<void> => {
+  const { record } = container
+  const devices = containerDevices(record)
+  const spec = buildSpec({
+    record,
+    rootfs,
+    cgroupsPath: containerGroup(engine.settings, record).specPath,
+    user: containerUser(rootfs, record.config.User ?? '', record.hostConfig.GroupAdd ?? []),
+    files: containerFiles(engine, record),
+    join: await joinedNamespaces(engine, record),
+    hostCapabilities: hostCapabilities(),
+    devices: devices.map(device => device.device),
+    deviceAccess: devices.map(device => device.access),
+    defaultCgroupnsMode: engine.settings.defaultCgroupnsMode,
+    cgroupVersion,
+  })
+  await writeFile(path.join(runDirectory(engine, container), 'config.json'), stringify(spec))
+}
+
+const monitorSpec = (engine: Engine, container: Container): MonitorSpec => {
+  const { record } = container
+  const [rows = 0, columns = 0] = record.hostConfig.ConsoleSize ?? []
+  const directory = runDirectory(engine, container)
+  return {
+    id: record.id,
+    directory,
+    runtime: runtimeOf(engine, container),
+    task: { kind: 'container', bundle: directory },
+    terminal: record.config.Tty ?? false,
+    columns,
+    rows,
+    openStdin: record.config.OpenStdin ?? false,
+    stdinOnce: record.config.StdinOnce ?? false,
+    log: logSettings(engine.settings.dataRoot, record),
+    monitorCgroups: monitorDirectories(engine.settings, controllers),
+    memoryCgroup: memoryDirectory(containerGroup(engine.settings, record).group),
+    blockOnSlowClient: false,
+  }
+}
+
+/** Clients that came before the start get their streams before the first byte is written. */
+const handOverClients = async (engine: Engine, container: Container): Promise<void> => {
+  for (const pending of container.attaching.splice(0)) {
+    try {
+      await handOver(container, pending)
+    } catch (error) {
+      engine.log.warn('an attached client could not be handed over', { container: container.id, error: messageOf(error) })
+      pending.client.end()
+    }
+  }
+  await handOverWaiters(engine, container)
+}
+
+/** Steps of a start, each with its undo; on failure everything made for it is taken away. */
+const prepare = async (engine: Engine, container: Container, undo: UndoStack): Promise<MonitorClient> => {
+  const { record } = container
+  await prepareBindSources(record)
+  await mkdir(path.dirname(logSettings(engine.settings.dataRoot, record).path), { recursive: true, mode: 0o710 })
+  undo.push('unmount', () => engine.uppers.unmount(container.id))
+  const rootfs = await engine.uppers.mount(container.id, { volatile: record.hostConfig.AutoRemove ?? false })
+  failpoint('start.mounted')
+  undo.push('network', () => engine.networks.disconnectAll(record))
+  await engine.networks.connectAll(record)
+  failpoint('start.connected')
+  await prepareFiles(engine, record)
+  record.runs += 1
+  await engine.containers.save(container)
+  failpoint('start.saved')
+  const directory = runDirectory(engine, container)
+  undo.push('run directory', () => rm(directory, { recursive: true, force: true }))
+  await mkdir(directory, { recursive: true, mode: 0o710 })
+  await writeBundle(engine, container, rootfs)
+  failpoint('start.bundle')
+  const monitor = await launchMonitor(monitorSpec(engine, container), {
+    binary: engine.settings.monitorBinary,
+    events: engine.supervise(container),
+  })
+  undo.push('monitor', async () => {
+    container.monitor = undefined
+    await monitor.release()
+    monitor.close()
+  })
+  container.monitor = monitor
+  failpoint('start.monitor')
+  await handOverClients(engine, container)
+  return monitor
+}
+
+const runtimeStart = async (container: Container, monitor: MonitorClient): Promise<void> => {
+  const status = await monitor.start()
+  if (status.phase !== 'failed') return
+  const failure = startFailure(status.exit?.error ?? '')
+  container.record.state.exitCode = failure.exitCode
+  throw startError(failure)
+}
+
+const startNow = async (engine: Engine, container: Container): Promise<void> => {
+  const { state } = container.record
+  await using undo = new UndoStack((step, error) =>
+    engine.log.error(`undo of start: ${step}`, { container: container.id, error: messageOf(error) }),
+  )
+  undo.push('clients', () => dropPending(container))
+  state.error = ''
+  state.exitCode = 0
+  try {
+    const monitor = await prepare(engine, container, undo)
+    await runtimeStart(container, monitor)
+    failpoint('start.started')
+    undo.commit()
+    await noteStarted(engine, container, monitor.status)
+  } catch (error) {
+    state.error = messageOf(error)
+    if (state.exitCode === 0) state.exitCode = 128
+    await engine.containers.save(container).catch(() => {})
+    throw error
+  }
+  containerEvent(engine, container, 'start')
+  startHealth(engine, container)
+}
+
+/**
+ * `POST /containers/{id}/start`. Returns false where it runs already. The
+ * caller holds the container's queue.
+ */
+export const startInQueue = async (engine: Engine, container: Container): Promise<boolean> => {
+  if (engine.stopping) throw new BerthError('stopping', 503, 'the daemon is shutting down')
+  if (container.removing) throw conflict(`container is marked for removal and cannot be started`)
+  if (container.record.state.status === 'paused')
+    throw conflict('cannot start a paused container, try unpause instead')
+  if (container.isRunning) return false
+  clearTimeout(container.restartTimer)
+  container.restartTimer = undefined
+  await startNow(engine, container)
+  return true
+}

@@ -1,0 +1,62 @@
+import path from 'node:path'
+import { formatNanos, parseTime } from '../../core/clock.ts'
+import { readExitRecord } from '../../runtime/monitor.ts'
+import type { ExitRecord, MonitorStatus } from '../../runtime/types.ts'
+import type { Engine } from '../engine.ts'
+import type { Container } from './container.ts'
+import { containerEvent } from './containerEvents.ts'
+import { answerWaiters } from './waiters.ts'
+
+/** How a container's record follows what its monitor saw. */
+
+/** `<exec-root>/containers/<id>/<run>`: what belongs to one run. */
+export const runDirectory = (engine: Engine, container: Container): string =>
+  path.join(engine.settings.execRoot, 'containers', container.id, String(container.record.runs))
+
+export const noteStarted = async (engine: Engine, container: Container, status: MonitorStatus): Promise<void> => {
+  const { record } = container
+  record.state = {
+    ...record.state,
+    status: 'running',
+    pid: status.pid,
+    exitCode: 0,
+    error: '',
+    oomKilled: false,
+    startedAt: formatNanos(status.startedAt),
+    stoppedByCall: false,
+  }
+  await engine.containers.save(container)
+}
+
+/**
+ * Notes an exit in the container's state: from now on every reader sees it.
+ * Synchronous, so that whoever learns of the exit in another way sees it too.
+ */
+export const applyExit = (engine: Engine, container: Container, exit: ExitRecord): void => {
+  if (!container.isRunning) return
+  const { state } = container.record
+  const startedAt = parseTime(state.startedAt) ?? exit.startedAt
+  state.status = 'exited'
+  state.pid = 0
+  state.exitCode = exit.exitCode
+  state.error = exit.phase === 'failed' ? exit.error : ''
+  state.oomKilled = exit.oomKilled
+  state.finishedAt = formatNanos(exit.finishedAt)
+  containerEvent(engine, container, 'die', {
+    exitCode: String(exit.exitCode),
+    execDuration: String((exit.finishedAt - startedAt) / 1_000_000_000n),
+  })
+  clearTimeout(container.healthTimer)
+  for (const listener of container.exitListeners) listener()
+  answerWaiters(container, ['not-running', 'next-exit'])
+}
+
+/**
+ * Reads the exit record of a container that is thought to run, so that nobody
+ * who saw the end of its stream is told that it still runs.
+ */
+export const settleExit = async (engine: Engine, container: Container): Promise<void> => {
+  if (!container.isRunning) return
+  const record = readExitRecord(runDirectory(engine, container))
+  if (record) applyExit(engine, container, record)
+}

@@ -1,0 +1,159 @@
+import { execFile } from 'node:child_process'
+import { promisify } from 'node:util'
+import { BerthError, conflict, hasCode, messageOf } from '../../core/errors.ts'
+import { signalNumber } from '../../linux/signals.ts'
+import { killGroup } from '../../linux/cgroups.ts'
+import type { Engine } from '../engine.ts'
+import type { Container } from './container.ts'
+import { containerEvent } from './containerEvents.ts'
+import { containerGroup } from './groups.ts'
+import { cancelRestart } from './restart.ts'
+import { startInQueue } from './start.ts'
+import { settleExit } from './state.ts'
+
+const run = promisify(execFile)
+
+/** Seconds that a container gets by default between its stop signal and SIGKILL. */
+const defaultStopTimeout = 10
+/** Seconds after SIGKILL before the whole group is killed, and again before it is given up. */
+const killPatience = 5
+
+const notRunning = (container: Container): Error =>
+  conflict(`container ${container.id} is not running`)
+
+/** Settles with true when the current run has ended; with false after `milliseconds` (Infinity: never). */
+const exitWithin = (container: Container, milliseconds: number): Promise<boolean> => {
+  if (!container.isRunning) return Promise.resolve(true)
+  return new Promise(resolve => {
+    const done = (value: boolean) => () => {
+      container.exitListeners.delete(ended)
+      clearTimeout(timer)
+      resolve(value)
+    }
+    const ended = done(true)
+    container.exitListeners.add(ended)
+    const timer = Number.isFinite(milliseconds) ? setTimeout(done(false), milliseconds) : undefined
+  })
+}
+
+const sendSignal = (container: Container, signal: number): void => {
+  try {
+    process.kill(container.record.state.pid, signal)
+  } catch (error) {
+    if (!hasCode(error, 'ESRCH')) throw error
+  }
+}
+
+const signalPaused = async (engine: Engine, container: Container): Promise<void> => {
+  if (container.record.state.status === 'paused') await setPaused(engine, container, false)
+}
+
+/** SIGKILL, then the whole group where that is not enough. Settles when the end has been noted. */
+export const killAndWait = async (engine: Engine, container: Container): Promise<void> => {
+  sendSignal(container, 9)
+  await signalPaused(engine, container)
+  if (await exitWithin(container, killPatience * 1000)) return
+  killGroup(containerGroup(engine.settings, container.record).group)
+  if (await exitWithin(container, killPatience * 1000)) return
+  throw new BerthError(
+    'kill-failed',
+    500,
+    `container ${container.id} did not end after SIGKILL: a process is stuck in the kernel (see its state in /proc/${container.record.state.pid}/status)`,
+  )
+}
+
+/** `POST /containers/{id}/kill`. Errors: 409 where it does not run. */
+export const killContainer = async (engine: Engine, container: Container, signal: string): Promise<void> => {
+  const number = signalNumber(signal || 'SIGKILL')
+  await settleExit(engine, container)
+  if (container.record.state.status === 'restarting' && number === 9) {
+    cancelRestart(container)
+    return
+  }
+  if (!container.isRunning) throw conflict(`cannot kill container: ${container.record.name}: container ${container.id} is not running`)
+  const stopSignal = signalNumber(container.record.config.StopSignal || 'SIGTERM')
+  if (number === 9 || number === stopSignal) container.record.state.stoppedByCall = true
+  sendSignal(container, number)
+  containerEvent(engine, container, 'kill', { signal: String(number) })
+  if (number === 9) {
+    await signalPaused(engine, container)
+    await exitWithin(container, killPatience * 1000)
+  }
+}
+
+/** `POST /containers/{id}/stop`. Returns false where it did not run. */
+export const stopContainer = async (
+  engine: Engine,
+  container: Container,
+  options: { signal?: string; timeout?: number },
+): Promise<boolean> => {
+  await settleExit(engine, container)
+  const wasRestarting = container.record.state.status === 'restarting'
+  cancelRestart(container)
+  container.record.state.stoppedByCall = true
+  if (!container.isRunning) {
+    await engine.containers.save(container)
+    return wasRestarting
+  }
+  const signal = signalNumber(options.signal || container.record.config.StopSignal || 'SIGTERM')
+  const timeout = options.timeout ?? container.record.config.StopTimeout ?? defaultStopTimeout
+  sendSignal(container, signal)
+  containerEvent(engine, container, 'kill', { signal: String(signal) })
+  await signalPaused(engine, container)
+  const ended = await exitWithin(container, timeout < 0 ? Number.POSITIVE_INFINITY : timeout * 1000)
+  if (!ended) {
+    containerEvent(engine, container, 'kill', { signal: '9' })
+    await killAndWait(engine, container)
+  }
+  containerEvent(engine, container, 'stop')
+  await container.queue.run(async () => {})
+  return true
+}
+
+/** `POST /containers/{id}/restart` */
+export const restartContainer = async (
+  engine: Engine,
+  container: Container,
+  options: { signal?: string; timeout?: number },
+): Promise<void> => {
+  const autoRemove = container.record.hostConfig.AutoRemove ?? false
+  container.record.hostConfig.AutoRemove = false
+  try {
+    await stopContainer(engine, container, options)
+  } finally {
+    container.record.hostConfig.AutoRemove = autoRemove
+  }
+  await container.queue.run(() => startInQueue(engine, container))
+  containerEvent(engine, container, 'restart')
+}
+
+const setPaused = async (engine: Engine, container: Container, paused: boolean): Promise<void> => {
+  const runtime = engine.settings.runtimes.get(container.record.hostConfig.Runtime ?? '')
+  if (!runtime) throw notRunning(container)
+  const verb = paused ? 'pause' : 'resume'
+  try {
+    await run(runtime.path, [...runtime.args, '--root', runtime.root, verb, container.id])
+  } catch (error) {
+    throw new BerthError('pause-failed', 500, `cannot ${paused ? 'pause' : 'unpause'} container ${container.id}: ${messageOf(error)}`, { cause: error })
+  }
+  container.record.state.status = paused ? 'paused' : 'running'
+  await engine.containers.save(container)
+  containerEvent(engine, container, paused ? 'pause' : 'unpause')
+}
+
+/** `POST /containers/{id}/pause` */
+export const pauseContainer = (engine: Engine, container: Container): Promise<void> =>
+  container.queue.run(async () => {
+    await settleExit(engine, container)
+    if (container.record.state.status === 'paused') throw conflict(`container ${container.id} is already paused`)
+    if (!container.isRunning) throw notRunning(container)
+    await setPaused(engine, container, true)
+  })
+
+/** `POST /containers/{id}/unpause` */
+export const unpauseContainer = (engine: Engine, container: Container): Promise<void> =>
+  container.queue.run(async () => {
+    await settleExit(engine, container)
+    if (container.record.state.status !== 'paused') throw conflict(`Container ${container.id} is not paused`)
+    await setPaused(engine, container, false)
+  })

@@ -1,0 +1,89 @@
+import { rm } from 'node:fs/promises'
+import path from 'node:path'
+import { nowNanos, parseTime } from '../../core/clock.ts'
+import { messageOf } from '../../core/errors.ts'
+import { failpoint } from '../../core/failpoint.ts'
+import { killGroup } from '../../linux/cgroups.ts'
+import { readExitRecord } from '../../runtime/monitor.ts'
+import type { ExitRecord, MonitorEvents } from '../../runtime/types.ts'
+import type { Engine } from '../engine.ts'
+import { clearRun } from './clearRun.ts'
+import type { Container } from './container.ts'
+import { containerEvent } from './containerEvents.ts'
+import { containerGroup } from './groups.ts'
+import { removeAfterExit } from './remove.ts'
+import { planRestart } from './restart.ts'
+import { applyExit, runDirectory } from './state.ts'
+
+/** What the daemon does when a monitor speaks: started, out of memory, exited, lost. */
+
+export const monitorEvents = (engine: Engine, container: Container): MonitorEvents => ({
+  started: () => {},
+  exited: record => void exitSeen(engine, container, record),
+  oom: () => {
+    container.record.state.oomKilled = true
+    containerEvent(engine, container, 'oom')
+  },
+  clientGone: detached => {
+    if (detached) containerEvent(engine, container, 'detach')
+  },
+  closed: () => void monitorClosed(engine, container),
+})
+
+const log = (engine: Engine, container: Container, what: string) => (error: unknown) =>
+  engine.log.error(what, { container: container.id, error: messageOf(error) })
+
+/** The event came: the rest of the work is the container's queue's. */
+const exitSeen = (engine: Engine, container: Container, record: ExitRecord): Promise<void> => {
+  const run = container.record.runs
+  applyExit(engine, container, record)
+  return container.queue
+    .run(() => finishRun(engine, container, run))
+    .catch(log(engine, container, 'the end of a run could not be cleared away'))
+}
+
+/** Takes away what a run had, then restarts or removes the container as its policy says. */
+export const finishRun = async (engine: Engine, container: Container, run: number): Promise<void> => {
+  const { record } = container
+  if (container.isRunning || record.runs !== run) return
+  const monitor = container.monitor
+  container.monitor = undefined
+  await engine.containers.save(container)
+  failpoint('exit.saved')
+  const again = planRestart(engine, container)
+  await clearRun(engine, container)
+  failpoint('exit.cleared')
+  if (record.hostConfig.AutoRemove && !again) await removeAfterExit(engine, container)
+  if (monitor) {
+    if (container.removing) await monitor.removed().catch(() => {})
+    await monitor.release().catch(log(engine, container, 'the monitor could not be released'))
+  }
+  await rm(path.dirname(runDirectory(engine, container)), { recursive: true, force: true })
+  again?.()
+}
+
+/** A monitor that ends without an exit was lost: its container is ended with it. */
+const monitorClosed = async (engine: Engine, container: Container): Promise<void> => {
+  if (!container.isRunning) return
+  const record = readExitRecord(runDirectory(engine, container))
+  await exitSeen(engine, container, record ?? lostRecord(engine, container, 137, 'monitor lost'))
+}
+
+/** The record of a run whose end nobody saw. */
+export const lostRecord = (engine: Engine, container: Container, exitCode: number, cause: string): ExitRecord => {
+  const { group } = containerGroup(engine.settings, container.record)
+  killGroup(group)
+  engine.log.warn(cause, { container: container.id })
+  return {
+    phase: 'exited',
+    pid: container.record.state.pid,
+    exitCode,
+    oomKilled: false,
+    startedAt: parseTime(container.record.state.startedAt) ?? 0n,
+    finishedAt: nowNanos(),
+    error: cause,
+  }
+}
+
+/** For restore: an exit found after the fact, taken through the same path. */
+export const exitFound = exitSeen

@@ -1,0 +1,91 @@
+import type { Endpoint, PortRequest } from '../../net/types.ts'
+import type { Digest } from '../../oci/digest.ts'
+import type { ContainerConfig, HostConfig } from '../../wire/container.ts'
+
+/**
+ * A container as it is stored. Life: `created` → `running` ⇄ `paused` →
+ * `exited` (→ `running` again) → removed; `restarting` is `exited` with a
+ * restart under way; `dead` is one whose removal failed half-way.
+ */
+export type ContainerStatus = 'created' | 'running' | 'paused' | 'restarting' | 'removing' | 'exited' | 'dead'
+
+/** A mount of a container other than the kernel's, as decided at create. */
+export interface MountPoint {
+  type: 'bind' | 'tmpfs' | 'volume'
+  /** Path on the host; empty for tmpfs. */
+  source: string
+  /** Path in the container, absolute and clean. */
+  destination: string
+  readWrite: boolean
+  /** `rprivate`, …; empty is the default. */
+  propagation: string
+  /** The mode part of `-v`, as given. */
+  mode: string
+  /** Name of an anonymous volume; empty for others. */
+  name: string
+  /** Mount options of a tmpfs. */
+  options: string[]
+  nonRecursive: boolean
+  /** Make the source directory if it is missing (`-v`, and `create-src`). */
+  createSource: boolean
+  /** Fill the empty directory from the image at first start. */
+  copyUp: boolean
+}
+
+export interface HealthProbe {
+  Start: string
+  End: string
+  ExitCode: number
+  Output: string
+}
+
+export interface HealthState {
+  Status: 'none' | 'starting' | 'healthy' | 'unhealthy'
+  FailingStreak: number
+  Log: HealthProbe[]
+}
+
+export interface StateRecord {
+  status: ContainerStatus
+  pid: number
+  exitCode: number
+  error: string
+  oomKilled: boolean
+  /** RFC 3339 with nanoseconds; Go's zero time before the first. */
+  startedAt: string
+  finishedAt: string
+  /** Stopped by somebody's call: `unless-stopped` and `on-failure` leave it alone. */
+  stoppedByCall: boolean
+  health?: HealthState
+}
+
+export interface NetworkAttachment {
+  /** `bridge`, `host`, `none` */
+  networkName: string
+  networkId: string
+  endpointId: string
+  aliases: string[]
+  mac: string
+  /** While it runs: what is in the kernel. */
+  endpoint?: Endpoint
+}
+
+export interface ContainerRecord {
+  id: string
+  /** Without the leading slash. */
+  name: string
+  created: string
+  imageId: Digest
+  /** Layers of the image, bottom first. */
+  diffIds: Digest[]
+  platform: string
+  config: ContainerConfig
+  hostConfig: HostConfig
+  mounts: MountPoint[]
+  ports: PortRequest[]
+  networks: NetworkAttachment[]
+  state: StateRecord
+  restartCount: number
+  /** Runs so far: names each run's directory. */
+  runs: number
+}

@@ -1,0 +1,55 @@
+import { execFile } from 'node:child_process'
+import { promisify } from 'node:util'
+import { conflict, internal, messageOf } from '../../core/errors.ts'
+import { stringify } from '../../core/json.ts'
+import type { HostConfig, UpdateRequest } from '../../wire/container.ts'
+import type { Engine } from '../engine.ts'
+import type { Container } from './container.ts'
+import { containerEvent } from './containerEvents.ts'
+import { specLimits } from './specResources.ts'
+import { checkResources, checkRestartPolicy } from './validate.ts'
+
+const applyToRuntime = async (engine: Engine, container: Container, hostConfig: HostConfig): Promise<void> => {
+  const runtime = engine.settings.runtimes.get(hostConfig.Runtime ?? '')
+  if (!runtime) return
+  const child = promisify(execFile)(runtime.path, [...runtime.args, '--root', runtime.root, 'update', '--resources', '-', container.id])
+  child.child.stdin?.end(stringify(specLimits(hostConfig)))
+  try {
+    await child
+  } catch (error) {
+    throw internal(`Cannot update container ${container.id}: ${messageOf(error)}`, error)
+  }
+}
+
+const numberKeys = (request: UpdateRequest): Partial<HostConfig> => {
+  const { RestartPolicy: policy, ...limits } = request
+  const given = Object.entries(limits).filter(
+    ([, value]) => value !== 0 && value !== '' && !(Array.isArray(value) && value.length === 0),
+  )
+  const named = policy?.Name ? { RestartPolicy: { MaximumRetryCount: 0, ...policy } } : {}
+  return { ...Object.fromEntries(given), ...named }
+}
+
+/** `POST /containers/{id}/update`: zero means unchanged, as in Docker. Returns warnings. */
+export const updateContainer = (engine: Engine, container: Container, request: UpdateRequest): Promise<string[]> =>
+  container.queue.run(async () => {
+    if (container.removing) throw conflict(`Cannot update container ${container.id}: container is marked for removal and cannot be "update"`)
+    const before = container.record.hostConfig
+    const hostConfig: HostConfig = { ...before, ...numberKeys(request) }
+    if (request.NanoCpus) {
+      hostConfig.CpuPeriod = 0
+      hostConfig.CpuQuota = 0
+    }
+    checkResources(hostConfig)
+    checkRestartPolicy(hostConfig.RestartPolicy, hostConfig.AutoRemove ?? false)
+    if (container.isRunning) await applyToRuntime(engine, container, hostConfig)
+    container.record.hostConfig = hostConfig
+    try {
+      await engine.containers.save(container, { durable: true })
+    } catch (error) {
+      container.record.hostConfig = before
+      throw error
+    }
+    containerEvent(engine, container, 'update')
+    return []
+  })

@@ -1,0 +1,24 @@
+import type { Container } from './container.ts'
+import type { RawClient } from './rawClient.ts'
+
+/** `POST /containers/{id}/wait` */
+export type WaitCondition = 'not-running' | 'next-exit' | 'removed'
+
+/** A client that waits here, because no monitor runs that could answer it. */
+export interface Waiter {
+  condition: WaitCondition
+  client: RawClient
+}
+
+const answer = (waiter: Waiter, exitCode: number, error = ''): void => {
+  waiter.client.write(`${JSON.stringify({ StatusCode: exitCode, ...(error ? { Error: { Message: error } } : {}) })}\n`)
+  waiter.client.end()
+}
+
+/** Answers those who wait here for one of these conditions. */
+export const answerWaiters = (container: Container, conditions: readonly WaitCondition[]): void => {
+  const { exitCode, error } = container.record.state
+  const due = container.waiters.filter(waiter => conditions.includes(waiter.condition))
+  container.waiters = container.waiters.filter(waiter => !due.includes(waiter))
+  for (const waiter of due) answer(waiter, exitCode, error)
+}

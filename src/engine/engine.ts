@@ -1,0 +1,32 @@
+import type { Log } from '../core/log.ts'
+import type { Network } from '../net/network.ts'
+import type { Database } from '../store/database.ts'
+import type { ContentStore, LayerStore, UpperStore } from '../store/types.ts'
+import type { Execs } from './containers/execs.ts'
+import type { MonitorEvents } from '../runtime/types.ts'
+import type { Container } from './containers/container.ts'
+import type { Registry } from './containers/registry.ts'
+import type { Events } from './events/events.ts'
+import type { Images } from './images/images.ts'
+import type { Networks } from './networks/networks.ts'
+import type { EngineSettings } from './settings.ts'
+
+/** What the services work with; made once by the composition root in `daemon/`. */
+export interface Engine {
+  settings: EngineSettings
+  log: Log
+  database: Database
+  events: Events
+  content: ContentStore
+  layers: LayerStore
+  uppers: UpperStore
+  network: Network
+  networks: Networks
+  images: Images
+  containers: Registry
+  execs: Execs
+  /** What the daemon does when a container's monitor speaks (containers/supervise.ts). */
+  supervise(container: Container): MonitorEvents
+  /** Set while the daemon shuts down: nothing new is started. */
+  stopping: boolean
+}

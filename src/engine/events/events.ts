@@ -1,0 +1,84 @@
+import { nowNanos } from '../../core/clock.ts'
+import type { Database } from '../../store/database.ts'
+import type { EventMessage } from './types.ts'
+
+/** Events older than this many are dropped from the journal. */
+const keptEvents = 100_000
+const pageSize = 256
+
+const parse = (json: string): EventMessage =>
+  JSON.parse(json, (key, value: unknown, context?: { source?: string }) =>
+    key === 'timeNano' ? BigInt(context?.source ?? String(value)) : value,
+  ) as EventMessage
+
+/** The JSON text of an event, `timeNano` with all its digits. */
+export const eventJson = (event: EventMessage): string => {
+  const { timeNano, ...rest } = event
+  const legacy =
+    event.Type === 'container' || event.Type === 'image'
+      ? {
+          status: event.Action,
+          id: event.Actor.ID,
+          ...(event.Actor.Attributes['image'] ? { from: event.Actor.Attributes['image'] } : {}),
+        }
+      : {}
+  return `${JSON.stringify({ ...legacy, ...rest }).slice(0, -1)},"timeNano":${timeNano}}`
+}
+
+/** What happened: told to who listens, and kept in a journal that outlives the daemon. Events report; nothing is steered by them. */
+export class Events {
+  readonly #database: Database
+  readonly #listeners = new Set<(event: EventMessage) => void>()
+  #sinceTrim = 0
+  #tail: Promise<void> = Promise.resolve()
+
+  constructor(database: Database) {
+    this.#database = database
+  }
+
+  publish(
+    type: EventMessage['Type'],
+    action: string,
+    id: string,
+    attributes: Record<string, string> = {},
+  ): void {
+    const timeNano = nowNanos()
+    const event: EventMessage = {
+      Type: type,
+      Action: action,
+      Actor: { ID: id, Attributes: attributes },
+      scope: 'local',
+      time: Number(timeNano / 1_000_000_000n),
+      timeNano,
+    }
+    this.#tail = this.#database.appendEvent(timeNano, eventJson(event)).catch(() => {})
+    if (++this.#sinceTrim >= 1000) {
+      this.#sinceTrim = 0
+      void this.#database.trimEvents(keptEvents).catch(() => {})
+    }
+    for (const listener of this.#listeners) listener(event)
+  }
+
+  /** Settles when all that was published is in the journal. */
+  flush(): Promise<void> {
+    return this.#tail
+  }
+
+  subscribe(listener: (event: EventMessage) => void): Disposable {
+    this.#listeners.add(listener)
+    return { [Symbol.dispose]: () => void this.#listeners.delete(listener) }
+  }
+
+  /** The journal's events of a span of time (nanoseconds), in order. */
+  async *history(since: bigint, until: bigint): AsyncGenerator<EventMessage> {
+    await this.flush()
+    let after = 0
+    for (;;) {
+      const page = await this.#database.events({ since, until, after, limit: pageSize })
+      for (const stored of page) yield parse(stored.json)
+      const last = page.at(-1)
+      if (!last || page.length < pageSize) return
+      after = last.sequence
+    }
+  }
+}

@@ -1,0 +1,65 @@
+import { messageOf } from '../../core/errors.ts'
+import { failpoint } from '../../core/failpoint.ts'
+import type { Digest } from '../../oci/digest.ts'
+import type { Engine } from '../engine.ts'
+
+/** Removal of blobs and layers that no image and no container needs any more. */
+
+const blobsInUse = (engine: Engine): Set<Digest> => {
+  const used = new Set<Digest>()
+  for (const image of engine.images.all())
+    for (const target of image.targets) for (const blob of target.blobs) used.add(blob.digest)
+  return used
+}
+
+const layersInUse = async (engine: Engine): Promise<Set<Digest>> => {
+  const stacks = [
+    ...engine.images.all().map(image => image.config.rootfs.diff_ids),
+    ...engine.containers.all().map(container => container.record.diffIds),
+  ]
+  const used = new Set<Digest>()
+  for (const stack of stacks) for (const layer of (await engine.layers.find(stack)) ?? []) used.add(layer.key)
+  return used
+}
+
+/**
+ * Removes these blobs where nothing names them, and every layer that nothing
+ * needs. Waits for loads under way, whose blobs no record names yet. Returns
+ * the bytes freed.
+ */
+export const collectGarbage = async (engine: Engine, candidates: readonly Digest[]): Promise<number> => {
+  using _alone = await engine.images.incoming.own()
+  let freed = 0
+  const used = blobsInUse(engine)
+  for (const digest of candidates) {
+    if (used.has(digest)) continue
+    freed += (await engine.content.info(digest))?.size ?? 0
+    await engine.content.remove(digest)
+    failpoint('collect.blob')
+  }
+  const needed = await layersInUse(engine)
+  for (const layer of await engine.layers.list()) {
+    if (needed.has(layer.key)) continue
+    freed += layer.size
+    await engine.layers.remove(layer.key)
+    failpoint('collect.layer')
+  }
+  return freed
+}
+
+/** At a start: what a crash left between a load's first blob and its record. */
+export const collectEverything = async (engine: Engine): Promise<void> => {
+  const all: Digest[] = []
+  for await (const blob of engine.content.list()) all.push(blob.digest)
+  const freed = await collectGarbage(engine, all)
+  if (freed > 0) engine.log.info('removed blobs and layers that nothing needs', { bytes: freed })
+}
+
+/** For callers that must not fail because of it. */
+export const collectQuietly = async (engine: Engine, candidates: readonly Digest[]): Promise<void> => {
+  try {
+    await collectGarbage(engine, candidates)
+  } catch (error) {
+    engine.log.error('removal of unused blobs failed', { error: messageOf(error) })
+  }
+}

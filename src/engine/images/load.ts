@@ -1,0 +1,251 @@
+import { BerthError, badRequest } from '../../core/errors.ts'
+import { failpoint } from '../../core/failpoint.ts'
+import { decompress } from '../../archive/compression.ts'
+import { readTar, type TarMember } from '../../archive/reader.ts'
+import { type Digest, digestOf, isDigest } from '../../oci/digest.ts'
+import { type Descriptor, type ImageConfig, type Index, isIndexType, type Manifest, mediaTypes } from '../../oci/image.ts'
+import { familiar, parseReference, type Reference, withDefaultTag } from '../../oci/reference.ts'
+import type { LayerSource } from '../../store/types.ts'
+import type { Engine } from '../engine.ts'
+import { collectQuietly } from './collect.ts'
+import { reachTarget } from './reach.ts'
+
+/** One line of the load's progress stream. */
+export interface LoadProgress {
+  stream?: string
+  status?: string
+  id?: string
+  progressDetail?: { current: number; total: number }
+}
+
+/** Small files of an archive are kept whole: indexes, manifests, configurations. */
+const maxJson = 8 * 1024 * 1024
+
+/** What an archive held, when it has been read through: blobs are in the store already. */
+interface Archive {
+  /** Digest of each file by its name. */
+  blobs: Map<string, Digest>
+  json: Map<string, Buffer>
+}
+
+interface DockerEntry {
+  Config: string
+  RepoTags: string[] | null
+  Layers: string[]
+}
+
+const collect = async (member: TarMember): Promise<Buffer> => {
+  if (member.entry.size > maxJson) throw badRequest(`the archive's ${member.entry.name.toString()} is too large (${member.entry.size} bytes)`)
+  const chunks: Buffer[] = []
+  for await (const chunk of member.body) chunks.push(Buffer.from(chunk))
+  return Buffer.concat(chunks)
+}
+
+const nameOf = (member: TarMember): string => Buffer.from(member.entry.name).toString('utf8').replace(/^\.\//, '')
+
+const blobForm = /^blobs\/sha256\/([a-f0-9]{64})$/
+
+const takeFile = async (engine: Engine, archive: Archive, member: TarMember): Promise<void> => {
+  const name = nameOf(member)
+  const hex = blobForm.exec(name)?.[1]
+  if (hex) {
+    const digest: Digest = `sha256:${hex}`
+    archive.blobs.set(name, digest)
+    if (await engine.content.info(digest)) return
+    await engine.content.write(member.body, { expected: { digest } })
+    failpoint('load.blob')
+    return
+  }
+  if (name === 'index.json' || name === 'manifest.json' || name === 'oci-layout') {
+    archive.json.set(name, await collect(member))
+    return
+  }
+  if (name.endsWith('.json') || name.endsWith('.tar')) archive.blobs.set(name, (await engine.content.write(member.body)).digest)
+}
+
+/** Old archives let a layer be a link to another image's. */
+const takeLink = (archive: Archive, member: TarMember, links: Map<string, string>): void => {
+  const name = nameOf(member)
+  const target = Buffer.from(member.entry.linkName).toString('utf8')
+  const base = new URL(name, 'file:///')
+  links.set(name, decodeURIComponent(new URL(target, base).pathname.slice(1)))
+  const known = archive.blobs.get(links.get(name) ?? '')
+  if (known) archive.blobs.set(name, known)
+}
+
+const readArchive = async (engine: Engine, source: AsyncIterable<Uint8Array>): Promise<Archive> => {
+  const archive: Archive = { blobs: new Map(), json: new Map() }
+  const links = new Map<string, string>()
+  const plain = await decompress(source)
+  for await (const member of readTar(plain.stream)) {
+    if (member.entry.type === 'file') await takeFile(engine, archive, member)
+    else if (member.entry.type === 'symlink' || member.entry.type === 'link') takeLink(archive, member, links)
+  }
+  for (const [name, target] of links) {
+    const digest = archive.blobs.get(target)
+    if (digest) archive.blobs.set(name, digest)
+  }
+  return archive
+}
+
+const parseJson = <T>(bytes: Buffer, what: string): T => {
+  try {
+    return JSON.parse(bytes.toString('utf8')) as T
+  } catch (error) {
+    throw badRequest(`the archive's ${what} is not valid JSON`, error)
+  }
+}
+
+/** One image to take in: where to start, and under which names. */
+interface Found {
+  descriptor: Descriptor
+  names: Reference[]
+}
+
+const nameAnnotations = ['io.containerd.image.name', 'org.opencontainers.image.ref.name']
+
+const ociNames = (descriptor: Descriptor): Reference[] => {
+  for (const key of nameAnnotations) {
+    const value = descriptor.annotations?.[key]
+    // A bare ref.name is a tag without a repository, of which nobody could make a name.
+    if (!value || (key === nameAnnotations[1] && !/[:/@]/.test(value))) continue
+    return [withDefaultTag(parseReference(value))]
+  }
+  return []
+}
+
+const fromOci = (archive: Archive): Found[] => {
+  const bytes = archive.json.get('index.json')
+  if (!bytes || !archive.json.has('oci-layout')) return []
+  const index = parseJson<Index>(bytes, 'index.json')
+  return (index.manifests ?? []).map(descriptor => ({ descriptor, names: ociNames(descriptor) }))
+}
+
+const blobOf = (archive: Archive, name: string): Digest => {
+  const digest = archive.blobs.get(name.replace(/^\.\//, ''))
+  if (!digest) throw badRequest(`invalid image archive: it names ${name}, but holds no such file`)
+  return digest
+}
+
+/** A manifest for an image whose archive had none. */
+const makeManifest = async (engine: Engine, archive: Archive, entry: DockerEntry): Promise<Descriptor> => {
+  const config = await engine.content.info(blobOf(archive, entry.Config))
+  const layers = await Promise.all((entry.Layers ?? []).map(name => engine.content.info(blobOf(archive, name))))
+  if (!config || layers.some(layer => !layer)) throw badRequest('invalid image archive: a blob is missing')
+  const manifest: Manifest = {
+    schemaVersion: 2,
+    mediaType: mediaTypes.ociManifest,
+    config: { mediaType: mediaTypes.ociConfig, digest: config.digest, size: config.size },
+    layers: layers.flatMap(layer => (layer ? [{ mediaType: mediaTypes.ociLayer, digest: layer.digest, size: layer.size }] : [])),
+  }
+  const bytes = Buffer.from(JSON.stringify(manifest))
+  await engine.content.put(bytes)
+  return { mediaType: mediaTypes.ociManifest, digest: digestOf(bytes), size: bytes.length }
+}
+
+/** Docker's manifest.json; where the archive is an OCI layout too, its manifests are kept. */
+const fromDocker = async (engine: Engine, archive: Archive, oci: Found[]): Promise<Found[]> => {
+  const bytes = archive.json.get('manifest.json')
+  if (!bytes) return []
+  const found: Found[] = []
+  for (const entry of parseJson<DockerEntry[]>(bytes, 'manifest.json')) {
+    const names = (entry.RepoTags ?? []).map(name => withDefaultTag(parseReference(name)))
+    const own = await ociWithConfig(engine, oci, blobOf(archive, entry.Config))
+    found.push({ descriptor: own ?? (await makeManifest(engine, archive, entry)), names })
+  }
+  return found
+}
+
+const ociWithConfig = async (engine: Engine, oci: Found[], config: Digest): Promise<Descriptor | undefined> => {
+  for (const { descriptor } of oci) {
+    const target = await reachTarget(engine, descriptor)
+    if (target?.config.digest === config) return descriptor
+  }
+  return undefined
+}
+
+/** Names from both parts for one descriptor, each once. */
+const merged = (found: Found[]): Found[] => {
+  const byDigest = new Map<Digest, Found>()
+  for (const { descriptor, names } of found) {
+    const entry = byDigest.get(descriptor.digest) ?? { descriptor, names: [] }
+    for (const name of names) if (!entry.names.some(known => familiar(known) === familiar(name))) entry.names.push(name)
+    byDigest.set(descriptor.digest, entry)
+  }
+  return [...byDigest.values()]
+}
+
+const checkRootfs = (config: ImageConfig, layers: Descriptor[]): LayerSource[] => {
+  const diffIds = config.rootfs?.diff_ids ?? []
+  if (diffIds.length !== layers.length || !diffIds.every(isDigest))
+    throw badRequest(`invalid manifest, layers length mismatch: expected ${diffIds.length}, got ${layers.length}`)
+  return layers.map((layer, index) => ({ blob: layer.digest, diffId: diffIds[index] ?? layer.digest }))
+}
+
+const takeImage = async (
+  engine: Engine,
+  found: Found,
+  report: (progress: LoadProgress) => void,
+): Promise<void> => {
+  const target = await reachTarget(engine, found.descriptor)
+  if (!target) {
+    if (isIndexType(found.descriptor.mediaType))
+      throw badRequest('the archive has no image for this host’s platform')
+    return
+  }
+  const config = parseJson<ImageConfig>(await engine.content.bytes(target.config.digest), 'image configuration')
+  const layers = checkRootfs(config, target.layers)
+  let current = 0
+  const sizes = new Map(target.layers.map(layer => [layer.digest, layer.size]))
+  await engine.layers.ensure(layers, {
+    onProgress: (source, bytes) => {
+      current = bytes
+      report({
+        status: 'Loading layer',
+        id: source.diffId.slice(7, 19),
+        progressDetail: { current, total: sizes.get(source.blob) ?? current },
+      })
+    },
+  })
+  failpoint('load.unpacked')
+  const image = await engine.images.add(
+    { id: target.config.digest, config },
+    { descriptor: found.descriptor, manifest: target.manifest, blobs: target.blobs, layers },
+    found.names,
+  )
+  failpoint('load.recorded')
+  for (const name of found.names) {
+    engine.events.publish('image', 'load', image.id, { name: familiar(name) })
+    report({ stream: `Loaded image: ${familiar(name)}\n` })
+  }
+  if (found.names.length === 0) report({ stream: `Loaded image ID: ${image.id}\n` })
+}
+
+/**
+ * `POST /images/load`: reads the archive in one pass. Nothing that it brought
+ * stays where it turns out to be wrong.
+ */
+export const loadImages = async (
+  engine: Engine,
+  source: AsyncIterable<Uint8Array>,
+  report: (progress: LoadProgress) => void,
+): Promise<void> => {
+  const before = new Set<Digest>()
+  let archive: Archive | undefined
+  try {
+    using _sharing = await engine.images.incoming.share()
+    archive = await readArchive(engine, source)
+    const oci = fromOci(archive)
+    const docker = await fromDocker(engine, archive, oci)
+    const found = merged([...docker, ...oci])
+    if (found.length === 0)
+      throw badRequest('invalid image archive: it has neither a manifest.json (docker save) nor an index.json (OCI layout)')
+    for (const image of found) await takeImage(engine, image, report)
+  } catch (error) {
+    if (error instanceof BerthError) throw error
+    throw badRequest(`cannot load the archive: ${error instanceof Error ? error.message : String(error)}`, error)
+  } finally {
+    if (archive) for (const digest of archive.blobs.values()) before.add(digest)
+    await collectQuietly(engine, [...before])
+  }
+}

@@ -1,0 +1,107 @@
+import { BerthError, conflict } from '../../core/errors.ts'
+import { isDigest } from '../../oci/digest.ts'
+import { canonical, familiar, parseReference, withDefaultTag } from '../../oci/reference.ts'
+import type { Filters } from '../../wire/filters.ts'
+import type { Engine } from '../engine.ts'
+import { collectGarbage } from './collect.ts'
+import { selectImages } from './list.ts'
+import type { ImageRecord } from './types.ts'
+
+/** Engine API `ImageDeleteResponseItem` */
+export type Removed = { Untagged: string } | { Deleted: string }
+
+const usersOf = (engine: Engine, image: ImageRecord) =>
+  engine.containers.all().filter(container => container.record.imageId === image.id)
+
+const isIdReference = (text: string, image: ImageRecord): boolean =>
+  isDigest(text) || image.id.startsWith(`sha256:${text.replace(/^sha256:/, '')}`)
+
+const inUse = (engine: Engine, image: ImageRecord, force: boolean): void => {
+  for (const container of usersOf(engine, image)) {
+    const running = container.isRunning
+    if (force && !running) continue
+    const how = running ? 'cannot be forced' : 'must be forced'
+    const what = running ? 'running' : 'stopped'
+    throw conflict(
+      `conflict: unable to delete ${image.id.slice(7, 19)} (${how}) - image is being used by ${what} container ${container.id.slice(0, 12)}`,
+    )
+  }
+}
+
+/** Forgets an image with all its names; its content goes when nothing else needs it. */
+const deleteImage = async (engine: Engine, image: ImageRecord): Promise<Removed[]> => {
+  const tags = engine.images.tagsOf(image.id)
+  await engine.images.forget(tags.map(tag => tag.name), image)
+  const names = tags.map(tag => familiar(parseReference(tag.name)))
+  for (const name of names) engine.events.publish('image', 'untag', image.id, { name })
+  engine.events.publish('image', 'delete', image.id, { name: image.id })
+  await collectGarbage(engine, image.targets.flatMap(target => target.blobs.map(blob => blob.digest)))
+  return [...names.map(name => ({ Untagged: name })), { Deleted: image.id }]
+}
+
+const untag = async (engine: Engine, image: ImageRecord, name: string): Promise<Removed[]> => {
+  await engine.images.forget([name])
+  const shown = familiar(parseReference(name))
+  engine.events.publish('image', 'untag', image.id, { name: shown })
+  return [{ Untagged: shown }]
+}
+
+/** `DELETE /images/{name}`. Errors: 404, 409 in Docker's words. */
+export const removeImage = async (
+  engine: Engine,
+  reference: string,
+  options: { force: boolean; noprune: boolean },
+): Promise<Removed[]> => {
+  const image = engine.images.get(reference)
+  const tags = engine.images.tagsOf(image.id)
+  const name = isIdReference(reference, image) ? undefined : canonical(withDefaultTag(parseReference(reference)))
+  if (name !== undefined && tags.some(tag => tag.name === name)) {
+    if (tags.length > 1) return untag(engine, image, name)
+    if (usersOf(engine, image).length > 0) {
+      if (!options.force) inUse(engine, image, false)
+      return untag(engine, image, name)
+    }
+    return deleteImage(engine, image)
+  }
+  const repositories = new Set(tags.map(tag => canonical({ ...parseReference(tag.name), tag: 'x' })))
+  if (repositories.size > 1 && !options.force)
+    throw conflict(
+      `conflict: unable to delete ${image.id.slice(7, 19)} (must be forced) - image is referenced in multiple repositories`,
+    )
+  inUse(engine, image, options.force)
+  if (usersOf(engine, image).length > 0) {
+    const removed: Removed[] = []
+    for (const tag of tags) removed.push(...(await untag(engine, image, tag.name)))
+    return removed
+  }
+  return deleteImage(engine, image)
+}
+
+/** `POST /images/prune`: unnamed images, or with `dangling=false` every image without a container. */
+export const pruneImages = async (
+  engine: Engine,
+  filters: Filters,
+): Promise<{ ImagesDeleted: Removed[]; SpaceReclaimed: number }> => {
+  const danglingOnly = filters.flag('dangling') ?? true
+  const before = await storedBytes(engine)
+  const removed: Removed[] = []
+  for (const image of selectImages(engine, filters.without('dangling'), true)) {
+    const { tags, digests } = engine.images.namesOf(image.id)
+    if (danglingOnly && (tags.length > 0 || digests.length > 0)) continue
+    if (usersOf(engine, image).length > 0) continue
+    try {
+      removed.push(...(await deleteImage(engine, image)))
+    } catch (error) {
+      // Somebody began to use it meanwhile: it stays.
+      if (!(error instanceof BerthError) || error.status !== 409) throw error
+    }
+  }
+  return { ImagesDeleted: removed, SpaceReclaimed: Math.max(0, before - (await storedBytes(engine))) }
+}
+
+const storedBytes = async (engine: Engine): Promise<number> => {
+  let bytes = 0
+  for (const layer of await engine.layers.list()) bytes += layer.size
+  for await (const blob of engine.content.list()) bytes += blob.size
+  return bytes
+}

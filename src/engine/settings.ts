@@ -1,0 +1,32 @@
+import type { RuntimeBinary } from '../runtime/types.ts'
+
+/** What the daemon was told by flags and daemon.json, as far as the services need it. */
+export interface EngineSettings {
+  /** `/var/lib/berth` */
+  dataRoot: string
+  /** `/run/berth` */
+  execRoot: string
+  /** The compiled monitor. */
+  monitorBinary: string
+  runtimes: Map<string, RuntimeBinary>
+  defaultRuntime: string
+  /** `cgroupfs` or `systemd` */
+  cgroupDriver: 'cgroupfs' | 'systemd'
+  /** `/berth`, or a slice with systemd. */
+  cgroupParent: string
+  labels: string[]
+  defaultLog: { type: string; options: Record<string, string> }
+  defaultIpcMode: 'private' | 'shareable'
+  defaultCgroupnsMode: 'private' | 'host'
+  /** Run docker-init in every container. */
+  init: boolean
+  initPath: string
+  liveRestore: boolean
+  /** Seconds. */
+  shutdownTimeout: number
+  hostGatewayIp: string
+  dns: { servers: string[]; search: string[]; options: string[] }
+  /** Bytes. */
+  defaultShmSize: number
+  debug: boolean
+}
