@@ -16,6 +16,7 @@
 #define PROTOCOL_MAX BERTH_PROTOCOL
 /* Version 2 brought the ended event and a log cursor in attach requests. */
 #define PROTOCOL_ENDED_EVENT 2
+#define PROTOCOL_LOG_CURSOR 2
 
 #define FRAME_HEADER 8
 #define REQUEST_MAX 1024

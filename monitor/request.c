@@ -45,9 +45,10 @@ static void set_client(struct run *run, struct client *client, const struct fram
 
 static const char *attach(struct run *run, const struct frame *frame, int fd, int pending)
 {
+	const unsigned known = PROTOCOL_MAX >= PROTOCOL_LOG_CURSOR ? ATTACH_FROM * 2 - 1 : ATTACH_FROM - 1;
 	unsigned flags = frame->length >= ATTACH_FIXED ? frame->payload[0] : 0;
 	size_t keys = frame->length >= ATTACH_FIXED ? frame->payload[1] : 0;
-	if (frame->length != ATTACH_FIXED + keys + (flags & ATTACH_FROM ? 16u : 0u) || keys > DETACH_KEYS_MAX)
+	if (frame->length != ATTACH_FIXED + keys + (flags & ATTACH_FROM ? 16u : 0u) || keys > DETACH_KEYS_MAX || flags > known)
 		return "the attach request is malformed";
 	if (run->phase == PHASE_FAILED)
 		return "nothing runs: the runtime refused to start the process";
