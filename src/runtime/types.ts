@@ -115,8 +115,15 @@ export interface LogCursor {
 
 export interface MonitorEvents {
   started(status: MonitorStatus): void
+  /**
+   * The first process is gone; its output is still drained, and `exited` follows. What is left in a cgroup
+   * without a pid namespace of its own is to be killed now. Only from monitors of protocol 2 and later.
+   */
+  ended(): void
   exited(record: ExitRecord): void
   oom(): void
+  /** The log was rotated; `sequence` is the current file's number now. */
+  rotated(sequence: number): void
   /** A client left by its detach keys or its end; `detached` is true for the keys. */
   clientGone(detached: boolean): void
   /** The control connection ended: the monitor ended after an exit, or was lost. */
@@ -153,4 +160,36 @@ export interface HeldDescriptor {
   /** `api:unix:/run/berth/docker.sock`, `port:<container>:tcp:0.0.0.0:8080`. */
   name: string
   fd: number
+}
+
+/**
+ * What the holder does with a descriptor while no daemon is there. `api`: kept for 120 s after a daemon that
+ * ended without a word, or for as long as it said in `leaving`; then closed, and its unix socket unlinked.
+ * `port`, `dns`: kept until dropped.
+ */
+export type HeldClass = 'api' | 'port' | 'dns'
+
+export interface HeldName {
+  name: string
+  kind: HeldClass
+}
+
+/**
+ * A connection to the holder. Calls are synchronous (some 20 µs) and throw
+ * `unavailable` where the holder is gone. Names have at most 255 bytes.
+ */
+export interface HolderClient {
+  /** Keeps a duplicate of `fd`; one of the same name is replaced. The caller keeps its own. */
+  put(name: string, fd: number, kind: HeldClass): void
+  /** A duplicate, owned by the caller; undefined where nothing is held under this name. The holder goes on holding. */
+  take(name: string): number | undefined
+  /** Duplicates of all whose names begin so, e.g. `port:<container>:`. */
+  takeAll(prefix: string): HeldDescriptor[]
+  list(prefix?: string): HeldName[]
+  /** Dropping what is not held is no error. */
+  drop(name: string): void
+  dropAll(prefix: string): void
+  /** For how long `api` descriptors stay once this daemon's connections have ended. */
+  leaving(seconds: number): void
+  close(): void
 }

@@ -1,0 +1,163 @@
+#include "child.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <unistd.h>
+
+#include "bytes.h"
+#include "process.h"
+
+#define ARGUMENTS_MAX (SPEC_LIST_MAX + 24)
+#define PATH_SIZE 4096
+
+struct command {
+	const char *argument[ARGUMENTS_MAX];
+	size_t count;
+	char log[PATH_SIZE];
+	char pid_file[PATH_SIZE];
+};
+
+static void add(struct command *command, const char *argument)
+{
+	command->argument[command->count++] = argument;
+}
+
+static void add_option(struct command *command, const char *name, const char *value)
+{
+	add(command, name);
+	add(command, value);
+}
+
+static bool build(struct command *command, const struct spec *spec, const struct streams *streams)
+{
+	command->count = 0;
+	if (!format_text(command->log, sizeof command->log, "%s/runtime.log", spec->directory) ||
+		!format_text(command->pid_file, sizeof command->pid_file, "%s/pid", spec->directory))
+		return false;
+	add(command, spec->runtime);
+	for (size_t i = 0; i < spec->runtime_arg_count; i++)
+		add(command, spec->runtime_args[i]);
+	add_option(command, "--root", spec->root);
+	add_option(command, "--log", command->log);
+	add(command, spec->bundle ? "run" : "exec");
+	add(command, "--detach");
+	if (spec->bundle)
+		add_option(command, "--bundle", spec->bundle);
+	else
+		add_option(command, "--process", spec->process);
+	add_option(command, "--pid-file", command->pid_file);
+	if (spec->terminal)
+		add_option(command, "--console-socket", streams->console_path);
+	add(command, spec->bundle ? spec->id : spec->container);
+	command->argument[command->count] = NULL;
+	return true;
+}
+
+static void complain(const char *what, const char *name)
+{
+	char text[PATH_SIZE + 256];
+	int failure = errno;
+	format_text(text, sizeof text, "berth-monitor: %s %s: %s\n", what, name, strerror(failure));
+	if (write(STDERR_FILENO, text, strlen(text)) < 0)
+		_exit(126);
+	_exit(failure == ENOENT ? 127 : 126);
+}
+
+/* crun refuses a hybrid hierarchy; without the unified tree in its sight the host looks like version 1. */
+static void hide_unified(void)
+{
+	const char *tree = "/sys/fs/cgroup";
+	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, tree, NULL, MS_PRIVATE | MS_REC, NULL) < 0)
+		complain("cannot make a private mount namespace at", tree);
+	if (umount2("/sys/fs/cgroup/unified", MNT_DETACH) < 0 && errno != EINVAL && errno != ENOENT)
+		complain("cannot hide", "/sys/fs/cgroup/unified");
+}
+
+static void run(const struct command *command, const struct spec *spec, const struct streams *streams)
+{
+	/* Ours all have numbers above two, so none is overwritten before it is used. */
+	for (int i = 0; i < 3; i++)
+		if (dup2(streams->child[i], i) < 0)
+			_exit(126);
+	if (spec->hide_unified)
+		hide_unified();
+	process_reset_signals();
+	char *const *arguments;
+	memcpy(&arguments, &(const char *const *){ command->argument }, sizeof arguments);
+	execv(spec->runtime, arguments);
+	complain("cannot run the OCI runtime", spec->runtime);
+}
+
+pid_t child_start(const struct spec *spec, const struct streams *streams, const char *oom_score)
+{
+	static struct command command;
+	if (!build(&command, spec, streams)) {
+		errno = ENAMETOOLONG;
+		return -1;
+	}
+	pid_t pid = fork();
+	if (pid != 0)
+		return pid;
+	if (oom_score[0] != '\0')
+		write_text_file("/proc/self/oom_score_adj", oom_score);
+	run(&command, spec, streams);
+	_exit(126);
+}
+
+static size_t read_tail(int fd, char *text, size_t size)
+{
+	off_t end = lseek(fd, 0, SEEK_END);
+	off_t from = end > (off_t)size ? end - (off_t)size : 0;
+	ssize_t length = pread(fd, text, size, from);
+	return length > 0 ? (size_t)length : 0;
+}
+
+static size_t read_file_at(int directory, const char *name, char *text, size_t size)
+{
+	int fd = openat(directory, name, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return 0;
+	size_t length = read_tail(fd, text, size);
+	close(fd);
+	return length;
+}
+
+pid_t child_first_pid(int directory)
+{
+	char text[32];
+	uint64_t pid;
+	size_t length = read_file_at(directory, "pid", text, sizeof text - 1);
+	text[length] = '\0';
+	text[strcspn(text, "\n")] = '\0';
+	return parse_number(text, INT32_MAX, &pid) ? (pid_t)pid : 0;
+}
+
+static size_t read_pipe(int fd, char *text, size_t size)
+{
+	size_t length = 0;
+	while (length < size) {
+		ssize_t got = read(fd, text + length, size - length);
+		if (got <= 0)
+			break;
+		length += (size_t)got;
+	}
+	return length;
+}
+
+void child_failure_text(const struct streams *streams, int directory, char text[FAILURE_TEXT_MAX + 1])
+{
+	size_t length = 0;
+	if (streams->output[STREAM_STDERR] >= 0)
+		length = read_pipe(streams->output[STREAM_STDERR], text, FAILURE_TEXT_MAX);
+	else
+		length = read_file_at(directory, "runtime.err", text, FAILURE_TEXT_MAX);
+	if (length == 0)
+		length = read_file_at(directory, "runtime.log", text, FAILURE_TEXT_MAX);
+	while (length > 0 && (text[length - 1] == '\n' || text[length - 1] == '\0'))
+		length--;
+	text[length] = '\0';
+}

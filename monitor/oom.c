@@ -1,0 +1,127 @@
+#include "oom.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/inotify.h>
+#include <unistd.h>
+
+#include "bytes.h"
+#include "process.h"
+
+static bool file_of(const struct oom_watch *watch, const char *name, char path[4096])
+{
+	return format_text(path, 4096, "%s/%s", watch->directory, name);
+}
+
+/* The number behind `name` in the counters' file; false if it cannot be read (the cgroup may be gone). */
+static bool read_counter(const struct oom_watch *watch, const char *name, uint64_t *value)
+{
+	char path[4096];
+	char text[1024];
+	size_t length = strlen(name);
+	if (!file_of(watch, watch->version2 ? "memory.events" : "memory.oom_control", path))
+		return false;
+	if (read_text_file(path, text, sizeof text) < 0)
+		return false;
+	for (char *line = text; line && *line; line = strchr(line, '\n')) {
+		line += *line == '\n';
+		if (strncmp(line, name, length) == 0 && line[length] == ' ') {
+			*value = strtoull(line + length + 1, NULL, 10);
+			return true;
+		}
+	}
+	return false;
+}
+
+static int register_version1(struct oom_watch *watch)
+{
+	char path[4096];
+	char text[64];
+	if (!file_of(watch, "memory.oom_control", path))
+		return -1;
+	int control = open(path, O_RDONLY | O_CLOEXEC);
+	if (control < 0)
+		return -1;
+	watch->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	int result = -1;
+	if (watch->fd >= 0 && file_of(watch, "cgroup.event_control", path)) {
+		format_text(text, sizeof text, "%d %d", watch->fd, control);
+		result = write_text_file(path, text);
+	}
+	close(control);
+	return result;
+}
+
+static int register_version2(struct oom_watch *watch)
+{
+	char path[4096];
+	if (!file_of(watch, "memory.events", path))
+		return -1;
+	watch->fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+	return watch->fd < 0 ? -1 : inotify_add_watch(watch->fd, path, IN_MODIFY) < 0 ? -1 : 0;
+}
+
+/* In a version 2 tree the memory controller has to be switched on from above. */
+static void enable_memory(const char *directory)
+{
+	char path[4096];
+	const char prefix[] = "/sys/fs/cgroup";
+	size_t start = sizeof prefix - 1;
+	if (strncmp(directory, prefix, start) != 0 || access("/sys/fs/cgroup/cgroup.controllers", F_OK) != 0)
+		return;
+	for (const char *slash = directory + start; slash && *slash; slash = strchr(slash + 1, '/')) {
+		if (format_text(path, sizeof path, "%.*s/cgroup.subtree_control", (int)(slash - directory), directory))
+			write_text_file(path, "+memory");
+	}
+}
+
+int oom_open(struct oom_watch *watch, const char *directory)
+{
+	char path[4096];
+	memset(watch, 0, sizeof *watch);
+	watch->fd = -1;
+	watch->directory = directory;
+	if (!directory || directory[0] == '\0')
+		return 0;
+	if (make_directories(directory, &watch->made) < 0)
+		return -1;
+	enable_memory(directory);
+	if (!file_of(watch, "memory.oom_control", path))
+		return -1;
+	watch->version2 = access(path, F_OK) != 0;
+	if ((watch->version2 ? register_version2(watch) : register_version1(watch)) < 0)
+		return -1;
+	if (!read_counter(watch, "oom_kill", &watch->kills_before))
+		watch->kills_before = 0;
+	return 0;
+}
+
+/* Both kinds of descriptor are also readable when the cgroup is removed: only the counter is believed. */
+bool oom_event(struct oom_watch *watch)
+{
+	char drain[4096];
+	uint64_t value;
+	while (read(watch->fd, drain, sizeof drain) > 0)
+		continue;
+	if (!watch->version2 && read_counter(watch, "under_oom", &value) && value > 0)
+		watch->seen = true;
+	return oom_killed(watch);
+}
+
+bool oom_killed(struct oom_watch *watch)
+{
+	uint64_t kills;
+	if (watch->fd >= 0 && read_counter(watch, "oom_kill", &kills) && kills > watch->kills_before)
+		watch->seen = true;
+	return watch->seen;
+}
+
+void oom_undo(struct oom_watch *watch)
+{
+	if (watch->made)
+		rmdir(watch->directory);
+	watch->made = false;
+}

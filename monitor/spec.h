@@ -1,0 +1,43 @@
+/* What one monitor is to do: key, NUL, value, NUL, …, as src/runtime/monitorSpec.ts writes it. */
+#ifndef BERTH_SPEC_H
+#define BERTH_SPEC_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define SPEC_MAX 131072
+#define SPEC_LIST_MAX 32
+#define SPEC_ATTRS_MAX 65536
+
+struct spec {
+	const char *id;
+	const char *directory;
+	const char *runtime;
+	const char *runtime_args[SPEC_LIST_MAX];
+	size_t runtime_arg_count;
+	const char *root;
+	/* Exactly one of bundle and container + process is set. */
+	const char *bundle;
+	const char *container;
+	const char *process;
+	const char *log_path;
+	const char *log_attrs;
+	uint64_t log_max_size;
+	uint64_t log_max_file;
+	const char *monitor_cgroups[SPEC_LIST_MAX];
+	size_t monitor_cgroup_count;
+	const char *memory_cgroup;
+	uint16_t columns;
+	uint16_t rows;
+	bool hide_unified;
+	bool terminal;
+	bool open_stdin;
+	bool stdin_once;
+	bool block_on_slow;
+};
+
+/* The strings point into `data`, which must outlive the spec. NULL, or what is wrong. */
+const char *spec_parse(char *data, size_t length, struct spec *spec);
+
+#endif

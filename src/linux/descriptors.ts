@@ -1,0 +1,166 @@
+import { koffi, sys } from './ffi.ts'
+
+/**
+ * File descriptors as numbers: sent and received over unix sockets by
+ * SCM_RIGHTS, and the raw sockets that this needs. Node has no call for either.
+ * All descriptors made here are close-on-exec.
+ */
+
+koffi.struct('berth_iovec', { base: 'void *', length: 'size_t' })
+koffi.struct('berth_msghdr', {
+  name: 'void *',
+  namelen: 'uint32_t',
+  iov: 'berth_iovec *',
+  iovlen: 'size_t',
+  control: 'void *',
+  controllen: 'size_t',
+  flags: 'int',
+})
+
+const sysSendmsg = sys('long sendmsg(int fd, const berth_msghdr *message, int flags)')
+const sysRecvmsg = sys('long recvmsg(int fd, _Inout_ berth_msghdr *message, int flags)')
+const sysSocketpair = sys('int socketpair(int domain, int type, int protocol, _Out_ int *fds)')
+const sysSocket = sys('int socket(int domain, int type, int protocol)')
+const sysConnect = sys('int connect(int fd, const void *address, uint32_t length)')
+const sysSetsockopt = sys('int setsockopt(int fd, int level, int name, const void *value, uint32_t length)')
+const sysMemfd = sys('int memfd_create(const char *name, unsigned int flags)')
+const sysWrite = sys('long write(int fd, const void *data, size_t length)')
+const sysFcntl = sys('int fcntl(int fd, int command, long argument)')
+const sysClose = sys('int close(int fd)')
+
+const AF_UNIX = 1
+const SOCK_STREAM = 1
+const SOCK_CLOEXEC = 0o2000000
+const SOL_SOCKET = 1
+const SO_RCVTIMEO = 20
+const SO_SNDTIMEO = 21
+const SCM_RIGHTS = 1
+const MSG_DONTWAIT = 0x40
+const MSG_NOSIGNAL = 0x4000
+const MSG_CTRUNC = 0x8
+const MSG_CMSG_CLOEXEC = 0x40000000
+const MFD_CLOEXEC = 1
+const F_DUPFD_CLOEXEC = 1030
+const CMSG_HEADER = 16
+const SOCKADDR_UN_PATH = 108
+
+const controlFor = (fds: readonly number[]): Buffer => {
+  const length = CMSG_HEADER + 4 * fds.length
+  const control = Buffer.alloc(Math.ceil(length / 8) * 8)
+  control.writeBigUInt64LE(BigInt(length), 0)
+  control.writeInt32LE(SOL_SOCKET, 8)
+  control.writeInt32LE(SCM_RIGHTS, 12)
+  for (const [index, fd] of fds.entries()) control.writeInt32LE(fd, CMSG_HEADER + 4 * index)
+  return control
+}
+
+/**
+ * Sends bytes, with descriptors riding on the first of them. Never waits.
+ * Returns the bytes taken, which may be fewer than given (the descriptors are
+ * then gone all the same). Throws SystemError; EAGAIN where the buffer is full.
+ */
+export const sendDescriptors = (socket: number, data: Uint8Array, fds: readonly number[]): number => {
+  const control = fds.length > 0 ? controlFor(fds) : null
+  const message = {
+    name: null,
+    namelen: 0,
+    iov: [{ base: data, length: data.length }],
+    iovlen: 1,
+    control,
+    controllen: control?.length ?? 0,
+    flags: 0,
+  }
+  return sysSendmsg(socket, message, MSG_DONTWAIT | MSG_NOSIGNAL)
+}
+
+export interface Received {
+  /** Empty at the end of the stream. */
+  data: Buffer
+  /** Owned by the caller. */
+  fds: number[]
+}
+
+/**
+ * Receives up to `size` bytes and the descriptors that came with them (at most
+ * 8; more is an error). Waits as long as the socket does: see `setTimeouts`.
+ */
+export const receiveDescriptors = (socket: number, size: number): Received => {
+  const data = Buffer.alloc(size)
+  const control = Buffer.alloc(CMSG_HEADER + 4 * 8)
+  const message = {
+    name: null,
+    namelen: 0,
+    iov: [{ base: data, length: size }],
+    iovlen: 1,
+    control,
+    controllen: control.length,
+    flags: 0,
+  }
+  const length = sysRecvmsg(socket, message, MSG_CMSG_CLOEXEC)
+  const fds: number[] = []
+  const used = Number(message.controllen)
+  const isRights = used > CMSG_HEADER && control.readInt32LE(12) === SCM_RIGHTS
+  const end = isRights ? Number(control.readBigUInt64LE(0)) : 0
+  for (let at = CMSG_HEADER; at + 4 <= end; at += 4) fds.push(control.readInt32LE(at))
+  if (message.flags & MSG_CTRUNC) {
+    for (const fd of fds) closeDescriptor(fd)
+    throw new Error('more descriptors came with one message than were expected')
+  }
+  return { data: data.subarray(0, length), fds }
+}
+
+/** Two connected unix stream sockets. */
+export const socketPair = (): [number, number] => {
+  const fds = [-1, -1]
+  sysSocketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds)
+  return [fds[0] ?? -1, fds[1] ?? -1]
+}
+
+/**
+ * Connects to a unix socket and returns the blocking descriptor. `path` has at
+ * most 107 bytes: name a longer one through `/proc/self/fd/<directory>/…`.
+ */
+export const connectUnix = (path: string): number => {
+  const bytes = Buffer.from(path)
+  if (bytes.length >= SOCKADDR_UN_PATH) throw new Error(`the socket path ${path} is longer than 107 bytes`)
+  const address = Buffer.alloc(2 + SOCKADDR_UN_PATH)
+  address.writeUInt16LE(AF_UNIX, 0)
+  bytes.copy(address, 2)
+  const fd = sysSocket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)
+  try {
+    sysConnect(fd, address, address.length)
+    return fd
+  } catch (error) {
+    closeDescriptor(fd)
+    throw error
+  }
+}
+
+/** Bounds how long a blocking send or receive may take; it then fails with EAGAIN. */
+export const setTimeouts = (socket: number, milliseconds: number): void => {
+  const value = Buffer.alloc(16)
+  value.writeBigInt64LE(BigInt(Math.floor(milliseconds / 1000)), 0)
+  value.writeBigInt64LE(BigInt((milliseconds % 1000) * 1000), 8)
+  sysSetsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, value, value.length)
+  sysSetsockopt(socket, SOL_SOCKET, SO_SNDTIMEO, value, value.length)
+}
+
+/** An anonymous file with these bytes, for handing over more than a frame should carry. */
+export const memoryFile = (name: string, bytes: Uint8Array): number => {
+  const fd = sysMemfd(name, MFD_CLOEXEC)
+  try {
+    for (let at = 0; at < bytes.length; ) at += sysWrite(fd, bytes.subarray(at), bytes.length - at)
+    return fd
+  } catch (error) {
+    closeDescriptor(fd)
+    throw error
+  }
+}
+
+/** A second descriptor of the same open file, numbered `least` or higher. */
+export const duplicateDescriptor = (fd: number, least = 3): number => sysFcntl(fd, F_DUPFD_CLOEXEC, least)
+
+/** Closes a descriptor that was made here; one that is already closed is a programming error and throws. */
+export const closeDescriptor = (fd: number): void => {
+  sysClose(fd)
+}

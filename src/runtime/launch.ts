@@ -1,0 +1,79 @@
+import { closeSync, openSync, writeFileSync } from 'node:fs'
+import path from 'node:path'
+import { BerthError, messageOf } from '../core/errors.ts'
+import { closeDescriptor, socketPair } from '../linux/descriptors.ts'
+import { spawnDetached } from '../linux/spawn.ts'
+import { openMonitor } from './monitor.ts'
+import { encodeMonitorSpec } from './monitorSpec.ts'
+import type { MonitorClient, MonitorEvents, MonitorSpec } from './types.ts'
+
+export interface LaunchOptions {
+  /** Absolute path of berth-monitor. */
+  binary: string
+  events?: Partial<MonitorEvents>
+  /** Added to the environment of the monitor, and so of the runtime. */
+  env?: Record<string, string>
+}
+
+const defaultPath = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
+
+/** What a runtime may need to find its tools and, without root, its own place. */
+const environment = (added: Record<string, string>): Record<string, string> => {
+  const env: Record<string, string> = { PATH: process.env['PATH'] ?? defaultPath }
+  for (const name of ['HOME', 'TMPDIR', 'XDG_RUNTIME_DIR', 'DBUS_SESSION_BUS_ADDRESS']) {
+    const value = process.env[name]
+    if (value !== undefined) env[name] = value
+  }
+  return { ...env, ...added }
+}
+
+/** Runs berth-monitor with one end of a new socket pair as its last descriptor; returns the other end. */
+const start = (
+  binary: string,
+  options: { args: string[]; fds: number[]; env: Record<string, string> },
+): number => {
+  const [ours, theirs] = socketPair()
+  try {
+    spawnDetached({
+      file: binary,
+      args: ['berth-monitor', ...options.args],
+      env: environment(options.env),
+      descriptors: [...options.fds, theirs],
+    })
+    return ours
+  } catch (error) {
+    closeDescriptor(ours)
+    throw new BerthError(
+      'monitor-not-started',
+      500,
+      `cannot start ${binary}: ${messageOf(error)}; check that it is installed and executable`,
+      { cause: error },
+    )
+  } finally {
+    closeDescriptor(theirs)
+  }
+}
+
+/**
+ * Starts a monitor for one run or exec; nothing of it runs before `start()`.
+ * The specification stays in the run directory as `spec`. Rejects with what the
+ * monitor said where it could not set itself up.
+ */
+export const launchMonitor = async (spec: MonitorSpec, options: LaunchOptions): Promise<MonitorClient> => {
+  const file = path.join(spec.directory, 'spec')
+  writeFileSync(file, encodeMonitorSpec(spec), { mode: 0o600 })
+  const specFd = openSync(file, 'r')
+  let fd: number
+  try {
+    fd = start(options.binary, { args: ['run', spec.id], fds: [specFd], env: options.env ?? {} })
+  } finally {
+    closeSync(specFd)
+  }
+  return openMonitor(fd, options.events)
+}
+
+/** Starts a descriptor store; returns its first connection. It says an error there where another one runs. */
+export const launchHolder = (
+  execRoot: string,
+  options: { binary: string; env?: Record<string, string> },
+): number => start(options.binary, { args: ['hold', execRoot], fds: [], env: options.env ?? {} })
