@@ -56,7 +56,9 @@ const calls = {
   symlinkat: sys('int symlinkat(const void *target, int dir, const void *path)'),
   readlinkat: sys('long readlinkat(int dir, const void *path, void *buffer, size_t size)'),
   mknodat: sys('int mknodat(int dir, const void *path, unsigned int mode, uint64_t dev)'),
-  renameat2: sys('int renameat2(int dir, const void *path, int newDir, const void *newPath, unsigned int flags)'),
+  renameat2: sys(
+    'int renameat2(int dir, const void *path, int newDir, const void *newPath, unsigned int flags)',
+  ),
   fchmod: sys('int fchmod(int fd, unsigned int mode)'),
   fchown: sys('int fchown(int fd, unsigned int uid, unsigned int gid)'),
   fchownat: sys('int fchownat(int dir, const void *path, unsigned int uid, unsigned int gid, int flags)'),
@@ -72,7 +74,9 @@ const calls = {
   ioctl: sys('int ioctl(int fd, unsigned long request, int argument)'),
   unshare: sys('int unshare(int flags)'),
 }
-const openat2Call = libc.func('long syscall(long number, int dir, const void *path, const void *how, size_t size)')
+const openat2Call = libc.func(
+  'long syscall(long number, int dir, const void *path, const void *how, size_t size)',
+)
 const umaskCall = libc.func('unsigned int umask(unsigned int mask)')
 
 /** Opens relative to a directory. The caller owns the descriptor. */

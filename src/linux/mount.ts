@@ -24,9 +24,13 @@ const statxCall = sys('int statx(int dir, const void *path, int flags, unsigned 
 
 // These five have the same numbers on every architecture.
 const raw = {
-  move_mount: libc.func('long syscall(long n, int from, const void *p, int to, const void *q, unsigned int flags)'),
+  move_mount: libc.func(
+    'long syscall(long n, int from, const void *p, int to, const void *q, unsigned int flags)',
+  ),
   fsopen: libc.func('long syscall(long n, const void *name, unsigned int flags)'),
-  fsconfig: libc.func('long syscall(long n, int fd, unsigned int command, const void *key, const void *value, int aux)'),
+  fsconfig: libc.func(
+    'long syscall(long n, int fd, unsigned int command, const void *key, const void *value, int aux)',
+  ),
   fsmount: libc.func('long syscall(long n, int fd, unsigned int flags, unsigned int attributes)'),
 }
 const numbers = { move_mount: 429, fsopen: 430, fsconfig: 431, fsmount: 432 } as const
@@ -94,7 +98,7 @@ export interface MountInfo {
   propagation: string[]
 }
 
-const unescape = (text: string): string =>
+const unescapePath = (text: string): string =>
   text.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)))
 
 /** Lines of a mountinfo file (proc_pid_mountinfo(5)); lines of another form are left out. */
@@ -109,11 +113,11 @@ export const parseMountInfo = (text: string): MountInfo[] =>
       {
         id: Number(id),
         parent: Number(parent),
-        root: unescape(root ?? ''),
-        target: unescape(target),
+        root: unescapePath(root ?? ''),
+        target: unescapePath(target),
         options: options ?? '',
         type,
-        source: unescape(source ?? ''),
+        source: unescapePath(source ?? ''),
         superOptions: superOptions ?? '',
         propagation,
       },

@@ -2,6 +2,7 @@ import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { SystemError } from './ffi.ts'
 import {
+  AT_FDCWD,
   filesystemOf,
   filesystemTypes,
   makeNodeAt,
@@ -9,7 +10,6 @@ import {
   O_PATH,
   O_RDONLY,
   openAt,
-  AT_FDCWD,
   owned,
 } from './files.ts'
 import { MNT_DETACH, mount, mountFilesystem, unmount } from './mount.ts'
@@ -62,19 +62,23 @@ const PAGE = 4095
  */
 const mountClassic = (wanted: OverlayMount): void => {
   const options = [
-    `lowerdir=${wanted.lowers.map(escape).join(':')}`,
-    `upperdir=${escape(wanted.upper)}`,
-    `workdir=${escape(wanted.work)}`,
+    `lowerdir=${wanted.lowers.map(escapeOption).join(':')}`,
+    `upperdir=${escapeOption(wanted.upper)}`,
+    `workdir=${escapeOption(wanted.work)}`,
     ...fixed.map(([key, value]) => `${key}=${value}`),
     ...(wanted.volatile ? ['volatile'] : []),
     ...(wanted.label ? [`context="${wanted.label}"`] : []),
   ].join(',')
   if (options.length > PAGE)
-    throw new SystemError('mount', 7, `${wanted.target} (${wanted.lowers.length} layers do not fit into one page)`)
+    throw new SystemError(
+      'mount',
+      7,
+      `${wanted.target} (${wanted.lowers.length} layers do not fit into one page)`,
+    )
   mount({ source: 'overlay', target: wanted.target, type: 'overlay', data: options })
 }
 
-const escape = (path: string): string => path.replace(/[\\:,]/g, '\\$&')
+const escapeOption = (path: string): string => path.replace(/[\\:,]/g, '\\$&')
 
 export const mountOverlay = (wanted: OverlayMount, path: OverlayPath): void =>
   path === 'api' ? mountByApi(wanted) : mountClassic(wanted)
@@ -97,7 +101,12 @@ const attempt = (root: string, path: OverlayPath): void => {
     mkdirSync(part('upper/opaque'))
     setXattr(part('upper/opaque'), 'trusted.overlay.opaque', Buffer.from('y'))
     mountOverlay(
-      { lowers: [part('lower'), part('below')], upper: part('upper'), work: part('work'), target: part('merged') },
+      {
+        lowers: [part('lower'), part('below')],
+        upper: part('upper'),
+        work: part('work'),
+        target: part('merged'),
+      },
       path,
     )
     mounted = true

@@ -1,5 +1,5 @@
-import { AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW, type Name, zeroEnded } from './files.ts'
 import { sys } from './ffi.ts'
+import { AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW, type Name, zeroEnded } from './files.ts'
 
 export const S_IFMT = 0o170000
 export const S_IFIFO = 0o010000

@@ -6,7 +6,9 @@ import { type Name, zeroEnded } from './files.ts'
  * `/proc/self/fd/<n>/<name>`: there are no `*xattrat` calls before Linux 6.13.
  */
 
-const lset = sys('int lsetxattr(const void *path, const void *name, const void *value, size_t size, int flags)')
+const lset = sys(
+  'int lsetxattr(const void *path, const void *name, const void *value, size_t size, int flags)',
+)
 const lget = sys('long lgetxattr(const void *path, const void *name, void *value, size_t size)')
 const llist = sys('long llistxattr(const void *path, void *list, size_t size)')
 const lremove = sys('int lremovexattr(const void *path, const void *name)')
@@ -44,17 +46,17 @@ export const xattrNames = (path: Name): string[] => {
   return size ? split(scratch.subarray(0, size)) : []
 }
 
-const valueOf = (read: () => number): Buffer | undefined => {
+const readValue = (read: () => number): Buffer | undefined => {
   const size = optional(read)
   return size === undefined ? undefined : Buffer.from(scratch.subarray(0, size))
 }
 
 /** The value, or undefined where it is not set or may not be read. */
 export const getXattrFd = (fd: number, name: string): Buffer | undefined =>
-  valueOf(() => fget(fd, zeroEnded(Buffer.from(name, 'latin1')), scratch, LIMIT))
+  readValue(() => fget(fd, zeroEnded(Buffer.from(name, 'latin1')), scratch, LIMIT))
 
 export const getXattr = (path: Name, name: string): Buffer | undefined =>
-  valueOf(() => lget(zeroEnded(path), zeroEnded(Buffer.from(name, 'latin1')), scratch, LIMIT))
+  readValue(() => lget(zeroEnded(path), zeroEnded(Buffer.from(name, 'latin1')), scratch, LIMIT))
 
 export const setXattrFd = (fd: number, name: string, value: Uint8Array): void => {
   fset(fd, zeroEnded(Buffer.from(name, 'latin1')), value, value.length, 0)
