@@ -68,6 +68,14 @@ class Packer {
   readonly #first = new Map<string, ByteString>()
   readonly #buffer = Buffer.allocUnsafeSlow(CHUNK)
 
+  #linkOf(item: Item, stat: FileStat): ByteString | undefined {
+    if (stat.links < 2 || (stat.mode & S_IFMT) === S_IFDIR) return undefined
+    const key = `${stat.device}:${stat.inode}`
+    const first = this.#first.get(key)
+    if (first === undefined) this.#first.set(key, item.path)
+    return first
+  }
+
   /** The blocks of one name; nothing where it vanished or is a socket. Yielded chunks are valid until the next. */
   *entry(item: Item): Generator<Buffer, FileStat | undefined> {
     const stat = statIfThere(item.dir, toBytes(item.name))
@@ -83,14 +91,6 @@ class Packer {
       yield encodeHeader(entry)
     }
     return stat
-  }
-
-  #linkOf(item: Item, stat: FileStat): ByteString | undefined {
-    if (stat.links < 2 || (stat.mode & S_IFMT) === S_IFDIR) return undefined
-    const key = `${stat.device}:${stat.inode}`
-    const first = this.#first.get(key)
-    if (first === undefined) this.#first.set(key, item.path)
-    return first
   }
 
   *#file(item: Item, entry: TarEntry): Generator<Buffer> {
@@ -168,7 +168,8 @@ function* walk(packer: Packer, top: Item): Generator<Buffer> {
   const visit = function* (item: Item): Generator<Buffer> {
     const stat = item.path === '' ? statIfThere(item.dir, toBytes(item.name)) : yield* packer.entry(item)
     if (!stat || (stat.mode & S_IFMT) !== S_IFDIR) return
-    if (frames.length > DEPTH) throw badRequest(`cannot archive ${show(item.path.slice(0, 100))}…: nested too deeply`)
+    if (frames.length > DEPTH)
+      throw badRequest(`cannot archive ${show(item.path.slice(0, 100))}…: nested too deeply`)
     try {
       frames.push(openFrame(item))
     } catch (error) {
