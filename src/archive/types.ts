@@ -20,6 +20,8 @@ export interface TarEntry {
   groupName: string
   /** Bytes of content that follow (after expansion, for a sparse member). */
   size: number
+  /** Set where the archive holds the content with holes left out; then `size` tells nothing about disk space. */
+  sparse?: true
   /** Nanoseconds since the epoch. */
   mtime: bigint
   deviceMajor: number
