@@ -133,10 +133,7 @@ export const removeNamespace = (file: string): void => {
 }
 
 const isMountPoint = (folder: string): boolean => {
-  const escaped = folder.replace(
-    /[\s\\]/g,
-    char => `\\${char.charCodeAt(0).toString(8).padStart(3, '0')}`,
-  )
+  const escaped = folder.replace(/[\s\\]/g, char => `\\${char.charCodeAt(0).toString(8).padStart(3, '0')}`)
   return fs
     .readFileSync('/proc/self/mountinfo', 'utf8')
     .split('\n')

@@ -28,9 +28,7 @@ export const protocols = { route: 0, sockDiag: 4, netfilter: 12 }
 
 const socket = sys('int socket(int domain, int type, int protocol)')
 const bind = sys('int bind(int fd, const void *address, unsigned int length)')
-const setsockopt = sys(
-  'int setsockopt(int fd, int level, int name, const void *value, unsigned int length)',
-)
+const setsockopt = sys('int setsockopt(int fd, int level, int name, const void *value, unsigned int length)')
 const send = sys('long send(int fd, const void *bytes, size_t length, int flags)')
 const close = sys('int close(int fd)')
 const recv = libc.func('long recv(int fd, void *bytes, size_t length, int flags)')
@@ -98,7 +96,8 @@ export const attributesOf = (body: Buffer, offset: number): Map<number, Buffer> 
 }
 
 /** Text of a zero-ended attribute. */
-export const textOf = (bytes: Buffer | undefined): string => bytes?.toString('utf8').replace(/\0.*$/s, '') ?? ''
+export const textOf = (bytes: Buffer | undefined): string =>
+  bytes?.toString('utf8').replace(/\0.*$/s, '') ?? ''
 
 const encode = (message: Message, sequence: number): Buffer => {
   const bytes = Buffer.alloc(align(headerLength + message.body.length))

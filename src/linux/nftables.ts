@@ -1,4 +1,4 @@
-import { messageOf, internal, unavailable } from '../core/errors.ts'
+import { internal, messageOf, unavailable } from '../core/errors.ts'
 import { koffi } from './ffi.ts'
 
 /**
@@ -86,7 +86,10 @@ export const openNftables = (file = 'libnftables.so.1'): NftablesAccess => {
   try {
     library = bind(koffi.load(file))
   } catch (error) {
-    return { available: false, reason: `${file} cannot be loaded (${messageOf(error)}): install libnftables1` }
+    return {
+      available: false,
+      reason: `${file} cannot be loaded (${messageOf(error)}): install libnftables1`,
+    }
   }
   try {
     const nft = new Nftables(library)

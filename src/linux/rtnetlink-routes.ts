@@ -1,4 +1,12 @@
-import { type Answer, attribute, attributesOf, flags, type Message, type NetlinkSocket, u32Attribute } from './netlink.ts'
+import {
+  type Answer,
+  attribute,
+  attributesOf,
+  flags,
+  type Message,
+  type NetlinkSocket,
+  u32Attribute,
+} from './netlink.ts'
 
 /** IPv4 addresses and routes of rtnetlink. Numbers from linux/if_addr.h and linux/rtnetlink.h. */
 

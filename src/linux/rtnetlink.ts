@@ -1,3 +1,4 @@
+import { SystemError } from './ffi.ts'
 import {
   type Answer,
   attribute,
@@ -11,7 +12,6 @@ import {
   u8Attribute,
   u32Attribute,
 } from './netlink.ts'
-import { SystemError } from './ffi.ts'
 
 /** Links of rtnetlink: messages are pure data for `NetlinkSocket.batch`. Numbers from linux/if_link.h. */
 
