@@ -35,6 +35,9 @@ const IFLA = {
 }
 const IFLA_INFO_KIND = 1
 const IFLA_INFO_DATA = 2
+const IFLA_INFO_SLAVE_KIND = 4
+const IFLA_INFO_SLAVE_DATA = 5
+const IFLA_BRPORT_MODE = 4
 const VETH_INFO_PEER = 1
 const IFLA_INET6_ADDR_GEN_MODE = 8
 const IN6_ADDR_GEN_MODE_NONE = 1
@@ -157,6 +160,26 @@ export const setLink = (name: string, settings: LinkSettings): Message => ({
     ...settingAttributes(settings),
   ]),
   what: `set link ${name}`,
+})
+
+/**
+ * Lets a bridge port send back through itself. With br_netfilter loaded a
+ * translated packet is bridged rather than routed, and a container reaches its
+ * own published port only so.
+ */
+export const setHairpin = (name: string, on: boolean): Message => ({
+  type: RTM_NEWLINK,
+  flags: 0,
+  body: Buffer.concat([
+    linkHeader(0, undefined),
+    textAttribute(IFLA.name, name),
+    nested(
+      IFLA.linkInfo,
+      textAttribute(IFLA_INFO_SLAVE_KIND, 'bridge'),
+      nested(IFLA_INFO_SLAVE_DATA, u8Attribute(IFLA_BRPORT_MODE, on ? 1 : 0)),
+    ),
+  ]),
+  what: `set hairpin of ${name}`,
 })
 
 export const deleteLink = (name: string): Message => ({

@@ -5,7 +5,7 @@ import { failpoint } from '../core/failpoint.ts'
 import { nonce } from '../core/ids.ts'
 import { inNamespace, writeKernelFile } from '../linux/namespace.ts'
 import { NetlinkSocket, protocols } from '../linux/netlink.ts'
-import { addVeth, deleteLink, findLink, setLink } from '../linux/rtnetlink.ts'
+import { addVeth, deleteLink, findLink, setHairpin, setLink } from '../linux/rtnetlink.ts'
 import { addAddress, addDefaultRoute } from '../linux/rtnetlink-routes.ts'
 import type { Firewall } from './firewall/firewall.ts'
 import { linkGroup } from './firewall/rules.ts'
@@ -37,6 +37,8 @@ export interface Wiring {
   mac: string
   bridge: BridgeSpec
   defaultRoute: boolean
+  /** It has published ports. */
+  publishes: boolean
 }
 
 const addPair = (place: EndpointPlace, wiring: Wiring): void => {
@@ -47,10 +49,12 @@ const addPair = (place: EndpointPlace, wiring: Wiring): void => {
   try {
     const alias = aliasOf(place.table, { kind: 'endpoint', containerId, networkId: bridge.networkId })
     const peer = { name: wiring.interfaceName, settings: { mtu: bridge.mtu, mac: wiring.mac }, namespaceFd }
-    place.routes.batch([
+    const messages = [
       addVeth({ name: hostLink, settings: { mtu: bridge.mtu, group: linkGroup }, peer }),
       setLink(hostLink, { master: master.index, alias, up: true, withoutLinkLocal: true }),
-    ])
+    ]
+    if (wiring.publishes) messages.push(setHairpin(hostLink, true))
+    place.routes.batch(messages)
   } finally {
     fs.closeSync(namespaceFd)
   }
@@ -109,7 +113,8 @@ export const connect = async (place: EndpointPlace, spec: EndpointSpec): Promise
   failpoint('net.connect.reserve')
   undo.push('link', () => removePair(place, hostLink))
   const defaultRoute = spec.defaultRoute ?? true
-  await wire(place, { containerId, hostLink, interfaceName, ipv4, mac, bridge, defaultRoute })
+  const publishes = published.length > 0
+  await wire(place, { containerId, hostLink, interfaceName, ipv4, mac, bridge, defaultRoute, publishes })
   const endpoint = {
     containerId,
     networkId: bridge.networkId,

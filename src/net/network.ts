@@ -283,7 +283,12 @@ export class Network implements AsyncDisposable {
 
   async #rewire(endpoint: Endpoint, bridge: BridgeSpec): Promise<string> {
     try {
-      await wire(this.#place, { ...endpoint, bridge, defaultRoute: true })
+      await wire(this.#place, {
+        ...endpoint,
+        bridge,
+        defaultRoute: true,
+        publishes: endpoint.published.length > 0,
+      })
       return `made ${endpoint.hostLink} again`
     } catch (error) {
       return `cannot make ${endpoint.hostLink} again: ${messageOf(error)}`

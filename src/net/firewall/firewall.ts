@@ -6,8 +6,8 @@ import {
   bridgeElements,
   deleteElements,
   type Element,
+  endpointElements,
   flushBatch,
-  portElement,
   rebuildBatch,
   rulesBatch,
 } from './rules.ts'
@@ -20,9 +20,6 @@ export interface FirewallState {
   /** This daemon turned forwarding on. */
   dropForeign: boolean
 }
-
-const endpointElements = (endpoint: Endpoint): Element[] =>
-  endpoint.published.map(port => portElement(port, endpoint))
 
 const joined = (...batches: string[]): string => batches.filter(batch => batch !== '').join('\n')
 

@@ -15,11 +15,13 @@ const textOfValue = (value: unknown, quote: boolean): string => {
   return parts.map(part => textOfPart(part, quote)).join(' . ')
 }
 
+const interfaceSets = new Set(['bridges', 'inside', 'outgoing'])
+
 const readElement = (set: string, raw: unknown, isMap: boolean): Element => {
   const [left, right] = isMap && Array.isArray(raw) ? raw : [raw, undefined]
   const wrapped: Json = isObject(left) && isObject(left['elem']) ? left['elem'] : { val: left }
   // Interface names are quoted as we write them; addresses, protocols and ports are not.
-  const quote = !isMap
+  const quote = interfaceSets.has(set)
   return {
     set,
     key: textOfValue(wrapped['val'], quote),

@@ -1,4 +1,4 @@
-import type { BridgeSpec, PublishedPort } from '../types.ts'
+import type { BridgeSpec, Endpoint, PublishedPort } from '../types.ts'
 
 /**
  * The rules as text for nft, and the elements that make them true of a
@@ -8,6 +8,7 @@ import type { BridgeSpec, PublishedPort } from '../types.ts'
  * - `bridges`: all our bridges.
  * - `inside`: pairs (in, out) of bridges between which traffic may flow: each with itself.
  * - `outgoing`: bridges whose traffic leaves under the host's address.
+ * - `selves`: pairs (address, same address) of containers that publish.
  * - `published`, `published_any`: where a port of one, or of any host address goes.
  *
  * No set or map holds intervals: adding to one takes time with its size.
@@ -32,6 +33,7 @@ const declarations = `
   set bridges { type ifname; }
   set inside { type ifname . ifname; }
   set outgoing { type ifname; }
+  set selves { type ipv4_addr . ipv4_addr; }
   map published { type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service; }
   map published_any { type inet_proto . inet_service : ipv4_addr . inet_service; }
   chain guard { type filter hook prerouting priority raw; policy accept; }
@@ -60,6 +62,8 @@ const rules: [string, string][] = [
   ['publish', 'dnat ip to meta l4proto . th dport map @published_any'],
   // A neighbour on the same bridge would answer directly, past the translation.
   ['leave', 'meta nfproto ipv4 ct status dnat iifname . oifname @inside masquerade'],
+  // The same for a container and itself; bridged by br_netfilter, such a packet shows no incoming interface.
+  ['leave', 'ct status dnat ip saddr . ip daddr @selves masquerade'],
   ['leave', 'ip saddr 127.0.0.0/8 oifname @bridges masquerade'],
   ['leave', 'meta nfproto ipv4 iifname @outgoing oifname != @bridges masquerade'],
   ['pass', 'ct state established,related accept'],
@@ -103,13 +107,13 @@ export const bridgeElements = ({ link, networkId, masquerade }: BridgeSpec): Ele
   return found
 }
 
-export interface PortOwner {
+interface PortOwner {
   containerId: string
   /** Address of the container. */
   ipv4: string
 }
 
-export const portElement = (port: PublishedPort, { containerId, ipv4 }: PortOwner): Element => {
+const portElement = (port: PublishedPort, { containerId, ipv4 }: PortOwner): Element => {
   const any = port.hostIp === '0.0.0.0'
   const key = `${port.protocol} . ${port.hostPort}`
   return {
@@ -118,6 +122,14 @@ export const portElement = (port: PublishedPort, { containerId, ipv4 }: PortOwne
     value: `${ipv4} . ${port.containerPort}`,
     owner: containerId,
   }
+}
+
+/** The elements of an endpoint: nothing where it publishes nothing. */
+export const endpointElements = (endpoint: Endpoint): Element[] => {
+  if (endpoint.published.length === 0) return []
+  const { ipv4, containerId } = endpoint
+  const self = { set: 'selves', key: `${ipv4} . ${ipv4}`, value: '', owner: containerId }
+  return [self, ...endpoint.published.map(port => portElement(port, endpoint))]
 }
 
 const bySet = (elements: Element[]): Map<string, Element[]> => Map.groupBy(elements, ({ set }) => set)

@@ -10,12 +10,7 @@ import os from 'node:os'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { sys } from '../../linux/ffi.ts'
-import {
-  createNamespace,
-  prepareNamespaces,
-  preparePinFolder,
-  removePinFolder,
-} from '../../linux/namespace.ts'
+import { createNamespace, prepareNamespaces, preparePinFolder } from '../../linux/namespace.ts'
 import type { BridgeSpec, EndpointSpec, PortKeeper, PortRequest } from '../types.ts'
 import type { PeerOrder } from './peer.ts'
 
@@ -180,6 +175,16 @@ export const setStage = async (): Promise<Stage> => {
 /** Runs a command in a namespace. */
 export const inside = (namespace: string, program: string, ...args: string[]): string =>
   execFileSync('nsenter', [`--net=${namespace}`, program, ...args], { encoding: 'utf8', stdio: 'pipe' })
+
+/** In a namespace, packets to 198.51.100.1 leave with 127.0.0.1 as their destination, and answers come back so. */
+export const craftLoopbackPackets = (namespace: string): void => {
+  const batch = `add table ip craft
+    add chain ip craft out { type filter hook postrouting priority 300; }
+    add rule ip craft out ip daddr 198.51.100.1 ip daddr set 127.0.0.1
+    add chain ip craft back { type filter hook prerouting priority -300; }
+    add rule ip craft back iifname eth0 ip saddr 127.0.0.1 ip saddr set 198.51.100.1`
+  inside(namespace, 'nft', batch)
+}
 
 export const bridgeNumber = (number: number): BridgeSpec => ({
   networkId: `network${number}`,
