@@ -61,6 +61,8 @@ export interface EndpointSpec {
   ipv4: string
   mac: string
   ports: PortRequest[]
+  /** Sends what is for elsewhere through this bridge: true unless told; one endpoint of a sandbox has it. */
+  defaultRoute?: boolean
 }
 
 /** What is in the kernel for one endpoint; stored, so that a later daemon can take it down. */
@@ -79,4 +81,44 @@ export interface FirewallSettings {
   table: string
   /** False (`--iptables=false`): no rules at all are made. */
   enabled: boolean
+}
+
+/**
+ * Where the sockets that reserve ports stay while the daemon is away. `keep`
+ * borrows the descriptor: the caller closes its own copy once it resolves.
+ */
+export interface PortKeeper {
+  /** Names are `port:<container id>:<protocol>:<address>:<port>`. */
+  keep(name: string, fd: number): Promise<void>
+  /** Closes it; an unknown name is no error. */
+  drop(name: string): Promise<void>
+  /** Names that are kept; after a start they tell which reservations are still true. */
+  names(): Promise<string[]>
+}
+
+/** Bytes, packets, errors and drops as the container sees them. */
+export interface EndpointStats {
+  rxBytes: bigint
+  rxPackets: bigint
+  rxErrors: bigint
+  rxDropped: bigint
+  txBytes: bigint
+  txPackets: bigint
+  txErrors: bigint
+  txDropped: bigint
+}
+
+/** What the engine holds to be true; everything else with our mark is taken away. */
+export interface ExpectedNetwork {
+  bridges: BridgeSpec[]
+  endpoints: Endpoint[]
+  /** Container ids whose sandbox must stay. */
+  sandboxes: string[]
+}
+
+export interface ReconcileReport {
+  /** One line each: what was added, repaired or taken away. */
+  changes: string[]
+  /** Endpoints that could not be adopted: their sandbox is gone. */
+  lost: Endpoint[]
 }

@@ -1,0 +1,142 @@
+import {
+  type Answer,
+  attribute,
+  attributesOf,
+  flags,
+  type Message,
+  type NetlinkSocket,
+  u32Attribute,
+} from './netlink.ts'
+
+/** IPv4 addresses and routes of rtnetlink. Numbers from linux/if_addr.h and linux/rtnetlink.h. */
+
+const RTM_NEWADDR = 20
+const RTM_DELADDR = 21
+const RTM_GETADDR = 22
+const RTM_NEWROUTE = 24
+const RTM_GETROUTE = 26
+const AF_INET = 2
+const IFA_ADDRESS = 1
+const IFA_LOCAL = 2
+const IFA_BROADCAST = 4
+const RTA_DST = 1
+const RTA_OIF = 4
+const RTA_GATEWAY = 5
+const RTA_TABLE = 15
+const RT_TABLE_MAIN = 254
+const RTPROT_BOOT = 3
+const RTN_UNICAST = 1
+
+export interface InterfaceAddress {
+  /** Index of the link. */
+  link: number
+  /** `172.17.0.1` */
+  address: string
+  prefix: number
+}
+
+export interface Route {
+  /** Destination; `0.0.0.0` with prefix 0 is the default route. */
+  address: string
+  prefix: number
+  /** Index of the outgoing link; 0 where the route has none. */
+  link: number
+  /** Next hop, or empty. */
+  gateway: string
+  table: number
+}
+
+const ipBytes = (address: string): Buffer => Buffer.from(address.split('.').map(Number))
+const ipText = (bytes: Buffer | undefined): string => (bytes?.length === 4 ? bytes.join('.') : '')
+
+const addressHeader = (link: number, prefix: number): Buffer => {
+  const bytes = Buffer.alloc(8)
+  bytes.writeUInt8(AF_INET, 0)
+  bytes.writeUInt8(prefix, 1)
+  bytes.writeUInt32LE(link, 4)
+  return bytes
+}
+
+const broadcastOf = (address: string, prefix: number): Buffer => {
+  const bytes = ipBytes(address)
+  bytes.writeUInt32BE((bytes.readUInt32BE(0) | (prefix === 32 ? 0 : 0xffffffff >>> prefix)) >>> 0)
+  return bytes
+}
+
+/** Adds an address with its broadcast address. Refused with EEXIST where the link has it. */
+export const addAddress = ({ link, address, prefix }: InterfaceAddress): Message => ({
+  type: RTM_NEWADDR,
+  flags: flags.create | flags.exclusive,
+  body: Buffer.concat([
+    addressHeader(link, prefix),
+    attribute(IFA_LOCAL, ipBytes(address)),
+    attribute(IFA_ADDRESS, ipBytes(address)),
+    attribute(IFA_BROADCAST, broadcastOf(address, prefix)),
+  ]),
+  what: `add address ${address}/${prefix}`,
+})
+
+export const deleteAddress = ({ link, address, prefix }: InterfaceAddress): Message => ({
+  type: RTM_DELADDR,
+  flags: 0,
+  body: Buffer.concat([addressHeader(link, prefix), attribute(IFA_LOCAL, ipBytes(address))]),
+  what: `delete address ${address}/${prefix}`,
+})
+
+const routeHeader = (prefix: number, table: number): Buffer => {
+  const bytes = Buffer.alloc(12)
+  bytes.writeUInt8(AF_INET, 0)
+  bytes.writeUInt8(prefix, 1)
+  bytes.writeUInt8(table, 4)
+  bytes.writeUInt8(RTPROT_BOOT, 5)
+  bytes.writeUInt8(RTN_UNICAST, 7)
+  return bytes
+}
+
+/** Adds the default route by a gateway; the link must be up. */
+export const addDefaultRoute = (link: number, gateway: string): Message => ({
+  type: RTM_NEWROUTE,
+  flags: flags.create | flags.exclusive,
+  body: Buffer.concat([
+    routeHeader(0, RT_TABLE_MAIN),
+    attribute(RTA_GATEWAY, ipBytes(gateway)),
+    u32Attribute(RTA_OIF, link),
+  ]),
+  what: `add default route by ${gateway}`,
+})
+
+const readAddress = ({ body }: Answer): InterfaceAddress => {
+  const found = attributesOf(body, 8)
+  return {
+    link: body.readUInt32LE(4),
+    address: ipText(found.get(IFA_LOCAL) ?? found.get(IFA_ADDRESS)),
+    prefix: body.readUInt8(1),
+  }
+}
+
+/** All IPv4 addresses of the socket's namespace. */
+export const listAddresses = (socket: NetlinkSocket): InterfaceAddress[] =>
+  socket
+    .dump({ type: RTM_GETADDR, flags: 0, body: addressHeader(0, 0), what: 'list addresses' })
+    .map(readAddress)
+
+const readRoute = ({ body }: Answer): Route => {
+  const found = attributesOf(body, 12)
+  return {
+    address: ipText(found.get(RTA_DST)) || '0.0.0.0',
+    prefix: body.readUInt8(1),
+    link: found.get(RTA_OIF)?.readUInt32LE(0) ?? 0,
+    gateway: ipText(found.get(RTA_GATEWAY)),
+    table: found.get(RTA_TABLE)?.readUInt32LE(0) ?? body.readUInt8(4),
+  }
+}
+
+/** The IPv4 routes of all tables except the local one (255). */
+export const listRoutes = (socket: NetlinkSocket): Route[] => {
+  const header = Buffer.alloc(12)
+  header.writeUInt8(AF_INET, 0)
+  return socket
+    .dump({ type: RTM_GETROUTE, flags: 0, body: header, what: 'list routes' })
+    .map(readRoute)
+    .filter(route => route.table !== 255)
+}

@@ -1,0 +1,54 @@
+import type { NetlinkSocket } from './netlink.ts'
+
+/** Which ports are taken on this host: one dump a protocol and family (linux/inet_diag.h). */
+
+const SOCK_DIAG_BY_FAMILY = 20
+const AF_INET = 2
+const AF_INET6 = 10
+const protocolNumbers = { tcp: 6, udp: 17 }
+const TCP_LISTEN = 10
+const TCP_BOUND_INACTIVE = 13
+// A UDP socket that is bound but not connected is in state 7 (closed).
+const states = { tcp: (1 << TCP_LISTEN) | (1 << TCP_BOUND_INACTIVE), udp: 0xffffffff }
+
+export interface BoundSocket {
+  protocol: 'tcp' | 'udp'
+  /** Dotted IPv4; `0.0.0.0` also for a dual-stack wildcard. */
+  address: string
+  port: number
+}
+
+const request = (family: number, protocol: 'tcp' | 'udp'): Buffer => {
+  const body = Buffer.alloc(56)
+  body.writeUInt8(family, 0)
+  body.writeUInt8(protocolNumbers[protocol], 1)
+  body.writeUInt32LE(states[protocol] >>> 0, 4)
+  return body
+}
+
+/** The IPv4 address a socket holds: an IPv6 one counts where it is the wildcard or v4-mapped. */
+const heldAddress = (body: Buffer): string | undefined => {
+  const source = body.subarray(8, 24)
+  if (body[0] === AF_INET) return source.subarray(0, 4).join('.')
+  if (source.every(byte => byte === 0)) return '0.0.0.0'
+  const mapped = source.subarray(0, 10).every(byte => byte === 0) && source.readUInt16BE(10) === 0xffff
+  return mapped ? source.subarray(12).join('.') : undefined
+}
+
+/** All bound sockets of a protocol; `socket` speaks NETLINK_SOCK_DIAG. */
+export const listBoundSockets = (socket: NetlinkSocket, protocol: 'tcp' | 'udp'): BoundSocket[] => {
+  const found: BoundSocket[] = []
+  for (const family of [AF_INET, AF_INET6]) {
+    const what = `list ${protocol} sockets`
+    for (const { body } of socket.dump({
+      type: SOCK_DIAG_BY_FAMILY,
+      flags: 0,
+      body: request(family, protocol),
+      what,
+    })) {
+      const address = heldAddress(body)
+      if (address !== undefined) found.push({ protocol, address, port: body.readUInt16BE(4) })
+    }
+  }
+  return found
+}

@@ -1,0 +1,106 @@
+import { randomBytes } from 'node:crypto'
+import { badRequest, conflict, unavailable } from '../core/errors.ts'
+import { broadcastOf, contains, formatCidr, formatIpv4, networkOf, parseIpv4, sizeOf } from './subnets.ts'
+import type { Ipv4Subnet } from './types.ts'
+
+/** Addresses of one subnet in memory. The engine's records are the lasting truth: a start claims them again. */
+
+export interface AddressPoolOptions {
+  subnet: Ipv4Subnet
+  /** Part of the subnet from which addresses are chosen; those asked for may lie outside. */
+  range?: Ipv4Subnet | undefined
+  /** Never given away: the gateway, auxiliary addresses. */
+  reserved?: string[]
+}
+
+/**
+ * Gives out addresses next-fit: the one after the last given, so that an
+ * address that was just freed comes back as late as possible (neighbours
+ * still know it by its old owner).
+ */
+export class AddressPool {
+  readonly subnet: Ipv4Subnet
+  readonly #first: number
+  readonly #count: number
+  readonly #used = new Set<number>()
+  readonly #fixed = new Set<number>()
+  #next = 0
+
+  constructor({ subnet, range, reserved = [] }: AddressPoolOptions) {
+    this.subnet = networkOf(subnet)
+    const chosen = networkOf(range ?? subnet)
+    if (!contains(this.subnet, chosen.address) || chosen.prefix < subnet.prefix) {
+      throw badRequest(`range ${formatCidr(chosen)} is not within subnet ${formatCidr(this.subnet)}`)
+    }
+    this.#first = parseIpv4(chosen.address)
+    this.#count = sizeOf(chosen.prefix)
+    const ends = subnet.prefix < 31 ? [this.subnet.address, broadcastOf(this.subnet)] : []
+    for (const address of [...ends, ...reserved]) this.#fixed.add(parseIpv4(address))
+  }
+
+  /** Addresses in use. */
+  get used(): number {
+    return this.#used.size
+  }
+
+  #taken(value: number): boolean {
+    return this.#used.has(value) || this.#fixed.has(value)
+  }
+
+  /** The next free address. Errors: `unavailable` where there is none. */
+  allocate(): string {
+    for (let tried = 0; tried < this.#count; tried++) {
+      const value = this.#first + ((this.#next + tried) % this.#count)
+      if (this.#taken(value)) continue
+      this.#used.add(value)
+      this.#next = value - this.#first + 1
+      return formatIpv4(value)
+    }
+    throw unavailable(`no available IPv4 addresses on the network's pool ${formatCidr(this.subnet)}`)
+  }
+
+  /** Takes a given address. Errors: `bad-request` outside the subnet, `conflict` where it is taken. */
+  claim(address: string): void {
+    const value = parseIpv4(address)
+    if (!contains(this.subnet, address)) {
+      throw badRequest(`invalid address ${address}: it does not belong to subnet ${formatCidr(this.subnet)}`)
+    }
+    if (this.#taken(value)) throw conflict(`Address already in use: ${address}`)
+    this.#used.add(value)
+  }
+
+  /** Takes an address that is known to be in use, where it is not taken yet: after a start. */
+  adopt(address: string): void {
+    const value = parseIpv4(address)
+    this.#used.add(value)
+    const offset = value - this.#first
+    if (offset >= 0 && offset < this.#count) this.#next = Math.max(this.#next, offset + 1)
+  }
+
+  release(address: string): void {
+    this.#used.delete(parseIpv4(address))
+  }
+}
+
+/** `02:42:` and the address: an address always has the same MAC, so no neighbour's memory of it goes stale. */
+export const macOfAddress = (address: string): string => {
+  const hex = parseIpv4(address).toString(16).padStart(8, '0')
+  return `02:42:${(hex.match(/../g) ?? []).join(':')}`
+}
+
+/** A random unicast address of the locally administered kind. */
+export const randomMac = (): string => {
+  const bytes = randomBytes(6)
+  bytes[0] = ((bytes[0] ?? 0) & 0xfc) | 2
+  return (bytes.toString('hex').match(/../g) ?? []).join(':')
+}
+
+/** A MAC address in lower case with colons. Errors: `bad-request` for other texts and for multicast. */
+export const parseMac = (text: string): string => {
+  const mac = text.toLowerCase().replaceAll('-', ':')
+  const unicast = (Number.parseInt(mac.slice(0, 2), 16) & 1) === 0
+  if (!/^([0-9a-f]{2}:){5}[0-9a-f]{2}$/.test(mac) || !unicast) {
+    throw badRequest(`invalid MAC address: ${text}`)
+  }
+  return mac
+}

@@ -1,0 +1,92 @@
+import { conflict, notFound } from '../core/errors.ts'
+import { failpoint } from '../core/failpoint.ts'
+import { writeKernelFile } from '../linux/namespace.ts'
+import type { NetlinkSocket } from '../linux/netlink.ts'
+import { addBridge, deleteLink, findLink, type Link, setLink } from '../linux/rtnetlink.ts'
+import { addAddress, deleteAddress, listAddresses } from '../linux/rtnetlink-routes.ts'
+import { macOfAddress } from './addresses.ts'
+import { linkGroup } from './firewall/rules.ts'
+import { aliasOf, ownerOf } from './owner.ts'
+import type { BridgeSpec } from './types.ts'
+
+/** Bridges in the kernel. Every function may be repeated. */
+
+export interface BridgePlace {
+  /** rtnetlink in the host's namespace. */
+  socket: NetlinkSocket
+  /** Table name: the mark of this daemon. */
+  table: string
+}
+
+const trySysctl = (file: string, value: string): void => {
+  try {
+    writeKernelFile(`/proc/sys/net/${file}`, value)
+  } catch {
+    // A kernel without IPv6 has no such file, and nothing to turn off.
+  }
+}
+
+const create = ({ socket, table }: BridgePlace, spec: BridgeSpec): void => {
+  const alias = aliasOf(table, { kind: 'bridge', networkId: spec.networkId })
+  socket.batch([
+    addBridge(spec.link, { mtu: spec.mtu, mac: macOfAddress(spec.gateway), group: linkGroup }),
+    setLink(spec.link, { alias, withoutLinkLocal: true }),
+  ])
+  failpoint('net.bridge.link')
+  trySysctl(`ipv6/conf/${spec.link}/accept_ra`, '0')
+}
+
+const ensureAddress = (socket: NetlinkSocket, link: number, spec: BridgeSpec): void => {
+  const present = listAddresses(socket).filter(address => address.link === link)
+  const right = (entry: { address: string; prefix: number }): boolean =>
+    entry.address === spec.gateway && entry.prefix === spec.subnet.prefix
+  const changes = present.filter(entry => !right(entry)).map(deleteAddress)
+  if (!present.some(right)) {
+    changes.push(addAddress({ link, address: spec.gateway, prefix: spec.subnet.prefix }))
+  }
+  if (changes.length > 0) socket.batch(changes)
+}
+
+const foreignBridge = (socket: NetlinkSocket, name: string): Link => {
+  const link = findLink(socket, name)
+  if (!link) throw notFound(`bridge ${name} does not exist: create it, or leave it out to use Berth's own`)
+  if (link.kind !== 'bridge') throw conflict(`${name} is not a bridge (it is a ${link.kind || 'device'})`)
+  return link
+}
+
+/**
+ * Creates a bridge or completes one of ours, up and with its address; one made
+ * by someone else is only looked at. Errors: `conflict` where another link has
+ * the name, `not-found` for a foreign one that is absent.
+ */
+export const ensureBridge = (place: BridgePlace, spec: BridgeSpec): Link => {
+  const { socket, table } = place
+  if (spec.foreign) return foreignBridge(socket, spec.link)
+  let link = findLink(socket, spec.link)
+  if (!link) {
+    create(place, spec)
+    link = findLink(socket, spec.link)
+  }
+  if (!link) throw conflict(`bridge ${spec.link} vanished while it was made`)
+  const owner = ownerOf(table, link)
+  if (owner?.kind !== 'bridge' || owner.networkId !== spec.networkId) {
+    throw conflict(
+      `a link named ${spec.link} exists and is not this network's: remove it or use another bridge name`,
+    )
+  }
+  ensureAddress(socket, link.index, spec)
+  if (!link.up || link.mtu !== spec.mtu) socket.batch([setLink(spec.link, { up: true, mtu: spec.mtu })])
+  failpoint('net.bridge.up')
+  return link
+}
+
+/** Lets the host's loopback addresses reach containers; only behind the firewall's guard. */
+export const allowLoopbackPublishing = (link: string): void => {
+  writeKernelFile(`/proc/sys/net/ipv4/conf/${link}/route_localnet`, '1')
+}
+
+/** Removes a bridge of ours; one that is absent or another's is left alone. */
+export const removeBridge = ({ socket, table }: BridgePlace, name: string): void => {
+  const link = findLink(socket, name)
+  if (link && ownerOf(table, link)?.kind === 'bridge') socket.batch([deleteLink(name)])
+}

@@ -1,0 +1,154 @@
+import type { BridgeSpec, Endpoint, PublishedPort } from '../types.ts'
+
+/**
+ * The rules as text for nft, and the elements that make them true of a
+ * network or of a published port. Pure. A packet costs the same whatever the
+ * number of networks and ports: what varies is in sets and maps, never in rules.
+ *
+ * - `bridges`: all our bridges.
+ * - `inside`: pairs (in, out) of bridges between which traffic may flow: each with itself.
+ * - `outgoing`: bridges whose traffic leaves under the host's address.
+ * - `selves`: pairs (address, same address) of containers that publish.
+ * - `published`, `published_any`: where a port of one, or of any host address goes.
+ *
+ * No set or map holds intervals: adding to one takes time with its size.
+ */
+
+/** Link group of every bridge and host-side veth of any Berth daemon on this machine. */
+export const linkGroup = 0xbe47
+
+/** An element as text: what identifies it, and the whole of it. */
+export interface Element {
+  /** Set or map that holds it. */
+  set: string
+  /** `tcp . 8080` */
+  key: string
+  /** `172.17.0.2 . 80`, or empty for a set. */
+  value: string
+  /** Container or network id. */
+  owner: string
+}
+
+const declarations = `
+  set bridges { type ifname; }
+  set inside { type ifname . ifname; }
+  set outgoing { type ifname; }
+  set selves { type ipv4_addr . ipv4_addr; }
+  map published { type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service; }
+  map published_any { type inet_proto . inet_service : ipv4_addr . inet_service; }
+  chain guard { type filter hook prerouting priority raw; policy accept; }
+  chain arrive { type nat hook prerouting priority dstnat; policy accept; }
+  chain local { type nat hook output priority -100; policy accept; }
+  chain leave { type nat hook postrouting priority srcnat; policy accept; }
+  chain pass { type filter hook forward priority filter; policy accept; }
+  chain publish { }
+  chain enter { }
+  chain foreign { }`
+
+const chains = ['guard', 'arrive', 'local', 'leave', 'pass', 'publish', 'enter', 'foreign']
+
+/** Rules by chain. */
+const rules: [string, string][] = [
+  // route_localnet lets 127.0.0.1 reach containers; nothing may come the other way by it.
+  ['guard', 'iifname @bridges ip daddr 127.0.0.0/8 drop'],
+  ['guard', 'iifname @bridges ip saddr 127.0.0.0/8 drop'],
+  // Only the host itself reaches what is published on its loopback addresses.
+  [
+    'arrive',
+    'meta nfproto ipv4 meta l4proto { tcp, udp } ip daddr != 127.0.0.0/8 fib daddr type local jump publish',
+  ],
+  ['local', 'meta nfproto ipv4 meta l4proto { tcp, udp } fib daddr type local jump publish'],
+  ['publish', 'dnat ip to ip daddr . meta l4proto . th dport map @published'],
+  ['publish', 'dnat ip to meta l4proto . th dport map @published_any'],
+  // A neighbour on the same bridge would answer directly, past the translation.
+  ['leave', 'meta nfproto ipv4 ct status dnat iifname . oifname @inside masquerade'],
+  // The same for a container and itself; bridged by br_netfilter, such a packet shows no incoming interface.
+  ['leave', 'ct status dnat ip saddr . ip daddr @selves masquerade'],
+  ['leave', 'ip saddr 127.0.0.0/8 oifname @bridges masquerade'],
+  ['leave', 'meta nfproto ipv4 iifname @outgoing oifname != @bridges masquerade'],
+  ['pass', 'ct state established,related accept'],
+  ['pass', 'oifname @bridges jump enter'],
+  ['pass', 'iifname @bridges accept'],
+  ['pass', 'jump foreign'],
+  ['enter', 'ct status dnat accept'],
+  ['enter', 'iifname . oifname @inside accept'],
+  ['enter', 'drop'],
+]
+
+/** Where we turned forwarding on, the host does not become a router for others. */
+const foreignRules = [`meta nfproto ipv4 meta iifgroup != ${linkGroup} meta oifgroup != ${linkGroup} drop`]
+
+/**
+ * A batch that brings all rules to what they should be and leaves the elements
+ * alone; on an empty machine it makes everything.
+ */
+export const rulesBatch = (table: string, dropForeign: boolean): string => {
+  const added = [...rules, ...(dropForeign ? foreignRules.map(rule => ['foreign', rule]) : [])]
+  return [
+    `table ${table} {${declarations}\n}`,
+    ...chains.map(chain => `flush chain ${table} ${chain}`),
+    ...added.map(([chain, rule]) => `add rule ${table} ${chain} ${rule}`),
+  ].join('\n')
+}
+
+/** The same from nothing, where an older layout stands in the way. */
+export const rebuildBatch = (table: string, dropForeign: boolean): string =>
+  `add table ${table}\ndelete table ${table}\n${rulesBatch(table, dropForeign)}`
+
+export const flushBatch = (table: string): string => `add table ${table}\ndelete table ${table}`
+
+export const bridgeElements = ({ link, networkId, masquerade }: BridgeSpec): Element[] => {
+  const name = JSON.stringify(link)
+  const found = [
+    { set: 'bridges', key: name, value: '', owner: networkId },
+    { set: 'inside', key: `${name} . ${name}`, value: '', owner: networkId },
+  ]
+  if (masquerade) found.push({ set: 'outgoing', key: name, value: '', owner: networkId })
+  return found
+}
+
+interface PortOwner {
+  containerId: string
+  /** Address of the container. */
+  ipv4: string
+}
+
+const portElement = (port: PublishedPort, { containerId, ipv4 }: PortOwner): Element => {
+  const any = port.hostIp === '0.0.0.0'
+  const key = `${port.protocol} . ${port.hostPort}`
+  return {
+    set: any ? 'published_any' : 'published',
+    key: any ? key : `${port.hostIp} . ${key}`,
+    value: `${ipv4} . ${port.containerPort}`,
+    owner: containerId,
+  }
+}
+
+/** The elements of an endpoint: nothing where it publishes nothing. */
+export const endpointElements = (endpoint: Endpoint): Element[] => {
+  if (endpoint.published.length === 0) return []
+  const { ipv4, containerId } = endpoint
+  const self = { set: 'selves', key: `${ipv4} . ${ipv4}`, value: '', owner: containerId }
+  return [self, ...endpoint.published.map(port => portElement(port, endpoint))]
+}
+
+const bySet = (elements: Element[]): Map<string, Element[]> => Map.groupBy(elements, ({ set }) => set)
+
+const quoted = (owner: string): string => (owner === '' ? '' : ` comment "${owner}"`)
+
+/** One `add element` a set. */
+export const addElements = (table: string, elements: Element[]): string =>
+  [...bySet(elements)]
+    .map(([set, members]) => {
+      const texts = members.map(
+        ({ key, value, owner }) => `${key}${quoted(owner)}${value === '' ? '' : ` : ${value}`}`,
+      )
+      return `add element ${table} ${set} { ${texts.join(', ')} }`
+    })
+    .join('\n')
+
+/** One `delete element` a set; refused as a whole where one of them is absent. */
+export const deleteElements = (table: string, elements: Element[]): string =>
+  [...bySet(elements)]
+    .map(([set, members]) => `delete element ${table} ${set} { ${members.map(({ key }) => key).join(', ')} }`)
+    .join('\n')

@@ -1,0 +1,57 @@
+import { deleteFlows, listFlows } from '../linux/conntrack.ts'
+import type { NetlinkSocket } from '../linux/netlink.ts'
+import { listAddresses } from '../linux/rtnetlink-routes.ts'
+import type { Endpoint, PublishedPort } from './types.ts'
+
+/** Tracked flows that would go on by an old translation when a port is published or taken back. */
+
+/** With more ports than this one request by address takes the flows of all. */
+const portByPort = 8
+
+/** `flows` speaks NETLINK_NETFILTER, `routes` NETLINK_ROUTE, both in the host's namespace. */
+export interface FlowSockets {
+  flows: NetlinkSocket
+  routes: NetlinkSocket
+}
+
+/** Ends the flows to the published ports of an endpoint. */
+export const endPublishedFlows = (
+  { flows }: FlowSockets,
+  { ipv4, published }: Pick<Endpoint, 'ipv4' | 'published'>,
+): void => {
+  for (const protocol of ['tcp', 'udp'] as const) {
+    const ports = new Set(
+      published.filter(port => port.protocol === protocol).map(port => port.containerPort),
+    )
+    if (ports.size > portByPort) deleteFlows(flows, { reply: { protocol, source: ipv4 } })
+    else for (const sourcePort of ports) deleteFlows(flows, { reply: { protocol, source: ipv4, sourcePort } })
+  }
+}
+
+const forgetPort = (
+  { flows }: FlowSockets,
+  { protocol, hostIp, hostPort }: PublishedPort,
+  hosts: Set<string>,
+): void => {
+  if (hostIp !== '0.0.0.0') {
+    deleteFlows(flows, { original: { protocol, destination: hostIp, destinationPort: hostPort } })
+    return
+  }
+  // Only what goes to this host itself; flows that pass through it are others' business.
+  const stale = new Set(
+    listFlows(flows, { original: { protocol, destinationPort: hostPort } })
+      .map(flow => flow.original.destination)
+      .filter(destination => hosts.has(destination)),
+  )
+  for (const destination of stale) {
+    deleteFlows(flows, { original: { protocol, destination, destinationPort: hostPort } })
+  }
+}
+
+/** Forgets UDP flows that began before the port was published: they would stay untranslated. */
+export const forgetUntranslatedFlows = (sockets: FlowSockets, ports: PublishedPort[]): void => {
+  const datagram = ports.filter(port => port.protocol === 'udp')
+  if (datagram.length === 0) return
+  const hosts = new Set(listAddresses(sockets.routes).map(({ address }) => address))
+  for (const port of datagram) forgetPort(sockets, port, hosts)
+}

@@ -1,0 +1,31 @@
+/** A container's /etc/hosts. Pure. */
+
+export interface HostsSettings {
+  /** Names of the container itself, the full one first; its addresses on its networks. */
+  self: { addresses: string[]; names: string[] }
+  /** `--add-host`: name and address, in the order given. */
+  extra: { name: string; address: string }[]
+  /** The container has IPv6. */
+  ipv6: boolean
+}
+
+const ipv6Lines = [
+  '::1\tlocalhost ip6-localhost ip6-loopback',
+  'fe00::\tip6-localnet',
+  'ff00::\tip6-mcastprefix',
+  'ff02::1\tip6-allnodes',
+  'ff02::2\tip6-allrouters',
+]
+
+/** `web` with domain `example.org` is known as `web.example.org` and `web`. */
+export const selfNames = (hostname: string, domain: string): string[] =>
+  domain === '' ? [hostname] : [`${hostname}.${domain}`, hostname]
+
+export const buildHosts = ({ self, extra, ipv6 }: HostsSettings): string => {
+  const lines = ['127.0.0.1\tlocalhost', ...(ipv6 ? ipv6Lines : [])]
+  for (const { name, address } of extra) lines.push(`${address}\t${name}`)
+  if (self.names.length > 0) {
+    for (const address of self.addresses) lines.push(`${address}\t${self.names.join(' ')}`)
+  }
+  return `${lines.join('\n')}\n`
+}

@@ -1,0 +1,80 @@
+import { once } from 'node:events'
+import { Worker } from 'node:worker_threads'
+import { sys } from '../linux/ffi.ts'
+import { type NetlinkSocket, openNetlink, protocols } from '../linux/netlink.ts'
+import { findLink } from '../linux/rtnetlink.ts'
+import type { WatchData, WatchMessage } from './netlink-watch.worker.ts'
+
+/** Tells when a link of the host's namespace is gone: a multicast listener in one worker. */
+
+const RTMGRP_LINK = 1
+const EFD_CLOEXEC = 0o2000000
+
+const eventfd = sys('int eventfd(unsigned int initial, int flags)')
+const write = sys('long write(int fd, const void *bytes, size_t length)')
+const close = sys('int close(int fd)')
+
+export class LinkWatch {
+  readonly #socket: NetlinkSocket
+  readonly #netlinkFd: number
+  readonly #wakeFd: number
+  readonly #worker: Worker
+  readonly #waiting = new Map<string, ((gone: boolean) => void)[]>()
+  #closed = false
+  // Node joins its workers when the process ends: one that waits in the kernel must be woken first.
+  readonly #wake = (): void => {
+    const one = Buffer.alloc(8)
+    one.writeUInt32LE(1)
+    write(this.#wakeFd, one, 8)
+  }
+
+  /** `socket` speaks rtnetlink in the host's namespace, and so does the thread that calls. */
+  constructor(socket: NetlinkSocket) {
+    this.#socket = socket
+    this.#netlinkFd = openNetlink(protocols.route, RTMGRP_LINK)
+    this.#wakeFd = eventfd(0, EFD_CLOEXEC)
+    const workerData: WatchData = { netlinkFd: this.#netlinkFd, wakeFd: this.#wakeFd }
+    this.#worker = new Worker(new URL('./netlink-watch.worker.ts', import.meta.url), { workerData })
+    this.#worker.unref()
+    this.#worker.on('message', (message: WatchMessage) => this.#hear(message))
+    process.once('exit', this.#wake)
+  }
+
+  #hear(message: WatchMessage): void {
+    const names =
+      message.kind === 'gone'
+        ? message.names
+        : [...this.#waiting.keys()].filter(name => findLink(this.#socket, name) === undefined)
+    for (const name of names) this.#settle(name, true)
+  }
+
+  #settle(name: string, gone: boolean): void {
+    for (const resolve of this.#waiting.get(name) ?? []) resolve(gone)
+    this.#waiting.delete(name)
+  }
+
+  /** Resolves once no link has this name: true; false where the watch was closed before. */
+  gone(name: string): Promise<boolean> {
+    if (this.#closed) return Promise.resolve(false)
+    return new Promise(resolve => {
+      const waiting = this.#waiting.get(name)
+      if (waiting) waiting.push(resolve)
+      else this.#waiting.set(name, [resolve])
+      // It may have ended before anyone listened for it.
+      if (findLink(this.#socket, name) === undefined) this.#settle(name, true)
+    })
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return
+    this.#closed = true
+    process.off('exit', this.#wake)
+    const ended = once(this.#worker, 'exit')
+    this.#worker.ref()
+    this.#wake()
+    await ended
+    close(this.#netlinkFd)
+    close(this.#wakeFd)
+    for (const name of [...this.#waiting.keys()]) this.#settle(name, false)
+  }
+}

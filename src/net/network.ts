@@ -1,0 +1,319 @@
+import fs from 'node:fs'
+import path from 'node:path'
+import { badRequest, messageOf, notFound, unavailable } from '../core/errors.ts'
+import { failpoint } from '../core/failpoint.ts'
+import {
+  createNamespace,
+  isPinned,
+  prepareNamespaces,
+  preparePinFolder,
+  removeNamespace,
+  removePinFolder,
+} from '../linux/namespace.ts'
+import { NetlinkSocket, protocols } from '../linux/netlink.ts'
+import { type Nftables, openNftables } from '../linux/nftables.ts'
+import { findLink, listLinks, setLink } from '../linux/rtnetlink.ts'
+import { listRoutes } from '../linux/rtnetlink-routes.ts'
+import { AddressPool, type AddressPoolOptions } from './addresses.ts'
+import { allowLoopbackPublishing, ensureBridge, removeBridge } from './bridge.ts'
+import { connect, disconnect, type EndpointPlace, endpointStats, removePair, wire } from './endpoint.ts'
+import { Firewall } from './firewall/firewall.ts'
+import { Forwarding } from './forwarding.ts'
+import { LinkWatch } from './netlink-watch.ts'
+import { ownerOf } from './owner.ts'
+import type { PortRange } from './port-table.ts'
+import { PortAllocator } from './ports.ts'
+import { planReconcile, type ReconcilePlan } from './reconcile.ts'
+import type {
+  BridgeSpec,
+  Endpoint,
+  EndpointSpec,
+  EndpointStats,
+  ExpectedNetwork,
+  FirewallSettings,
+  Ipv4Subnet,
+  PortKeeper,
+  ReconcileReport,
+} from './types.ts'
+
+export interface NetworkOptions {
+  /** Sandboxes are pinned below `<execRoot>/netns`, notes kept below `<execRoot>/net`. */
+  execRoot: string
+  firewall: FirewallSettings
+  /** Turn the host's ip_forward on when the first bridge needs it (`--ip-forward`). */
+  ipForward: boolean
+  keeper: PortKeeper
+  /** Name of a container, for messages. */
+  containerName?: (containerId: string) => string | undefined
+  /** Something that works less well than it should, in one line. */
+  onWarning?: (text: string) => void
+}
+
+const ephemeralRange = (): PortRange | undefined => {
+  try {
+    const text = fs.readFileSync('/proc/sys/net/ipv4/ip_local_port_range', 'utf8')
+    const [first, last] = text.trim().split(/\s+/).map(Number)
+    return first && last && first < last ? { first, last } : undefined
+  } catch {
+    return undefined
+  }
+}
+
+const openFirewall = ({ firewall }: NetworkOptions): { nft?: Nftables; reason: string } => {
+  if (!firewall.enabled) return { reason: '' }
+  const access = openNftables()
+  return access.available ? { nft: access.nft, reason: '' } : { reason: access.reason }
+}
+
+/**
+ * Networking of one daemon: what the engine calls. After `open`, `reconcile`
+ * once with what should be there; then the rest, in any order for different
+ * containers, in turn for one.
+ */
+export class Network implements AsyncDisposable {
+  readonly #options: NetworkOptions
+  readonly #routes = new NetlinkSocket(protocols.route)
+  readonly #flows = new NetlinkSocket(protocols.netfilter)
+  readonly #watch: LinkWatch
+  readonly #forwarding: Forwarding
+  readonly #place: EndpointPlace
+  readonly #nft: Nftables | undefined
+  readonly #pools = new Map<string, AddressPool>()
+  readonly #pinFolder: string
+  /** Why there is no firewall; empty where there is one, or none was wanted. */
+  readonly firewallProblem: string
+
+  private constructor(options: NetworkOptions) {
+    this.#options = options
+    this.#pinFolder = path.join(options.execRoot, 'netns')
+    this.#forwarding = new Forwarding(path.join(options.execRoot, 'net'))
+    preparePinFolder(this.#pinFolder)
+    const { nft, reason } = openFirewall(options)
+    this.#nft = nft
+    this.firewallProblem = reason
+    if (reason !== '') options.onWarning?.(`no firewall, so no published ports: ${reason}`)
+    const ephemeral = ephemeralRange()
+    this.#place = {
+      routes: this.#routes,
+      flows: this.#flows,
+      firewall: nft && new Firewall(nft, options.firewall.table),
+      ports: new PortAllocator({
+        keeper: options.keeper,
+        containerName: options.containerName,
+        ...(ephemeral ? { ephemeral } : {}),
+      }),
+      table: options.firewall.table,
+      sandbox: containerId => this.sandboxPath(containerId),
+    }
+    this.#watch = new LinkWatch(this.#routes)
+  }
+
+  /** Opens sockets and libraries; changes nothing in the kernel but the pin folder's own mount. */
+  static async open(options: NetworkOptions): Promise<Network> {
+    await prepareNamespaces()
+    return new Network(options)
+  }
+
+  /** Destinations of the host's routes: what a new subnet must not overlap. */
+  hostRoutes(): Ipv4Subnet[] {
+    return listRoutes(this.#routes).map(({ address, prefix }) => ({ address, prefix }))
+  }
+
+  /** Address pool of a network; the first call of a daemon's life makes it. */
+  addresses(networkId: string, options?: AddressPoolOptions): AddressPool {
+    const known = this.#pools.get(networkId)
+    if (known) return known
+    if (!options) throw notFound(`network ${networkId} has no address pool yet`)
+    const pool = new AddressPool(options)
+    this.#pools.set(networkId, pool)
+    return pool
+  }
+
+  /** Makes a bridge or completes it, with its firewall elements, and turns forwarding on where that is wanted. */
+  ensureBridge(spec: BridgeSpec): void {
+    const { firewall } = this.#place
+    firewall?.ensureRules(this.#forwarding.ours)
+    firewall?.addBridge(spec)
+    failpoint('net.bridge.firewall')
+    this.#ensureBridgeLink(spec)
+    if (this.#options.ipForward) this.#forwarding.turnOn(() => firewall?.ensureRules(true))
+  }
+
+  #ensureBridgeLink(spec: BridgeSpec): void {
+    ensureBridge(this.#bridgePlace(), spec)
+    if (this.#place.firewall) allowLoopbackPublishing(spec.link)
+  }
+
+  #bridgePlace() {
+    return { socket: this.#routes, table: this.#options.firewall.table }
+  }
+
+  /** Removes a network's bridge and its elements; its endpoints must be gone. */
+  removeBridge(spec: BridgeSpec): void {
+    if (!spec.foreign) removeBridge(this.#bridgePlace(), spec.link)
+    failpoint('net.bridge.removed')
+    this.#place.firewall?.removeBridge(spec)
+    this.#pools.delete(spec.networkId)
+  }
+
+  sandboxPath(containerId: string): string {
+    if (!/^[\w.-]+$/.test(containerId)) throw badRequest(`invalid container id: ${containerId}`)
+    return path.join(this.#pinFolder, containerId)
+  }
+
+  /** Makes a container's namespace, loopback up; gives the file that pins it. */
+  createSandbox(containerId: string): string {
+    const file = this.sandboxPath(containerId)
+    createNamespace(file, () => {
+      using socket = new NetlinkSocket(protocols.route)
+      socket.batch([setLink('lo', { up: true })])
+    })
+    failpoint('net.sandbox.created')
+    return file
+  }
+
+  /** Lets go of a container's namespace; absent is no error. */
+  removeSandbox(containerId: string): void {
+    removeNamespace(this.sandboxPath(containerId))
+  }
+
+  /** Connects a sandbox to a bridge; see `connect` in endpoint.ts. */
+  async connect(spec: EndpointSpec): Promise<Endpoint> {
+    if (spec.ports.length > 0 && this.firewallProblem !== '') {
+      throw unavailable(`ports cannot be published: ${this.firewallProblem}`)
+    }
+    return connect(this.#place, spec)
+  }
+
+  /**
+   * Takes an endpoint apart. Its address returns to the pool once its link is
+   * gone: with `sandboxEnds` (the usual case) some time after `removeSandbox`.
+   */
+  async disconnect(endpoint: Endpoint, { sandboxEnds }: { sandboxEnds: boolean }): Promise<void> {
+    await disconnect(this.#place, endpoint, { deleteLink: !sandboxEnds })
+    this.#releaseLater(endpoint)
+  }
+
+  #releaseLater({ networkId, hostLink, ipv4 }: Endpoint): void {
+    const pool = this.#pools.get(networkId)
+    void this.#watch.gone(hostLink).then(gone => {
+      if (gone) pool?.release(ipv4)
+    })
+  }
+
+  /** Resolves once the link of an endpoint is gone. */
+  async linkGone({ hostLink }: Pick<Endpoint, 'hostLink'>): Promise<void> {
+    await this.#watch.gone(hostLink)
+  }
+
+  stats({ containerId, interfaceName }: Endpoint): EndpointStats {
+    return endpointStats(this.sandboxPath(containerId), interfaceName)
+  }
+
+  /**
+   * At a start: adopts what should be there without touching its traffic,
+   * repairs what is broken, takes away what is nobody's. Pools that exist
+   * already learn the addresses in use.
+   */
+  async reconcile(expected: ExpectedNetwork): Promise<ReconcileReport> {
+    const changes: string[] = []
+    const { firewall } = this.#place
+    if (firewall) {
+      const { bridges, endpoints } = expected
+      const { missing, extra } = firewall.ensure({ bridges, endpoints, dropForeign: this.#forwarding.ours })
+      changes.push(...missing.map(element => `added ${element.set} ${element.key}`))
+      changes.push(...extra.map(element => `removed ${element.set} ${element.key}`))
+    }
+    failpoint('net.reconcile.firewall')
+    for (const bridge of expected.bridges) this.#ensureBridgeLink(bridge)
+    if (this.#options.ipForward && expected.bridges.length > 0) {
+      this.#forwarding.turnOn(() => firewall?.ensureRules(true))
+    }
+    const actual = { links: listLinks(this.#routes), sandboxes: this.#pinned() }
+    const plan = planReconcile(this.#options.firewall.table, expected, actual)
+    changes.push(...(await this.#carryOut(plan, expected.bridges)))
+    for (const endpoint of plan.lost) firewall?.removeEndpoint(endpoint)
+    const alive = expected.endpoints.filter(endpoint => !plan.lost.includes(endpoint))
+    for (const { networkId, ipv4 } of alive) this.#pools.get(networkId)?.adopt(ipv4)
+    changes.push(...(await this.#place.ports.adopt(alive)))
+    return { changes, lost: plan.lost }
+  }
+
+  /** Ids with a file in the pin folder, pinned or left by a death half way. */
+  #pinned(): string[] {
+    return fs.readdirSync(this.#pinFolder).filter(id => {
+      const file = path.join(this.#pinFolder, id)
+      if (isPinned(file)) return true
+      fs.rmSync(file, { force: true })
+      return false
+    })
+  }
+
+  async #carryOut(plan: ReconcilePlan, bridges: BridgeSpec[]): Promise<string[]> {
+    const changes: string[] = []
+    const byNetwork = new Map(bridges.map(bridge => [bridge.networkId, bridge]))
+    for (const id of plan.endSandboxes) {
+      this.removeSandbox(id)
+      changes.push(`removed sandbox ${id}`)
+    }
+    for (const name of plan.endLinks) {
+      removePair(this.#place, name)
+      changes.push(`removed link ${name}`)
+    }
+    for (const name of plan.endBridges) {
+      removeBridge(this.#bridgePlace(), name)
+      changes.push(`removed bridge ${name}`)
+    }
+    for (const endpoint of plan.reattach) {
+      const bridge = byNetwork.get(endpoint.networkId)
+      if (bridge) changes.push(this.#reattach(endpoint, bridge))
+    }
+    for (const endpoint of plan.rewire) {
+      const bridge = byNetwork.get(endpoint.networkId)
+      if (bridge) changes.push(await this.#rewire(endpoint, bridge))
+    }
+    return changes
+  }
+
+  #reattach({ hostLink }: Endpoint, bridge: BridgeSpec): string {
+    const master = findLink(this.#routes, bridge.link)?.index ?? 0
+    this.#routes.batch([setLink(hostLink, { master, up: true })])
+    return `attached ${hostLink} to ${bridge.link} again`
+  }
+
+  async #rewire(endpoint: Endpoint, bridge: BridgeSpec): Promise<string> {
+    try {
+      await wire(this.#place, {
+        ...endpoint,
+        bridge,
+        defaultRoute: true,
+        publishes: endpoint.published.length > 0,
+      })
+      return `made ${endpoint.hostLink} again`
+    } catch (error) {
+      return `cannot make ${endpoint.hostLink} again: ${messageOf(error)}`
+    }
+  }
+
+  /** Takes away everything this daemon has in the kernel; forwarding too, where no other bridge may need it. */
+  async removeAll(): Promise<void> {
+    await this.reconcile({ bridges: [], endpoints: [], sandboxes: [] })
+    this.#place.firewall?.flush()
+    const { table } = this.#options.firewall
+    const others = listLinks(this.#routes).some(link => link.kind === 'bridge' && !ownerOf(table, link))
+    this.#forwarding.giveBack(others)
+    removePinFolder(this.#pinFolder)
+  }
+
+  /** Closes sockets and the watch; nothing in the kernel changes. */
+  async close(): Promise<void> {
+    await this.#watch.close()
+    this.#nft?.close()
+    this.#routes.close()
+    this.#flows.close()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+}

@@ -1,0 +1,74 @@
+/** A container's resolv.conf, from the host's and from what was asked for. Pure. */
+
+export interface ResolverSettings {
+  /** `--dns`; empty takes the host's. */
+  servers: string[]
+  /** `--dns-search`; empty takes the host's, `.` alone means none. */
+  search: string[]
+  /** `--dns-option`; empty takes the host's. */
+  options: string[]
+}
+
+/** Where systemd-resolved keeps the servers that stand behind its stub. */
+export const resolvedUpstreamFile = '/run/systemd/resolve/resolv.conf'
+
+/** Used where the host has only resolvers that a container cannot reach, as Docker's default bridge does. */
+export const fallbackServers = ['8.8.8.8', '8.8.4.4']
+
+interface Parsed {
+  servers: string[]
+  search: string[]
+  options: string[]
+}
+
+const words = (line: string): string[] =>
+  line
+    .replace(/[#;].*$/, '')
+    .trim()
+    .split(/\s+/)
+    .filter(word => word !== '')
+
+/** Reads a resolv.conf: the last `search` or `domain` counts, options add up. */
+export const parseResolvConf = (text: string): Parsed => {
+  const parsed: Parsed = { servers: [], search: [], options: [] }
+  for (const line of text.split('\n')) {
+    const [keyword, ...values] = words(line)
+    if (keyword === 'nameserver' && values[0]) parsed.servers.push(values[0])
+    else if (keyword === 'search' || keyword === 'domain') parsed.search = values
+    else if (keyword === 'options') parsed.options.push(...values)
+  }
+  return parsed
+}
+
+const isLoopback = (server: string): boolean => /^127\.|^::1(%|$)/.test(server)
+
+/**
+ * True where systemd-resolved's stub is the only server: then the servers are
+ * in `resolvedUpstreamFile`.
+ */
+export const usesResolvedStub = (hostText: string): boolean => {
+  const { servers } = parseResolvConf(hostText)
+  return servers.length > 0 && servers.every(server => server === '127.0.0.53' || server === '127.0.0.54')
+}
+
+/** What a container on a bridge can reach: no loopback, no IPv6; the fallback where nothing is left. */
+export const reachableServers = (servers: string[]): string[] => {
+  const left = servers.filter(server => !isLoopback(server) && !server.includes(':'))
+  return left.length > 0 ? left : fallbackServers
+}
+
+/**
+ * Text for a container on the default bridge. `hostText` is the host's
+ * resolv.conf, or what stands behind its stub. Servers that were asked for are
+ * taken as they are, loopback or not.
+ */
+export const buildResolvConf = (hostText: string, settings: ResolverSettings): string => {
+  const host = parseResolvConf(hostText)
+  const servers = settings.servers.length > 0 ? settings.servers : reachableServers(host.servers)
+  const search = (settings.search.length > 0 ? settings.search : host.search).filter(name => name !== '.')
+  const options = settings.options.length > 0 ? settings.options : host.options
+  const lines = servers.map(server => `nameserver ${server}`)
+  if (search.length > 0) lines.push(`search ${search.join(' ')}`)
+  if (options.length > 0) lines.push(`options ${options.join(' ')}`)
+  return `# Written by Berth for this container; edit it and your version stays.\n${lines.join('\n')}\n`
+}
