@@ -9,7 +9,7 @@ const layers = {
   runtime: ['core', 'oci', 'linux'],
   net: ['core', 'linux'],
   engine: ['core', 'oci', 'wire', 'linux', 'archive', 'store', 'runtime', 'net'],
-  api: ['core', 'oci', 'wire', 'engine', 'runtime'],
+  api: ['core', 'oci', 'wire', 'archive', 'engine'],
   daemon: ['core', 'oci', 'wire', 'linux', 'archive', 'store', 'runtime', 'net', 'engine', 'api'],
 }
 

@@ -1,12 +1,12 @@
 import { createServer, type IncomingMessage, type Server, ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
-import findMyWay from 'find-my-way'
 import { asBerthError, BerthError, badRequest, notFound } from '../core/errors.ts'
 import { stringify } from '../core/json.ts'
 import type { Engine } from '../engine/engine.ts'
 import { stopReading, takeStream, takeWait, type UpgradeLeft } from './hijack.ts'
 import { ApiVersion } from '../wire/version.ts'
-import { type Answer, type Call, type Method, Query, type Route } from './route.ts'
+import { createRouter } from './router.ts'
+import { type Answer, type Call, Query, type Route } from './route.ts'
 
 /** The newest version of the Engine API that is served, and the oldest. */
 export const apiVersion = '1.55'
@@ -16,21 +16,6 @@ export const serverVersion = '0.1.0'
 const latest = new ApiVersion(apiVersion)
 const oldest = new ApiVersion(minApiVersion)
 const prefixForm = /^\/v(\d+\.\d+)(?=\/|$)/
-
-type Found = { route: Route; params: Record<string, string> }
-
-/** Finds routes; names of images may hold slashes, so those parameters take the rest of the path. */
-const buildRouter = (routes: readonly Route[]): ((method: string, path: string) => Found | undefined) => {
-  const router = findMyWay({ ignoreTrailingSlash: true, maxParamLength: 4096 })
-  for (const route of routes) {
-    const path = route.path.replace(/\{(\w+):rest\}\/(\w+)/, ':$1(.+)/$2').replace(/\{(\w+):rest\}/, ':$1(.+)').replace(/\{(\w+)\}/g, ':$1')
-    router.on(route.method, path, () => {}, route)
-  }
-  return (method, path) => {
-    const found = router.find(method as Method, path)
-    return found ? { route: found.store as Route, params: found.params as Record<string, string> } : undefined
-  }
-}
 
 const versionOf = (url: string): { version: ApiVersion; path: string } => {
   const match = prefixForm.exec(url)
@@ -83,7 +68,7 @@ const abortOnClose = (res: ServerResponse): AbortSignal => {
 
 /** The HTTP door of one daemon: give it connections by `listen` or `emit('connection')`. */
 export const createApiServer = (engine: Engine, routes: readonly Route[]): Server => {
-  const find = buildRouter(routes)
+  const find = createRouter(routes)
 
   const answer = async (req: IncomingMessage, res: ServerResponse, left?: UpgradeLeft): Promise<void> => {
     for (const [name, value] of Object.entries(standardHeaders)) res.setHeader(name, value)

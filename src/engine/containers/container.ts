@@ -23,6 +23,10 @@ export class Container {
   removing = false
   /** Called when the current run has ended and been taken note of. */
   exitListeners = new Set<() => void>()
+  /** Called when it has been removed. */
+  removeListeners = new Set<() => void>()
+  /** True between the two halves of `docker restart`. */
+  restarting = false
 
   constructor(record: ContainerRecord) {
     this.record = record

@@ -47,7 +47,7 @@ const hasExposed = (container: Container, wanted: string): boolean =>
 
 const hasPublished = (container: Container, wanted: string): boolean =>
   container.record.networks.some(({ endpoint }) =>
-    endpoint?.published.some(port => portMatches(wanted, port.hostPort, port.protocol)),
+    endpoint?.published.some(port => portMatches(wanted, port.hostPort, port.protocol)) ?? false,
   )
 
 /** The image itself, or one that it was built upon. */
@@ -101,7 +101,7 @@ const tests = (engine: Engine, filters: Filters): Test[] => {
     container => ancestorTests.length === 0 || ancestorTests.some(test => test(container)),
     container => before.every(time => createdAt(container) < time),
     container => since.every(time => createdAt(container) > time),
-  ].map(test => (container: Container) => test(container) !== false)
+  ]
 }
 
 /** Containers that pass the filters, newest first. */

@@ -27,6 +27,8 @@ const erase = async (engine: Engine, container: Container, volumes: boolean): Pr
   await rm(containerDirectory(engine.settings.dataRoot, container.id), { recursive: true, force: true })
   failpoint('remove.files')
   dropPending(container)
+  for (const listener of container.removeListeners) listener()
+  engine.execs.forgetContainer(container.id)
   answerWaiters(container, ['removed', 'not-running', 'next-exit'])
   containerEvent(engine, container, 'destroy')
 }

@@ -118,12 +118,14 @@ export const restartContainer = async (
 ): Promise<void> => {
   const autoRemove = container.record.hostConfig.AutoRemove ?? false
   container.record.hostConfig.AutoRemove = false
+  container.restarting = true
   try {
     await stopContainer(engine, container, options)
+    await container.queue.run(() => startInQueue(engine, container))
   } finally {
     container.record.hostConfig.AutoRemove = autoRemove
+    container.restarting = false
   }
-  await container.queue.run(() => startInQueue(engine, container))
   containerEvent(engine, container, 'restart')
 }
 

@@ -17,8 +17,15 @@ import { applyExit, runDirectory } from './state.ts'
 
 /** What the daemon does when a monitor speaks: started, out of memory, exited, lost. */
 
+/** Without a pid namespace of its own nothing ends the rest of a container's processes with the first. */
+const sharesPids = (container: Container): boolean => !['', 'private'].includes(container.record.hostConfig.PidMode ?? '')
+
 export const monitorEvents = (engine: Engine, container: Container): MonitorEvents => ({
   started: () => {},
+  rotated: () => {},
+  ended: () => {
+    if (sharesPids(container)) killGroup(containerGroup(engine.settings, container.record).group)
+  },
   exited: record => void exitSeen(engine, container, record),
   oom: () => {
     container.record.state.oomKilled = true

@@ -1,15 +1,9 @@
-import { badRequest, messageOf } from '../../core/errors.ts'
+import { messageOf } from '../../core/errors.ts'
 import type { Engine } from '../engine.ts'
 import type { Container } from './container.ts'
 import type { RawClient } from './rawClient.ts'
 import { settleExit } from './state.ts'
 import type { WaitCondition, Waiter } from './waiters.ts'
-
-export const parseWaitCondition = (text: string | undefined): WaitCondition => {
-  if (text === undefined || text === '' || text === 'not-running') return 'not-running'
-  if (text === 'next-exit' || text === 'removed') return text
-  throw badRequest(`invalid condition: "${text}"`)
-}
 
 /**
  * Waits for a container. Returns the exit code where the condition holds

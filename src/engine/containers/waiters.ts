@@ -1,8 +1,16 @@
+import { badRequest } from '../../core/errors.ts'
 import type { Container } from './container.ts'
 import type { RawClient } from './rawClient.ts'
 
 /** `POST /containers/{id}/wait` */
 export type WaitCondition = 'not-running' | 'next-exit' | 'removed'
+
+/** Errors: `bad-request`. */
+export const parseWaitCondition = (text: string | undefined): WaitCondition => {
+  if (text === undefined || text === '' || text === 'not-running') return 'not-running'
+  if (text === 'next-exit' || text === 'removed') return text
+  throw badRequest(`invalid condition: "${text}"`)
+}
 
 /** A client that waits here, because no monitor runs that could answer it. */
 export interface Waiter {

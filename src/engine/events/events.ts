@@ -59,6 +59,11 @@ export class Events {
     for (const listener of this.#listeners) listener(event)
   }
 
+  /** How many listen now. */
+  get listeners(): number {
+    return this.#listeners.size
+  }
+
   /** Settles when all that was published is in the journal. */
   flush(): Promise<void> {
     return this.#tail

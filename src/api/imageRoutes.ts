@@ -1,0 +1,123 @@
+import { once } from 'node:events'
+import { Readable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
+import { writeTar } from '../archive/writer.ts'
+import { asBerthError, badRequest, notImplemented } from '../core/errors.ts'
+import { imageFilters, imageSummary, selectImages } from '../engine/images/list.ts'
+import { imageHistory, inspectImage } from '../engine/images/inspect.ts'
+import { loadImages, type LoadProgress } from '../engine/images/load.ts'
+import { pruneImages, removeImage } from '../engine/images/remove.ts'
+import { saveImages } from '../engine/images/save.ts'
+import { familiar, parseReference, withDefaultTag } from '../oci/reference.ts'
+import { Filters } from '../wire/filters.ts'
+import type { Call, Route } from './route.ts'
+
+/** `/images` */
+
+const image = (call: Call) => call.engine.images.get(call.params['name'] ?? '')
+
+/** A stream of JSON lines whose errors come as a last line, as the status is out by then. */
+const streamProgress = async (
+  { res, signal }: Call,
+  work: (report: (line: object) => void) => Promise<void>,
+): Promise<undefined> => {
+  res.writeHead(200, { 'Content-Type': 'application/json' })
+  res.flushHeaders()
+  const report = (line: object): void => void res.write(`${JSON.stringify(line)}\r\n`)
+  try {
+    await work(report)
+  } catch (error) {
+    const { message, status } = asBerthError(error)
+    report({ errorDetail: { code: status, message }, error: message })
+  }
+  if (res.writableNeedDrain && !signal.aborted) await once(res, 'drain', { signal })
+  res.end()
+}
+
+const load = (call: Call): Promise<undefined> => {
+  const quiet = call.query.flag('quiet')
+  return streamProgress(call, report =>
+    loadImages(call.engine, call.req, (line: LoadProgress) => {
+      if (line.stream !== undefined || !quiet) report(line)
+    }),
+  )
+}
+
+const save = async ({ engine, res }: Call, names: readonly string[]): Promise<undefined> => {
+  if (names.length === 0) throw badRequest('no image was named')
+  for (const name of names) engine.images.get(name)
+  res.writeHead(200, { 'Content-Type': 'application/x-tar' })
+  await pipeline(Readable.from(writeTar(saveImages(engine, names)), { objectMode: false, highWaterMark: 1 << 20 }), res)
+  for (const name of names) engine.events.publish('image', 'save', engine.images.get(name).id, { name })
+  return undefined
+}
+
+export const imageRoutes: Route[] = [
+  {
+    method: 'GET',
+    path: '/images/json',
+    operation: 'ImageList',
+    handle: async ({ engine, query }) => {
+      const filters = Filters.parse(query.get('filters'), imageFilters)
+      const options = { sharedSize: query.flag('shared-size'), manifests: query.flag('manifests') }
+      const selected = selectImages(engine, filters, query.flag('all'))
+      return { json: await Promise.all(selected.map(entry => imageSummary(engine, entry, options))) }
+    },
+  },
+  {
+    method: 'GET',
+    path: '/images/{name}/json',
+    operation: 'ImageInspect',
+    lacks: 'the choice of a platform',
+    handle: async call => ({
+      json: await inspectImage(call.engine, image(call), { version: call.version, manifests: call.query.flag('manifests') }),
+    }),
+  },
+  { method: 'GET', path: '/images/{name}/history', operation: 'ImageHistory', handle: async call => ({ json: await imageHistory(call.engine, image(call)) }) },
+  {
+    method: 'POST',
+    path: '/images/{name}/tag',
+    operation: 'ImageTag',
+    handle: async call => {
+      const { engine, query } = call
+      const repository = query.get('repo') ?? ''
+      const tag = query.get('tag')
+      const name = withDefaultTag(parseReference(tag ? `${repository}:${tag}` : repository))
+      const target = image(call)
+      await engine.images.tag(target, name)
+      engine.events.publish('image', 'tag', target.id, { name: familiar(name) })
+      return { status: 201 }
+    },
+  },
+  {
+    method: 'DELETE',
+    path: '/images/{name}',
+    operation: 'ImageDelete',
+    lacks: 'the choice of platforms',
+    handle: async ({ engine, params, query }) => ({
+      json: await removeImage(engine, params['name'] ?? '', { force: query.flag('force'), noprune: query.flag('noprune') }),
+    }),
+  },
+  {
+    method: 'POST',
+    path: '/images/prune',
+    operation: 'ImagePrune',
+    handle: async ({ engine, query }) => {
+      const result = await pruneImages(engine, Filters.parse(query.get('filters'), [...imageFilters]))
+      engine.events.publish('image', 'prune', '', { reclaimed: String(result.SpaceReclaimed) })
+      return { json: { ...result, ImagesDeleted: result.ImagesDeleted.length ? result.ImagesDeleted : null } }
+    },
+  },
+  { method: 'POST', path: '/images/load', operation: 'ImageLoad', lacks: 'the choice of platforms', handle: load },
+  { method: 'GET', path: '/images/get', operation: 'ImageGetAll', handle: call => save(call, call.query.all('names').flatMap(names => names.split(','))) },
+  { method: 'GET', path: '/images/{name}/get', operation: 'ImageGet', handle: call => save(call, [call.params['name'] ?? '']) },
+  {
+    method: 'POST',
+    path: '/images/create',
+    operation: 'ImageCreate',
+    lacks: 'pull from a registry',
+    handle: async () => {
+      throw notImplemented('pulling an image from a registry (load one with `docker load`)')
+    },
+  },
+]

@@ -1,0 +1,62 @@
+import type { Method, Route } from './route.ts'
+
+/**
+ * Finds the route of a request. Names of images and plugins hold slashes
+ * (`/images/example.org/team/app/json`), which segment routers cannot match:
+ * so `{name}` takes any, `{id}` none.
+ */
+export interface Found {
+  route: Route
+  params: Record<string, string>
+}
+
+interface Entry {
+  form: RegExp
+  names: string[]
+  route: Route
+}
+
+const escape = (text: string): string => text.replace(/[.*+?^$()[\]\\|]/g, '\\$&')
+
+const compile = (route: Route): Entry => {
+  const names: string[] = []
+  const source = route.path
+    .split(/(\{\w+\})/)
+    .map(part => {
+      const name = /^\{(\w+)\}$/.exec(part)?.[1]
+      if (name === undefined) return escape(part)
+      names.push(name)
+      return name === 'name' ? '(.+)' : '([^/]+)'
+    })
+    .join('')
+  return { form: new RegExp(`^${source}/?$`), names, route }
+}
+
+/** Fixed words before parameters, so that `/images/json` is no image. */
+const byFixedness = (a: Entry, b: Entry): number => a.names.length - b.names.length
+
+const firstWord = (path: string): string => path.split('/', 2)[1] ?? ''
+
+const decoded = (text: string): string => {
+  try {
+    return decodeURIComponent(text)
+  } catch {
+    return text
+  }
+}
+
+export const createRouter = (routes: readonly Route[]): ((method: string, path: string) => Found | undefined) => {
+  const tables = new Map<string, Entry[]>()
+  for (const route of routes) {
+    const key = `${route.method} ${firstWord(route.path)}`
+    tables.set(key, [...(tables.get(key) ?? []), compile(route)].sort(byFixedness))
+  }
+  return (method, path) => {
+    for (const { form, names, route } of tables.get(`${method as Method} ${firstWord(path)}`) ?? []) {
+      const match = form.exec(path)
+      if (!match) continue
+      return { route, params: Object.fromEntries(names.map((name, index) => [name, decoded(match[index + 1] ?? '')])) }
+    }
+    return undefined
+  }
+}

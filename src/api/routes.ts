@@ -1,0 +1,17 @@
+import { containerRoutes } from './containerRoutes.ts'
+import { imageRoutes } from './imageRoutes.ts'
+import { networkRoutes } from './networkRoutes.ts'
+import type { Route } from './route.ts'
+import { streamRoutes } from './streamRoutes.ts'
+import { systemRoutes } from './systemRoutes.ts'
+import { unbuiltRoutes } from './unbuiltRoutes.ts'
+
+/** Every route of the Engine API, built or not; docs/api.md is made from it. */
+export const allRoutes = (identity: { id: string }): Route[] => [
+  ...systemRoutes(identity),
+  ...containerRoutes,
+  ...streamRoutes,
+  ...imageRoutes,
+  ...networkRoutes,
+  ...unbuiltRoutes,
+]

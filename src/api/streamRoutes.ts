@@ -1,0 +1,136 @@
+import { once } from 'node:events'
+import { badRequest, conflict } from '../core/errors.ts'
+import { attachContainer } from '../engine/containers/attach.ts'
+import type { LogOptions } from '../engine/containers/logs/format.ts'
+import { checkReadable, checkStreams, readLogs } from '../engine/containers/logs/read.ts'
+import { execCreateRequest, execStartRequest } from '../wire/container.ts'
+import { parseTimestamp } from '../wire/timestamps.ts'
+import { readJson, readOptionalJson } from './body.ts'
+import type { Call, Query, Route } from './route.ts'
+import { standardHeaders } from './server.ts'
+
+/** Streams of containers: attach, logs, exec, resize. */
+
+const rawStream = 'application/vnd.docker.raw-stream'
+const multiplexedStream = 'application/vnd.docker.multiplexed-stream'
+
+const container = (call: Call) => call.engine.containers.get(call.params['id'] ?? '')
+
+/** Before 1.42 every stream is called raw. */
+const streamType = (call: Call, tty: boolean): string =>
+  tty || !call.version.atLeast('1.42') ? rawStream : multiplexedStream
+
+const attach = async (call: Call): Promise<undefined> => {
+  const target = container(call)
+  const { query } = call
+  const options = {
+    stream: query.flag('stream'),
+    stdin: query.flag('stdin'),
+    stdout: query.flag('stdout'),
+    stderr: query.flag('stderr'),
+    logs: query.flag('logs'),
+    detachKeys: query.get('detachKeys'),
+  }
+  await attachContainer(call.engine, target, options, () =>
+    call.takeOver('stream', { 'Content-Type': streamType(call, target.record.config.Tty ?? false), ...standardHeaders }),
+  )
+  return undefined
+}
+
+const timeOf = (query: Query, name: string): bigint | undefined => {
+  const text = query.get(name)
+  return text === undefined || text === '' || text === '0' ? undefined : parseTimestamp(text)
+}
+
+const logOptions = (query: Query): LogOptions => {
+  const tail = query.get('tail')
+  const lines = tail === undefined || tail === '' || tail === 'all' || !/^\d+$/.test(tail) ? undefined : Number(tail)
+  return {
+    stdout: query.flag('stdout'),
+    stderr: query.flag('stderr'),
+    since: timeOf(query, 'since'),
+    until: timeOf(query, 'until'),
+    timestamps: query.flag('timestamps'),
+    details: query.flag('details'),
+    follow: query.flag('follow'),
+    tail: lines,
+  }
+}
+
+const logs = async (call: Call): Promise<undefined> => {
+  const target = container(call)
+  const options = logOptions(call.query)
+  checkStreams(options)
+  checkReadable(target)
+  const { res, signal } = call
+  res.writeHead(200, { 'Content-Type': streamType(call, target.record.config.Tty ?? false) })
+  res.flushHeaders()
+  for await (const bytes of readLogs(call.engine, target, options, signal))
+    if (!res.write(bytes)) await once(res, 'drain', { signal })
+  res.end()
+}
+
+const size = (query: Query): { columns: number; rows: number } => {
+  const rows = query.int('h')
+  const columns = query.int('w')
+  if (rows === undefined || columns === undefined || rows < 0 || columns < 0) throw badRequest('invalid resize: h and w must be positive numbers')
+  return { columns, rows }
+}
+
+const startExec = async (call: Call): Promise<{ status: number } | undefined> => {
+  const { engine, params } = call
+  const id = params['id'] ?? ''
+  const request = await readOptionalJson(call.req, execStartRequest)
+  const tty = engine.execs.isTty(id)
+  const [rows, columns] = request.ConsoleSize ?? []
+  const console = rows && columns ? { size: [rows, columns] as [number, number] } : {}
+  if (request.Detach) {
+    await engine.execs.start(engine, id, { tty, ...console })
+    return { status: 200 }
+  }
+  const accept = () => call.takeOver('stream', { 'Content-Type': streamType(call, tty), ...standardHeaders })
+  await engine.execs.start(engine, id, { tty, ...console, accept })
+  return undefined
+}
+
+export const streamRoutes: Route[] = [
+  { method: 'POST', path: '/containers/{id}/attach', operation: 'ContainerAttach', handle: attach },
+  { method: 'GET', path: '/containers/{id}/logs', operation: 'ContainerLogs', lacks: 'drivers other than json-file', handle: logs },
+  {
+    method: 'POST',
+    path: '/containers/{id}/resize',
+    operation: 'ContainerResize',
+    handle: async call => {
+      const target = container(call)
+      const { columns, rows } = size(call.query)
+      if (!target.monitor || !target.isRunning) throw conflict(`container ${target.id} is not running`)
+      await target.monitor.resize(columns, rows)
+      return { status: 200 }
+    },
+  },
+  {
+    method: 'POST',
+    path: '/containers/{id}/exec',
+    operation: 'ContainerExec',
+    handle: async call => {
+      const request = await readJson(call.req, execCreateRequest)
+      return { status: 201, json: { Id: await call.engine.execs.create(call.engine, container(call), request) } }
+    },
+  },
+  { method: 'POST', path: '/exec/{id}/start', operation: 'ExecStart', handle: startExec },
+  {
+    method: 'POST',
+    path: '/exec/{id}/resize',
+    operation: 'ExecResize',
+    handle: async ({ engine, params, query }) => {
+      await engine.execs.resize(params['id'] ?? '', size(query))
+      return { status: 200 }
+    },
+  },
+  {
+    method: 'GET',
+    path: '/exec/{id}/json',
+    operation: 'ExecInspect',
+    handle: async ({ engine, params }) => ({ json: engine.execs.inspect(engine, params['id'] ?? '') }),
+  },
+]

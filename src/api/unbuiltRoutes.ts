@@ -1,0 +1,103 @@
+import { notImplemented, unavailable } from '../core/errors.ts'
+import { Filters } from '../wire/filters.ts'
+import type { Method, Route } from './route.ts'
+
+/**
+ * Docker's operations that are not built: 501 and what it is, or what Docker
+ * itself answers where the part is merely absent.
+ */
+export interface UnbuiltRoute extends Route {
+  state: 'absent' | 'empty' | 'inactive'
+}
+
+const absent = (method: Method, path: string, operation: string, what: string): UnbuiltRoute => ({
+  method,
+  path,
+  operation,
+  state: 'absent',
+  handle: async () => {
+    throw notImplemented(what)
+  },
+})
+
+const noSwarm =
+  'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node to swarm and try again.'
+
+const inactive = (method: Method, path: string, operation: string): UnbuiltRoute => ({
+  method,
+  path,
+  operation,
+  state: 'inactive',
+  handle: async () => {
+    throw unavailable(noSwarm)
+  },
+})
+
+const empty = (route: Pick<Route, 'method' | 'path' | 'operation'>, json: unknown, filters: string[] = []): UnbuiltRoute => ({
+  ...route,
+  state: 'empty',
+  handle: async ({ query }) => {
+    Filters.parse(query.get('filters'), filters)
+    return { json }
+  },
+})
+
+const volumeFilters = ['dangling', 'driver', 'label', 'name']
+
+const crud = (noun: string, Name: string): UnbuiltRoute[] => [
+  inactive('GET', `/${noun}`, `${Name}List`),
+  inactive('POST', `/${noun}/create`, `${Name}Create`),
+  inactive('GET', `/${noun}/{id}`, `${Name}Inspect`),
+  inactive('DELETE', `/${noun}/{id}`, `${Name}Delete`),
+  inactive('POST', `/${noun}/{id}/update`, `${Name}Update`),
+]
+
+export const unbuiltRoutes: UnbuiltRoute[] = [
+  empty({ method: 'GET', path: '/volumes', operation: 'VolumeList' }, { Volumes: [], Warnings: null }, volumeFilters),
+  empty({ method: 'POST', path: '/volumes/prune', operation: 'VolumePrune' }, { VolumesDeleted: [], SpaceReclaimed: 0 }, ['label', 'label!', 'all']),
+  absent('POST', '/volumes/create', 'VolumeCreate', 'creating a named volume'),
+  absent('GET', '/volumes/{name}', 'VolumeInspect', 'inspecting a volume'),
+  absent('PUT', '/volumes/{name}', 'VolumeUpdate', 'updating a cluster volume'),
+  absent('DELETE', '/volumes/{name}', 'VolumeDelete', 'removing a named volume'),
+  absent('POST', '/networks/create', 'NetworkCreate', 'creating a network'),
+  absent('DELETE', '/networks/{id}', 'NetworkDelete', 'removing a network'),
+  absent('POST', '/networks/{id}/connect', 'NetworkConnect', 'connecting a container to a network'),
+  absent('POST', '/networks/{id}/disconnect', 'NetworkDisconnect', 'disconnecting a container from a network'),
+  absent('POST', '/build', 'ImageBuild', 'building an image'),
+  empty({ method: 'POST', path: '/build/prune', operation: 'BuildPrune' }, { CachesDeleted: null, SpaceReclaimed: 0 }, ['until', 'id', 'parent', 'type', 'description', 'inuse', 'shared', 'private']),
+  absent('POST', '/session', 'Session', 'a build session'),
+  absent('GET', '/images/{name}/attestations', 'ImageAttestations', 'listing attestations'),
+  absent('POST', '/images/{name}/push', 'ImagePush', 'pushing an image'),
+  absent('GET', '/images/search', 'ImageSearch', 'searching a registry'),
+  absent('POST', '/auth', 'SystemAuth', 'logging in to a registry'),
+  absent('GET', '/distribution/{name}/json', 'DistributionInspect', 'asking a registry about an image'),
+  empty({ method: 'GET', path: '/plugins', operation: 'PluginList' }, [], ['capability', 'enable']),
+  absent('GET', '/plugins/privileges', 'GetPluginPrivileges', 'a managed plugin'),
+  absent('POST', '/plugins/pull', 'PluginPull', 'a managed plugin'),
+  absent('GET', '/plugins/{name}/json', 'PluginInspect', 'a managed plugin'),
+  absent('DELETE', '/plugins/{name}', 'PluginDelete', 'a managed plugin'),
+  absent('POST', '/plugins/{name}/enable', 'PluginEnable', 'a managed plugin'),
+  absent('POST', '/plugins/{name}/disable', 'PluginDisable', 'a managed plugin'),
+  absent('POST', '/plugins/{name}/upgrade', 'PluginUpgrade', 'a managed plugin'),
+  absent('POST', '/plugins/create', 'PluginCreate', 'a managed plugin'),
+  absent('POST', '/plugins/{name}/push', 'PluginPush', 'a managed plugin'),
+  absent('POST', '/plugins/{name}/set', 'PluginSet', 'a managed plugin'),
+  inactive('GET', '/nodes', 'NodeList'),
+  inactive('GET', '/nodes/{id}', 'NodeInspect'),
+  inactive('DELETE', '/nodes/{id}', 'NodeDelete'),
+  inactive('POST', '/nodes/{id}/update', 'NodeUpdate'),
+  inactive('GET', '/swarm', 'SwarmInspect'),
+  absent('POST', '/swarm/init', 'SwarmInit', 'cluster mode'),
+  absent('POST', '/swarm/join', 'SwarmJoin', 'cluster mode'),
+  inactive('POST', '/swarm/leave', 'SwarmLeave'),
+  inactive('POST', '/swarm/update', 'SwarmUpdate'),
+  inactive('GET', '/swarm/unlockkey', 'SwarmUnlockkey'),
+  inactive('POST', '/swarm/unlock', 'SwarmUnlock'),
+  ...crud('services', 'Service'),
+  inactive('GET', '/services/{id}/logs', 'ServiceLogs'),
+  inactive('GET', '/tasks', 'TaskList'),
+  inactive('GET', '/tasks/{id}', 'TaskInspect'),
+  inactive('GET', '/tasks/{id}/logs', 'TaskLogs'),
+  ...crud('secrets', 'Secret'),
+  ...crud('configs', 'Config'),
+]

@@ -1,0 +1,171 @@
+import { watch } from 'node:fs'
+import type { FileHandle } from 'node:fs/promises'
+import path from 'node:path'
+import { BerthError, badRequest } from '../../../core/errors.ts'
+import type { Engine } from '../../engine.ts'
+import type { Container } from '../container.ts'
+import { containerDirectory, logSettings } from '../logConfig.ts'
+import { type LogFile, listLogFiles, openLogFile, tailOffset, wasRotated } from './files.ts'
+import { lineFormatter, type LogOptions } from './format.ts'
+import { mkdir } from 'node:fs/promises'
+
+const chunkSize = 256 * 1024
+
+/** Wakes a reader when the log grows, is rotated, or the container's run ends. */
+class Growth implements Disposable {
+  #wake: () => void = () => {}
+  #grown = false
+  readonly #undo: () => void
+
+  constructor(container: Container, directory: string) {
+    const signal = (): void => {
+      this.#grown = true
+      this.#wake()
+    }
+    const watcher = watch(directory, signal)
+    watcher.on('error', signal)
+    container.exitListeners.add(signal)
+    container.removeListeners.add(signal)
+    this.#undo = () => {
+      watcher.close()
+      container.exitListeners.delete(signal)
+      container.removeListeners.delete(signal)
+    }
+  }
+
+  /** Settles at the next change; at once if there was one since the last call. */
+  async next(signal: AbortSignal): Promise<void> {
+    if (!this.#grown && !signal.aborted) {
+      await new Promise<void>(resolve => {
+        this.#wake = resolve
+        signal.addEventListener('abort', () => resolve(), { once: true })
+      })
+    }
+    this.#grown = false
+  }
+
+  [Symbol.dispose](): void {
+    this.#undo()
+  }
+}
+
+/** Reads whole lines from one open file; keeps what follows the last newline for the next call. */
+class LineReader implements AsyncDisposable {
+  readonly file: LogFile
+  readonly handle: FileHandle
+  #offset: number
+  #rest = Buffer.alloc(0)
+  readonly #buffer = Buffer.allocUnsafe(chunkSize)
+
+  constructor(file: LogFile, handle: FileHandle, offset: number) {
+    this.file = file
+    this.handle = handle
+    this.#offset = offset
+  }
+
+  /** The next lines, joined; undefined at the end of what is there now. */
+  async read(): Promise<string[] | undefined> {
+    const { bytesRead } = await this.handle.read(this.#buffer, 0, chunkSize, this.#offset)
+    if (bytesRead === 0) return undefined
+    this.#offset += bytesRead
+    const whole = this.#rest.length ? Buffer.concat([this.#rest, this.#buffer.subarray(0, bytesRead)]) : this.#buffer.subarray(0, bytesRead)
+    const end = whole.lastIndexOf(0x0a) + 1
+    this.#rest = Buffer.from(whole.subarray(end))
+    return end === 0 ? [] : whole.toString('utf8', 0, end - 1).split('\n')
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.handle.close()
+  }
+}
+
+/** Where to begin: the first file, or the line so many from the end. */
+const firstReader = async (files: LogFile[], tail: number | undefined): Promise<LineReader | undefined> => {
+  let wanted = tail
+  if (wanted === undefined) {
+    for (const file of files) {
+      const handle = await openLogFile(file)
+      if (handle) return new LineReader(file, handle, 0)
+    }
+    return undefined
+  }
+  for (const [index, file] of [...files.entries()].reverse()) {
+    const handle = await openLogFile(file)
+    if (!handle) continue
+    const { offset, lines } = await tailOffset(handle, wanted)
+    if (lines >= wanted || index === 0) return new LineReader(file, handle, offset)
+    wanted -= lines
+    await handle.close()
+  }
+  return undefined
+}
+
+const nextFile = async (log: string, sequence: number): Promise<LogFile | undefined> =>
+  (await listLogFiles(log)).find(file => file.sequence > sequence)
+
+/** Reading ends with the run, unless another one is about to begin. */
+const goesOn = (container: Container): boolean =>
+  !container.removing && (container.isRunning || container.record.state.status === 'restarting' || container.restarting)
+
+/** Errors: 501 for a driver that cannot be read. */
+export const checkReadable = (container: Container): void => {
+  if (container.record.hostConfig.LogConfig?.Type === 'none')
+    throw new BerthError('unreadable-log', 501, 'configured logging driver does not support reading')
+}
+
+/** Refuses a request that selects no stream. */
+export const checkStreams = (options: LogOptions): void => {
+  if (!options.stdout && !options.stderr) throw badRequest('Bad parameters: you must choose at least one stream')
+}
+
+/**
+ * The log of a container as a client wants it, in batches. With `follow` it
+ * goes on over rotation and over restarts, until the container has ended.
+ */
+export async function* readLogs(
+  engine: Engine,
+  container: Container,
+  options: LogOptions,
+  signal: AbortSignal,
+): AsyncGenerator<Buffer> {
+  const log = logSettings(engine.settings.dataRoot, container.record).path
+  const format = lineFormatter(options, !container.record.config.Tty)
+  const directory = containerDirectory(engine.settings.dataRoot, container.id)
+  if (options.follow) await mkdir(directory, { recursive: true, mode: 0o710 })
+  using growth = options.follow ? new Growth(container, path.dirname(log)) : undefined
+  let reader = await firstReader(await listLogFiles(log), options.tail)
+  try {
+    for (;;) {
+      const ended = !goesOn(container)
+      for (let lines = await reader?.read(); lines; lines = await reader?.read()) {
+        const batch: Buffer[] = []
+        for (const line of lines) {
+          const { bytes, past } = format(line)
+          if (past) return void (yield Buffer.concat(batch))
+          if (bytes) batch.push(bytes)
+        }
+        if (batch.length) yield Buffer.concat(batch)
+        if (signal.aborted) return
+      }
+      const moved = await advance(log, reader)
+      if (moved) {
+        await reader?.[Symbol.asyncDispose]()
+        reader = moved
+        continue
+      }
+      if (!growth || ended || signal.aborted) return
+      await growth.next(signal)
+    }
+  } finally {
+    await reader?.[Symbol.asyncDispose]()
+  }
+}
+
+/** The reader of the file after this one, where this one has been read to its end for good. */
+const advance = async (log: string, reader: LineReader | undefined): Promise<LineReader | undefined> => {
+  if (reader && reader.file.path === log && !(await wasRotated(reader.handle, log))) return undefined
+  const file = await nextFile(log, reader?.file.sequence ?? -1)
+  if (!file) return undefined
+  const handle = await openLogFile(file)
+  return handle ? new LineReader(file, handle, 0) : undefined
+}
