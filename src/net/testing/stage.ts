@@ -48,6 +48,12 @@ export const ip = (text: string): void => {
 
 export const nft = (text: string): string => execFileSync('nft', [text], { encoding: 'utf8' })
 
+/** Names of the host's links. */
+export const links = (): string[] =>
+  [...fs.readFileSync('/proc/self/net/dev', 'utf8').matchAll(/^ *(\S+):/gm)]
+    .map(([, name = '']) => name)
+    .sort()
+
 /** A process in a namespace; undefined is the host's. */
 export class Peer {
   readonly #child: ChildProcess
