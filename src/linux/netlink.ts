@@ -74,12 +74,6 @@ export const u32Attribute = (type: number, value: number): Buffer => {
 export const be16Attribute = (type: number, value: number): Buffer =>
   attribute(type, Uint8Array.of(value >> 8, value & 0xff))
 
-export const be32Attribute = (type: number, value: number): Buffer => {
-  const bytes = Buffer.alloc(4)
-  bytes.writeUInt32BE(value)
-  return attribute(type, bytes)
-}
-
 export const nested = (type: number, ...attributes: Buffer[]): Buffer =>
   attribute(type | NESTED, Buffer.concat(attributes))
 

@@ -1,6 +1,6 @@
 import fs from 'node:fs'
 import { UndoStack } from '../core/disposal.ts'
-import { internal, notFound } from '../core/errors.ts'
+import { hasCode, internal, notFound } from '../core/errors.ts'
 import { failpoint } from '../core/failpoint.ts'
 import { nonce } from '../core/ids.ts'
 import { inNamespace, writeKernelFile } from '../linux/namespace.ts'
@@ -85,7 +85,12 @@ const configureInside = (place: EndpointPlace, wiring: Wiring): void =>
 
 /** Removes a host-side link, and with it its peer; absent is no error. Takes tens of milliseconds. */
 export const removePair = (place: Pick<EndpointPlace, 'routes'>, hostLink: string): void => {
-  if (findLink(place.routes, hostLink)) place.routes.batch([deleteLink(hostLink)])
+  try {
+    place.routes.batch([deleteLink(hostLink)])
+  } catch (error) {
+    // It may be dying with its namespace at this moment.
+    if (!hasCode(error, 'ENODEV')) throw error
+  }
 }
 
 /** Makes the pair and sets up its inside; nothing is left if it fails. */

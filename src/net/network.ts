@@ -241,6 +241,7 @@ export class Network implements AsyncDisposable {
 
   /** Ids with a file in the pin folder, pinned or left by a death half way. */
   #pinned(): string[] {
+    if (!fs.existsSync(this.#pinFolder)) return []
     return fs.readdirSync(this.#pinFolder).filter(id => {
       const file = path.join(this.#pinFolder, id)
       if (isPinned(file)) return true

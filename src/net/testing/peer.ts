@@ -53,15 +53,20 @@ const askTcp = async (host: string, port: number, patience: number): Promise<str
   }
 }
 
-const askUdp = ({ host, port, patience, from }: Extract<PeerOrder, { do: 'ask' }>): Promise<string> =>
-  new Promise((resolve, reject) => {
-    const socket = dgram.createSocket('udp4')
-    const timer = setTimeout(() => reject(new Error('no answer')), patience)
+const askUdp = async ({ host, port, patience, from }: Extract<PeerOrder, { do: 'ask' }>): Promise<string> => {
+  const socket = dgram.createSocket('udp4')
+  const answer = new Promise<string>((resolve, reject) => {
     socket.on('message', data => resolve(String(data).trim()))
     socket.on('error', reject)
-    timer.refresh()
-    socket.bind(from ?? 0, () => socket.send('hello', port, host))
+    setTimeout(() => reject(new Error('no answer')), patience).unref()
   })
+  socket.bind(from ?? 0, () => socket.send('hello', port, host))
+  try {
+    return await answer
+  } finally {
+    await new Promise<void>(resolve => socket.close(() => resolve()))
+  }
+}
 
 const openConversation = async (host: string, port: number): Promise<string> => {
   conversation = net.connect({ host, port })

@@ -48,6 +48,12 @@ export const ip = (text: string): void => {
 
 export const nft = (text: string): string => execFileSync('nft', [text], { encoding: 'utf8' })
 
+/** Names of the host's links. */
+export const links = (): string[] =>
+  [...fs.readFileSync('/proc/self/net/dev', 'utf8').matchAll(/^ *(\S+):/gm)]
+    .map(([, name = '']) => name)
+    .sort()
+
 /** A process in a namespace; undefined is the host's. */
 export class Peer {
   readonly #child: ChildProcess
@@ -137,39 +143,37 @@ export class MemoryKeeper implements PortKeeper {
 }
 
 export interface Stage {
-  folder: string
   execRoot: string
-  /** Pin of the other machine's namespace: 203.0.113.2, its default route by the host, 203.0.113.1. */
+  /** Pin of another machine's namespace: 203.0.113.2, its default route by the host, 203.0.113.1. */
   other: string
+  /** The same for 198.18.0.2 behind 198.18.0.1. */
+  third: string
 }
 
-/** Sets the stage: loopback up, another machine on a wire. Only inside. */
+/** Connects a new namespace at `pin` by a wire: the host is `<net>.1`, the machine `<net>.2`. */
+const addMachine = (pin: string, hostLink: string, net: string): string => {
+  createNamespace(pin)
+  inside(pin, 'ip', 'link', 'add', hostLink, 'type', 'veth', 'peer', 'name', 'eth0')
+  inside(pin, 'ip', 'link', 'set', hostLink, 'netns', String(process.pid))
+  ip(`addr add ${net}.1/24 dev ${hostLink}`)
+  ip(`link set ${hostLink} up`)
+  inside(pin, 'ip', 'link', 'set', 'lo', 'up')
+  inside(pin, 'ip', 'addr', 'add', `${net}.2/24`, 'dev', 'eth0')
+  inside(pin, 'ip', 'link', 'set', 'eth0', 'up')
+  inside(pin, 'ip', 'route', 'add', 'default', 'via', `${net}.1`)
+  return pin
+}
+
+/** Sets the stage: loopback up, two other machines, each on a wire of its own. Only inside. */
 export const setStage = async (): Promise<Stage> => {
   await prepareNamespaces()
   const folder = process.env[marker] ?? ''
   const pins = path.join(folder, 'pins')
   preparePinFolder(pins)
-  const other = path.join(pins, 'other')
-  createNamespace(other)
   ip('link set lo up')
-  const wire = ['link', 'add', 'wan0', 'type', 'veth', 'peer', 'name', 'eth0']
-  execFileSync('nsenter', [`--net=${other}`, 'ip', ...wire])
-  execFileSync('nsenter', [`--net=${other}`, 'ip', 'link', 'set', 'wan0', 'netns', String(process.pid)])
-  ip('addr add 203.0.113.1/24 dev wan0')
-  ip('link set wan0 up')
-  for (const text of [
-    'link set lo up',
-    'addr add 203.0.113.2/24 dev eth0',
-    'link set eth0 up',
-    'route add default via 203.0.113.1',
-  ]) {
-    inside(other, 'ip', ...text.split(' '))
-  }
-  return {
-    folder,
-    execRoot: path.join(folder, 'exec'),
-    other,
-  }
+  const other = addMachine(path.join(pins, 'other'), 'wan0', '203.0.113')
+  const third = addMachine(path.join(pins, 'third'), 'wan1', '198.18.0')
+  return { execRoot: path.join(folder, 'exec'), other, third }
 }
 
 /** Runs a command in a namespace. */
