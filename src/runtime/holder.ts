@@ -76,6 +76,10 @@ class Holder implements HolderClient {
     this.#watch = socket
   }
 
+  get pid(): number {
+    return this.#calls.pid
+  }
+
   put(name: string, fd: number, kind: HeldClass): void {
     const payload = Buffer.concat([Buffer.from([classNumbers[kind]]), Buffer.from(name)])
     this.#calls.call({ type: requestType.put, payload, fds: [fd] })

@@ -1,4 +1,4 @@
-import { BerthError, internal, unavailable } from '../core/errors.ts'
+import { BerthError, internal, messageOf, unavailable } from '../core/errors.ts'
 import {
   closeDescriptor,
   type Received,
@@ -29,6 +29,8 @@ export class HolderCalls {
   #fds: number[] = []
   #tag = 0
   #open = true
+  /** The store's process. */
+  readonly pid: number
 
   /** Owns `fd` from now on. Throws what the store says where it refuses. */
   constructor(fd: number) {
@@ -38,7 +40,7 @@ export class HolderCalls {
       const hello = this.#next()
       if (hello.type === replyType.error) throw refusal(hello)
       if (hello.type !== replyType.hello) throw internal('the descriptor store spoke before it said hello')
-      decodeHello(hello.payload)
+      this.pid = decodeHello(hello.payload).pid
       this.#send(encodeHello(), [])
       this.#answer(0, () => {})
     } catch (error) {
@@ -96,7 +98,7 @@ export class HolderCalls {
       return receiveDescriptors(this.#fd, 65536)
     } catch (error) {
       throw unavailable(
-        `the descriptor store does not answer (${error instanceof Error ? error.message : error}); connect again`,
+        `the descriptor store does not answer (${messageOf(error)}); connect again`,
       )
     }
   }
@@ -104,8 +106,16 @@ export class HolderCalls {
   #send(bytes: Buffer, fds: number[]): void {
     if (!this.#open) throw unavailable('this connection to the descriptor store is closed; connect again')
     /* One request is out at a time, so it fits; a short one means that the store is not reading. */
-    if (sendDescriptors(this.#fd, bytes, fds) !== bytes.length)
+    if (trySend(this.#fd, bytes, fds) !== bytes.length)
       throw unavailable('the descriptor store does not read its requests; connect again')
+  }
+}
+
+const trySend = (fd: number, bytes: Buffer, fds: number[]): number => {
+  try {
+    return sendDescriptors(fd, bytes, fds)
+  } catch (error) {
+    throw unavailable(`the descriptor store is gone (${messageOf(error)}); connect again`)
   }
 }
 

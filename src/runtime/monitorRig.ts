@@ -5,15 +5,19 @@ import path from 'node:path'
 import type { TestContext } from 'node:test'
 import { closeDescriptor, socketPair } from '../linux/descriptors.ts'
 import { launchMonitor } from './launch.ts'
-import { readExitRecord } from './monitor.ts'
 import type { AttachRequest, ExitRecord, MonitorClient, MonitorEvents, MonitorSpec } from './types.ts'
 
 /** What the tests of monitor and holder share: a fake OCI runtime, run directories, clients. */
 
 const root = path.join(import.meta.dirname, '../..')
 
+type Variant = '' | '-old' | '-asan' | '-parsers'
+
+/** The sanitizer run repeats whole test files with its own binary. */
+const chosenVariant = (): Variant => (process.env['BERTH_MONITOR_VARIANT'] === '-asan' ? '-asan' : '')
+
 /** Builds (or finds) a variant of the binary: '' , '-old' or '-asan'. */
-export const monitorBinary = (variant: '' | '-old' | '-asan' | '-parsers' = ''): string => {
+export const monitorBinary = (variant: Variant = chosenVariant()): string => {
   const targets = { '': 'all', '-old': 'old', '-asan': 'sanitize', '-parsers': 'fuzz' }
   execFileSync('make', ['-s', '-C', path.join(root, 'monitor'), targets[variant]], { stdio: 'inherit' })
   return path.join(root, `build/berth-monitor${variant}`)
@@ -30,7 +34,8 @@ while [ $# -gt 0 ]; do
   shift
 done
 if [ -e "\${script%/*}/refuse" ]; then cat "\${script%/*}/refuse" >&2; exit 1; fi
-sh "$script" <&0 &
+exec 3<&0
+sh "$script" <&3 3<&- &
 echo $! >"$pid_file"
 `
 
@@ -40,6 +45,8 @@ export interface Rig {
   logPath: string
   spec: MonitorSpec
   binary: string
+  /** Run backwards when the test ends. */
+  undo: (() => void)[]
 }
 
 export type SpecChange = Partial<Omit<MonitorSpec, 'log'>> & { log?: Partial<MonitorSpec['log']> }
@@ -47,7 +54,10 @@ export type SpecChange = Partial<Omit<MonitorSpec, 'log'>> & { log?: Partial<Mon
 /** A run directory with a fake runtime whose container is this shell script. All of it goes when the test ends. */
 export const makeRig = (t: TestContext, options: { script: string; binary?: string; change?: SpecChange }): Rig => {
   const base = mkdtempSync('/tmp/berth-monitor-test-')
-  t.after(() => rmSync(base, { recursive: true, force: true }))
+  const undo = [() => rmSync(base, { recursive: true, force: true })]
+  t.after(() => {
+    for (const step of undo.reverse()) step()
+  })
   const directory = path.join(base, 'run')
   const bundle = path.join(base, 'bundle')
   mkdirSync(directory)
@@ -73,7 +83,7 @@ export const makeRig = (t: TestContext, options: { script: string; binary?: stri
     blockOnSlowClient: false,
     ...change,
   }
-  return { directory, bundle, logPath, spec, binary: options.binary ?? monitorBinary() }
+  return { directory, bundle, logPath, spec, binary: options.binary ?? monitorBinary(), undo }
 }
 
 export interface Watched {
@@ -83,7 +93,7 @@ export interface Watched {
 }
 
 /** Launches the rig's monitor; it is released and gone before the test ends. */
-export const launch = async (t: TestContext, rig: Rig, events: Partial<MonitorEvents> = {}): Promise<Watched> => {
+export const launch = async (rig: Rig, events: Partial<MonitorEvents> = {}): Promise<Watched> => {
   const exited = Promise.withResolvers<ExitRecord>()
   const closed = Promise.withResolvers<void>()
   const env: Record<string, string> = rig.binary.endsWith('-asan')
@@ -104,7 +114,10 @@ export const launch = async (t: TestContext, rig: Rig, events: Partial<MonitorEv
       },
     },
   })
-  t.after(() => endMonitor(client))
+  rig.undo.push(
+    () => checkSanitizer(rig),
+    () => endMonitor(client),
+  )
   return { client, exited: exited.promise, closed: closed.promise }
 }
 
@@ -132,6 +145,7 @@ export class TestClient {
 
   constructor(fd: number) {
     this.socket = new Socket({ fd, readable: true, writable: true, allowHalfOpen: true } as never)
+    this.socket.setMaxListeners(0)
     this.socket.on('data', chunk => this.#bytes.push(Buffer.from(chunk)))
     this.socket.on('error', () => {})
     this.ended = new Promise(resolve => {
@@ -211,9 +225,7 @@ export const readLog = (file: string): LogLine[] =>
     .map(line => JSON.parse(line) as LogLine)
 
 /** Throws what a sanitizer wrote, if any did. */
-export const checkSanitizer = (rig: Rig): void => {
+const checkSanitizer = (rig: Rig): void => {
   const reports = execFileSync('sh', ['-c', `cat ${rig.directory}/asan* 2>/dev/null || true`], { encoding: 'utf8' })
   if (reports !== '') throw new Error(reports)
 }
-
-export { readExitRecord }

@@ -179,6 +179,8 @@ export interface HeldName {
  * `unavailable` where the holder is gone. Names have at most 255 bytes.
  */
 export interface HolderClient {
+  /** The holder's process. */
+  readonly pid: number
   /** Keeps a duplicate of `fd`; one of the same name is replaced. The caller keeps its own. */
   put(name: string, fd: number, kind: HeldClass): void
   /** A duplicate, owned by the caller; undefined where nothing is held under this name. The holder goes on holding. */
