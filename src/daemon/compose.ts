@@ -1,0 +1,142 @@
+import { mkdirSync, readFileSync } from 'node:fs'
+import path from 'node:path'
+import { createApiServer } from '../api/server.ts'
+import { allRoutes } from '../api/routes.ts'
+import { newId } from '../core/ids.ts'
+import { messageOf } from '../core/errors.ts'
+import type { Log } from '../core/log.ts'
+import { Execs } from '../engine/containers/execs.ts'
+import { Registry } from '../engine/containers/registry.ts'
+import { restoreContainers } from '../engine/containers/restore.ts'
+import { monitorEvents } from '../engine/containers/supervise.ts'
+import { recoverVolumes } from '../engine/containers/volumes.ts'
+import type { Engine } from '../engine/engine.ts'
+import { Events } from '../engine/events/events.ts'
+import { collectEverything } from '../engine/images/collect.ts'
+import { Images } from '../engine/images/images.ts'
+import { Networks } from '../engine/networks/networks.ts'
+import type { NetworkRecord } from '../engine/networks/types.ts'
+import { Network } from '../net/network.ts'
+import type { PortKeeper } from '../net/types.ts'
+import { connectHolder } from '../runtime/holder.ts'
+import type { HolderClient } from '../runtime/types.ts'
+import { openContentStore } from '../store/content.ts'
+import { Database } from '../store/database.ts'
+import { openLayerStore } from '../store/layers.ts'
+import { openUpperStore } from '../store/uppers.ts'
+import { defaultBridge } from './bridge.ts'
+import { claimDockerSocket, defaultSocket, listenAll, parseHost } from './listen.ts'
+import type { DaemonSettings } from './settings.ts'
+
+/** The composition root: opens every store and service in order, restores, listens. */
+export interface Daemon {
+  engine: Engine
+  holder: HolderClient
+  close(): Promise<void>
+}
+
+/** Facts about this data root that are no object of Docker's. */
+const identityKind = 'daemon'
+
+interface Identity {
+  id: string
+  bootId: string
+}
+
+const bootId = (): string => process.env['BERTH_TEST_BOOT_ID'] ?? readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()
+
+const identify = async (database: Database): Promise<Identity & { bootChanged: boolean }> => {
+  const stored = (await database.load(identityKind))[0]?.value as Identity | undefined
+  const now = bootId()
+  const identity: Identity = { id: stored?.id ?? newId(), bootId: now }
+  await database.write([{ kind: identityKind, id: 'identity', value: identity }], { durable: true })
+  return { ...identity, bootChanged: stored !== undefined && stored.bootId !== now }
+}
+
+const portKeeper = (holder: () => HolderClient): PortKeeper => ({
+  keep: async (name, fd) => holder().put(name, fd, 'port'),
+  drop: async name => holder().drop(name),
+  names: async () => holder().list('port:').map(held => held.name),
+})
+
+const knownSubnet = async (database: Database) => {
+  const records = (await database.load('network')).map(({ value }) => value as NetworkRecord)
+  const bridge = records.find(record => record.name === 'bridge')?.bridge
+  return bridge?.foreign ? undefined : bridge?.subnet
+}
+
+const openNetwork = (settings: DaemonSettings, log: Log, holder: () => HolderClient, nameOf: (id: string) => string | undefined) =>
+  Network.open({
+    execRoot: settings.engine.execRoot,
+    firewall: { table: settings.instance === '' ? 'berth' : `berth-${settings.instance}`, enabled: settings.firewall },
+    ipForward: settings.ipForward,
+    keeper: portKeeper(holder),
+    containerName: nameOf,
+    onWarning: text => log.warn(text),
+  })
+
+/** Starts everything. What it throws is a sentence for whoever started the daemon. */
+export const openDaemon = async (settings: DaemonSettings, log: Log): Promise<Daemon> => {
+  const { dataRoot, execRoot, monitorBinary } = settings.engine
+  mkdirSync(path.join(dataRoot, 'containers'), { recursive: true, mode: 0o710 })
+  const database = await Database.open(path.join(dataRoot, 'berth.db'))
+  const identity = await identify(database)
+  let holder = await connectHolder(execRoot, {
+    binary: monitorBinary,
+    onLost: () => void refreshHolder().catch(error => log.error('the descriptor store was lost', { error: messageOf(error) })),
+  })
+  const refreshHolder = async (): Promise<void> => {
+    holder = await connectHolder(execRoot, { binary: monitorBinary })
+    log.warn('the descriptor store was lost and started anew: restart the daemon to put its listeners there again')
+  }
+  const events = new Events(database)
+  const content = await openContentStore({ root: dataRoot })
+  const layers = await openLayerStore({ root: dataRoot, content })
+  const uppers = await openUpperStore({ root: dataRoot, execRoot, onWarning: text => log.warn(text) })
+  const images = await Images.open(database, layers)
+  const containers = await Registry.load(database)
+  const network = await openNetwork(settings, log, () => holder, id => containers.byId(id)?.record.name)
+  const networks = await Networks.open(database, network, defaultBridge(settings, network, await knownSubnet(database)))
+  const engine: Engine = {
+    settings: settings.engine,
+    log,
+    database,
+    events,
+    content,
+    layers,
+    uppers,
+    network,
+    networks,
+    images,
+    containers,
+    execs: new Execs(execRoot),
+    supervise: container => monitorEvents(engine, container),
+    stopping: false,
+  }
+  await recover(engine, identity.bootChanged)
+  const http = createApiServer(engine, allRoutes({ id: identity.id }))
+  const hosts = (settings.hosts.length ? settings.hosts : [`unix://${defaultSocket}`]).map(parseHost)
+  await listenAll({ hosts, group: settings.group, http, holder, log })
+  for (const host of hosts) log.info(`API listen on ${host.text}`)
+  if (settings.hosts.length === 0 && settings.claimDockerSocket) claimDockerSocket(defaultSocket, log)
+  return {
+    engine,
+    get holder() {
+      return holder
+    },
+    close: async () => {
+      await events.flush()
+      await database.close()
+      await network.close()
+    },
+  }
+}
+
+const recover = async (engine: Engine, bootChanged: boolean): Promise<void> => {
+  await engine.content.recover()
+  await engine.layers.recover()
+  await engine.uppers.recover()
+  await recoverVolumes(engine)
+  await restoreContainers(engine, bootChanged)
+  await collectEverything(engine)
+}

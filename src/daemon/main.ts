@@ -1,0 +1,64 @@
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import path from 'node:path'
+import { messageOf } from '../core/errors.ts'
+import { createLog, type Log } from '../core/log.ts'
+import { serverVersion } from '../api/server.ts'
+import { type Daemon, openDaemon } from './compose.ts'
+import { readConfig } from './config.ts'
+import { lockDataRoot, prepareExecRoot } from './dataRoot.ts'
+import { findRuntimes } from './runtimes.ts'
+import { type DaemonSettings, settingsOf } from './settings.ts'
+import { restartGrace, stopAll, stopsContainers } from './shutdown.ts'
+
+const fail = (error: unknown): never => {
+  process.stderr.write(`berthd: ${messageOf(error)}\n`)
+  process.exit(1)
+}
+
+const writePidFile = (settings: DaemonSettings): void => {
+  mkdirSync(path.dirname(settings.pidFile), { recursive: true })
+  writeFileSync(settings.pidFile, `${process.pid}\n`)
+}
+
+/** SIGTERM and SIGINT: an orderly stop; the second one ends at once. */
+const onSignals = (daemon: Daemon, settings: DaemonSettings, log: Log): void => {
+  let stopping = false
+  const stop = async (signal: string): Promise<void> => {
+    if (stopping) process.exit(1)
+    stopping = true
+    log.info(`stopping on ${signal}`)
+    const all = await stopsContainers(daemon.engine)
+    if (all) await stopAll(daemon.engine)
+    daemon.engine.stopping = true
+    daemon.holder.leaving(all ? 0 : restartGrace)
+    await daemon.close()
+    rmSync(settings.pidFile, { force: true })
+    process.exit(0)
+  }
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => void stop(signal).catch(fail))
+}
+
+const main = async (): Promise<void> => {
+  const config = readConfig(process.argv.slice(2))
+  const settings = settingsOf(config)
+  if (config.validateOnly) {
+    process.stdout.write('configuration OK\n')
+    return
+  }
+  const log = createLog({ level: settings.logLevel, format: settings.logFormat, write: line => process.stderr.write(line) })
+  for (const warning of config.warnings) log.warn(warning)
+  if (process.getuid?.() !== 0) throw new Error('berthd needs to be started as root (try sudo)')
+  process.umask(0o022)
+  lockDataRoot(settings)
+  prepareExecRoot(settings)
+  await findRuntimes(settings, log)
+  const daemon = await openDaemon(settings, log)
+  writePidFile(settings)
+  onSignals(daemon, settings, log)
+  log.info(`Berth ${serverVersion} is ready`, { containers: daemon.engine.containers.all().length, runtime: settings.engine.defaultRuntime })
+}
+
+process.on('unhandledRejection', error => {
+  process.stderr.write(`berthd: unhandled: ${error instanceof Error ? error.stack : String(error)}\n`)
+})
+main().catch(fail)

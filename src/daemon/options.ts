@@ -1,0 +1,124 @@
+/**
+ * Every flag of dockerd and key of daemon.json, and what this version does with
+ * it. docs/daemon-options.md is made from this table.
+ *
+ * - `works`: as Docker's.
+ * - `ignored`: names a part that Berth does not have; accepted with a warning.
+ * - `later`: not built yet; ignoring it harms nothing, so accepted with a warning.
+ * - `refused`: not built yet; ignoring it would weaken security or lose data.
+ */
+export type OptionState = 'works' | 'ignored' | 'later' | 'refused'
+
+export interface OptionSpec {
+  /** The long flag; empty for a key of daemon.json alone. */
+  flag: string
+  short?: string
+  /** The key in daemon.json; empty for a flag alone. */
+  key: string
+  type: 'bool' | 'string' | 'int' | 'list' | 'map' | 'object'
+  state: OptionState
+  /** What a `refused` option would have done, or a value of a refused one that is harmless. */
+  harmless?: unknown
+}
+
+const option = (
+  flag: string,
+  key: string,
+  type: OptionSpec['type'],
+  state: OptionState = 'works',
+  more: Partial<OptionSpec> = {},
+): OptionSpec => ({ flag, key, type, state, ...more })
+
+export const optionTable: readonly OptionSpec[] = [
+  option('host', 'hosts', 'list', 'works', { short: 'H' }),
+  option('debug', 'debug', 'bool', 'works', { short: 'D' }),
+  option('log-level', 'log-level', 'string', 'works', { short: 'l' }),
+  option('log-format', 'log-format', 'string'),
+  option('config-file', '', 'string'),
+  option('validate', '', 'bool'),
+  option('data-root', 'data-root', 'string'),
+  option('exec-root', 'exec-root', 'string'),
+  option('pidfile', 'pidfile', 'string', 'works', { short: 'p' }),
+  option('group', 'group', 'string', 'works', { short: 'G' }),
+  option('bridge', 'bridge', 'string', 'works', { short: 'b' }),
+  option('bip', 'bip', 'string'),
+  option('fixed-cidr', 'fixed-cidr', 'string'),
+  option('default-address-pool', 'default-address-pools', 'list'),
+  option('mtu', 'mtu', 'int'),
+  option('dns', 'dns', 'list'),
+  option('dns-search', 'dns-search', 'list'),
+  option('dns-option', 'dns-opts', 'list'),
+  option('dns-opt', '', 'list'),
+  option('ip', 'ip', 'string'),
+  option('iptables', 'iptables', 'bool'),
+  option('ip-forward', 'ip-forward', 'bool'),
+  option('log-driver', 'log-driver', 'string'),
+  option('log-opt', 'log-opts', 'map'),
+  option('label', 'labels', 'list'),
+  option('default-runtime', 'default-runtime', 'string'),
+  option('add-runtime', 'runtimes', 'map'),
+  option('cgroup-parent', 'cgroup-parent', 'string'),
+  option('exec-opt', 'exec-opts', 'list'),
+  option('live-restore', 'live-restore', 'bool'),
+  option('init', 'init', 'bool'),
+  option('init-path', 'init-path', 'string'),
+  option('shutdown-timeout', 'shutdown-timeout', 'int'),
+  option('host-gateway-ip', 'host-gateway-ip', 'string'),
+  option('default-ipc-mode', 'default-ipc-mode', 'string'),
+  option('default-cgroupns-mode', 'default-cgroupns-mode', 'string'),
+  option('default-shm-size', 'default-shm-size', 'string'),
+  option('claim-docker-socket', 'claim-docker-socket', 'bool'),
+  option('containerd', 'containerd', 'string', 'ignored'),
+  option('containerd-namespace', 'containerd-namespace', 'string', 'ignored'),
+  option('containerd-plugins-namespace', 'containerd-plugins-namespace', 'string', 'ignored'),
+  option('userland-proxy', 'userland-proxy', 'bool', 'ignored'),
+  option('userland-proxy-path', 'userland-proxy-path', 'string', 'ignored'),
+  option('storage-driver', 'storage-driver', 'string', 'ignored', { short: 's' }),
+  option('storage-opt', 'storage-opts', 'list', 'ignored'),
+  option('oom-score-adjust', 'oom-score-adjust', 'int', 'ignored'),
+  option('ip-masq', 'ip-masq', 'bool', 'later'),
+  option('ip6tables', 'ip6tables', 'bool', 'later'),
+  option('ipv6', 'ipv6', 'bool', 'later'),
+  option('fixed-cidr-v6', 'fixed-cidr-v6', 'string', 'later'),
+  option('bip6', 'bip6', 'string', 'later'),
+  option('default-gateway', 'default-gateway', 'string', 'later'),
+  option('default-gateway-v6', 'default-gateway-v6', 'string', 'later'),
+  option('default-network-opt', 'default-network-opts', 'map', 'later'),
+  option('default-ulimit', 'default-ulimits', 'map', 'later'),
+  option('allow-direct-routing', 'allow-direct-routing', 'bool', 'later'),
+  option('firewall-backend', 'firewall-backend', 'string', 'later'),
+  option('registry-mirror', 'registry-mirrors', 'list', 'later'),
+  option('insecure-registry', 'insecure-registries', 'list', 'later'),
+  option('max-concurrent-downloads', 'max-concurrent-downloads', 'int', 'later'),
+  option('max-concurrent-uploads', 'max-concurrent-uploads', 'int', 'later'),
+  option('max-download-attempts', 'max-download-attempts', 'int', 'later'),
+  option('metrics-addr', 'metrics-addr', 'string', 'later'),
+  option('experimental', 'experimental', 'bool', 'later'),
+  option('cdi-spec-dir', 'cdi-spec-dirs', 'list', 'later'),
+  option('http-proxy', '', 'string', 'later'),
+  option('https-proxy', '', 'string', 'later'),
+  option('no-proxy', '', 'string', 'later'),
+  option('', 'proxies', 'object', 'later'),
+  option('', 'features', 'object', 'later'),
+  option('feature', '', 'map', 'later'),
+  option('', 'builder', 'object', 'later'),
+  option('swarm-default-advertise-addr', 'swarm-default-advertise-addr', 'string', 'later'),
+  option('node-generic-resource', 'node-generic-resources', 'list', 'later'),
+  option('network-control-plane-mtu', 'network-control-plane-mtu', 'int', 'later'),
+  option('network-diagnostic-port', 'network-diagnostic-port', 'int', 'later'),
+  option('cpu-rt-period', 'cpu-rt-period', 'int', 'later'),
+  option('cpu-rt-runtime', 'cpu-rt-runtime', 'int', 'later'),
+  option('raw-logs', 'raw-logs', 'bool', 'later'),
+  option('seccomp-profile', 'seccomp-profile', 'string', 'refused', { harmless: 'builtin' }),
+  option('no-new-privileges', 'no-new-privileges', 'bool', 'refused', { harmless: false }),
+  option('selinux-enabled', 'selinux-enabled', 'bool', 'refused', { harmless: false }),
+  option('userns-remap', 'userns-remap', 'string', 'refused', { harmless: '' }),
+  option('icc', 'icc', 'bool', 'refused', { harmless: true }),
+  option('rootless', '', 'bool', 'refused', { harmless: false }),
+  option('authorization-plugin', 'authorization-plugins', 'list', 'refused'),
+  option('tls', 'tls', 'bool', 'refused', { harmless: false }),
+  option('tlsverify', 'tlsverify', 'bool', 'refused', { harmless: false }),
+  option('tlscacert', 'tlscacert', 'string', 'refused'),
+  option('tlscert', 'tlscert', 'string', 'refused'),
+  option('tlskey', 'tlskey', 'string', 'refused'),
+]

@@ -1,0 +1,145 @@
+import { createHash } from 'node:crypto'
+import { existsSync } from 'node:fs'
+import { isIP } from 'node:net'
+import path from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { badRequest } from '../core/errors.ts'
+import type { Level } from '../core/log.ts'
+import { cgroupVersion } from '../linux/cgroups.ts'
+import { checkLogConfig, parseSize } from '../engine/containers/logConfig.ts'
+import type { EngineSettings } from '../engine/settings.ts'
+import { defaultShmSize } from '../runtime/spec/defaults.ts'
+import type { Config } from './config.ts'
+
+/** The daemon's own part of its options: what the services need not know. */
+export interface DaemonSettings {
+  hosts: string[]
+  claimDockerSocket: boolean
+  pidFile: string
+  group: string
+  logLevel: Level
+  logFormat: 'text' | 'json'
+  /** The name given with `-b`; empty for our own bridge, `none` for no bridge. */
+  bridge: string
+  bip: string
+  fixedCidr: string
+  addressPools: { base: string; size: number }[]
+  mtu: number
+  publishAddress: string
+  firewall: boolean
+  ipForward: boolean
+  addedRuntimes: Map<string, { path: string; args: string[] }>
+  /** `berth`, or made of exec-root: names of kernel objects hold it. */
+  instance: string
+  engine: EngineSettings
+}
+
+const defaultExecRoot = '/run/berth'
+const projectRoot = fileURLToPath(new URL('../..', import.meta.url))
+
+const levels: Level[] = ['debug', 'info', 'warn', 'error', 'fatal']
+
+/** Eight hex digits that tell daemons of different exec-roots apart; empty for the default one. */
+export const instanceOf = (execRoot: string): string =>
+  execRoot === defaultExecRoot ? '' : createHash('sha256').update(execRoot).digest('hex').slice(0, 8)
+
+const parsePool = (entry: unknown): { base: string; size: number } => {
+  const pair: Record<string, unknown> =
+    typeof entry === 'string' ? Object.fromEntries(entry.split(',').map(part => part.split('='))) : (entry as Record<string, unknown>)
+  const base = String(pair['base'] ?? '')
+  const size = Number(pair['size'])
+  if (!/^\d+\.\d+\.\d+\.\d+\/\d+$/.test(base) || !Number.isInteger(size) || size < 1 || size > 32)
+    throw badRequest(`invalid default address pool ${JSON.stringify(entry)}: want base=<subnet>,size=<prefix length>`)
+  return { base, size }
+}
+
+const runtimesOf = (value: unknown): Map<string, { path: string; args: string[] }> => {
+  const added = new Map<string, { path: string; args: string[] }>()
+  for (const [name, entry] of Object.entries((value ?? {}) as Record<string, unknown>)) {
+    const detail = typeof entry === 'string' ? { path: entry } : (entry as { path?: string; runtimeArgs?: string[]; runtimeType?: string })
+    if (!detail.path) throw badRequest(`runtime ${name}: a path is needed`)
+    if (['runc', 'crun', 'io.containerd.runc.v2'].includes(name)) throw badRequest(`runtime name '${name}' is reserved`)
+    added.set(name, { path: detail.path, args: 'runtimeArgs' in detail ? (detail.runtimeArgs ?? []) : [] })
+  }
+  return added
+}
+
+const cgroupDriver = (execOpts: readonly string[]): 'cgroupfs' | 'systemd' => {
+  let driver: 'cgroupfs' | 'systemd' = cgroupVersion === 2 && existsSync('/run/systemd/system') ? 'systemd' : 'cgroupfs'
+  for (const option of execOpts) {
+    const [key = '', value = ''] = option.split('=')
+    if (key !== 'native.cgroupdriver') throw badRequest(`invalid exec option: ${key}`)
+    if (value !== 'cgroupfs' && value !== 'systemd') throw badRequest(`native.cgroupdriver option ${value} not supported`)
+    driver = value
+  }
+  return driver
+}
+
+const oneOf = <T extends string>(name: string, value: unknown, choices: readonly T[], otherwise: T): T => {
+  if (value === undefined || value === '') return otherwise
+  if (!choices.includes(value as T)) throw badRequest(`invalid value ${JSON.stringify(value)} for ${name}: use one of ${choices.join(', ')}`)
+  return value as T
+}
+
+const addressOr = (name: string, value: unknown, otherwise: string): string => {
+  if (value === undefined || value === '') return otherwise
+  if (typeof value !== 'string' || isIP(value) === 0) throw badRequest(`invalid value ${JSON.stringify(value)} for ${name}: not an IP address`)
+  return value
+}
+
+/** All options, checked and with their defaults. Errors: `bad-request` that names the option. */
+export const settingsOf = ({ values }: Config): DaemonSettings => {
+  const text = (name: string, otherwise = ''): string => (values.get(name) as string | undefined) ?? otherwise
+  const flag = (name: string, otherwise: boolean): boolean => (values.get(name) as boolean | undefined) ?? otherwise
+  const list = (name: string): string[] => (values.get(name) as string[] | undefined) ?? []
+  const execRoot = path.resolve(text('exec-root', defaultExecRoot))
+  const debug = flag('debug', false)
+  const instance = instanceOf(execRoot)
+  const driver = cgroupDriver(list('exec-opt'))
+  const defaultLog = { type: text('log-driver', 'json-file'), options: (values.get('log-opt') as Record<string, string> | undefined) ?? {} }
+  checkLogConfig(defaultLog.type, defaultLog.options)
+  if (text('bridge') !== '' && text('bip') !== '')
+    throw badRequest('You specified -b & --bip, mutually exclusive options. Please specify only one')
+  const shmSize = parseSize(text('default-shm-size', String(defaultShmSize)))
+  if (!shmSize) throw badRequest(`invalid value ${JSON.stringify(text('default-shm-size'))} for default-shm-size: not a size`)
+  for (const server of list('dns')) addressOr('dns', server, '')
+  return {
+    hosts: list('host'),
+    claimDockerSocket: flag('claim-docker-socket', true),
+    pidFile: text('pidfile', path.join(execRoot, 'berthd.pid')),
+    group: text('group'),
+    logLevel: debug ? 'debug' : oneOf('log-level', values.get('log-level'), levels, 'info'),
+    logFormat: oneOf('log-format', values.get('log-format'), ['text', 'json'], 'text'),
+    bridge: text('bridge'),
+    bip: text('bip'),
+    fixedCidr: text('fixed-cidr'),
+    addressPools: ((values.get('default-address-pool') as unknown[] | undefined) ?? []).map(parsePool),
+    mtu: (values.get('mtu') as number | undefined) ?? 1500,
+    publishAddress: addressOr('ip', values.get('ip'), '0.0.0.0'),
+    firewall: flag('iptables', true),
+    ipForward: flag('ip-forward', true),
+    addedRuntimes: runtimesOf(values.get('add-runtime')),
+    instance,
+    engine: {
+      dataRoot: path.resolve(text('data-root', '/var/lib/berth')),
+      execRoot,
+      monitorBinary: path.join(projectRoot, 'build/berth-monitor'),
+      runtimes: new Map(),
+      defaultRuntime: text('default-runtime'),
+      cgroupDriver: driver,
+      cgroupParent: text('cgroup-parent', driver === 'systemd' ? 'system.slice' : instance === '' ? '/berth' : `/berth-${instance}`),
+      labels: list('label'),
+      defaultLog,
+      defaultIpcMode: oneOf('default-ipc-mode', values.get('default-ipc-mode'), ['private', 'shareable'], 'private'),
+      defaultCgroupnsMode: oneOf('default-cgroupns-mode', values.get('default-cgroupns-mode'), ['private', 'host'], cgroupVersion === 2 ? 'private' : 'host'),
+      init: flag('init', false),
+      initPath: text('init-path', path.join(projectRoot, 'build/berth-monitor')),
+      liveRestore: flag('live-restore', true),
+      shutdownTimeout: (values.get('shutdown-timeout') as number | undefined) ?? 15,
+      hostGatewayIp: addressOr('host-gateway-ip', values.get('host-gateway-ip'), ''),
+      dns: { servers: list('dns'), search: list('dns-search'), options: [...list('dns-option'), ...list('dns-opt')] },
+      defaultShmSize: shmSize,
+      debug,
+    },
+  }
+}
