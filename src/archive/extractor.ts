@@ -72,6 +72,7 @@ export interface ExtractOptions {
 export interface ExtractTotals {
   size: number
   diskBytes: number
+  entries: number
   replaced: boolean
 }
 
@@ -98,7 +99,7 @@ export class Extractor implements TarHandler, Disposable {
   readonly #rules: ExtractRules
   /** Directory times are set last: filling a directory changes them. */
   readonly #times = new Map<ByteString, bigint>()
-  readonly totals: ExtractTotals = { size: 0, diskBytes: 0, replaced: false }
+  readonly totals: ExtractTotals = { size: 0, diskBytes: 0, entries: 0, replaced: false }
   #file: OpenFile | undefined
   #exact: boolean
 
@@ -123,6 +124,7 @@ export class Extractor implements TarHandler, Disposable {
       return
     }
     this.#rules.placed?.(path)
+    this.totals.entries++
     if (entry.type === 'file') this.#openFile(entry, path)
     else if (entry.type === 'directory') this.#directory(entry, path)
     else if (entry.type === 'link') this.#link(entry, path)

@@ -1,3 +1,4 @@
+import { constants } from 'node:os'
 import { koffi, libc, SystemError, sys } from './ffi.ts'
 
 /**
@@ -225,6 +226,18 @@ export const cloneFile = (from: number, to: number): boolean => {
     return false
   }
 }
+
+const syncfsAsync = libc.func('int syncfs(int fd)')
+
+/** As `syncFilesystem`, on a thread of libuv's pool: it can take seconds. */
+export const syncFilesystemAsync = (fd: number): Promise<void> =>
+  new Promise((resolve, reject) => {
+    syncfsAsync.async(fd, (error: unknown, result: number) => {
+      if (error) reject(error)
+      else if (result < 0) reject(new SystemError('syncfs', constants.errno.EIO))
+      else resolve()
+    })
+  })
 
 export interface FilesystemInfo {
   /** The magic number of linux/magic.h. */

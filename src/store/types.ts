@@ -36,7 +36,7 @@ export interface ContentStore {
   put(bytes: Uint8Array): Promise<BlobInfo>
   /** Streams bytes in, hashing. With `expected`, a difference removes what was written: `digest-mismatch`, `size-mismatch`. */
   write(
-    source: AsyncIterable<Uint8Array>,
+    source: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
     options?: { expected?: Partial<BlobInfo>; signal?: AbortSignal },
   ): Promise<BlobInfo>
   remove(digest: Digest): Promise<void>
@@ -56,6 +56,10 @@ export interface Layer {
   diskBytes: number
   /** Number of entries. */
   entries: number
+  /** Metadata of the root directory, where the archive tells it. */
+  root?: { mode: number; uid: number; gid: number }
+  /** The layer hides everything below it. */
+  opaqueRoot: boolean
 }
 
 /** One layer of an image that is to be unpacked. */
@@ -79,9 +83,12 @@ export interface LayerStore {
   /** The layers of a stack of diff ids, bottom first; undefined where one is not unpacked. */
   find(diffIds: readonly Digest[]): Promise<Layer[] | undefined>
   list(): Promise<Layer[]>
+  /** Out of the way when it returns; its content goes in the background. Absent is fine. */
   remove(key: Digest): Promise<void>
-  /** The stack, or one layer, as a plain tar (for `docker save` of layers whose blob is gone, and diff). */
+  /** Removes what a crash left half made or half removed; to be called once, before anything else. */
   recover(): Promise<void>
+  /** Resolves when nothing is being deleted in the background. */
+  idle(): Promise<void>
 }
 
 /** `size` of regular files as `docker ps -s` tells it; `diskBytes` as `du` tells it. */
@@ -120,4 +127,6 @@ export interface UpperStore {
   paths(id: string): { LowerDir: string; MergedDir: string; UpperDir: string; WorkDir: string }
   /** Ids that exist after a crash are kept; half-made and half-removed ones are finished or undone. */
   recover(): Promise<void>
+  /** Resolves when nothing is being deleted in the background. */
+  idle(): Promise<void>
 }

@@ -1,0 +1,81 @@
+import type { ChangeName, TreeChange, TreeKind } from './changes.ts'
+import type { CompleteTask } from './complete.ts'
+import type { ComposeTask } from './compose.ts'
+import type { LayerResult, LayerTask } from './layer.ts'
+import type { TreeSize } from './measure.ts'
+import type { StackLayer } from './merged.ts'
+import type { Owner } from './metadata.ts'
+import type { ByteString } from './paths.ts'
+
+/** What workers do, and the messages between them and the pool. Paths in tasks are of the host. */
+
+export type { ChangeName, TreeChange }
+
+/** A writable tree and the layers that it is compared with, bottom first. */
+export interface ChangesTask {
+  directory: string
+  kind: TreeKind
+  layers: StackLayer[]
+}
+
+export interface ExtractTask {
+  /** The root that nothing leads out of (`/proc/<pid>/root`, a mount, a directory). */
+  root: string
+  /** Directory below the root to unpack into, resolved inside the root; it must be there. */
+  path: ByteString
+  owner?: Owner
+  keepKinds?: boolean
+}
+
+export interface PackTask {
+  root: string
+  path: ByteString
+  as?: ByteString
+}
+
+/** Tasks by name: what goes in, what comes out. Those with a stream have it beside. */
+export interface Tasks {
+  unpackLayer: { input: LayerTask; result: LayerResult }
+  completeLayer: { input: CompleteTask; result: TreeSize }
+  composeStack: { input: ComposeTask; result: undefined }
+  changes: { input: ChangesTask; result: TreeChange[] }
+  measure: { input: { directory: string }; result: TreeSize }
+  remove: { input: { directory: string }; result: undefined }
+  /** Takes a stream. */
+  extract: { input: ExtractTask; result: undefined }
+  /** Gives a stream. */
+  pack: { input: PackTask; result: undefined }
+  packChanges: { input: ChangesTask; result: undefined }
+}
+
+export type TaskName = keyof Tasks
+
+export interface ErrorRecord {
+  /** A BerthError's; `system` for a SystemError, whose name is in `errno`. */
+  code: string
+  status: number
+  message: string
+  errno?: string
+}
+
+export type ToWorker =
+  | { id: number; kind: 'start'; task: TaskName; input: unknown }
+  | { id: number; kind: 'chunk'; bytes: Uint8Array }
+  | { id: number; kind: 'end' }
+  /** A chunk of output was taken. */
+  | { id: number; kind: 'taken' }
+  | { id: number; kind: 'cut' }
+
+export type FromWorker =
+  | { id: number; kind: 'progress'; bytes: number }
+  | { id: number; kind: 'chunk'; bytes: Uint8Array }
+  /** A chunk of input was taken. */
+  | { id: number; kind: 'taken' }
+  | { id: number; kind: 'done'; result: unknown }
+  | { id: number; kind: 'failed'; error: ErrorRecord }
+
+/** Chunks that may be under way between two threads. */
+export const WINDOW = 8
+
+/** Bytes of one chunk between two threads. */
+export const CHUNK = 1 << 18

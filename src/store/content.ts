@@ -1,0 +1,158 @@
+import { createHash } from 'node:crypto'
+import { createReadStream } from 'node:fs'
+import { mkdir, open, opendir, readdir, readFile, rm, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { Readable } from 'node:stream'
+import { BerthError, badRequest, hasCode, notFound } from '../core/errors.ts'
+import { failpoint } from '../core/failpoint.ts'
+import { type Digest, digestHex, digestOf, isDigest } from '../oci/digest.ts'
+import { publish, syncDirectory, UNFINISHED, unfinishedName, writeAll } from './durable.ts'
+import type { BlobInfo, ContentStore } from './types.ts'
+
+/** Blobs as files below `<root>/blobs/sha256`, ingests beside them under names that are no digests. */
+
+const BYTES_LIMIT = 4 << 20
+
+const missing = (digest: Digest): Error => notFound(`blob ${digest} is not in the content store`)
+
+const wrongDigest = (expected: Digest, found: Digest): Error =>
+  new BerthError('digest-mismatch', 400, `the content has the digest ${found}, expected was ${expected}`)
+
+const wrongSize = (expected: number, found: number | string): Error =>
+  new BerthError('size-mismatch', 400, `the content has ${found} bytes, expected were ${expected}`)
+
+type Expected = Partial<BlobInfo>
+
+/** Copies a source into a file, hashing; stops as soon as more comes than was expected. */
+const ingest = async (
+  path: string,
+  source: AsyncIterable<Uint8Array>,
+  options: { expected?: Expected; signal?: AbortSignal },
+): Promise<BlobInfo> => {
+  const { expected, signal } = options
+  const hash = createHash('sha256')
+  let size = 0
+  await using file = await open(path, 'wx', 0o600)
+  for await (const chunk of source) {
+    signal?.throwIfAborted()
+    size += chunk.length
+    if (expected?.size !== undefined && size > expected.size) throw wrongSize(expected.size, 'more')
+    hash.update(chunk)
+    await writeAll(file, chunk)
+  }
+  if (expected?.size !== undefined && size !== expected.size) throw wrongSize(expected.size, size)
+  const digest: Digest = `sha256:${hash.digest('hex')}`
+  if (expected?.digest && expected.digest !== digest) throw wrongDigest(expected.digest, digest)
+  failpoint('blob.before-sync')
+  await file.sync()
+  return { digest, size }
+}
+
+const cancelled = (signal: AbortSignal | undefined, error: unknown): unknown =>
+  signal?.aborted && !(error instanceof BerthError)
+    ? new BerthError('cancelled', 499, 'the write was cancelled', { cause: error })
+    : error
+
+class FileContentStore implements ContentStore {
+  readonly #directory: string
+
+  constructor(directory: string) {
+    this.#directory = directory
+  }
+
+  path(digest: Digest): string {
+    if (!isDigest(digest)) throw badRequest(`invalid digest ${JSON.stringify(digest)}`)
+    return join(this.#directory, digestHex(digest))
+  }
+
+  async info(digest: Digest): Promise<BlobInfo | undefined> {
+    try {
+      return { digest, size: (await stat(this.path(digest))).size }
+    } catch (error) {
+      if (hasCode(error, 'ENOENT')) return undefined
+      throw error
+    }
+  }
+
+  open(digest: Digest, range: { start: number; end?: number } = { start: 0 }): Readable {
+    return Readable.from(this.#read(digest, range), { objectMode: false })
+  }
+
+  async bytes(digest: Digest, limit = BYTES_LIMIT): Promise<Buffer> {
+    const info = await this.info(digest)
+    if (!info) throw missing(digest)
+    if (info.size > limit)
+      throw new BerthError(
+        'too-large',
+        400,
+        `blob ${digest} has ${info.size} bytes, at most ${limit} are read whole`,
+      )
+    return await readFile(this.path(digest))
+  }
+
+  async put(bytes: Uint8Array): Promise<BlobInfo> {
+    const digest = digestOf(bytes)
+    const there = await this.info(digest)
+    if (there?.size === bytes.length) return there
+    return await this.write([bytes], { expected: { digest, size: bytes.length } })
+  }
+
+  async write(
+    source: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+    options: { expected?: Expected; signal?: AbortSignal } = {},
+  ): Promise<BlobInfo> {
+    const temporary = join(this.#directory, unfinishedName())
+    try {
+      const info = await ingest(temporary, toAsync(source), options)
+      await publish(temporary, this.path(info.digest), 'blob')
+      return info
+    } catch (error) {
+      await rm(temporary, { force: true })
+      throw cancelled(options.signal, error)
+    }
+  }
+
+  async remove(digest: Digest): Promise<void> {
+    await rm(this.path(digest), { force: true })
+    failpoint('blob.removed')
+  }
+
+  async *list(): AsyncGenerator<BlobInfo> {
+    for await (const entry of await opendir(this.#directory)) {
+      const digest = `sha256:${entry.name}`
+      const info = isDigest(digest) ? await this.info(digest) : undefined
+      if (info) yield info
+    }
+  }
+
+  async recover(): Promise<void> {
+    await mkdir(this.#directory, { recursive: true, mode: 0o700 })
+    for (const name of await readdir(this.#directory))
+      if (name.startsWith(UNFINISHED)) await rm(join(this.#directory, name), { force: true })
+    await syncDirectory(this.#directory)
+  }
+
+  async *#read(digest: Digest, { start, end }: { start: number; end?: number }): AsyncGenerator<Buffer> {
+    try {
+      // An empty range ends before it starts, which a read stream refuses.
+      if (end !== undefined && end < start) return
+      yield* createReadStream(this.path(digest), {
+        start,
+        ...(end === undefined ? {} : { end }),
+        highWaterMark: 1 << 18,
+      })
+    } catch (error) {
+      throw hasCode(error, 'ENOENT') ? missing(digest) : error
+    }
+  }
+}
+
+async function* toAsync(
+  source: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+): AsyncGenerator<Uint8Array> {
+  yield* source
+}
+
+/** The content store of a data root. Call `recover` once before anything else. */
+export const openContentStore = (root: string): ContentStore =>
+  new FileContentStore(join(root, 'blobs', 'sha256'))

@@ -1,0 +1,31 @@
+import { type FileHandle, open, rename } from 'node:fs/promises'
+import { dirname } from 'node:path'
+import { failpoint } from '../core/failpoint.ts'
+import { nonce } from '../core/ids.ts'
+
+/** Writing so that after a crash a file is whole or absent. */
+
+/** Makes the names in a directory durable. */
+export const syncDirectory = async (path: string): Promise<void> => {
+  await using handle = await open(path, 'r')
+  await handle.sync()
+}
+
+/** Prefix of names that are not finished; recovery removes them. */
+export const UNFINISHED = '.new-'
+
+export const unfinishedName = (): string => `${UNFINISHED}${nonce()}${nonce()}`
+
+/** Renames a synced file into place and makes that durable. */
+export const publish = async (from: string, to: string, point: string): Promise<void> => {
+  failpoint(`${point}.before-rename`)
+  await rename(from, to)
+  failpoint(`${point}.before-directory-sync`)
+  await syncDirectory(dirname(to))
+  failpoint(`${point}.after`)
+}
+
+/** Writes all of `bytes` at the handle's position. */
+export const writeAll = async (handle: FileHandle, bytes: Uint8Array): Promise<void> => {
+  for (let done = 0; done < bytes.length; ) done += (await handle.write(bytes, done)).bytesWritten
+}

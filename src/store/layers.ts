@@ -1,0 +1,277 @@
+import { mkdir, readdir, rename, stat, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { UnpackLimits } from '../archive/budget.ts'
+import type { LayerResult } from '../archive/layer.ts'
+import type { WorkerPool } from '../archive/pool.ts'
+import { BerthError, internal } from '../core/errors.ts'
+import { failpoint } from '../core/failpoint.ts'
+import { AT_FDCWD, O_DIRECTORY, O_RDONLY, openAt, owned, syncFilesystemAsync } from '../linux/files.ts'
+import { chainId, type Digest } from '../oci/digest.ts'
+import { syncDirectory, UNFINISHED, unfinishedName } from './durable.ts'
+import {
+  contentDirectory,
+  type LayerRecord,
+  layerHome,
+  layerOf,
+  readRecord,
+  recordFile,
+  stackLayer,
+  whiteoutFile,
+} from './layerRecord.ts'
+import { Trash } from './trash.ts'
+import type { ContentStore, Layer, LayerSource, LayerStore } from './types.ts'
+
+export interface LayerStoreOptions {
+  /** The data root. */
+  root: string
+  content: ContentStore
+  pool: WorkerPool
+  /** `overlay`: whiteouts as overlayfs wants them. `record`: in a file, for filesystems that cannot hold those. */
+  whiteouts?: 'overlay' | 'record'
+  limits?: Partial<UnpackLimits>
+  /** Hears of deletions in the background that failed. */
+  onError?: (path: string, error: unknown) => void
+}
+
+type EnsureOptions = NonNullable<Parameters<LayerStore['ensure']>[1]>
+
+/** A layer that is unpacked but not yet recorded. */
+interface Fresh {
+  home: string
+  result: LayerResult
+}
+
+const wrongDiffId = (source: LayerSource, found: Digest): Error =>
+  new BerthError(
+    'digest-mismatch',
+    400,
+    `layer ${source.blob} unpacks to ${found}; the image's configuration says ${source.diffId}`,
+  )
+
+/** The unpacking of one image: from its first layer under way to all of them recorded. */
+interface Batch {
+  sources: readonly LayerSource[]
+  chain: Digest[]
+  options: EnsureOptions
+  /** Unpacked and not yet used, by diff id. */
+  fresh: Map<Digest, Fresh>
+  /** Made by this batch and waiting for their final names. */
+  made: { home: string; record: LayerRecord }[]
+}
+
+class DirectoryLayerStore implements LayerStore {
+  readonly #options: LayerStoreOptions
+  readonly #directory: string
+  readonly #trash: Trash
+  readonly #records = new Map<Digest, LayerRecord>()
+  /** Diff ids that a batch is unpacking now. */
+  readonly #claims = new Map<Digest, Promise<unknown>>()
+
+  constructor(options: LayerStoreOptions) {
+    this.#options = options
+    this.#directory = join(options.root, 'layers')
+    this.#trash = new Trash(options)
+  }
+
+  async ensure(sources: readonly LayerSource[], options: EnsureOptions = {}): Promise<Layer[]> {
+    const diffIds = sources.map(source => source.diffId)
+    const chain = diffIds.map((_, index) => chainId(diffIds.slice(0, index + 1)))
+    for (;;) {
+      const missing = new Set(diffIds.filter((diffId, index) => !this.#recorded(diffId, chain[index])))
+      if (missing.size === 0) return this.#layers(diffIds, chain)
+      const others = [...missing].flatMap(diffId => this.#claims.get(diffId) ?? [])
+      // All or none are claimed, so batches never wait for each other in a circle.
+      if (others.length > 0) await Promise.allSettled(others)
+      else await this.#claimed(missing, { sources, chain, options, fresh: new Map(), made: [] })
+    }
+  }
+
+  async find(diffIds: readonly Digest[]): Promise<Layer[] | undefined> {
+    const chain = diffIds.map((_, index) => chainId(diffIds.slice(0, index + 1)))
+    const all = diffIds.every((diffId, index) => this.#recorded(diffId, chain[index]))
+    return all ? this.#layers(diffIds, chain) : undefined
+  }
+
+  async list(): Promise<Layer[]> {
+    return [...this.#records.values()].map(record => layerOf(this.#options.root, record))
+  }
+
+  async remove(key: Digest): Promise<void> {
+    this.#records.delete(key)
+    this.#trash.take(layerHome(this.#options.root, key))
+  }
+
+  async recover(): Promise<void> {
+    await mkdir(this.#directory, { recursive: true, mode: 0o700 })
+    for (const name of await readdir(this.#directory)) {
+      const home = join(this.#directory, name)
+      const record = name.startsWith(UNFINISHED) ? undefined : readRecord(home)
+      if (record && layerHome(this.#options.root, record.key) === home) this.#records.set(record.key, record)
+      else this.#trash.take(home)
+    }
+    this.#trash.recover()
+  }
+
+  async idle(): Promise<void> {
+    await this.#trash.idle()
+  }
+
+  /** A layer serves under its chain id, or under its diff id where it does not depend on what is below. */
+  #recorded(diffId: Digest, chain: Digest | undefined): LayerRecord | undefined {
+    const own = chain && this.#records.get(chain)
+    if (own?.diffId === diffId) return own
+    const shared = this.#records.get(diffId)
+    return shared?.dependent ? undefined : shared
+  }
+
+  #layers(diffIds: readonly Digest[], chain: readonly Digest[]): Layer[] {
+    return diffIds.flatMap((diffId, index) => {
+      const record = this.#recorded(diffId, chain[index])
+      return record ? [layerOf(this.#options.root, record)] : []
+    })
+  }
+
+  async #claimed(missing: Set<Digest>, batch: Batch): Promise<void> {
+    const work = this.#unpackBatch(missing, batch)
+    for (const diffId of missing) this.#claims.set(diffId, work)
+    try {
+      await work
+    } finally {
+      for (const diffId of missing) this.#claims.delete(diffId)
+      for (const { home } of [...batch.fresh.values(), ...batch.made]) this.#trash.take(home)
+    }
+  }
+
+  async #unpackBatch(missing: Set<Digest>, batch: Batch): Promise<void> {
+    await this.#unpackAll(missing, batch)
+    failpoint('layers.unpacked')
+    const below: Layer[] = []
+    for (const [index, source] of batch.sources.entries())
+      below.push(await this.#settle(batch, index, source, below))
+    await this.#publish(batch)
+  }
+
+  /** Unpacks in parallel; the first failure ends the others. */
+  async #unpackAll(missing: Set<Digest>, batch: Batch): Promise<void> {
+    const stop = new AbortController()
+    const { signal } = batch.options
+    const both = signal ? AbortSignal.any([signal, stop.signal]) : stop.signal
+    const unique = new Map(batch.sources.map(source => [source.diffId, source]))
+    let failure: { error: unknown } | undefined
+    await Promise.all(
+      [...missing].map(async diffId => {
+        const source = unique.get(diffId)
+        try {
+          if (source) batch.fresh.set(diffId, await this.#unpack(source, { ...batch.options, signal: both }))
+        } catch (error) {
+          failure ??= { error }
+          stop.abort()
+        }
+      }),
+    )
+    if (failure) throw failure.error
+  }
+
+  async #unpack(source: LayerSource, options: EnsureOptions): Promise<Fresh> {
+    const home = join(this.#directory, unfinishedName())
+    try {
+      const result = await this.#unpackInto(home, source, options)
+      if (result.diffId !== source.diffId) throw wrongDiffId(source, result.diffId)
+      return { home, result }
+    } catch (error) {
+      this.#trash.take(home)
+      throw error
+    }
+  }
+
+  async #unpackInto(home: string, source: LayerSource, options: EnsureOptions): Promise<LayerResult> {
+    const { content, pool, limits, whiteouts } = this.#options
+    const info = await content.info(source.blob)
+    if (!info) throw internal(`layer ${source.blob} cannot be unpacked: its blob is not in the content store`)
+    const directory = contentDirectory(home)
+    await mkdir(directory, { recursive: true, mode: 0o755 })
+    return await pool.run(
+      'unpackLayer',
+      {
+        blob: content.path(source.blob),
+        blobSize: info.size,
+        directory,
+        ...(limits ? { limits } : {}),
+        ...(whiteouts === 'record' ? { record: whiteoutFile(home) } : {}),
+      },
+      {
+        ...(options.signal ? { signal: options.signal } : {}),
+        onProgress: bytes => options.onProgress?.(source, bytes),
+      },
+    )
+  }
+
+  /** The layer at a position of the stack: recorded already, made by this batch already, or completed now. */
+  async #settle(batch: Batch, index: number, source: LayerSource, below: readonly Layer[]): Promise<Layer> {
+    const chain = batch.chain[index] ?? source.diffId
+    const there = this.#recorded(source.diffId, chain)
+    if (there) return layerOf(this.#options.root, there)
+    const made = batch.made.find(({ record }) => record.key === source.diffId && !record.dependent)
+    if (made) return { ...layerOf(this.#options.root, made.record), path: contentDirectory(made.home) }
+    const fresh = batch.fresh.get(source.diffId) ?? (await this.#unpack(source, batch.options))
+    batch.fresh.set(source.diffId, fresh)
+    const record = await this.#complete(fresh, { index, chain, below })
+    await writeFile(recordFile(fresh.home), JSON.stringify(record))
+    batch.fresh.delete(source.diffId)
+    batch.made.push({ home: fresh.home, record })
+    return { ...layerOf(this.#options.root, record), path: contentDirectory(fresh.home) }
+  }
+
+  async #complete(
+    { home, result }: Fresh,
+    at: { index: number; chain: Digest; below: readonly Layer[] },
+  ): Promise<LayerRecord> {
+    const dependent = result.links.length > 0 || result.implied.length > 0
+    const needs = dependent && (at.index > 0 || result.links.length > 0)
+    const size = needs
+      ? await this.#options.pool.run('completeLayer', {
+          directory: contentDirectory(home),
+          links: result.links,
+          implied: result.implied,
+          below: at.below.map(stackLayer),
+        })
+      : result
+    return {
+      version: 1,
+      key: dependent ? at.chain : result.diffId,
+      diffId: result.diffId,
+      size: size.size,
+      diskBytes: size.diskBytes + (await recordBlocks(home)),
+      entries: size.entries,
+      dependent,
+      opaqueRoot: result.opaqueRoot,
+      ...(result.root ? { root: result.root } : {}),
+    }
+  }
+
+  /** One syncfs for the whole image, then the names. */
+  async #publish(batch: Batch): Promise<void> {
+    failpoint('layers.before-sync')
+    using root = owned(openAt(AT_FDCWD, this.#directory, O_RDONLY | O_DIRECTORY))
+    await syncFilesystemAsync(root.fd)
+    failpoint('layers.synced')
+    for (let next = batch.made[0]; next; next = batch.made[0]) {
+      await rename(next.home, layerHome(this.#options.root, next.record.key))
+      batch.made.shift()
+      this.#records.set(next.record.key, next.record)
+      failpoint('layers.renamed')
+    }
+    await syncDirectory(this.#directory)
+  }
+}
+
+const BLOCK = 4096
+
+/** Blocks of the layer's folder, of its record and of its whiteouts' record. */
+const recordBlocks = async (home: string): Promise<number> => {
+  const whiteouts = await stat(whiteoutFile(home)).catch(() => undefined)
+  return 2 * BLOCK + (whiteouts ? whiteouts.blocks * 512 : 0)
+}
+
+/** The layer store of a data root. Call `recover` once before anything else. */
+export const openLayerStore = (options: LayerStoreOptions): LayerStore => new DirectoryLayerStore(options)

@@ -1,0 +1,57 @@
+import { mkdirSync, readdirSync, renameSync } from 'node:fs'
+import { basename, join } from 'node:path'
+import type { WorkerPool } from '../archive/pool.ts'
+import { hasCode } from '../core/errors.ts'
+import { failpoint } from '../core/failpoint.ts'
+import { nonce } from '../core/ids.ts'
+
+/**
+ * Removal in two steps: a rename takes the folder out of the way, a worker
+ * deletes it later. What a crash leaves here is deleted at the next start.
+ */
+export class Trash {
+  readonly #directory: string
+  readonly #pool: WorkerPool
+  readonly #pending = new Set<Promise<void>>()
+  readonly #onError: (path: string, error: unknown) => void
+
+  constructor(options: { root: string; pool: WorkerPool; onError?: (path: string, error: unknown) => void }) {
+    this.#directory = join(options.root, 'trash')
+    this.#pool = options.pool
+    this.#onError = options.onError ?? (() => {})
+  }
+
+  /** Takes a folder away; absent is fine. It must be on the data root's filesystem. */
+  take(path: string): void {
+    mkdirSync(this.#directory, { recursive: true, mode: 0o700 })
+    const target = join(this.#directory, `${basename(path)}-${nonce()}`)
+    try {
+      renameSync(path, target)
+    } catch (error) {
+      if (hasCode(error, 'ENOENT')) return
+      throw error
+    }
+    failpoint('trash.renamed')
+    this.#delete(target)
+  }
+
+  /** Deletes what earlier processes left. */
+  recover(): void {
+    mkdirSync(this.#directory, { recursive: true, mode: 0o700 })
+    for (const name of readdirSync(this.#directory)) this.#delete(join(this.#directory, name))
+  }
+
+  async idle(): Promise<void> {
+    while (this.#pending.size > 0) await Promise.all(this.#pending)
+  }
+
+  /** A failure leaves the rest to the next start. */
+  #delete(path: string): void {
+    const work = this.#pool.run('remove', { directory: path }).then(
+      () => {},
+      error => this.#onError(path, error),
+    )
+    this.#pending.add(work)
+    void work.finally(() => this.#pending.delete(work))
+  }
+}
