@@ -10,7 +10,8 @@ const readText = async (req: IncomingMessage): Promise<string> => {
   let size = 0
   for await (const chunk of req as AsyncIterable<Buffer>) {
     size += chunk.length
-    if (size > maxBody) throw new BerthError('body-too-large', 413, `request body is larger than ${maxBody} bytes`)
+    if (size > maxBody)
+      throw new BerthError('body-too-large', 413, `request body is larger than ${maxBody} bytes`)
     chunks.push(chunk)
   }
   return Buffer.concat(chunks).toString('utf8')

@@ -6,10 +6,16 @@ import { pruneContainers } from '../engine/containers/prune.ts'
 import { removeContainer } from '../engine/containers/remove.ts'
 import { renameContainer } from '../engine/containers/rename.ts'
 import { startInQueue } from '../engine/containers/start.ts'
-import { killContainer, pauseContainer, restartContainer, stopContainer, unpauseContainer } from '../engine/containers/stop.ts'
+import {
+  killContainer,
+  pauseContainer,
+  restartContainer,
+  stopContainer,
+  unpauseContainer,
+} from '../engine/containers/stop.ts'
 import { updateContainer } from '../engine/containers/update.ts'
-import { parseWaitCondition } from '../engine/containers/waiters.ts'
 import { waitContainer } from '../engine/containers/wait.ts'
+import { parseWaitCondition } from '../engine/containers/waiters.ts'
 import { createRequest, updateRequest } from '../wire/container.ts'
 import { readJson } from './body.ts'
 import type { Call, Route } from './route.ts'
@@ -59,7 +65,10 @@ export const containerRoutes: Route[] = [
     path: '/containers/{id}/json',
     operation: 'ContainerInspect',
     handle: async call => ({
-      json: await inspectContainer(call.engine, container(call), { size: call.query.flag('size'), version: call.version }),
+      json: await inspectContainer(call.engine, container(call), {
+        size: call.query.flag('size'),
+        version: call.version,
+      }),
     }),
   },
   {
@@ -68,7 +77,8 @@ export const containerRoutes: Route[] = [
     operation: 'ContainerStart',
     handle: async call => {
       const target = container(call)
-      if (call.query.get('checkpoint')) throw badRequest('checkpoint is not supported by this version of Berth')
+      if (call.query.get('checkpoint'))
+        throw badRequest('checkpoint is not supported by this version of Berth')
       const started = await target.queue.run(() => startInQueue(call.engine, target))
       return { status: started ? 204 : 304 }
     },
@@ -77,7 +87,9 @@ export const containerRoutes: Route[] = [
     method: 'POST',
     path: '/containers/{id}/stop',
     operation: 'ContainerStop',
-    handle: async call => ({ status: (await stopContainer(call.engine, container(call), stopOptions(call))) ? 204 : 304 }),
+    handle: async call => ({
+      status: (await stopContainer(call.engine, container(call), stopOptions(call))) ? 204 : 304,
+    }),
   },
   {
     method: 'POST',
@@ -152,7 +164,10 @@ export const containerRoutes: Route[] = [
     handle: async call => {
       const { query } = call
       if (query.flag('link')) throw badRequest('links are not supported by this version of Berth')
-      await removeContainer(call.engine, container(call), { force: query.flag('force'), volumes: query.flag('v') })
+      await removeContainer(call.engine, container(call), {
+        force: query.flag('force'),
+        volumes: query.flag('v'),
+      })
       return { status: 204 }
     },
   },

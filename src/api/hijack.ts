@@ -85,11 +85,14 @@ export const takeStream = async (
   detach(socket)
   await written(socket, headText(req, left !== undefined, fields))
   await new Promise(resolve => setImmediate(resolve))
-  const ahead = left ? [left.head, (left.wrapper as unknown) === socket ? Buffer.alloc(0) : drainWrapper(left)] : []
+  const ahead = left
+    ? [left.head, (left.wrapper as unknown) === socket ? Buffer.alloc(0) : drainWrapper(left)]
+    : []
   return rawClient(socket, Buffer.concat([...ahead, drain(socket)]))
 }
 
-const drainWrapper = ({ wrapper }: UpgradeLeft): Buffer => (wrapper.read() as Buffer | null) ?? Buffer.alloc(0)
+const drainWrapper = ({ wrapper }: UpgradeLeft): Buffer =>
+  (wrapper.read() as Buffer | null) ?? Buffer.alloc(0)
 
 /** Takes a /wait request over; reading goes on, so that a client that leaves is noticed. */
 export const takeWait = async (req: IncomingMessage, fields: Record<string, string>): Promise<RawClient> => {

@@ -3,9 +3,9 @@ import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { writeTar } from '../archive/writer.ts'
 import { asBerthError, badRequest, notImplemented } from '../core/errors.ts'
-import { imageFilters, imageSummary, selectImages } from '../engine/images/list.ts'
 import { imageHistory, inspectImage } from '../engine/images/inspect.ts'
-import { loadImages, type LoadProgress } from '../engine/images/load.ts'
+import { imageFilters, imageSummary, selectImages } from '../engine/images/list.ts'
+import { type LoadProgress, loadImages } from '../engine/images/load.ts'
 import { pruneImages, removeImage } from '../engine/images/remove.ts'
 import { saveImages } from '../engine/images/save.ts'
 import { familiar, parseReference, withDefaultTag } from '../oci/reference.ts'
@@ -47,7 +47,10 @@ const save = async ({ engine, res }: Call, names: readonly string[]): Promise<un
   if (names.length === 0) throw badRequest('no image was named')
   for (const name of names) engine.images.get(name)
   res.writeHead(200, { 'Content-Type': 'application/x-tar' })
-  await pipeline(Readable.from(writeTar(saveImages(engine, names)), { objectMode: false, highWaterMark: 1 << 20 }), res)
+  await pipeline(
+    Readable.from(writeTar(saveImages(engine, names)), { objectMode: false, highWaterMark: 1 << 20 }),
+    res,
+  )
   for (const name of names) engine.events.publish('image', 'save', engine.images.get(name).id, { name })
   return undefined
 }
@@ -70,10 +73,18 @@ export const imageRoutes: Route[] = [
     operation: 'ImageInspect',
     lacks: 'the choice of a platform',
     handle: async call => ({
-      json: await inspectImage(call.engine, image(call), { version: call.version, manifests: call.query.flag('manifests') }),
+      json: await inspectImage(call.engine, image(call), {
+        version: call.version,
+        manifests: call.query.flag('manifests'),
+      }),
     }),
   },
-  { method: 'GET', path: '/images/{name}/history', operation: 'ImageHistory', handle: async call => ({ json: await imageHistory(call.engine, image(call)) }) },
+  {
+    method: 'GET',
+    path: '/images/{name}/history',
+    operation: 'ImageHistory',
+    handle: async call => ({ json: await imageHistory(call.engine, image(call)) }),
+  },
   {
     method: 'POST',
     path: '/images/{name}/tag',
@@ -95,7 +106,10 @@ export const imageRoutes: Route[] = [
     operation: 'ImageDelete',
     lacks: 'the choice of platforms',
     handle: async ({ engine, params, query }) => ({
-      json: await removeImage(engine, params['name'] ?? '', { force: query.flag('force'), noprune: query.flag('noprune') }),
+      json: await removeImage(engine, params['name'] ?? '', {
+        force: query.flag('force'),
+        noprune: query.flag('noprune'),
+      }),
     }),
   },
   {
@@ -108,9 +122,29 @@ export const imageRoutes: Route[] = [
       return { json: { ...result, ImagesDeleted: result.ImagesDeleted.length ? result.ImagesDeleted : null } }
     },
   },
-  { method: 'POST', path: '/images/load', operation: 'ImageLoad', lacks: 'the choice of platforms', handle: load },
-  { method: 'GET', path: '/images/get', operation: 'ImageGetAll', handle: call => save(call, call.query.all('names').flatMap(names => names.split(','))) },
-  { method: 'GET', path: '/images/{name}/get', operation: 'ImageGet', handle: call => save(call, [call.params['name'] ?? '']) },
+  {
+    method: 'POST',
+    path: '/images/load',
+    operation: 'ImageLoad',
+    lacks: 'the choice of platforms',
+    handle: load,
+  },
+  {
+    method: 'GET',
+    path: '/images/get',
+    operation: 'ImageGetAll',
+    handle: call =>
+      save(
+        call,
+        call.query.all('names').flatMap(names => names.split(',')),
+      ),
+  },
+  {
+    method: 'GET',
+    path: '/images/{name}/get',
+    operation: 'ImageGet',
+    handle: call => save(call, [call.params['name'] ?? '']),
+  },
   {
     method: 'POST',
     path: '/images/create',

@@ -11,7 +11,9 @@ const known = ['dangling', 'driver', 'id', 'label', 'name', 'scope', 'type']
 /** Engine API `Network`; the list leaves the containers out. */
 const networkJson = (engine: Engine, network: NetworkRecord, withContainers: boolean): object => {
   const { bridge } = network
-  const config = bridge ? [{ Subnet: `${bridge.subnet.address}/${bridge.subnet.prefix}`, Gateway: bridge.gateway }] : []
+  const config = bridge
+    ? [{ Subnet: `${bridge.subnet.address}/${bridge.subnet.prefix}`, Gateway: bridge.gateway }]
+    : []
   return {
     Name: network.name,
     Id: network.id,
@@ -55,7 +57,9 @@ const connected = (engine: Engine, network: NetworkRecord): object => {
 }
 
 const inUse = (engine: Engine, network: NetworkRecord): boolean =>
-  engine.containers.all().some(container => container.record.networks.some(({ networkId }) => networkId === network.id))
+  engine.containers
+    .all()
+    .some(container => container.record.networks.some(({ networkId }) => networkId === network.id))
 
 export const networkRoutes: Route[] = [
   {
@@ -66,16 +70,18 @@ export const networkRoutes: Route[] = [
     handle: async ({ engine, query }) => {
       const filters = Filters.parse(query.get('filters'), known)
       const dangling = filters.flag('dangling')
-      const networks = engine.networks.all().filter(
-        network =>
-          filters.some('name', wanted => network.name.includes(wanted)) &&
-          filters.some('id', wanted => network.id.startsWith(wanted)) &&
-          filters.exact('driver', network.driver) &&
-          filters.exact('scope', 'local') &&
-          filters.exact('type', 'builtin') &&
-          filters.labels('label', network.labels) &&
-          (dangling === undefined || dangling === !inUse(engine, network)),
-      )
+      const networks = engine.networks
+        .all()
+        .filter(
+          network =>
+            filters.some('name', wanted => network.name.includes(wanted)) &&
+            filters.some('id', wanted => network.id.startsWith(wanted)) &&
+            filters.exact('driver', network.driver) &&
+            filters.exact('scope', 'local') &&
+            filters.exact('type', 'builtin') &&
+            filters.labels('label', network.labels) &&
+            (dangling === undefined || dangling === !inUse(engine, network)),
+        )
       return { json: networks.map(network => networkJson(engine, network, false)) }
     },
   },

@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { Engine } from '../engine/engine.ts'
-import type { RawClient } from '../engine/containers/rawClient.ts'
 import { badRequest } from '../core/errors.ts'
+import type { RawClient } from '../engine/containers/rawClient.ts'
+import type { Engine } from '../engine/engine.ts'
 import type { ApiVersion } from '../wire/version.ts'
 
 /** One request on its way through a route. */
@@ -65,7 +65,8 @@ export class Query {
   int(name: string): number | undefined {
     const value = this.get(name)
     if (value === undefined || value === '') return undefined
-    if (!/^-?\d+$/.test(value)) throw badRequest(`invalid value for ${name}: ${JSON.stringify(value)} is not an integer`)
+    if (!/^-?\d+$/.test(value))
+      throw badRequest(`invalid value for ${name}: ${JSON.stringify(value)} is not an integer`)
     return Number(value)
   }
 }

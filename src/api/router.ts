@@ -16,7 +16,7 @@ interface Entry {
   route: Route
 }
 
-const escape = (text: string): string => text.replace(/[.*+?^$()[\]\\|]/g, '\\$&')
+const literal = (text: string): string => text.replace(/[.*+?^$()[\]\\|]/g, '\\$&')
 
 const compile = (route: Route): Entry => {
   const names: string[] = []
@@ -24,7 +24,7 @@ const compile = (route: Route): Entry => {
     .split(/(\{\w+\})/)
     .map(part => {
       const name = /^\{(\w+)\}$/.exec(part)?.[1]
-      if (name === undefined) return escape(part)
+      if (name === undefined) return literal(part)
       names.push(name)
       return name === 'name' ? '(.+)' : '([^/]+)'
     })
@@ -45,7 +45,9 @@ const decoded = (text: string): string => {
   }
 }
 
-export const createRouter = (routes: readonly Route[]): ((method: string, path: string) => Found | undefined) => {
+export const createRouter = (
+  routes: readonly Route[],
+): ((method: string, path: string) => Found | undefined) => {
   const tables = new Map<string, Entry[]>()
   for (const route of routes) {
     const key = `${route.method} ${firstWord(route.path)}`
@@ -55,7 +57,10 @@ export const createRouter = (routes: readonly Route[]): ((method: string, path: 
     for (const { form, names, route } of tables.get(`${method as Method} ${firstWord(path)}`) ?? []) {
       const match = form.exec(path)
       if (!match) continue
-      return { route, params: Object.fromEntries(names.map((name, index) => [name, decoded(match[index + 1] ?? '')])) }
+      return {
+        route,
+        params: Object.fromEntries(names.map((name, index) => [name, decoded(match[index + 1] ?? '')])),
+      }
     }
     return undefined
   }

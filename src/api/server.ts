@@ -3,10 +3,10 @@ import type { Duplex } from 'node:stream'
 import { asBerthError, BerthError, badRequest, notFound } from '../core/errors.ts'
 import { stringify } from '../core/json.ts'
 import type { Engine } from '../engine/engine.ts'
-import { stopReading, takeStream, takeWait, type UpgradeLeft } from './hijack.ts'
 import { ApiVersion } from '../wire/version.ts'
-import { createRouter } from './router.ts'
+import { stopReading, takeStream, takeWait, type UpgradeLeft } from './hijack.ts'
 import { type Answer, type Call, Query, type Route } from './route.ts'
+import { createRouter } from './router.ts'
 
 /** The newest version of the Engine API that is served, and the oldest. */
 export const apiVersion = '1.55'
@@ -46,14 +46,18 @@ const send = (res: ServerResponse, answer: Answer): void => {
     return
   }
   const text = `${stringify(json)}\n`
-  res.writeHead(answer.status ?? 200, { 'Content-Type': 'application/json', 'Content-Length': Buffer.byteLength(text) })
+  res.writeHead(answer.status ?? 200, {
+    'Content-Type': 'application/json',
+    'Content-Length': Buffer.byteLength(text),
+  })
   res.end(text)
 }
 
 /** An error before the answer began is a status and `{"message"}`; after that only an end of the stream can tell. */
 const sendError = (engine: Engine, res: ServerResponse, thrown: unknown): void => {
   const error = asBerthError(thrown)
-  if (error.status >= 500 && error.status !== 501) engine.log.error(error.message, { cause: error.cause instanceof Error ? error.cause.stack : undefined })
+  if (error.status >= 500 && error.status !== 501)
+    engine.log.error(error.message, { cause: error.cause instanceof Error ? error.cause.stack : undefined })
   if (res.headersSent || res.destroyed) res.destroy()
   else send(res, { status: error.status, json: { message: error.message } })
 }
@@ -61,7 +65,8 @@ const sendError = (engine: Engine, res: ServerResponse, thrown: unknown): void =
 const abortOnClose = (res: ServerResponse): AbortSignal => {
   const controller = new AbortController()
   res.once('close', () => {
-    if (!res.writableFinished) controller.abort(new BerthError('client-gone', 499, 'the client closed the connection'))
+    if (!res.writableFinished)
+      controller.abort(new BerthError('client-gone', 499, 'the client closed the connection'))
   })
   return controller.signal
 }
@@ -98,7 +103,10 @@ export const createApiServer = (engine: Engine, routes: readonly Route[]): Serve
     } catch (error) {
       sendError(engine, res, error)
     }
-    engine.log.debug(`${req.method} ${req.url}`, { status: res.statusCode, ms: Math.round(performance.now() - started) })
+    engine.log.debug(`${req.method} ${req.url}`, {
+      status: res.statusCode,
+      ms: Math.round(performance.now() - started),
+    })
   }
 
   const server = createServer({

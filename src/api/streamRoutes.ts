@@ -32,7 +32,10 @@ const attach = async (call: Call): Promise<undefined> => {
     detachKeys: query.get('detachKeys'),
   }
   await attachContainer(call.engine, target, options, () =>
-    call.takeOver('stream', { 'Content-Type': streamType(call, target.record.config.Tty ?? false), ...standardHeaders }),
+    call.takeOver('stream', {
+      'Content-Type': streamType(call, target.record.config.Tty ?? false),
+      ...standardHeaders,
+    }),
   )
   return undefined
 }
@@ -44,7 +47,8 @@ const timeOf = (query: Query, name: string): bigint | undefined => {
 
 const logOptions = (query: Query): LogOptions => {
   const tail = query.get('tail')
-  const lines = tail === undefined || tail === '' || tail === 'all' || !/^\d+$/.test(tail) ? undefined : Number(tail)
+  const lines =
+    tail === undefined || tail === '' || tail === 'all' || !/^\d+$/.test(tail) ? undefined : Number(tail)
   return {
     stdout: query.flag('stdout'),
     stderr: query.flag('stderr'),
@@ -73,7 +77,8 @@ const logs = async (call: Call): Promise<undefined> => {
 const size = (query: Query): { columns: number; rows: number } => {
   const rows = query.int('h')
   const columns = query.int('w')
-  if (rows === undefined || columns === undefined || rows < 0 || columns < 0) throw badRequest('invalid resize: h and w must be positive numbers')
+  if (rows === undefined || columns === undefined || rows < 0 || columns < 0)
+    throw badRequest('invalid resize: h and w must be positive numbers')
   return { columns, rows }
 }
 
@@ -95,7 +100,13 @@ const startExec = async (call: Call): Promise<{ status: number } | undefined> =>
 
 export const streamRoutes: Route[] = [
   { method: 'POST', path: '/containers/{id}/attach', operation: 'ContainerAttach', handle: attach },
-  { method: 'GET', path: '/containers/{id}/logs', operation: 'ContainerLogs', lacks: 'drivers other than json-file', handle: logs },
+  {
+    method: 'GET',
+    path: '/containers/{id}/logs',
+    operation: 'ContainerLogs',
+    lacks: 'drivers other than json-file',
+    handle: logs,
+  },
   {
     method: 'POST',
     path: '/containers/{id}/resize',
@@ -114,7 +125,10 @@ export const streamRoutes: Route[] = [
     operation: 'ContainerExec',
     handle: async call => {
       const request = await readJson(call.req, execCreateRequest)
-      return { status: 201, json: { Id: await call.engine.execs.create(call.engine, container(call), request) } }
+      return {
+        status: 201,
+        json: { Id: await call.engine.execs.create(call.engine, container(call), request) },
+      }
     },
   },
   { method: 'POST', path: '/exec/{id}/start', operation: 'ExecStart', handle: startExec },

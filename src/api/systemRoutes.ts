@@ -45,10 +45,12 @@ const streamEvents = async ({ engine, query, res, signal }: Call): Promise<undef
       await write(event)
     }
   }
-  const timer = end === undefined ? undefined : setTimeout(() => wake(), Number((end - nowNanos()) / 1_000_000n) + 1)
+  const timer =
+    end === undefined ? undefined : setTimeout(() => wake(), Number((end - nowNanos()) / 1_000_000n) + 1)
   signal.addEventListener('abort', () => wake(), { once: true })
   while (!signal.aborted && (end === undefined || nowNanos() < end)) {
-    for (let event = queue.shift(); event; event = queue.shift()) if (event.timeNano > last) await write(event)
+    for (let event = queue.shift(); event; event = queue.shift())
+      if (event.timeNano > last) await write(event)
     await new Promise<void>(resolve => {
       wake = resolve
       if (queue.length > 0 || signal.aborted) resolve()
@@ -66,13 +68,17 @@ export const systemRoutes = (identity: { id: string }): Route[] => [
     method: 'GET',
     path: '/version',
     operation: 'SystemVersion',
-    handle: async ({ engine }) => ({ json: await systemVersion(engine, { serverVersion, apiVersion, minApiVersion }) }),
+    handle: async ({ engine }) => ({
+      json: await systemVersion(engine, { serverVersion, apiVersion, minApiVersion }),
+    }),
   },
   {
     method: 'GET',
     path: '/info',
     operation: 'SystemInfo',
-    handle: async ({ engine }) => ({ json: await systemInfo(engine, { id: identity.id, serverVersion, debug: engine.settings.debug }) }),
+    handle: async ({ engine }) => ({
+      json: await systemInfo(engine, { id: identity.id, serverVersion, debug: engine.settings.debug }),
+    }),
   },
   { method: 'GET', path: '/events', operation: 'SystemEvents', handle: streamEvents },
   {
@@ -80,6 +86,8 @@ export const systemRoutes = (identity: { id: string }): Route[] => [
     path: '/system/df',
     operation: 'SystemDataUsage',
     lacks: 'volumes and build cache, of which there are none',
-    handle: async ({ engine, query, version }) => ({ json: await diskUsage(engine, { types: query.all('type'), version }) }),
+    handle: async ({ engine, query, version }) => ({
+      json: await diskUsage(engine, { types: query.all('type'), version }),
+    }),
   },
 ]

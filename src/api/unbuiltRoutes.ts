@@ -33,7 +33,11 @@ const inactive = (method: Method, path: string, operation: string): UnbuiltRoute
   },
 })
 
-const empty = (route: Pick<Route, 'method' | 'path' | 'operation'>, json: unknown, filters: string[] = []): UnbuiltRoute => ({
+const empty = (
+  route: Pick<Route, 'method' | 'path' | 'operation'>,
+  json: unknown,
+  filters: string[] = [],
+): UnbuiltRoute => ({
   ...route,
   state: 'empty',
   handle: async ({ query }) => {
@@ -53,8 +57,16 @@ const crud = (noun: string, Name: string): UnbuiltRoute[] => [
 ]
 
 export const unbuiltRoutes: UnbuiltRoute[] = [
-  empty({ method: 'GET', path: '/volumes', operation: 'VolumeList' }, { Volumes: [], Warnings: null }, volumeFilters),
-  empty({ method: 'POST', path: '/volumes/prune', operation: 'VolumePrune' }, { VolumesDeleted: [], SpaceReclaimed: 0 }, ['label', 'label!', 'all']),
+  empty(
+    { method: 'GET', path: '/volumes', operation: 'VolumeList' },
+    { Volumes: [], Warnings: null },
+    volumeFilters,
+  ),
+  empty(
+    { method: 'POST', path: '/volumes/prune', operation: 'VolumePrune' },
+    { VolumesDeleted: [], SpaceReclaimed: 0 },
+    ['label', 'label!', 'all'],
+  ),
   absent('POST', '/volumes/create', 'VolumeCreate', 'creating a named volume'),
   absent('GET', '/volumes/{name}', 'VolumeInspect', 'inspecting a volume'),
   absent('PUT', '/volumes/{name}', 'VolumeUpdate', 'updating a cluster volume'),
@@ -62,9 +74,18 @@ export const unbuiltRoutes: UnbuiltRoute[] = [
   absent('POST', '/networks/create', 'NetworkCreate', 'creating a network'),
   absent('DELETE', '/networks/{id}', 'NetworkDelete', 'removing a network'),
   absent('POST', '/networks/{id}/connect', 'NetworkConnect', 'connecting a container to a network'),
-  absent('POST', '/networks/{id}/disconnect', 'NetworkDisconnect', 'disconnecting a container from a network'),
+  absent(
+    'POST',
+    '/networks/{id}/disconnect',
+    'NetworkDisconnect',
+    'disconnecting a container from a network',
+  ),
   absent('POST', '/build', 'ImageBuild', 'building an image'),
-  empty({ method: 'POST', path: '/build/prune', operation: 'BuildPrune' }, { CachesDeleted: null, SpaceReclaimed: 0 }, ['until', 'id', 'parent', 'type', 'description', 'inuse', 'shared', 'private']),
+  empty(
+    { method: 'POST', path: '/build/prune', operation: 'BuildPrune' },
+    { CachesDeleted: null, SpaceReclaimed: 0 },
+    ['until', 'id', 'parent', 'type', 'description', 'inuse', 'shared', 'private'],
+  ),
   absent('POST', '/session', 'Session', 'a build session'),
   absent('GET', '/images/{name}/attestations', 'ImageAttestations', 'listing attestations'),
   absent('POST', '/images/{name}/push', 'ImagePush', 'pushing an image'),

@@ -1,9 +1,17 @@
 import { badRequest } from '../core/errors.ts'
 import type { DefaultBridge } from '../engine/networks/networks.ts'
-import type { Network } from '../net/network.ts'
-import { chooseSubnet, contains, defaultPools, formatIpv4, parseCidr, parseIpv4, networkOf } from '../net/subnets.ts'
-import type { Ipv4Subnet } from '../net/types.ts'
 import { interfaceAddresses } from '../net/interfaces.ts'
+import type { Network } from '../net/network.ts'
+import {
+  chooseSubnet,
+  contains,
+  defaultPools,
+  formatIpv4,
+  networkOf,
+  parseCidr,
+  parseIpv4,
+} from '../net/subnets.ts'
+import type { Ipv4Subnet } from '../net/types.ts'
 import type { DaemonSettings } from './settings.ts'
 
 /** Decides how the default bridge is made from the daemon's options and what the host has. */
@@ -15,7 +23,11 @@ const poolsOf = (settings: DaemonSettings) =>
     ? settings.addressPools.map(({ base, size }) => ({ base: parseCidr(base), size }))
     : defaultPools
 
-const ownBridge = (settings: DaemonSettings, network: Network, known: Ipv4Subnet | undefined): Pick<DefaultBridge, 'link' | 'foreign' | 'subnet' | 'gateway'> => {
+const ownBridge = (
+  settings: DaemonSettings,
+  network: Network,
+  known: Ipv4Subnet | undefined,
+): Pick<DefaultBridge, 'link' | 'foreign' | 'subnet' | 'gateway'> => {
   const link = settings.instance === '' ? 'berth0' : `br-${settings.instance}`
   if (settings.bip !== '') {
     const given = parseCidr(settings.bip)
@@ -27,16 +39,23 @@ const ownBridge = (settings: DaemonSettings, network: Network, known: Ipv4Subnet
 
 const foreignBridge = (link: string): Pick<DefaultBridge, 'link' | 'foreign' | 'subnet' | 'gateway'> => {
   const [address] = interfaceAddresses(link)
-  if (!address) throw badRequest(`the bridge ${link} does not exist or has no IPv4 address: give it one, or leave -b out`)
+  if (!address)
+    throw badRequest(`the bridge ${link} does not exist or has no IPv4 address: give it one, or leave -b out`)
   return { link, foreign: true, subnet: networkOf(address), gateway: address.address }
 }
 
 /** `known` is the subnet of an earlier start, kept so that containers keep their addresses. Undefined for `-b none`. */
-export const defaultBridge = (settings: DaemonSettings, network: Network, known: Ipv4Subnet | undefined): DefaultBridge | undefined => {
+export const defaultBridge = (
+  settings: DaemonSettings,
+  network: Network,
+  known: Ipv4Subnet | undefined,
+): DefaultBridge | undefined => {
   if (settings.bridge === 'none') return undefined
   const base = settings.bridge === '' ? ownBridge(settings, network, known) : foreignBridge(settings.bridge)
   const range = settings.fixedCidr === '' ? undefined : parseCidr(settings.fixedCidr)
   if (range && !contains(base.subnet, range.address))
-    throw badRequest(`--fixed-cidr=${settings.fixedCidr} is outside any subnet implied by addresses on the default bridge`)
+    throw badRequest(
+      `--fixed-cidr=${settings.fixedCidr} is outside any subnet implied by addresses on the default bridge`,
+    )
   return { ...base, mtu: settings.mtu, publishAddress: settings.publishAddress, ...(range ? { range } : {}) }
 }

@@ -1,9 +1,9 @@
 import { mkdirSync, readFileSync } from 'node:fs'
 import path from 'node:path'
-import { createApiServer } from '../api/server.ts'
 import { allRoutes } from '../api/routes.ts'
-import { newId } from '../core/ids.ts'
+import { createApiServer } from '../api/server.ts'
 import { messageOf } from '../core/errors.ts'
+import { newId } from '../core/ids.ts'
 import type { Log } from '../core/log.ts'
 import { Execs } from '../engine/containers/execs.ts'
 import { Registry } from '../engine/containers/registry.ts'
@@ -43,7 +43,8 @@ interface Identity {
   bootId: string
 }
 
-const bootId = (): string => process.env['BERTH_TEST_BOOT_ID'] ?? readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()
+const bootId = (): string =>
+  process.env['BERTH_TEST_BOOT_ID'] ?? readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()
 
 const identify = async (database: Database): Promise<Identity & { bootChanged: boolean }> => {
   const stored = (await database.load(identityKind))[0]?.value as Identity | undefined
@@ -56,7 +57,10 @@ const identify = async (database: Database): Promise<Identity & { bootChanged: b
 const portKeeper = (holder: () => HolderClient): PortKeeper => ({
   keep: async (name, fd) => holder().put(name, fd, 'port'),
   drop: async name => holder().drop(name),
-  names: async () => holder().list('port:').map(held => held.name),
+  names: async () =>
+    holder()
+      .list('port:')
+      .map(held => held.name),
 })
 
 const knownSubnet = async (database: Database) => {
@@ -65,10 +69,18 @@ const knownSubnet = async (database: Database) => {
   return bridge?.foreign ? undefined : bridge?.subnet
 }
 
-const openNetwork = (settings: DaemonSettings, log: Log, holder: () => HolderClient, nameOf: (id: string) => string | undefined) =>
+const openNetwork = (
+  settings: DaemonSettings,
+  log: Log,
+  holder: () => HolderClient,
+  nameOf: (id: string) => string | undefined,
+) =>
   Network.open({
     execRoot: settings.engine.execRoot,
-    firewall: { table: settings.instance === '' ? 'berth' : `berth-${settings.instance}`, enabled: settings.firewall },
+    firewall: {
+      table: settings.instance === '' ? 'berth' : `berth-${settings.instance}`,
+      enabled: settings.firewall,
+    },
     ipForward: settings.ipForward,
     keeper: portKeeper(holder),
     containerName: nameOf,
@@ -83,11 +95,16 @@ export const openDaemon = async (settings: DaemonSettings, log: Log): Promise<Da
   const identity = await identify(database)
   let holder = await connectHolder(execRoot, {
     binary: monitorBinary,
-    onLost: () => void refreshHolder().catch(error => log.error('the descriptor store was lost', { error: messageOf(error) })),
+    onLost: () =>
+      void refreshHolder().catch(error =>
+        log.error('the descriptor store was lost', { error: messageOf(error) }),
+      ),
   })
   const refreshHolder = async (): Promise<void> => {
     holder = await connectHolder(execRoot, { binary: monitorBinary })
-    log.warn('the descriptor store was lost and started anew: restart the daemon to put its listeners there again')
+    log.warn(
+      'the descriptor store was lost and started anew: restart the daemon to put its listeners there again',
+    )
   }
   const events = new Events(database)
   const content = await openContentStore({ root: dataRoot })
@@ -95,8 +112,17 @@ export const openDaemon = async (settings: DaemonSettings, log: Log): Promise<Da
   const uppers = await openUpperStore({ root: dataRoot, execRoot, onWarning: text => log.warn(text) })
   const images = await Images.open(database, layers)
   const containers = await Registry.load(database)
-  const network = await openNetwork(settings, log, () => holder, id => containers.byId(id)?.record.name)
-  const networks = await Networks.open(database, network, defaultBridge(settings, network, await knownSubnet(database)))
+  const network = await openNetwork(
+    settings,
+    log,
+    () => holder,
+    id => containers.byId(id)?.record.name,
+  )
+  const networks = await Networks.open(
+    database,
+    network,
+    defaultBridge(settings, network, await knownSubnet(database)),
+  )
   const engine: Engine = {
     settings: settings.engine,
     log,

@@ -13,7 +13,8 @@ export interface Config {
 
 const defaultFile = '/etc/berth/daemon.json'
 
-const typeOf = (value: unknown): string => (Array.isArray(value) ? 'list' : value === null ? 'null' : typeof value)
+const typeOf = (value: unknown): string =>
+  Array.isArray(value) ? 'list' : value === null ? 'null' : typeof value
 
 const wanted: Record<OptionSpec['type'], string[]> = {
   bool: ['boolean'],
@@ -52,18 +53,25 @@ const checkKeys = (file: string, content: Record<string, unknown>): Map<string, 
     const spec = byKey.get(key)
     if (!spec) unknown.push(key)
     else if (!wanted[spec.type].includes(typeOf(value)))
-      throw badRequest(`unable to configure the daemon with file ${file}: ${key} must be a ${spec.type}, not ${typeOf(value)}`)
+      throw badRequest(
+        `unable to configure the daemon with file ${file}: ${key} must be a ${spec.type}, not ${typeOf(value)}`,
+      )
     else values.set(nameOf(spec), value)
   }
   if (unknown.length)
-    throw badRequest(`unable to configure the daemon with file ${file}: the following directives don't match any configuration option: ${unknown.join(', ')}`)
+    throw badRequest(
+      `unable to configure the daemon with file ${file}: the following directives don't match any configuration option: ${unknown.join(', ')}`,
+    )
   return values
 }
 
 const checkConflicts = (file: string, flags: Given, fromFile: Map<string, unknown>): void => {
   const twice = [...fromFile.keys()].filter(name => flags.has(name))
   if (twice.length === 0) return
-  const shown = twice.map(name => `${name}: (from flag: ${JSON.stringify(flags.get(name))}, from file: ${JSON.stringify(fromFile.get(name))})`)
+  const shown = twice.map(
+    name =>
+      `${name}: (from flag: ${JSON.stringify(flags.get(name))}, from file: ${JSON.stringify(fromFile.get(name))})`,
+  )
   throw badRequest(
     `unable to configure the daemon with file ${file}: the following directives are specified both as a flag and in the configuration file: ${shown.join(', ')}`,
   )
@@ -80,7 +88,9 @@ const checkStates = (values: Given): string[] => {
     const value = values.get(name)
     if (spec.state === 'refused') {
       if (isHarmless(spec, value)) continue
-      throw badRequest(`the option ${name} is not supported by this version of Berth, and ignoring it would weaken security or lose data; remove it to start`)
+      throw badRequest(
+        `the option ${name} is not supported by this version of Berth, and ignoring it would weaken security or lose data; remove it to start`,
+      )
     }
     warnings.push(
       spec.state === 'ignored'

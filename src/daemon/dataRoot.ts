@@ -2,7 +2,7 @@ import { closeSync, ftruncateSync, mkdirSync, openSync, readFileSync, statfsSync
 import path from 'node:path'
 import { BerthError, hasCode } from '../core/errors.ts'
 import { sys } from '../linux/ffi.ts'
-import { mount, MS_NODEV, MS_NOSUID } from '../linux/mount.ts'
+import { MS_NODEV, MS_NOSUID, mount } from '../linux/mount.ts'
 import type { DaemonSettings } from './settings.ts'
 
 /** The two folders of a daemon: one owner at a time, and exec-root on memory. */
@@ -24,7 +24,11 @@ export const lockDataRoot = (settings: DaemonSettings): Disposable => {
     closeSync(fd)
     if (!hasCode(error, 'EAGAIN')) throw error
     const holder = readFileSync(file, 'utf8').trim()
-    throw new BerthError('data-root-in-use', 500, `the data root ${dataRoot} is in use by berthd with process id ${holder}: stop it, or give another --data-root`)
+    throw new BerthError(
+      'data-root-in-use',
+      500,
+      `the data root ${dataRoot} is in use by berthd with process id ${holder}: stop it, or give another --data-root`,
+    )
   }
   ftruncateSync(fd)
   writeSync(fd, `${process.pid}\n`)

@@ -14,7 +14,8 @@ const parseBool = (text: string, flag: string): boolean => {
 }
 
 const parseInteger = (text: string, flag: string): number => {
-  if (!/^-?\d+$/.test(text)) throw badRequest(`invalid argument "${text}" for "--${flag}" flag: must be an integer`)
+  if (!/^-?\d+$/.test(text))
+    throw badRequest(`invalid argument "${text}" for "--${flag}" flag: must be an integer`)
   return Number(text)
 }
 

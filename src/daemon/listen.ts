@@ -1,4 +1,14 @@
-import { chmodSync, chownSync, lstatSync, mkdirSync, readFileSync, readlinkSync, rmSync, statSync, symlinkSync } from 'node:fs'
+import {
+  chmodSync,
+  chownSync,
+  lstatSync,
+  mkdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+} from 'node:fs'
 import type { Server as HttpServer } from 'node:http'
 import { createServer, type Server } from 'node:net'
 import path from 'node:path'
@@ -31,7 +41,9 @@ export const parseHost = (text: string): Host => {
   if (!tcp) throw badRequest(`invalid bind address format: ${text}: use unix://PATH or tcp://127.0.0.1:PORT`)
   const host = tcp[1] || '127.0.0.1'
   if (!loopback.test(host))
-    throw badRequest(`refusing to listen on ${text}: without TLS anyone who reaches it is root here; this version serves TCP on loopback only`)
+    throw badRequest(
+      `refusing to listen on ${text}: without TLS anyone who reaches it is root here; this version serves TCP on loopback only`,
+    )
   return { text, tcp: { host: host.replace(/[[\]]/g, ''), port: Number(tcp[2] ?? 2375) } }
 }
 
@@ -45,15 +57,20 @@ const groupId = (name: string): number | undefined => {
 
 const own = (file: string, group: string, log: Log): void => {
   const gid = groupId(group || 'docker')
-  if (gid === undefined && group !== '') throw badRequest(`group ${group} not found: make it, or give another --group`)
+  if (gid === undefined && group !== '')
+    throw badRequest(`group ${group} not found: make it, or give another --group`)
   if (gid === undefined) log.debug('there is no group docker: the socket is for root alone')
   chownSync(file, 0, gid ?? 0)
   chmodSync(file, 0o660)
 }
 
-const heldName = (host: Host): string => `api:${host.unixPath ? `unix:${host.unixPath}` : `tcp:${host.tcp?.host}:${host.tcp?.port}`}`
+const heldName = (host: Host): string =>
+  `api:${host.unixPath ? `unix:${host.unixPath}` : `tcp:${host.tcp?.host}:${host.tcp?.port}`}`
 
-const bind = (server: Server, options: { fd: number } | { path: string } | { host: string; port: number }): Promise<void> =>
+const bind = (
+  server: Server,
+  options: { fd: number } | { path: string } | { host: string; port: number },
+): Promise<void> =>
   new Promise((resolve, reject) => {
     server.once('error', reject)
     server.listen({ backlog: 1024, ...options }, () => {
@@ -134,7 +151,9 @@ export const claimDockerSocket = (target: string, log: Log): void => {
     const found = lstatSync(dockerSocket)
     const ours = found.isSymbolicLink() && readlinkSync(dockerSocket) === target
     if (!ours)
-      log.warn(`${dockerSocket} belongs to another engine: stop that engine and remove the file to let Berth take it over, or use DOCKER_HOST=unix://${target}`)
+      log.warn(
+        `${dockerSocket} belongs to another engine: stop that engine and remove the file to let Berth take it over, or use DOCKER_HOST=unix://${target}`,
+      )
   } catch (error) {
     if (!hasCode(error, 'ENOENT')) throw error
     symlinkSync(target, dockerSocket)

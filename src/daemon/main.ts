@@ -1,8 +1,8 @@
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
+import { serverVersion } from '../api/server.ts'
 import { messageOf } from '../core/errors.ts'
 import { createLog, type Log } from '../core/log.ts'
-import { serverVersion } from '../api/server.ts'
 import { type Daemon, openDaemon } from './compose.ts'
 import { readConfig } from './config.ts'
 import { lockDataRoot, prepareExecRoot } from './dataRoot.ts'
@@ -45,7 +45,11 @@ const main = async (): Promise<void> => {
     process.stdout.write('configuration OK\n')
     return
   }
-  const log = createLog({ level: settings.logLevel, format: settings.logFormat, write: line => process.stderr.write(line) })
+  const log = createLog({
+    level: settings.logLevel,
+    format: settings.logFormat,
+    write: line => process.stderr.write(line),
+  })
   for (const warning of config.warnings) log.warn(warning)
   if (process.getuid?.() !== 0) throw new Error('berthd needs to be started as root (try sudo)')
   process.umask(0o022)
@@ -55,7 +59,10 @@ const main = async (): Promise<void> => {
   const daemon = await openDaemon(settings, log)
   writePidFile(settings)
   onSignals(daemon, settings, log)
-  log.info(`Berth ${serverVersion} is ready`, { containers: daemon.engine.containers.all().length, runtime: settings.engine.defaultRuntime })
+  log.info(`Berth ${serverVersion} is ready`, {
+    containers: daemon.engine.containers.all().length,
+    runtime: settings.engine.defaultRuntime,
+  })
 }
 
 process.on('unhandledRejection', error => {

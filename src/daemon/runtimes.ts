@@ -2,7 +2,7 @@ import { execFile } from 'node:child_process'
 import { accessSync, constants } from 'node:fs'
 import path from 'node:path'
 import { promisify } from 'node:util'
-import { badRequest, BerthError } from '../core/errors.ts'
+import { BerthError, badRequest } from '../core/errors.ts'
 import type { Log } from '../core/log.ts'
 import { isHybrid } from '../linux/cgroups.ts'
 import type { RuntimeBinary } from '../runtime/types.ts'
@@ -57,9 +57,14 @@ export const findRuntimes = async (settings: DaemonSettings, log: Log): Promise<
   for (const [name, { path: file, args }] of settings.addedRuntimes)
     runtimes.set(name, describe(settings, name, path.isAbsolute(file) ? file : (find(file) ?? file), args))
   const wanted = settings.engine.defaultRuntime
-  if (wanted !== '' && !runtimes.has(wanted)) throw badRequest(`specified default runtime '${wanted}' does not exist`)
+  if (wanted !== '' && !runtimes.has(wanted))
+    throw badRequest(`specified default runtime '${wanted}' does not exist`)
   const [first] = runtimes.keys()
   if (first === undefined)
-    throw new BerthError('no-runtime', 500, 'no OCI runtime was found: install crun or runc (apt-get install crun)')
+    throw new BerthError(
+      'no-runtime',
+      500,
+      'no OCI runtime was found: install crun or runc (apt-get install crun)',
+    )
   settings.engine.defaultRuntime = wanted || first
 }

@@ -5,9 +5,9 @@ import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { badRequest } from '../core/errors.ts'
 import type { Level } from '../core/log.ts'
-import { cgroupVersion } from '../linux/cgroups.ts'
 import { checkLogConfig, parseSize } from '../engine/containers/logConfig.ts'
 import type { EngineSettings } from '../engine/settings.ts'
+import { cgroupVersion } from '../linux/cgroups.ts'
 import { defaultShmSize } from '../runtime/spec/defaults.ts'
 import type { Config } from './config.ts'
 
@@ -45,31 +45,41 @@ export const instanceOf = (execRoot: string): string =>
 
 const parsePool = (entry: unknown): { base: string; size: number } => {
   const pair: Record<string, unknown> =
-    typeof entry === 'string' ? Object.fromEntries(entry.split(',').map(part => part.split('='))) : (entry as Record<string, unknown>)
+    typeof entry === 'string'
+      ? Object.fromEntries(entry.split(',').map(part => part.split('=')))
+      : (entry as Record<string, unknown>)
   const base = String(pair['base'] ?? '')
   const size = Number(pair['size'])
   if (!/^\d+\.\d+\.\d+\.\d+\/\d+$/.test(base) || !Number.isInteger(size) || size < 1 || size > 32)
-    throw badRequest(`invalid default address pool ${JSON.stringify(entry)}: want base=<subnet>,size=<prefix length>`)
+    throw badRequest(
+      `invalid default address pool ${JSON.stringify(entry)}: want base=<subnet>,size=<prefix length>`,
+    )
   return { base, size }
 }
 
 const runtimesOf = (value: unknown): Map<string, { path: string; args: string[] }> => {
   const added = new Map<string, { path: string; args: string[] }>()
   for (const [name, entry] of Object.entries((value ?? {}) as Record<string, unknown>)) {
-    const detail = typeof entry === 'string' ? { path: entry } : (entry as { path?: string; runtimeArgs?: string[]; runtimeType?: string })
+    const detail =
+      typeof entry === 'string'
+        ? { path: entry }
+        : (entry as { path?: string; runtimeArgs?: string[]; runtimeType?: string })
     if (!detail.path) throw badRequest(`runtime ${name}: a path is needed`)
-    if (['runc', 'crun', 'io.containerd.runc.v2'].includes(name)) throw badRequest(`runtime name '${name}' is reserved`)
+    if (['runc', 'crun', 'io.containerd.runc.v2'].includes(name))
+      throw badRequest(`runtime name '${name}' is reserved`)
     added.set(name, { path: detail.path, args: 'runtimeArgs' in detail ? (detail.runtimeArgs ?? []) : [] })
   }
   return added
 }
 
 const cgroupDriver = (execOpts: readonly string[]): 'cgroupfs' | 'systemd' => {
-  let driver: 'cgroupfs' | 'systemd' = cgroupVersion === 2 && existsSync('/run/systemd/system') ? 'systemd' : 'cgroupfs'
+  let driver: 'cgroupfs' | 'systemd' =
+    cgroupVersion === 2 && existsSync('/run/systemd/system') ? 'systemd' : 'cgroupfs'
   for (const option of execOpts) {
     const [key = '', value = ''] = option.split('=')
     if (key !== 'native.cgroupdriver') throw badRequest(`invalid exec option: ${key}`)
-    if (value !== 'cgroupfs' && value !== 'systemd') throw badRequest(`native.cgroupdriver option ${value} not supported`)
+    if (value !== 'cgroupfs' && value !== 'systemd')
+      throw badRequest(`native.cgroupdriver option ${value} not supported`)
     driver = value
   }
   return driver
@@ -77,31 +87,40 @@ const cgroupDriver = (execOpts: readonly string[]): 'cgroupfs' | 'systemd' => {
 
 const oneOf = <T extends string>(name: string, value: unknown, choices: readonly T[], otherwise: T): T => {
   if (value === undefined || value === '') return otherwise
-  if (!choices.includes(value as T)) throw badRequest(`invalid value ${JSON.stringify(value)} for ${name}: use one of ${choices.join(', ')}`)
+  if (!choices.includes(value as T))
+    throw badRequest(`invalid value ${JSON.stringify(value)} for ${name}: use one of ${choices.join(', ')}`)
   return value as T
 }
 
 const addressOr = (name: string, value: unknown, otherwise: string): string => {
   if (value === undefined || value === '') return otherwise
-  if (typeof value !== 'string' || isIP(value) === 0) throw badRequest(`invalid value ${JSON.stringify(value)} for ${name}: not an IP address`)
+  if (typeof value !== 'string' || isIP(value) === 0)
+    throw badRequest(`invalid value ${JSON.stringify(value)} for ${name}: not an IP address`)
   return value
 }
 
 /** All options, checked and with their defaults. Errors: `bad-request` that names the option. */
 export const settingsOf = ({ values }: Config): DaemonSettings => {
   const text = (name: string, otherwise = ''): string => (values.get(name) as string | undefined) ?? otherwise
-  const flag = (name: string, otherwise: boolean): boolean => (values.get(name) as boolean | undefined) ?? otherwise
+  const flag = (name: string, otherwise: boolean): boolean =>
+    (values.get(name) as boolean | undefined) ?? otherwise
   const list = (name: string): string[] => (values.get(name) as string[] | undefined) ?? []
   const execRoot = path.resolve(text('exec-root', defaultExecRoot))
   const debug = flag('debug', false)
   const instance = instanceOf(execRoot)
   const driver = cgroupDriver(list('exec-opt'))
-  const defaultLog = { type: text('log-driver', 'json-file'), options: (values.get('log-opt') as Record<string, string> | undefined) ?? {} }
+  const defaultLog = {
+    type: text('log-driver', 'json-file'),
+    options: (values.get('log-opt') as Record<string, string> | undefined) ?? {},
+  }
   checkLogConfig(defaultLog.type, defaultLog.options)
   if (text('bridge') !== '' && text('bip') !== '')
     throw badRequest('You specified -b & --bip, mutually exclusive options. Please specify only one')
   const shmSize = parseSize(text('default-shm-size', String(defaultShmSize)))
-  if (!shmSize) throw badRequest(`invalid value ${JSON.stringify(text('default-shm-size'))} for default-shm-size: not a size`)
+  if (!shmSize)
+    throw badRequest(
+      `invalid value ${JSON.stringify(text('default-shm-size'))} for default-shm-size: not a size`,
+    )
   for (const server of list('dns')) addressOr('dns', server, '')
   return {
     hosts: list('host'),
@@ -127,17 +146,34 @@ export const settingsOf = ({ values }: Config): DaemonSettings => {
       runtimes: new Map(),
       defaultRuntime: text('default-runtime'),
       cgroupDriver: driver,
-      cgroupParent: text('cgroup-parent', driver === 'systemd' ? 'system.slice' : instance === '' ? '/berth' : `/berth-${instance}`),
+      cgroupParent: text(
+        'cgroup-parent',
+        driver === 'systemd' ? 'system.slice' : instance === '' ? '/berth' : `/berth-${instance}`,
+      ),
       labels: list('label'),
       defaultLog,
-      defaultIpcMode: oneOf('default-ipc-mode', values.get('default-ipc-mode'), ['private', 'shareable'], 'private'),
-      defaultCgroupnsMode: oneOf('default-cgroupns-mode', values.get('default-cgroupns-mode'), ['private', 'host'], cgroupVersion === 2 ? 'private' : 'host'),
+      defaultIpcMode: oneOf(
+        'default-ipc-mode',
+        values.get('default-ipc-mode'),
+        ['private', 'shareable'],
+        'private',
+      ),
+      defaultCgroupnsMode: oneOf(
+        'default-cgroupns-mode',
+        values.get('default-cgroupns-mode'),
+        ['private', 'host'],
+        cgroupVersion === 2 ? 'private' : 'host',
+      ),
       init: flag('init', false),
       initPath: text('init-path', path.join(projectRoot, 'build/berth-monitor')),
       liveRestore: flag('live-restore', true),
       shutdownTimeout: (values.get('shutdown-timeout') as number | undefined) ?? 15,
       hostGatewayIp: addressOr('host-gateway-ip', values.get('host-gateway-ip'), ''),
-      dns: { servers: list('dns'), search: list('dns-search'), options: [...list('dns-option'), ...list('dns-opt')] },
+      dns: {
+        servers: list('dns'),
+        search: list('dns-search'),
+        options: [...list('dns-option'), ...list('dns-opt')],
+      },
       defaultShmSize: shmSize,
       debug,
     },

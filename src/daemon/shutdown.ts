@@ -20,7 +20,8 @@ const hostStops = async (): Promise<boolean> => {
 }
 
 /** Whether an orderly stop of the daemon stops the containers too. */
-export const stopsContainers = async (engine: Engine): Promise<boolean> => !engine.settings.liveRestore || (await hostStops())
+export const stopsContainers = async (engine: Engine): Promise<boolean> =>
+  !engine.settings.liveRestore || (await hostStops())
 
 /** Stops every container within the time-out, each as long as its own allows. */
 export const stopAll = async (engine: Engine): Promise<void> => {
@@ -35,7 +36,10 @@ export const stopAll = async (engine: Engine): Promise<void> => {
         container.record.state.stoppedByCall = wanted
         await engine.containers.save(container)
       } catch (error) {
-        engine.log.error('a container could not be stopped', { container: container.id, error: messageOf(error) })
+        engine.log.error('a container could not be stopped', {
+          container: container.id,
+          error: messageOf(error),
+        })
       }
     }),
   )

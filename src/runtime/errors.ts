@@ -19,15 +19,47 @@ interface Rule {
 
 const rules: Rule[] = [
   // runc: exec: "foo": executable file not found in $PATH
-  { form: /exec: "([^"]*)": executable file not found in \$PATH/, exitCode: 127, words: 'exec: "$1": executable file not found in $PATH' },
+  {
+    form: /exec: "([^"]*)": executable file not found in \$PATH/,
+    exitCode: 127,
+    words: 'exec: "$1": executable file not found in $PATH',
+  },
   // crun: executable file `foo` not found in $PATH: No such file or directory
-  { form: /executable file `([^`]*)` not found(?: in \$PATH)?/, exitCode: 127, words: 'exec: "$1": executable file not found in $PATH' },
-  { form: /exec: "([^"]*)": stat [^:]*: no such file or directory/, exitCode: 127, words: 'exec: "$1": stat $1: no such file or directory' },
-  { form: /(?:open|exec(?:ve)?) `?([^`:]*)`?: No such file or directory/, exitCode: 127, words: 'exec: "$1": stat $1: no such file or directory' },
-  { form: /exec: "([^"]*)": (?:.*: )?permission denied/i, exitCode: 126, words: 'exec: "$1": permission denied' },
-  { form: /(?:open|exec(?:ve)?|open executable) `?([^`:]*)`?: Permission denied/, exitCode: 126, words: 'exec: "$1": permission denied' },
-  { form: /exec: "([^"]*)": is a directory/i, exitCode: 126, words: 'exec: "$1": is a directory: permission denied' },
-  { form: /path `?([^`:]*)`? is not a regular file|`([^`]*)`: Is a directory/, exitCode: 126, words: 'exec: "$1": is a directory: permission denied' },
+  {
+    form: /executable file `([^`]*)` not found(?: in \$PATH)?/,
+    exitCode: 127,
+    words: 'exec: "$1": executable file not found in $PATH',
+  },
+  {
+    form: /exec: "([^"]*)": stat [^:]*: no such file or directory/,
+    exitCode: 127,
+    words: 'exec: "$1": stat $1: no such file or directory',
+  },
+  {
+    form: /(?:open|exec(?:ve)?) `?([^`:]*)`?: No such file or directory/,
+    exitCode: 127,
+    words: 'exec: "$1": stat $1: no such file or directory',
+  },
+  {
+    form: /exec: "([^"]*)": (?:.*: )?permission denied/i,
+    exitCode: 126,
+    words: 'exec: "$1": permission denied',
+  },
+  {
+    form: /(?:open|exec(?:ve)?|open executable) `?([^`:]*)`?: Permission denied/,
+    exitCode: 126,
+    words: 'exec: "$1": permission denied',
+  },
+  {
+    form: /exec: "([^"]*)": is a directory/i,
+    exitCode: 126,
+    words: 'exec: "$1": is a directory: permission denied',
+  },
+  {
+    form: /path `?([^`:]*)`? is not a regular file|`([^`]*)`: Is a directory/,
+    exitCode: 126,
+    words: 'exec: "$1": is a directory: permission denied',
+  },
 ]
 
 /** runc logs JSON lines, crun plain ones; the last message is the cause. */
@@ -56,7 +88,8 @@ export const startFailure = (text: string): StartFailure => {
   }
   const lower = cause.toLowerCase()
   if (lower.includes('no such file or directory')) return { exitCode: 127, message: cause }
-  if (/permission denied|is a directory|exec format error/.test(lower)) return { exitCode: 126, message: cause }
+  if (/permission denied|is a directory|exec format error/.test(lower))
+    return { exitCode: 126, message: cause }
   return { exitCode: 128, message: cause }
 }
 

@@ -52,7 +52,10 @@ export interface Rig {
 export type SpecChange = Partial<Omit<MonitorSpec, 'log'>> & { log?: Partial<MonitorSpec['log']> }
 
 /** A run directory with a fake runtime whose container is this shell script. All of it goes when the test ends. */
-export const makeRig = (t: TestContext, options: { script: string; binary?: string; change?: SpecChange }): Rig => {
+export const makeRig = (
+  t: TestContext,
+  options: { script: string; binary?: string; change?: SpecChange },
+): Rig => {
   const base = mkdtempSync('/tmp/berth-monitor-test-')
   const undo = [() => rmSync(base, { recursive: true, force: true })]
   t.after(() => {
@@ -97,7 +100,10 @@ export const launch = async (rig: Rig, events: Partial<MonitorEvents> = {}): Pro
   const exited = Promise.withResolvers<ExitRecord>()
   const closed = Promise.withResolvers<void>()
   const env: Record<string, string> = rig.binary.endsWith('-asan')
-    ? { ASAN_OPTIONS: `log_path=${rig.directory}/asan:detect_leaks=0`, UBSAN_OPTIONS: `log_path=${rig.directory}/asan` }
+    ? {
+        ASAN_OPTIONS: `log_path=${rig.directory}/asan:detect_leaks=0`,
+        UBSAN_OPTIONS: `log_path=${rig.directory}/asan`,
+      }
     : {}
   const client = await launchMonitor(rig.spec, {
     binary: rig.binary,
@@ -226,6 +232,8 @@ export const readLog = (file: string): LogLine[] =>
 
 /** Throws what a sanitizer wrote, if any did. */
 const checkSanitizer = (rig: Rig): void => {
-  const reports = execFileSync('sh', ['-c', `cat ${rig.directory}/asan* 2>/dev/null || true`], { encoding: 'utf8' })
+  const reports = execFileSync('sh', ['-c', `cat ${rig.directory}/asan* 2>/dev/null || true`], {
+    encoding: 'utf8',
+  })
   if (reports !== '') throw new Error(reports)
 }

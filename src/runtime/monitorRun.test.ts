@@ -205,7 +205,9 @@ test('the daemon dies by SIGKILL: log and exit go on, and the next daemon takes 
 
 test('a process that keeps the pipe after the first one ended does not keep the exit', async t => {
   const rig = makeRig(t, { script: 'sleep 600 & echo $! >"$0.pid"; echo out' })
-  rig.undo.push(() => process.kill(Number(readFileSync(path.join(rig.bundle, 'run.sh.pid'), 'utf8')), 'SIGKILL'))
+  rig.undo.push(() =>
+    process.kill(Number(readFileSync(path.join(rig.bundle, 'run.sh.pid'), 'utf8')), 'SIGKILL'),
+  )
   const { client, exited } = await launch(rig)
   const attached = await attachClient(t, client)
   await client.start()
@@ -214,7 +216,10 @@ test('a process that keeps the pipe after the first one ended does not keep the 
 })
 
 test("a monitor sheds the daemon's state: session, directory, umask, limits, signals, descriptors", async t => {
-  const rig = makeRig(t, { script: 'umask; ulimit -Sn; pwd; trap; grep -E "Sig(Blk|Ign)" /proc/self/status; read x', change: { openStdin: true } })
+  const rig = makeRig(t, {
+    script: 'umask; ulimit -Sn; pwd; trap; grep -E "Sig(Blk|Ign)" /proc/self/status; read x',
+    change: { openStdin: true },
+  })
   const { client } = await launch(rig)
   const attached = await attachClient(t, client)
   await client.start()

@@ -17,7 +17,11 @@ export const parseDuration = (text: string): bigint | undefined => {
   if (parts.length === 0 || parts.map(part => part[0]).join('') !== text) return undefined
   return parts.reduce((sum, [, whole = '0', fraction = '', unit = 's']) => {
     const size = units[unit] ?? 0n
-    return sum + BigInt(whole) * size + (fraction ? (BigInt(fraction) * size) / 10n ** BigInt(fraction.length) : 0n)
+    return (
+      sum +
+      BigInt(whole) * size +
+      (fraction ? (BigInt(fraction) * size) / 10n ** BigInt(fraction.length) : 0n)
+    )
   }, 0n)
 }
 
@@ -35,7 +39,8 @@ const isoForms: [form: RegExp, fill: string][] = [
  */
 export const parseTimestamp = (text: string): bigint => {
   const seconds = /^(-?\d+)(?:\.(\d{1,9}))?$/.exec(text)
-  if (seconds?.[1] !== undefined) return BigInt(seconds[1]) * 1_000_000_000n + BigInt((seconds[2] ?? '').padEnd(9, '0'))
+  if (seconds?.[1] !== undefined)
+    return BigInt(seconds[1]) * 1_000_000_000n + BigInt((seconds[2] ?? '').padEnd(9, '0'))
   const duration = parseDuration(text)
   if (duration !== undefined) return nowNanos() - duration
   for (const [form, fill] of isoForms) {

@@ -13,7 +13,10 @@ export const clearRun = async (engine: Engine, container: Container): Promise<vo
   const steps: [string, () => void | Promise<void>][] = [
     ['processes', () => killGroup(group)],
     ['network', () => engine.networks.disconnectAll(container.record)],
-    ['runtime state', () => runtime && rm(path.join(runtime.root, container.id), { recursive: true, force: true })],
+    [
+      'runtime state',
+      () => runtime && rm(path.join(runtime.root, container.id), { recursive: true, force: true }),
+    ],
     ['root', () => engine.uppers.unmount(container.id)],
     ['control group', () => void removeGroup(group)],
   ]

@@ -1,5 +1,5 @@
-import type { Endpoint } from '../../net/types.ts'
 import { parseTime, zeroTime } from '../../core/clock.ts'
+import type { Endpoint } from '../../net/types.ts'
 import type { Container } from './container.ts'
 import type { ContainerRecord } from './types.ts'
 
@@ -26,7 +26,8 @@ const humanDuration = (seconds: number): string => {
   return `${Math.floor(seconds / (365 * 86400))} years`
 }
 
-const secondsSince = (text: string): number => (Date.now() - Number((parseTime(text) ?? 0n) / 1_000_000n)) / 1000
+const secondsSince = (text: string): number =>
+  (Date.now() - Number((parseTime(text) ?? 0n) / 1_000_000n)) / 1000
 
 const healthWord = (container: Container): string => {
   const status = container.record.state.health?.Status ?? 'none'
@@ -49,14 +50,19 @@ export const statusText = (container: Container): string => {
     case 'dead':
       return 'Dead'
     default:
-      return state.finishedAt === zeroTime ? 'Created' : `Exited (${state.exitCode}) ${humanDuration(secondsSince(state.finishedAt))} ago`
+      return state.finishedAt === zeroTime
+        ? 'Created'
+        : `Exited (${state.exitCode}) ${humanDuration(secondsSince(state.finishedAt))} ago`
   }
 }
 
 /** Engine API `NetworkSettings.Ports`. */
-export const portMap = (record: ContainerRecord): Record<string, { HostIp: string; HostPort: string }[] | null> => {
+export const portMap = (
+  record: ContainerRecord,
+): Record<string, { HostIp: string; HostPort: string }[] | null> => {
   const ports: Record<string, { HostIp: string; HostPort: string }[] | null> = {}
-  for (const spec of Object.keys(record.config.ExposedPorts ?? {})) ports[spec.includes('/') ? spec : `${spec}/tcp`] = null
+  for (const spec of Object.keys(record.config.ExposedPorts ?? {}))
+    ports[spec.includes('/') ? spec : `${spec}/tcp`] = null
   for (const { published } of endpointsOf(record))
     for (const port of published) {
       const key = `${port.containerPort}/${port.protocol}`
@@ -73,7 +79,12 @@ export const portList = (record: ContainerRecord): object[] =>
   Object.entries(portMap(record)).flatMap(([spec, bindings]) => {
     const [port, type] = spec.split('/')
     if (!bindings) return [{ PrivatePort: Number(port), Type: type }]
-    return bindings.map(({ HostIp, HostPort }) => ({ IP: HostIp, PrivatePort: Number(port), PublicPort: Number(HostPort), Type: type }))
+    return bindings.map(({ HostIp, HostPort }) => ({
+      IP: HostIp,
+      PrivatePort: Number(port),
+      PublicPort: Number(HostPort),
+      Type: type,
+    }))
   })
 
 /** Engine API `MountPoint`. */

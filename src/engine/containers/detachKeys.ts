@@ -4,7 +4,8 @@ const defaultKeys = 'ctrl-p,ctrl-q'
 const control: Record<string, number> = { '@': 0, '[': 27, '\\': 28, ']': 29, '^': 30, _: 31 }
 
 const byteOf = (key: string, all: string): number => {
-  const invalid = (): Error => badRequest(`Invalid detach keys (${all}) specified: Unknown character: '${key}'`)
+  const invalid = (): Error =>
+    badRequest(`Invalid detach keys (${all}) specified: Unknown character: '${key}'`)
   const match = /^ctrl-(.)$/i.exec(key)
   if (!match?.[1]) {
     if (key.length === 1 && key.charCodeAt(0) < 128) return key.charCodeAt(0)

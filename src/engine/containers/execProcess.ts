@@ -4,8 +4,8 @@ import type { RuntimeSpec, SpecProcess } from '../../oci/runtimeSpec.ts'
 import type { ExecCreateRequest } from '../../wire/container.ts'
 import type { Engine } from '../engine.ts'
 import type { Container } from './container.ts'
-import { processEnv } from './processEnv.ts'
 import { hostCapabilities } from './privileges.ts'
+import { processEnv } from './processEnv.ts'
 import { runDirectory } from './state.ts'
 import { containerUser } from './userFiles.ts'
 
@@ -19,7 +19,11 @@ export const execProcess = async (
   const bundle = path.join(runDirectory(engine, container), 'config.json')
   const { process: base } = JSON.parse(await readFile(bundle, 'utf8')) as RuntimeSpec
   const { config, hostConfig, state } = container.record
-  const user = containerUser(`/proc/${state.pid}/root`, request.User || config.User || '', request.User ? [] : (hostConfig.GroupAdd ?? []))
+  const user = containerUser(
+    `/proc/${state.pid}/root`,
+    request.User || config.User || '',
+    request.User ? [] : (hostConfig.GroupAdd ?? []),
+  )
   const bounding = request.Privileged ? [...hostCapabilities()] : base.capabilities.bounding
   const effective = user.uid === 0 ? bounding : []
   const terminal = request.Tty ?? false

@@ -1,4 +1,4 @@
-import { mkdir, readFile, readdir, rm, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { BerthError, badRequest, conflict, hasCode, messageOf } from '../../core/errors.ts'
 import { failpoint } from '../../core/failpoint.ts'
@@ -42,7 +42,11 @@ interface Exec {
 const remembered = 64
 
 const refused = (text: string): BerthError =>
-  new BerthError('exec-failed', 400, `OCI runtime exec failed: exec failed: unable to start container process: ${text}: unknown`)
+  new BerthError(
+    'exec-failed',
+    400,
+    `OCI runtime exec failed: exec failed: unable to start container process: ${text}: unknown`,
+  )
 
 /** The execs of all containers. They live below exec-root, so that they outlive the daemon and not the host. */
 export class Execs {
@@ -58,7 +62,9 @@ export class Execs {
   }
 
   async #save(exec: Exec): Promise<void> {
-    await writeFile(path.join(this.#directory(exec.record.id), 'exec.json'), JSON.stringify(exec.record), { mode: 0o600 })
+    await writeFile(path.join(this.#directory(exec.record.id), 'exec.json'), JSON.stringify(exec.record), {
+      mode: 0o600,
+    })
   }
 
   /** Errors: 404 in Docker's words. */
@@ -69,7 +75,9 @@ export class Execs {
   }
 
   idsOf(containerId: string): string[] {
-    return [...this.#byId.values()].flatMap(({ record }) => (record.containerId === containerId && record.running ? [record.id] : []))
+    return [...this.#byId.values()].flatMap(({ record }) =>
+      record.containerId === containerId && record.running ? [record.id] : [],
+    )
   }
 
   async create(engine: Engine, container: Container, request: ExecCreateRequest): Promise<string> {
@@ -95,7 +103,9 @@ export class Execs {
   }
 
   #forgetOld(containerId: string): void {
-    const ended = [...this.#byId.values()].filter(({ record }) => record.containerId === containerId && record.exitCode !== null)
+    const ended = [...this.#byId.values()].filter(
+      ({ record }) => record.containerId === containerId && record.exitCode !== null,
+    )
     for (const { record } of ended.slice(0, Math.max(0, ended.length - remembered))) this.#forget(record.id)
   }
 
@@ -106,7 +116,8 @@ export class Execs {
 
   /** Drops all of a container that is removed. */
   forgetContainer(containerId: string): void {
-    for (const { record } of [...this.#byId.values()]) if (record.containerId === containerId) this.#forget(record.id)
+    for (const { record } of [...this.#byId.values()])
+      if (record.containerId === containerId) this.#forget(record.id)
   }
 
   /**
@@ -145,11 +156,18 @@ export class Execs {
     }
   }
 
-  async #launch(engine: Engine, container: Container, exec: Exec, size?: [number, number]): Promise<MonitorClient> {
+  async #launch(
+    engine: Engine,
+    container: Container,
+    exec: Exec,
+    size?: [number, number],
+  ): Promise<MonitorClient> {
     const { request, id } = exec.record
     const directory = this.#directory(id)
     const processFile = path.join(directory, 'process.json')
-    await writeFile(processFile, stringify(await execProcess(engine, container, request, size)), { mode: 0o600 })
+    await writeFile(processFile, stringify(await execProcess(engine, container, request, size)), {
+      mode: 0o600,
+    })
     const runtime = engine.settings.runtimes.get(container.record.hostConfig.Runtime ?? '')
     if (!runtime) throw badRequest(`unknown or invalid runtime name: ${container.record.hostConfig.Runtime}`)
     const [rows = 0, columns = 0] = size ?? []
@@ -193,11 +211,16 @@ export class Execs {
       },
       clientGone: detached => {
         const container = engine.containers.byId(exec.record.containerId)
-        if (detached && container) containerEvent(engine, container, 'exec_detach', { execID: exec.record.id })
+        if (detached && container)
+          containerEvent(engine, container, 'exec_detach', { execID: exec.record.id })
       },
       closed: () => {
         if (exec.record.exitCode !== null) return
-        this.#ended(engine, exec, readExitRecord(this.#directory(exec.record.id)) ?? failedRecord('monitor lost'))
+        this.#ended(
+          engine,
+          exec,
+          readExitRecord(this.#directory(exec.record.id)) ?? failedRecord('monitor lost'),
+        )
       },
     }
   }
@@ -210,10 +233,14 @@ export class Execs {
     exec.record.pid = exit.pid
     const container = engine.containers.byId(exec.record.containerId)
     if (container && wasRunning)
-      containerEvent(engine, container, 'exec_die', { execID: exec.record.id, exitCode: String(exit.exitCode) })
+      containerEvent(engine, container, 'exec_die', {
+        execID: exec.record.id,
+        exitCode: String(exit.exitCode),
+      })
     for (const tell of exec.ended.splice(0)) tell()
     this.#save(exec).catch(error => {
-      if (!hasCode(error, 'ENOENT')) engine.log.warn('an exec could not be saved', { error: messageOf(error) })
+      if (!hasCode(error, 'ENOENT'))
+        engine.log.warn('an exec could not be saved', { error: messageOf(error) })
     })
   }
 
@@ -300,7 +327,8 @@ export class Execs {
     } catch (error) {
       const exec = this.#byId.get(id)
       if (!exec) return void (await rm(directory, { recursive: true, force: true }))
-      if (exec.record.started && exec.record.exitCode === null) this.#ended(engine, exec, failedRecord(messageOf(error)))
+      if (exec.record.started && exec.record.exitCode === null)
+        this.#ended(engine, exec, failedRecord(messageOf(error)))
     }
   }
 }

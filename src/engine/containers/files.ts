@@ -1,5 +1,5 @@
-import { readFile, writeFile, mkdir } from 'node:fs/promises'
 import { existsSync } from 'node:fs'
+import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import path from 'node:path'
 import { badRequest, hasCode } from '../../core/errors.ts'
@@ -34,7 +34,8 @@ const parseExtraHost = (text: string, gateway: string): { name: string; address:
   return { name, address: gateway }
 }
 
-const ownFiles = (record: ContainerRecord): boolean => !record.hostConfig.NetworkMode?.startsWith('container:')
+const ownFiles = (record: ContainerRecord): boolean =>
+  !record.hostConfig.NetworkMode?.startsWith('container:')
 
 const hostsText = async (engine: Engine, record: ContainerRecord): Promise<string> => {
   const gateway = engine.settings.hostGatewayIp || (engine.networks.find('bridge')?.bridge?.gateway ?? '')
@@ -71,7 +72,9 @@ export const prepareFiles = async (engine: Engine, record: ContainerRecord): Pro
   await Promise.all([
     writeFile(path.join(directory, 'hostname'), `${name}\n`, { mode: 0o644 }),
     hostsText(engine, record).then(text => writeFile(path.join(directory, 'hosts'), text, { mode: 0o644 })),
-    resolvText(engine, record).then(text => writeFile(path.join(directory, 'resolv.conf'), text, { mode: 0o644 })),
+    resolvText(engine, record).then(text =>
+      writeFile(path.join(directory, 'resolv.conf'), text, { mode: 0o644 }),
+    ),
   ])
 }
 
@@ -82,7 +85,8 @@ const filesOwner = (engine: Engine, record: ContainerRecord): string => {
 }
 
 /** Directory of a `/dev/shm` that several containers share: on the host, below exec-root. */
-export const sharedShm = (engine: Engine, id: string): string => path.join(engine.settings.execRoot, 'shm', id)
+export const sharedShm = (engine: Engine, id: string): string =>
+  path.join(engine.settings.execRoot, 'shm', id)
 
 const shmOf = (engine: Engine, record: ContainerRecord): string | undefined => {
   const mode = record.hostConfig.IpcMode ?? ''
@@ -99,7 +103,9 @@ export const containerFiles = (engine: Engine, record: ContainerRecord): Contain
   const init = record.hostConfig.Init ?? engine.settings.init
   const file = (name: string): string => path.join(directory, name)
   return {
-    ...(existsSync(file('hosts')) ? { hostname: file('hostname'), hosts: file('hosts'), resolvConf: file('resolv.conf') } : {}),
+    ...(existsSync(file('hosts'))
+      ? { hostname: file('hostname'), hosts: file('hosts'), resolvConf: file('resolv.conf') }
+      : {}),
     ...(init ? { init: engine.settings.initPath } : {}),
     ...(shm ? { shm } : {}),
   }

@@ -36,7 +36,10 @@ const monitorControllers = ['cpu', 'cpuacct', 'memory', 'pids', 'freezer']
 
 /** The group of the monitors beside the containers', so that accounting sees them. */
 export const monitorDirectories = (settings: EngineSettings, mounted: readonly string[]): string[] => {
-  const group = path.posix.join(settings.cgroupDriver === 'systemd' ? slicePath(settings.cgroupParent) : settings.cgroupParent, 'monitors')
+  const group = path.posix.join(
+    settings.cgroupDriver === 'systemd' ? slicePath(settings.cgroupParent) : settings.cgroupParent,
+    'monitors',
+  )
   if (cgroupVersion === 2) return [groupDirectory(group, '')]
   return monitorControllers.filter(name => mounted.includes(name)).map(name => groupDirectory(group, name))
 }

@@ -1,5 +1,5 @@
-import { messageOf } from '../../core/errors.ts'
 import { nowText } from '../../core/clock.ts'
+import { messageOf } from '../../core/errors.ts'
 import type { HealthConfig } from '../../oci/image.ts'
 import type { Engine } from '../engine.ts'
 import type { Container } from './container.ts'
@@ -9,7 +9,13 @@ import type { HealthProbe, HealthState } from './types.ts'
 
 /** Health checks of running containers: Docker's defaults, in nanoseconds. */
 const second = 1_000_000_000
-const defaults = { Interval: 30 * second, Timeout: 30 * second, StartPeriod: 0, StartInterval: 5 * second, Retries: 3 }
+const defaults = {
+  Interval: 30 * second,
+  Timeout: 30 * second,
+  StartPeriod: 0,
+  StartInterval: 5 * second,
+  Retries: 3,
+}
 const keptProbes = 5
 
 export interface HealthCheck {
@@ -24,7 +30,10 @@ export interface HealthCheck {
 const value = (config: HealthConfig, key: keyof typeof defaults): number => config[key] || defaults[key]
 
 /** What to run and when; undefined where the container has no check. Durations in milliseconds. */
-export const healthCheck = (config: HealthConfig | undefined, shell: readonly string[]): HealthCheck | undefined => {
+export const healthCheck = (
+  config: HealthConfig | undefined,
+  shell: readonly string[],
+): HealthCheck | undefined => {
   const [kind, ...rest] = config?.Test ?? []
   if (!config || !kind || kind === 'NONE') return undefined
   const command = kind === 'CMD-SHELL' ? [...shell, ...rest] : kind === 'CMD' ? rest : [kind, ...rest]
@@ -55,8 +64,11 @@ export const nextHealth = (
 const note = (engine: Engine, container: Container, health: HealthState): void => {
   const before = container.record.state.health
   container.record.state.health = health
-  if (before && before.Status !== health.Status) containerEvent(engine, container, `health_status: ${health.Status}`)
-  void engine.containers.save(container).catch(error => engine.log.warn('health could not be saved', { error: messageOf(error) }))
+  if (before && before.Status !== health.Status)
+    containerEvent(engine, container, `health_status: ${health.Status}`)
+  void engine.containers
+    .save(container)
+    .catch(error => engine.log.warn('health could not be saved', { error: messageOf(error) }))
 }
 
 /** Probes a container until its run ends. `resumed` goes on with the history of an earlier daemon. */
@@ -82,7 +94,11 @@ export const startHealth = (engine: Engine, container: Container, resumed = fals
       note(
         engine,
         container,
-        nextHealth(container.record.state.health, { Start, End: nowText(), ...result }, { retries: check.retries, inStartPeriod: during }),
+        nextHealth(
+          container.record.state.health,
+          { Start, End: nowText(), ...result },
+          { retries: check.retries, inStartPeriod: during },
+        ),
       )
     }
     schedule()

@@ -15,7 +15,11 @@ export const runProbe = async (
   check: HealthCheck,
 ): Promise<Pick<HealthProbe, 'ExitCode' | 'Output'>> => {
   try {
-    const id = await engine.execs.create(engine, container, { Cmd: check.command, AttachStdout: true, AttachStderr: true })
+    const id = await engine.execs.create(engine, container, {
+      Cmd: check.command,
+      AttachStdout: true,
+      AttachStderr: true,
+    })
     const collector = outputCollector(maxOutput)
     await engine.execs.start(engine, id, { tty: false, accept: async () => collector.client })
     const deadline = Promise.withResolvers<'late'>()

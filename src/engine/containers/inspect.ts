@@ -1,13 +1,13 @@
-import { networkSettings } from './networkSettings.ts'
-import type { ApiVersion } from '../../wire/version.ts'
-import { containerDirectory, logSettings } from './logConfig.ts'
 import path from 'node:path'
+import { maskedPaths, readonlyPaths } from '../../runtime/spec/defaults.ts'
+import type { ApiVersion } from '../../wire/version.ts'
 import type { Engine } from '../engine.ts'
 import type { Container } from './container.ts'
 import { commandOf, mountList } from './describe.ts'
 import { inspectedConfig, inspectedHostConfig } from './inspectConfig.ts'
+import { containerDirectory, logSettings } from './logConfig.ts'
+import { networkSettings } from './networkSettings.ts'
 import { settleExit } from './state.ts'
-import { maskedPaths, readonlyPaths } from '../../runtime/spec/defaults.ts'
 
 const stateOf = (container: Container): object => {
   const { state } = container.record
@@ -74,7 +74,9 @@ export const inspectContainer = async (
       ReadonlyPaths: record.hostConfig.ReadonlyPaths ?? (privileged ? null : readonlyPaths),
     },
     GraphDriver: { Name: 'overlay2', Data: { ID: record.id, ...engine.uppers.paths(record.id) } },
-    ...(usage ? { SizeRw: usage.size, SizeRootFs: usage.size + layers.reduce((sum, layer) => sum + layer.size, 0) } : {}),
+    ...(usage
+      ? { SizeRw: usage.size, SizeRootFs: usage.size + layers.reduce((sum, layer) => sum + layer.size, 0) }
+      : {}),
     Mounts: mountList(record),
     Config: inspectedConfig(record.config),
     NetworkSettings: networkSettings(engine, record, options.version),

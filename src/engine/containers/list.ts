@@ -1,5 +1,5 @@
-import { badRequest } from '../../core/errors.ts'
 import { parseTime } from '../../core/clock.ts'
+import { badRequest } from '../../core/errors.ts'
 import { Filters } from '../../wire/filters.ts'
 import type { ApiVersion } from '../../wire/version.ts'
 import type { Engine } from '../engine.ts'
@@ -8,7 +8,23 @@ import { commandOf, mountList, portList, statusText } from './describe.ts'
 import { networkSettings } from './networkSettings.ts'
 import { settleExit } from './state.ts'
 
-const known = ['ancestor', 'before', 'expose', 'exited', 'health', 'id', 'is-task', 'isolation', 'label', 'name', 'network', 'publish', 'since', 'status', 'volume']
+const known = [
+  'ancestor',
+  'before',
+  'expose',
+  'exited',
+  'health',
+  'id',
+  'is-task',
+  'isolation',
+  'label',
+  'name',
+  'network',
+  'publish',
+  'since',
+  'status',
+  'volume',
+]
 const statuses = ['created', 'running', 'paused', 'restarting', 'removing', 'exited', 'dead']
 const healths = ['none', 'starting', 'healthy', 'unhealthy']
 
@@ -23,9 +39,12 @@ export interface ListOptions {
 }
 
 const checkValues = (filters: Filters): void => {
-  for (const status of filters.get('status')) if (!statuses.includes(status)) throw badRequest(`invalid filter 'status=${status}'`)
-  for (const health of filters.get('health')) if (!healths.includes(health)) throw badRequest(`invalid filter 'health=${health}'`)
-  for (const code of filters.get('exited')) if (!/^-?\d+$/.test(code)) throw badRequest(`invalid filter 'exited=${code}'`)
+  for (const status of filters.get('status'))
+    if (!statuses.includes(status)) throw badRequest(`invalid filter 'status=${status}'`)
+  for (const health of filters.get('health'))
+    if (!healths.includes(health)) throw badRequest(`invalid filter 'health=${health}'`)
+  for (const code of filters.get('exited'))
+    if (!/^-?\d+$/.test(code)) throw badRequest(`invalid filter 'exited=${code}'`)
 }
 
 const createdAt = (container: Container): bigint => parseTime(container.record.created) ?? 0n
@@ -46,8 +65,9 @@ const hasExposed = (container: Container, wanted: string): boolean =>
   })
 
 const hasPublished = (container: Container, wanted: string): boolean =>
-  container.record.networks.some(({ endpoint }) =>
-    endpoint?.published.some(port => portMatches(wanted, port.hostPort, port.protocol)) ?? false,
+  container.record.networks.some(
+    ({ endpoint }) =>
+      endpoint?.published.some(port => portMatches(wanted, port.hostPort, port.protocol)) ?? false,
   )
 
 /** The image itself, or one that it was built upon. */
@@ -57,14 +77,22 @@ const ancestors = (engine: Engine, wanted: string): ((container: Container) => b
     const base = config.rootfs.diff_ids
     return container => {
       const image = engine.images.byId(container.record.imageId)
-      return container.record.imageId === id || (image !== undefined && image.id !== id && base.length > 0 && isBase(base, container.record.diffIds) && image.parent === id)
+      return (
+        container.record.imageId === id ||
+        (image !== undefined &&
+          image.id !== id &&
+          base.length > 0 &&
+          isBase(base, container.record.diffIds) &&
+          image.parent === id)
+      )
     }
   } catch {
     return () => false
   }
 }
 
-const isBase = (base: readonly string[], whole: readonly string[]): boolean => base.every((layer, index) => whole[index] === layer)
+const isBase = (base: readonly string[], whole: readonly string[]): boolean =>
+  base.every((layer, index) => whole[index] === layer)
 
 const nameMatches = (container: Container, pattern: string): boolean => {
   try {
@@ -91,10 +119,25 @@ const tests = (engine: Engine, filters: Filters): Test[] => {
     some(filters, 'name', nameMatches),
     container => filters.labels('label', container.record.config.Labels),
     some(filters, 'status', (container, wanted) => container.record.state.status === wanted),
-    some(filters, 'exited', (container, wanted) => container.record.state.status === 'exited' && container.record.state.exitCode === Number(wanted)),
-    some(filters, 'health', (container, wanted) => (container.record.state.health?.Status ?? 'none') === wanted),
-    some(filters, 'network', (container, wanted) => container.record.networks.some(({ networkName, networkId }) => networkName === wanted || networkId.startsWith(wanted))),
-    some(filters, 'volume', (container, wanted) => container.record.mounts.some(mount => [mount.name, mount.destination, mount.source].includes(wanted))),
+    some(
+      filters,
+      'exited',
+      (container, wanted) =>
+        container.record.state.status === 'exited' && container.record.state.exitCode === Number(wanted),
+    ),
+    some(
+      filters,
+      'health',
+      (container, wanted) => (container.record.state.health?.Status ?? 'none') === wanted,
+    ),
+    some(filters, 'network', (container, wanted) =>
+      container.record.networks.some(
+        ({ networkName, networkId }) => networkName === wanted || networkId.startsWith(wanted),
+      ),
+    ),
+    some(filters, 'volume', (container, wanted) =>
+      container.record.mounts.some(mount => [mount.name, mount.destination, mount.source].includes(wanted)),
+    ),
     some(filters, 'expose', hasExposed),
     some(filters, 'publish', hasPublished),
     container => filters.flag('is-task') !== true,
@@ -105,15 +148,28 @@ const tests = (engine: Engine, filters: Filters): Test[] => {
 }
 
 /** Containers that pass the filters, newest first. */
-export const selectContainers = async (engine: Engine, options: Pick<ListOptions, 'all' | 'limit' | 'filters'>): Promise<Container[]> => {
+export const selectContainers = async (
+  engine: Engine,
+  options: Pick<ListOptions, 'all' | 'limit' | 'filters'>,
+): Promise<Container[]> => {
   const filters = Filters.parse(options.filters, known)
   checkValues(filters)
-  const everything = options.all || options.limit > 0 || filters.has('status') || filters.has('exited') || filters.has('before') || filters.has('since')
+  const everything =
+    options.all ||
+    options.limit > 0 ||
+    filters.has('status') ||
+    filters.has('exited') ||
+    filters.has('before') ||
+    filters.has('since')
   const containers = engine.containers.all().filter(container => !container.removing)
   await Promise.all(containers.map(container => settleExit(engine, container)))
   const all = tests(engine, filters)
   const found = containers
-    .filter(container => (everything || container.isRunning || container.record.state.status === 'restarting') && all.every(test => test(container)))
+    .filter(
+      container =>
+        (everything || container.isRunning || container.record.state.status === 'restarting') &&
+        all.every(test => test(container)),
+    )
     .sort((a, b) => (createdAt(a) < createdAt(b) ? 1 : -1))
   return options.limit > 0 ? found.slice(0, options.limit) : found
 }
@@ -138,14 +194,21 @@ const summary = async (engine: Engine, container: Container, options: ListOption
     Names: [`/${record.name}`],
     Image: imageName(engine, container),
     ImageID: record.imageId,
-    Command: commandOf(record).map(word => (/[\s'"]/.test(word) ? `'${word}'` : word)).join(' '),
+    Command: commandOf(record)
+      .map(word => (/[\s'"]/.test(word) ? `'${word}'` : word))
+      .join(' '),
     Created: Number(createdAt(container) / 1_000_000_000n),
     Ports: portList(record),
-    ...(usage ? { SizeRw: usage.size, SizeRootFs: usage.size + layers.reduce((sum, layer) => sum + layer.size, 0) } : {}),
+    ...(usage
+      ? { SizeRw: usage.size, SizeRootFs: usage.size + layers.reduce((sum, layer) => sum + layer.size, 0) }
+      : {}),
     Labels: record.config.Labels ?? {},
     State: record.state.status,
     Status: statusText(container),
-    HostConfig: { NetworkMode: record.hostConfig.NetworkMode, ...(record.hostConfig.Annotations ? { Annotations: record.hostConfig.Annotations } : {}) },
+    HostConfig: {
+      NetworkMode: record.hostConfig.NetworkMode,
+      ...(record.hostConfig.Annotations ? { Annotations: record.hostConfig.Annotations } : {}),
+    },
     NetworkSettings: { Networks },
     Mounts: mountList(record),
   }

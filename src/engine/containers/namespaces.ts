@@ -13,11 +13,13 @@ const partner = async (engine: Engine, record: ContainerRecord, mode: string): P
   const other = engine.containers.get(mode.slice(prefix.length))
   if (other.id === record.id) throw badRequest('cannot join own namespace')
   await settleExit(engine, other)
-  if (!other.isRunning) throw conflict(`cannot join network namespace of a non running container: ${other.id}`)
+  if (!other.isRunning)
+    throw conflict(`cannot join network namespace of a non running container: ${other.id}`)
   return other
 }
 
-const namespaceFile = (container: Container, name: string): string => `/proc/${container.record.state.pid}/ns/${name}`
+const namespaceFile = (container: Container, name: string): string =>
+  `/proc/${container.record.state.pid}/ns/${name}`
 
 /** Errors: `conflict` where the other container does not run. */
 export const joinedNamespaces = async (
@@ -32,7 +34,9 @@ export const joinedNamespaces = async (
   if (ipc.startsWith(prefix)) {
     const other = await partner(engine, record, ipc)
     if (other.record.hostConfig.IpcMode !== 'shareable')
-      throw badRequest(`cannot join IPC of container ${other.id}: non-shareable IPC (hint: use IpcMode:shareable for the donor container)`)
+      throw badRequest(
+        `cannot join IPC of container ${other.id}: non-shareable IPC (hint: use IpcMode:shareable for the donor container)`,
+      )
     join.ipc = namespaceFile(other, 'ipc')
   }
   return join

@@ -56,6 +56,8 @@ export const networkSettings = (engine: Engine, record: ContainerRecord, version
     SandboxID: record.state.pid === 0 ? '' : record.id,
     SandboxKey: record.state.pid === 0 || !sandbox ? '' : engine.networks.sandboxPath(record.id),
     Ports: portMap(record),
-    Networks: Object.fromEntries(record.networks.map(attachment => [attachment.networkName, endpointSettings(engine, attachment)])),
+    Networks: Object.fromEntries(
+      record.networks.map(attachment => [attachment.networkName, endpointSettings(engine, attachment)]),
+    ),
   }
 }

@@ -12,7 +12,8 @@ import type { ContainerRecord } from './types.ts'
 export const hostCapabilities = (() => {
   let known: string[] | undefined
   return (): readonly string[] => {
-    const mask = (text: string, name: string): bigint => BigInt(`0x${new RegExp(`^${name}:\\s*([0-9a-f]+)`, 'm').exec(text)?.[1] ?? '0'}`)
+    const mask = (text: string, name: string): bigint =>
+      BigInt(`0x${new RegExp(`^${name}:\\s*([0-9a-f]+)`, 'm').exec(text)?.[1] ?? '0'}`)
     if (!known) {
       const status = readFileSync('/proc/self/status', 'utf8')
       known = capabilitiesOfMask(mask(status, 'CapBnd') & mask(status, 'CapEff'))
@@ -29,7 +30,8 @@ export interface ContainerDevice {
 
 // Linux's encoding of a device number (gnu_dev_major and gnu_dev_minor).
 const major = (device: number): number => Number((BigInt(device) >> 8n) & 0xfffn)
-const minor = (device: number): number => Number((BigInt(device) & 0xffn) | ((BigInt(device) >> 12n) & 0xfff00n))
+const minor = (device: number): number =>
+  Number((BigInt(device) & 0xffn) | ((BigInt(device) >> 12n) & 0xfff00n))
 
 const deviceAt = (source: string, destination: string): SpecDevice | undefined => {
   const found = statSync(source)
@@ -65,17 +67,25 @@ const devicesBelow = (folder: string, destination: string): ContainerDevice[] =>
 /** Devices of `--device` (a directory means all below it), or all of the host's for a privileged container. Errors: `bad-request`. */
 export const containerDevices = (record: ContainerRecord): ContainerDevice[] => {
   if (record.hostConfig.Privileged) return devicesBelow('/dev', '/dev')
-  return (record.hostConfig.Devices ?? []).flatMap(({ PathOnHost: source = '', PathInContainer: target = '', CgroupPermissions: access = 'rwm' }) => {
-    if (!/^[rwm]{1,3}$/.test(access)) throw badRequest(`invalid device mode: ${access}`)
-    try {
-      if (statSync(source).isDirectory()) return devicesBelow(source, target || source).map(({ device }) => ({ device, access }))
-      const device = deviceAt(source, target || source)
-      if (!device) throw badRequest(`error gathering device information while adding custom device "${source}": not a device node`)
-      return [{ device, access }]
-    } catch (error) {
-      if (hasCode(error, 'ENOENT'))
-        throw badRequest(`error gathering device information while adding custom device "${source}": no such file or directory`)
-      throw error
-    }
-  })
+  return (record.hostConfig.Devices ?? []).flatMap(
+    ({ PathOnHost: source = '', PathInContainer: target = '', CgroupPermissions: access = 'rwm' }) => {
+      if (!/^[rwm]{1,3}$/.test(access)) throw badRequest(`invalid device mode: ${access}`)
+      try {
+        if (statSync(source).isDirectory())
+          return devicesBelow(source, target || source).map(({ device }) => ({ device, access }))
+        const device = deviceAt(source, target || source)
+        if (!device)
+          throw badRequest(
+            `error gathering device information while adding custom device "${source}": not a device node`,
+          )
+        return [{ device, access }]
+      } catch (error) {
+        if (hasCode(error, 'ENOENT'))
+          throw badRequest(
+            `error gathering device information while adding custom device "${source}": no such file or directory`,
+          )
+        throw error
+      }
+    },
+  )
 }

@@ -16,7 +16,8 @@ export const pruneContainers = async (
   for (const container of engine.containers.all()) {
     const { record } = container
     const created = parseTime(record.created) ?? 0n
-    if (container.isRunning || record.state.status === 'restarting' || until.some(limit => created >= limit)) continue
+    if (container.isRunning || record.state.status === 'restarting' || until.some(limit => created >= limit))
+      continue
     if (!filters.labels('label', record.config.Labels)) continue
     if (filters.has('label!') && filters.labels('label!', record.config.Labels)) continue
     const freed = await removeStopped(engine, container)

@@ -7,8 +7,8 @@ import type { Container } from './container.ts'
 import { containerEvent } from './containerEvents.ts'
 import { containerDirectory } from './logConfig.ts'
 import { cancelRestart } from './restart.ts'
-import { killAndWait } from './stop.ts'
 import { settleExit } from './state.ts'
+import { killAndWait } from './stop.ts'
 import { removeVolumes, volumePuts } from './volumes.ts'
 import { answerWaiters } from './waiters.ts'
 
@@ -49,11 +49,15 @@ export const removeContainer = async (
   container: Container,
   options: { force: boolean; volumes: boolean },
 ): Promise<void> => {
-  if (container.removing) throw conflict(`removal of container ${container.record.name} is already in progress`)
+  if (container.removing)
+    throw conflict(`removal of container ${container.record.name} is already in progress`)
   await settleExit(engine, container)
   const { status } = container.record.state
   if (container.isRunning && !options.force) {
-    const advice = status === 'paused' ? 'unpause and then stop the container before removal or force remove' : 'stop the container before removal or force remove'
+    const advice =
+      status === 'paused'
+        ? 'unpause and then stop the container before removal or force remove'
+        : 'stop the container before removal or force remove'
     throw conflict(`cannot remove container "${container.record.name}": container is ${status}: ${advice}`)
   }
   cancelRestart(container)

@@ -1,5 +1,5 @@
-import { messageOf } from '../../core/errors.ts'
 import { parseTime, zeroTime } from '../../core/clock.ts'
+import { messageOf } from '../../core/errors.ts'
 import type { Engine } from '../engine.ts'
 import type { Container } from './container.ts'
 import { startInQueue } from './start.ts'

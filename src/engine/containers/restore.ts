@@ -1,5 +1,5 @@
-import { mkdir, readdir, rm } from 'node:fs/promises'
 import { readdirSync } from 'node:fs'
+import { mkdir, readdir, rm } from 'node:fs/promises'
 import path from 'node:path'
 import { hasCode, messageOf } from '../../core/errors.ts'
 import { Gate } from '../../core/queue.ts'
@@ -50,7 +50,8 @@ const adopt = async (engine: Engine, container: Container, monitor: MonitorClien
   }
   const wasKnown = status === 'running'
   const { oomKilled, health } = container.record.state
-  if (!wasKnown || container.record.state.pid !== monitor.status.pid) await noteStarted(engine, container, monitor.status)
+  if (!wasKnown || container.record.state.pid !== monitor.status.pid)
+    await noteStarted(engine, container, monitor.status)
   container.record.state.oomKilled = oomKilled || monitor.status.oomKilled
   if (health) container.record.state.health = health
   if (!wasKnown) containerEvent(engine, container, 'start')
@@ -73,7 +74,9 @@ const findOne = async (engine: Engine, container: Container, bootChanged: boolea
   }
   if (monitor) await monitor.release().catch(() => {})
   if (!thoughtRunning) return { container }
-  const record = bootChanged ? lostRecord(engine, container, 255, 'the host was restarted') : lostRecord(engine, container, 137, 'monitor lost')
+  const record = bootChanged
+    ? lostRecord(engine, container, 255, 'the host was restarted')
+    : lostRecord(engine, container, 137, 'monitor lost')
   return { container, exit: record }
 }
 
@@ -93,7 +96,12 @@ const log = (engine: Engine, container: Container, what: string) => (error: unkn
 /** Kernel objects and directories of containers that do not run or do not exist. */
 const sweep = async (engine: Engine): Promise<void> => {
   const { dataRoot, execRoot } = engine.settings
-  const running = new Set(engine.containers.all().filter(container => container.isRunning).map(container => container.id))
+  const running = new Set(
+    engine.containers
+      .all()
+      .filter(container => container.isRunning)
+      .map(container => container.id),
+  )
   for (const id of await engine.uppers.list()) {
     if (!engine.containers.byId(id)) await engine.uppers.remove(id)
     else if (!running.has(id) && engine.uppers.mounted(id)) await engine.uppers.unmount(id)
@@ -104,10 +112,12 @@ const sweep = async (engine: Engine): Promise<void> => {
     await rm(path.join(execRoot, 'containers', id), { recursive: true, force: true })
   }
   for (const id of await names(path.join(dataRoot, 'containers')))
-    if (!engine.containers.byId(id)) await rm(path.join(dataRoot, 'containers', id), { recursive: true, force: true })
+    if (!engine.containers.byId(id))
+      await rm(path.join(dataRoot, 'containers', id), { recursive: true, force: true })
   sweepGroups(engine, running)
   for (const runtime of engine.settings.runtimes.values())
-    for (const id of await names(runtime.root)) if (!running.has(id)) await rm(path.join(runtime.root, id), { recursive: true, force: true })
+    for (const id of await names(runtime.root))
+      if (!running.has(id)) await rm(path.join(runtime.root, id), { recursive: true, force: true })
 }
 
 const names = async (directory: string): Promise<string[]> => {
@@ -168,7 +178,9 @@ export const restoreContainers = async (engine: Engine, bootChanged: boolean): P
   const ended = found.flatMap(({ container, exit }) => (exit ? [{ container, exit }] : []))
   await Promise.all(ended.map(({ container, exit }) => gate.run(() => exitFound(engine, container, exit))))
   await Promise.all(
-    found.filter(({ container, exit }) => !exit && !container.isRunning).map(({ container }) => gate.run(() => tidy(engine, container))),
+    found
+      .filter(({ container, exit }) => !exit && !container.isRunning)
+      .map(({ container }) => gate.run(() => tidy(engine, container))),
   )
   await sweep(engine)
   for (const container of running) startHealth(engine, container, true)
@@ -181,7 +193,11 @@ const tidy = async (engine: Engine, container: Container): Promise<void> => {
     await clearRun(engine, container)
     await engine.containers.save(container)
   }
-  if (container.record.hostConfig.AutoRemove && container.record.runs > 0 && container.record.state.status === 'exited')
+  if (
+    container.record.hostConfig.AutoRemove &&
+    container.record.runs > 0 &&
+    container.record.state.status === 'exited'
+  )
     await removeAfterExit(engine, container)
 }
 
@@ -192,5 +208,7 @@ const resume = (engine: Engine, container: Container): void => {
     return
   }
   if (!wantedAtStart(container)) return
-  container.queue.run(() => startInQueue(engine, container)).catch(log(engine, container, 'start by restart policy failed'))
+  container.queue
+    .run(() => startInQueue(engine, container))
+    .catch(log(engine, container, 'start by restart policy failed'))
 }

@@ -1,13 +1,14 @@
 import { mkdir, rm, writeFile } from 'node:fs/promises'
 import path from 'node:path'
-import { BerthError, conflict, messageOf } from '../../core/errors.ts'
 import { UndoStack } from '../../core/disposal.ts'
+import { BerthError, conflict, messageOf } from '../../core/errors.ts'
 import { failpoint } from '../../core/failpoint.ts'
 import { stringify } from '../../core/json.ts'
 import { cgroupVersion, controllers } from '../../linux/cgroups.ts'
 import { startError, startFailure } from '../../runtime/errors.ts'
 import { launchMonitor } from '../../runtime/launch.ts'
 import type { MonitorClient, MonitorSpec, RuntimeBinary } from '../../runtime/types.ts'
+import type { Engine } from '../engine.ts'
 import { dropPending, handOver } from './attach.ts'
 import type { Container } from './container.ts'
 import { containerEvent } from './containerEvents.ts'
@@ -15,14 +16,13 @@ import { containerFiles, prepareFiles } from './files.ts'
 import { containerGroup, memoryDirectory, monitorDirectories } from './groups.ts'
 import { startHealth } from './health.ts'
 import { logSettings } from './logConfig.ts'
-import { containerDevices, hostCapabilities } from './privileges.ts'
 import { joinedNamespaces } from './namespaces.ts'
+import { containerDevices, hostCapabilities } from './privileges.ts'
 import { buildSpec } from './spec.ts'
 import { noteStarted, runDirectory } from './state.ts'
 import { containerUser } from './userFiles.ts'
 import { prepareBindSources } from './volumes.ts'
 import { handOverWaiters } from './wait.ts'
-import type { Engine } from '../engine.ts'
 
 const runtimeOf = (engine: Engine, container: Container): RuntimeBinary => {
   const name = container.record.hostConfig.Runtime ?? engine.settings.defaultRuntime
@@ -78,7 +78,10 @@ const handOverClients = async (engine: Engine, container: Container): Promise<vo
     try {
       await handOver(container, pending)
     } catch (error) {
-      engine.log.warn('an attached client could not be handed over', { container: container.id, error: messageOf(error) })
+      engine.log.warn('an attached client could not be handed over', {
+        container: container.id,
+        error: messageOf(error),
+      })
       pending.client.end()
     }
   }
@@ -89,7 +92,10 @@ const handOverClients = async (engine: Engine, container: Container): Promise<vo
 const prepare = async (engine: Engine, container: Container, undo: UndoStack): Promise<MonitorClient> => {
   const { record } = container
   await prepareBindSources(record)
-  await mkdir(path.dirname(logSettings(engine.settings.dataRoot, record).path), { recursive: true, mode: 0o710 })
+  await mkdir(path.dirname(logSettings(engine.settings.dataRoot, record).path), {
+    recursive: true,
+    mode: 0o710,
+  })
   undo.push('unmount', () => engine.uppers.unmount(container.id))
   const rootfs = await engine.uppers.mount(container.id, { volatile: record.hostConfig.AutoRemove ?? false })
   failpoint('start.mounted')

@@ -13,7 +13,11 @@ import { answerWaiters } from './waiters.ts'
 export const runDirectory = (engine: Engine, container: Container): string =>
   path.join(engine.settings.execRoot, 'containers', container.id, String(container.record.runs))
 
-export const noteStarted = async (engine: Engine, container: Container, status: MonitorStatus): Promise<void> => {
+export const noteStarted = async (
+  engine: Engine,
+  container: Container,
+  status: MonitorStatus,
+): Promise<void> => {
   const { record } = container
   record.state = {
     ...record.state,

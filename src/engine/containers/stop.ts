@@ -1,8 +1,8 @@
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
 import { BerthError, conflict, hasCode, messageOf } from '../../core/errors.ts'
-import { signalNumber } from '../../linux/signals.ts'
 import { killGroup } from '../../linux/cgroups.ts'
+import { signalNumber } from '../../linux/signals.ts'
 import type { Engine } from '../engine.ts'
 import type { Container } from './container.ts'
 import { containerEvent } from './containerEvents.ts'
@@ -18,8 +18,7 @@ const defaultStopTimeout = 10
 /** Seconds after SIGKILL before the whole group is killed, and again before it is given up. */
 const killPatience = 5
 
-const notRunning = (container: Container): Error =>
-  conflict(`container ${container.id} is not running`)
+const notRunning = (container: Container): Error => conflict(`container ${container.id} is not running`)
 
 /** Settles with true when the current run has ended; with false after `milliseconds` (Infinity: never). */
 const exitWithin = (container: Container, milliseconds: number): Promise<boolean> => {
@@ -70,7 +69,10 @@ export const killContainer = async (engine: Engine, container: Container, signal
     cancelRestart(container)
     return
   }
-  if (!container.isRunning) throw conflict(`cannot kill container: ${container.record.name}: container ${container.id} is not running`)
+  if (!container.isRunning)
+    throw conflict(
+      `cannot kill container: ${container.record.name}: container ${container.id} is not running`,
+    )
   const stopSignal = signalNumber(container.record.config.StopSignal || 'SIGTERM')
   if (number === 9 || number === stopSignal) container.record.state.stoppedByCall = true
   sendSignal(container, number)
@@ -136,7 +138,12 @@ const setPaused = async (engine: Engine, container: Container, paused: boolean):
   try {
     await run(runtime.path, [...runtime.args, '--root', runtime.root, verb, container.id])
   } catch (error) {
-    throw new BerthError('pause-failed', 500, `cannot ${paused ? 'pause' : 'unpause'} container ${container.id}: ${messageOf(error)}`, { cause: error })
+    throw new BerthError(
+      'pause-failed',
+      500,
+      `cannot ${paused ? 'pause' : 'unpause'} container ${container.id}: ${messageOf(error)}`,
+      { cause: error },
+    )
   }
   container.record.state.status = paused ? 'paused' : 'running'
   await engine.containers.save(container)
@@ -147,7 +154,8 @@ const setPaused = async (engine: Engine, container: Container, paused: boolean):
 export const pauseContainer = (engine: Engine, container: Container): Promise<void> =>
   container.queue.run(async () => {
     await settleExit(engine, container)
-    if (container.record.state.status === 'paused') throw conflict(`container ${container.id} is already paused`)
+    if (container.record.state.status === 'paused')
+      throw conflict(`container ${container.id} is already paused`)
     if (!container.isRunning) throw notRunning(container)
     await setPaused(engine, container, true)
   })

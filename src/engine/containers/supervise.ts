@@ -18,7 +18,8 @@ import { applyExit, runDirectory } from './state.ts'
 /** What the daemon does when a monitor speaks: started, out of memory, exited, lost. */
 
 /** Without a pid namespace of its own nothing ends the rest of a container's processes with the first. */
-const sharesPids = (container: Container): boolean => !['', 'private'].includes(container.record.hostConfig.PidMode ?? '')
+const sharesPids = (container: Container): boolean =>
+  !['', 'private'].includes(container.record.hostConfig.PidMode ?? '')
 
 export const monitorEvents = (engine: Engine, container: Container): MonitorEvents => ({
   started: () => {},
@@ -77,7 +78,12 @@ const monitorClosed = async (engine: Engine, container: Container): Promise<void
 }
 
 /** The record of a run whose end nobody saw. */
-export const lostRecord = (engine: Engine, container: Container, exitCode: number, cause: string): ExitRecord => {
+export const lostRecord = (
+  engine: Engine,
+  container: Container,
+  exitCode: number,
+  cause: string,
+): ExitRecord => {
   const { group } = containerGroup(engine.settings, container.record)
   killGroup(group)
   engine.log.warn(cause, { container: container.id })

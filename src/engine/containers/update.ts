@@ -9,10 +9,22 @@ import { containerEvent } from './containerEvents.ts'
 import { specLimits } from './specResources.ts'
 import { checkResources, checkRestartPolicy } from './validate.ts'
 
-const applyToRuntime = async (engine: Engine, container: Container, hostConfig: HostConfig): Promise<void> => {
+const applyToRuntime = async (
+  engine: Engine,
+  container: Container,
+  hostConfig: HostConfig,
+): Promise<void> => {
   const runtime = engine.settings.runtimes.get(hostConfig.Runtime ?? '')
   if (!runtime) return
-  const child = promisify(execFile)(runtime.path, [...runtime.args, '--root', runtime.root, 'update', '--resources', '-', container.id])
+  const child = promisify(execFile)(runtime.path, [
+    ...runtime.args,
+    '--root',
+    runtime.root,
+    'update',
+    '--resources',
+    '-',
+    container.id,
+  ])
   child.child.stdin?.end(stringify(specLimits(hostConfig)))
   try {
     await child
@@ -31,9 +43,16 @@ const numberKeys = (request: UpdateRequest): Partial<HostConfig> => {
 }
 
 /** `POST /containers/{id}/update`: zero means unchanged, as in Docker. Returns warnings. */
-export const updateContainer = (engine: Engine, container: Container, request: UpdateRequest): Promise<string[]> =>
+export const updateContainer = (
+  engine: Engine,
+  container: Container,
+  request: UpdateRequest,
+): Promise<string[]> =>
   container.queue.run(async () => {
-    if (container.removing) throw conflict(`Cannot update container ${container.id}: container is marked for removal and cannot be "update"`)
+    if (container.removing)
+      throw conflict(
+        `Cannot update container ${container.id}: container is marked for removal and cannot be "update"`,
+      )
     const before = container.record.hostConfig
     const hostConfig: HostConfig = { ...before, ...numberKeys(request) }
     if (request.NanoCpus) {

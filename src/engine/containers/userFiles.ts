@@ -27,7 +27,12 @@ const readContained = (root: number, name: string): string => {
 export const containerUser = (rootfs: string, user: string, groupAdd: readonly string[]): ProcessUser => {
   const root = openSync(rootfs, 'r')
   try {
-    return resolveUser({ user, groupAdd, passwd: readContained(root, 'etc/passwd'), group: readContained(root, 'etc/group') })
+    return resolveUser({
+      user,
+      groupAdd,
+      passwd: readContained(root, 'etc/passwd'),
+      group: readContained(root, 'etc/group'),
+    })
   } finally {
     closeSync(root)
   }

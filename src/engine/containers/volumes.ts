@@ -1,11 +1,11 @@
 import { execFile } from 'node:child_process'
-import { mkdir, readdir, rename, rm, stat } from 'node:fs/promises'
 import { closeSync, openSync } from 'node:fs'
+import { mkdir, readdir, rename, rm, stat } from 'node:fs/promises'
 import path from 'node:path'
 import { promisify } from 'node:util'
 import { badRequest, hasCode, internal, messageOf } from '../../core/errors.ts'
 import { newId, nonce } from '../../core/ids.ts'
-import { openIn, closeFd, O_DIRECTORY, O_RDONLY } from '../../linux/files.ts'
+import { closeFd, O_DIRECTORY, O_RDONLY, openIn } from '../../linux/files.ts'
 import type { Put } from '../../store/database.ts'
 import type { Engine } from '../engine.ts'
 import type { ContainerRecord, MountPoint } from './types.ts'
@@ -47,7 +47,10 @@ const copyUp = async (rootfs: string, mount: MountPoint): Promise<void> => {
   try {
     await copy('cp', ['-a', '--reflink=auto', '--sparse=auto', '--', from, mount.source])
   } catch (error) {
-    throw internal(`cannot fill the volume for ${mount.destination} from the image: ${messageOf(error)}`, error)
+    throw internal(
+      `cannot fill the volume for ${mount.destination} from the image: ${messageOf(error)}`,
+      error,
+    )
   } finally {
     closeFd(source)
   }
@@ -89,7 +92,8 @@ const discard = async (engine: Engine, name: string): Promise<void> => {
 
 /** Removes the directories of a container's volumes. Idempotent. */
 export const removeVolumes = async (engine: Engine, record: ContainerRecord): Promise<void> => {
-  for (const mount of record.mounts) if (mount.type === 'volume' && mount.name) await discard(engine, mount.name)
+  for (const mount of record.mounts)
+    if (mount.type === 'volume' && mount.name) await discard(engine, mount.name)
 }
 
 /** Removes directories that no record owns: what a crash left of a create or a removal. */

@@ -43,7 +43,10 @@ export const handOverWaiters = async (engine: Engine, container: Container): Pro
     try {
       await giveWaiter(container, waiter)
     } catch (error) {
-      engine.log.warn('a waiting client could not be handed over', { container: container.id, error: messageOf(error) })
+      engine.log.warn('a waiting client could not be handed over', {
+        container: container.id,
+        error: messageOf(error),
+      })
       waiter.client.end()
     }
   }

@@ -2,14 +2,33 @@ import { badRequest } from '../../core/errors.ts'
 import { Filters } from '../../wire/filters.ts'
 import type { EventMessage } from './types.ts'
 
-const known = ['config', 'container', 'daemon', 'event', 'image', 'label', 'network', 'node', 'plugin', 'scope', 'secret', 'service', 'type', 'volume']
+const known = [
+  'config',
+  'container',
+  'daemon',
+  'event',
+  'image',
+  'label',
+  'network',
+  'node',
+  'plugin',
+  'scope',
+  'secret',
+  'service',
+  'type',
+  'volume',
+]
 
 /** An object by id, prefix of it, or name, in the way each kind of event tells them. */
 const names = (event: EventMessage, type: EventMessage['Type'], wanted: string): boolean =>
-  event.Type === type && (event.Actor.ID === wanted || event.Actor.Attributes['name'] === wanted || (wanted.length >= 4 && event.Actor.ID.startsWith(wanted)))
+  event.Type === type &&
+  (event.Actor.ID === wanted ||
+    event.Actor.Attributes['name'] === wanted ||
+    (wanted.length >= 4 && event.Actor.ID.startsWith(wanted)))
 
 const imageNamed = (event: EventMessage, wanted: string): boolean => {
-  const name = event.Type === 'image' ? (event.Actor.Attributes['name'] ?? '') : (event.Actor.Attributes['image'] ?? '')
+  const name =
+    event.Type === 'image' ? (event.Actor.Attributes['name'] ?? '') : (event.Actor.Attributes['image'] ?? '')
   const without = name.replace(/:[^:/]+$/, '')
   return event.Actor.ID === wanted || name === wanted || without === wanted
 }

@@ -2,8 +2,8 @@ import { nowText, zeroTime } from '../../core/clock.ts'
 import { BerthError, badRequest, conflict } from '../../core/errors.ts'
 import { SharedLock } from '../../core/queue.ts'
 import { type Digest, isDigest } from '../../oci/digest.ts'
-import { canonical, familiar, parseReference, type Reference, withDefaultTag } from '../../oci/reference.ts'
 import { parsePlatform, platformScore } from '../../oci/platform.ts'
+import { canonical, familiar, parseReference, type Reference, withDefaultTag } from '../../oci/reference.ts'
 import type { Database, Put } from '../../store/database.ts'
 import type { Layer, LayerStore } from '../../store/types.ts'
 import type { ImageRecord, ImageTarget, TagRecord } from './types.ts'
@@ -77,7 +77,11 @@ export class Images {
   }
 
   #find(text: string): ImageRecord | undefined {
-    const asId = isDigest(text) ? text : /^[a-f0-9]{64}$/.test(text) ? (`sha256:${text}` as Digest) : undefined
+    const asId = isDigest(text)
+      ? text
+      : /^[a-f0-9]{64}$/.test(text)
+        ? (`sha256:${text}` as Digest)
+        : undefined
     if (asId) return this.#byId.get(asId) ?? this.#byTarget(asId)
     const reference = parseReference(text)
     const tag = this.findTag(reference)
@@ -95,7 +99,8 @@ export class Images {
   #byPrefix(prefix: string): ImageRecord | undefined {
     if (!/^[a-f0-9]+$/.test(prefix)) return undefined
     const matches = this.all().filter(image => image.id.startsWith(`sha256:${prefix}`))
-    if (matches.length > 1) throw badRequest(`ambiguous reference: ${prefix} matches ${matches.length} images`)
+    if (matches.length > 1)
+      throw badRequest(`ambiguous reference: ${prefix} matches ${matches.length} images`)
     return matches[0]
   }
 
@@ -137,7 +142,11 @@ export class Images {
       lastTagged: names.length ? nowText() : (before?.lastTagged ?? zeroTime),
       parent: image.parent ?? before?.parent ?? '',
     }
-    const tags = names.map(name => ({ name: canonical(withDefaultTag(name)), image: image.id, target: target.descriptor.digest }))
+    const tags = names.map(name => ({
+      name: canonical(withDefaultTag(name)),
+      image: image.id,
+      target: target.descriptor.digest,
+    }))
     const puts: Put[] = [{ kind: imageKind, id: image.id, value: record }]
     for (const tag of tags) puts.push({ kind: tagKind, id: tag.name, value: tag })
     await this.#database.write(puts, { durable: true })
@@ -167,7 +176,9 @@ export class Images {
   /** Forgets names, and with `image` the image itself, in one durable step. */
   async forget(names: readonly string[], image?: ImageRecord): Promise<void> {
     if (image && this.#leases.has(image.id))
-      throw conflict(`conflict: unable to delete ${image.id.slice(7, 19)} (cannot be forced) - image is being used by an operation in progress`)
+      throw conflict(
+        `conflict: unable to delete ${image.id.slice(7, 19)} (cannot be forced) - image is being used by an operation in progress`,
+      )
     const puts: Put[] = names.map(name => ({ kind: tagKind, id: name, value: undefined }))
     if (image) puts.push({ kind: imageKind, id: image.id, value: undefined })
     await this.#database.write(puts, { durable: true })

@@ -29,7 +29,11 @@ const shownConfig = (config: ImageRunConfig | undefined, version: ApiVersion): o
   version.atLeast('1.50') ? { ...config } : { ...emptyConfig, ...config }
 
 /** `GET /images/{name}/json` */
-export const inspectImage = async (engine: Engine, image: ImageRecord, options: { version: ApiVersion; manifests: boolean }): Promise<object> => {
+export const inspectImage = async (
+  engine: Engine,
+  image: ImageRecord,
+  options: { version: ApiVersion; manifests: boolean },
+): Promise<object> => {
   const { config } = image
   const layers = (await engine.layers.find(config.rootfs.diff_ids)) ?? []
   const paths = layers.map(layer => layer.path).reverse()
@@ -51,7 +55,12 @@ export const inspectImage = async (engine: Engine, image: ImageRecord, options: 
     Size: await imageSize(engine, image),
     GraphDriver: {
       Name: 'overlay2',
-      Data: { ...(lower.length ? { LowerDir: lower.join(':') } : {}), MergedDir: '', UpperDir: upper, WorkDir: '' },
+      Data: {
+        ...(lower.length ? { LowerDir: lower.join(':') } : {}),
+        MergedDir: '',
+        UpperDir: upper,
+        WorkDir: '',
+      },
     },
     RootFS: { Type: 'layers', Layers: config.rootfs.diff_ids },
     Metadata: { LastTagTime: image.lastTagged },
@@ -75,7 +84,14 @@ export const imageHistory = async (engine: Engine, image: ImageRecord): Promise<
   }))
   // Layers that the history does not tell of, as in an image made by hand.
   for (; layer < layers.length; layer++)
-    entries.push({ Id: '<missing>', Created: 0, CreatedBy: '', Tags: null, Size: layers[layer]?.size ?? 0, Comment: '' })
+    entries.push({
+      Id: '<missing>',
+      Created: 0,
+      CreatedBy: '',
+      Tags: null,
+      Size: layers[layer]?.size ?? 0,
+      Comment: '',
+    })
   entries.reverse()
   const [newest] = entries
   if (newest) {

@@ -1,8 +1,8 @@
 import { parseTime, zeroTime } from '../../core/clock.ts'
 import type { Digest } from '../../oci/digest.ts'
-import { parseReference, familiarName, familiar, withDefaultTag } from '../../oci/reference.ts'
-import { parseTimestamp } from '../../wire/timestamps.ts'
+import { familiar, familiarName, parseReference, withDefaultTag } from '../../oci/reference.ts'
 import type { Filters } from '../../wire/filters.ts'
+import { parseTimestamp } from '../../wire/timestamps.ts'
 import type { Engine } from '../engine.ts'
 import { globToRegExp } from './globs.ts'
 import type { ImageRecord } from './types.ts'
@@ -34,7 +34,8 @@ const untilSeconds = (text: string): number => Number(parseTimestamp(text) / 1_0
 /** Images that pass the filters, newest first. */
 export const selectImages = (engine: Engine, filters: Filters, all: boolean): ImageRecord[] => {
   const dangling = filters.flag('dangling')
-  const bound = (key: string): number[] => filters.get(key).map(text => createdSeconds(engine.images.get(text)))
+  const bound = (key: string): number[] =>
+    filters.get(key).map(text => createdSeconds(engine.images.get(text)))
   const before = Math.min(...bound('before'), ...filters.get('until').map(untilSeconds))
   const since = Math.max(...bound('since'), Number.NEGATIVE_INFINITY)
   return engine.images
@@ -67,7 +68,8 @@ const hasChildren = (engine: Engine, image: ImageRecord): boolean =>
 
 export const repoDigests = (engine: Engine, image: ImageRecord): string[] => {
   const names = new Set<string>(engine.images.namesOf(image.id).digests)
-  for (const tag of engine.images.tagsOf(image.id)) names.add(`${familiarName(parseReference(tag.name))}@${tag.target}`)
+  for (const tag of engine.images.tagsOf(image.id))
+    names.add(`${familiarName(parseReference(tag.name))}@${tag.target}`)
   return [...names].sort()
 }
 
@@ -113,7 +115,9 @@ export const manifestSummaries = async (engine: Engine, image: ImageRecord): Pro
       Kind: 'image',
       ImageData: {
         Platform: { architecture, os, ...(variant ? { variant } : {}) },
-        Containers: engine.containers.all().flatMap(container => (container.record.imageId === image.id ? [container.id] : [])),
+        Containers: engine.containers
+          .all()
+          .flatMap(container => (container.record.imageId === image.id ? [container.id] : [])),
         Size: { Unpacked: unpacked },
       },
     }

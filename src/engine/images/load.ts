@@ -1,9 +1,16 @@
-import { BerthError, badRequest } from '../../core/errors.ts'
-import { failpoint } from '../../core/failpoint.ts'
 import { decompress } from '../../archive/compression.ts'
 import { readTar, type TarMember } from '../../archive/reader.ts'
+import { BerthError, badRequest } from '../../core/errors.ts'
+import { failpoint } from '../../core/failpoint.ts'
 import { type Digest, digestOf, isDigest } from '../../oci/digest.ts'
-import { type Descriptor, type ImageConfig, type Index, isIndexType, type Manifest, mediaTypes } from '../../oci/image.ts'
+import {
+  type Descriptor,
+  type ImageConfig,
+  type Index,
+  isIndexType,
+  type Manifest,
+  mediaTypes,
+} from '../../oci/image.ts'
 import { familiar, parseReference, type Reference, withDefaultTag } from '../../oci/reference.ts'
 import type { LayerSource } from '../../store/types.ts'
 import type { Engine } from '../engine.ts'
@@ -35,13 +42,17 @@ interface DockerEntry {
 }
 
 const collect = async (member: TarMember): Promise<Buffer> => {
-  if (member.entry.size > maxJson) throw badRequest(`the archive's ${member.entry.name.toString()} is too large (${member.entry.size} bytes)`)
+  if (member.entry.size > maxJson)
+    throw badRequest(
+      `the archive's ${member.entry.name.toString()} is too large (${member.entry.size} bytes)`,
+    )
   const chunks: Buffer[] = []
   for await (const chunk of member.body) chunks.push(Buffer.from(chunk))
   return Buffer.concat(chunks)
 }
 
-const nameOf = (member: TarMember): string => Buffer.from(member.entry.name).toString('utf8').replace(/^\.\//, '')
+const nameOf = (member: TarMember): string =>
+  Buffer.from(member.entry.name).toString('utf8').replace(/^\.\//, '')
 
 const blobForm = /^blobs\/sha256\/([a-f0-9]{64})$/
 
@@ -60,7 +71,8 @@ const takeFile = async (engine: Engine, archive: Archive, member: TarMember): Pr
     archive.json.set(name, await collect(member))
     return
   }
-  if (name.endsWith('.json') || name.endsWith('.tar')) archive.blobs.set(name, (await engine.content.write(member.body)).digest)
+  if (name.endsWith('.json') || name.endsWith('.tar'))
+    archive.blobs.set(name, (await engine.content.write(member.body)).digest)
 }
 
 /** Old archives let a layer be a link to another image's. */
@@ -130,13 +142,17 @@ const blobOf = (archive: Archive, name: string): Digest => {
 /** A manifest for an image whose archive had none. */
 const makeManifest = async (engine: Engine, archive: Archive, entry: DockerEntry): Promise<Descriptor> => {
   const config = await engine.content.info(blobOf(archive, entry.Config))
-  const layers = await Promise.all((entry.Layers ?? []).map(name => engine.content.info(blobOf(archive, name))))
+  const layers = await Promise.all(
+    (entry.Layers ?? []).map(name => engine.content.info(blobOf(archive, name))),
+  )
   if (!config || layers.some(layer => !layer)) throw badRequest('invalid image archive: a blob is missing')
   const manifest: Manifest = {
     schemaVersion: 2,
     mediaType: mediaTypes.ociManifest,
     config: { mediaType: mediaTypes.ociConfig, digest: config.digest, size: config.size },
-    layers: layers.flatMap(layer => (layer ? [{ mediaType: mediaTypes.ociLayer, digest: layer.digest, size: layer.size }] : [])),
+    layers: layers.flatMap(layer =>
+      layer ? [{ mediaType: mediaTypes.ociLayer, digest: layer.digest, size: layer.size }] : [],
+    ),
   }
   const bytes = Buffer.from(JSON.stringify(manifest))
   await engine.content.put(bytes)
@@ -156,7 +172,11 @@ const fromDocker = async (engine: Engine, archive: Archive, oci: Found[]): Promi
   return found
 }
 
-const ociWithConfig = async (engine: Engine, oci: Found[], config: Digest): Promise<Descriptor | undefined> => {
+const ociWithConfig = async (
+  engine: Engine,
+  oci: Found[],
+  config: Digest,
+): Promise<Descriptor | undefined> => {
   for (const { descriptor } of oci) {
     const target = await reachTarget(engine, descriptor)
     if (target?.config.digest === config) return descriptor
@@ -169,7 +189,8 @@ const merged = (found: Found[]): Found[] => {
   const byDigest = new Map<Digest, Found>()
   for (const { descriptor, names } of found) {
     const entry = byDigest.get(descriptor.digest) ?? { descriptor, names: [] }
-    for (const name of names) if (!entry.names.some(known => familiar(known) === familiar(name))) entry.names.push(name)
+    for (const name of names)
+      if (!entry.names.some(known => familiar(known) === familiar(name))) entry.names.push(name)
     byDigest.set(descriptor.digest, entry)
   }
   return [...byDigest.values()]
@@ -178,7 +199,9 @@ const merged = (found: Found[]): Found[] => {
 const checkRootfs = (config: ImageConfig, layers: Descriptor[]): LayerSource[] => {
   const diffIds = config.rootfs?.diff_ids ?? []
   if (diffIds.length !== layers.length || !diffIds.every(isDigest))
-    throw badRequest(`invalid manifest, layers length mismatch: expected ${diffIds.length}, got ${layers.length}`)
+    throw badRequest(
+      `invalid manifest, layers length mismatch: expected ${diffIds.length}, got ${layers.length}`,
+    )
   return layers.map((layer, index) => ({ blob: layer.digest, diffId: diffIds[index] ?? layer.digest }))
 }
 
@@ -193,7 +216,10 @@ const takeImage = async (
       throw badRequest('the archive has no image for this host’s platform')
     return
   }
-  const config = parseJson<ImageConfig>(await engine.content.bytes(target.config.digest), 'image configuration')
+  const config = parseJson<ImageConfig>(
+    await engine.content.bytes(target.config.digest),
+    'image configuration',
+  )
   const layers = checkRootfs(config, target.layers)
   let current = 0
   const sizes = new Map(target.layers.map(layer => [layer.digest, layer.size]))
@@ -239,11 +265,16 @@ export const loadImages = async (
     const docker = await fromDocker(engine, archive, oci)
     const found = merged([...docker, ...oci])
     if (found.length === 0)
-      throw badRequest('invalid image archive: it has neither a manifest.json (docker save) nor an index.json (OCI layout)')
+      throw badRequest(
+        'invalid image archive: it has neither a manifest.json (docker save) nor an index.json (OCI layout)',
+      )
     for (const image of found) await takeImage(engine, image, report)
   } catch (error) {
     if (error instanceof BerthError) throw error
-    throw badRequest(`cannot load the archive: ${error instanceof Error ? error.message : String(error)}`, error)
+    throw badRequest(
+      `cannot load the archive: ${error instanceof Error ? error.message : String(error)}`,
+      error,
+    )
   } finally {
     if (archive) for (const digest of archive.blobs.values()) before.add(digest)
     await collectQuietly(engine, [...before])

@@ -21,13 +21,15 @@ const readJson = async <T>(engine: Engine, descriptor: Descriptor): Promise<T | 
     return JSON.parse((await engine.content.bytes(descriptor.digest)).toString('utf8')) as T
   } catch (error) {
     if (hasCode(error, 'not-found')) return undefined
-    if (error instanceof SyntaxError) throw badRequest(`manifest ${descriptor.digest} is not valid JSON`, error)
+    if (error instanceof SyntaxError)
+      throw badRequest(`manifest ${descriptor.digest} is not valid JSON`, error)
     throw error
   }
 }
 
 const isAttestation = (descriptor: Descriptor): boolean =>
-  descriptor.annotations?.['vnd.docker.reference.type'] === 'attestation-manifest' || descriptor.platform?.os === 'unknown'
+  descriptor.annotations?.['vnd.docker.reference.type'] === 'attestation-manifest' ||
+  descriptor.platform?.os === 'unknown'
 
 /** Children of an index that can run here, best first; one that names no platform may be anything. */
 const candidates = (index: Index): Descriptor[] =>
@@ -49,11 +51,15 @@ const gather = async (engine: Engine, descriptor: Descriptor, into: Map<Digest, 
     for (const child of index?.manifests ?? []) await gather(engine, child, into)
   } else if (isManifestType(descriptor.mediaType)) {
     const manifest = await readJson<Manifest>(engine, descriptor)
-    for (const child of manifest ? [manifest.config, ...manifest.layers] : []) await gather(engine, child, into)
+    for (const child of manifest ? [manifest.config, ...manifest.layers] : [])
+      await gather(engine, child, into)
   }
 }
 
-const choose = async (engine: Engine, descriptor: Descriptor): Promise<{ descriptor: Descriptor; manifest: Manifest } | undefined> => {
+const choose = async (
+  engine: Engine,
+  descriptor: Descriptor,
+): Promise<{ descriptor: Descriptor; manifest: Manifest } | undefined> => {
   if (isManifestType(descriptor.mediaType)) {
     const manifest = await readJson<Manifest>(engine, descriptor)
     return manifest?.config ? { descriptor, manifest } : undefined

@@ -31,11 +31,17 @@ const inUse = (engine: Engine, image: ImageRecord, force: boolean): void => {
 /** Forgets an image with all its names; its content goes when nothing else needs it. */
 const deleteImage = async (engine: Engine, image: ImageRecord): Promise<Removed[]> => {
   const tags = engine.images.tagsOf(image.id)
-  await engine.images.forget(tags.map(tag => tag.name), image)
+  await engine.images.forget(
+    tags.map(tag => tag.name),
+    image,
+  )
   const names = tags.map(tag => familiar(parseReference(tag.name)))
   for (const name of names) engine.events.publish('image', 'untag', image.id, { name })
   engine.events.publish('image', 'delete', image.id, { name: image.id })
-  await collectGarbage(engine, image.targets.flatMap(target => target.blobs.map(blob => blob.digest)))
+  await collectGarbage(
+    engine,
+    image.targets.flatMap(target => target.blobs.map(blob => blob.digest)),
+  )
   return [...names.map(name => ({ Untagged: name })), { Deleted: image.id }]
 }
 
@@ -54,7 +60,9 @@ export const removeImage = async (
 ): Promise<Removed[]> => {
   const image = engine.images.get(reference)
   const tags = engine.images.tagsOf(image.id)
-  const name = isIdReference(reference, image) ? undefined : canonical(withDefaultTag(parseReference(reference)))
+  const name = isIdReference(reference, image)
+    ? undefined
+    : canonical(withDefaultTag(parseReference(reference)))
   if (name !== undefined && tags.some(tag => tag.name === name)) {
     if (tags.length > 1) return untag(engine, image, name)
     if (usersOf(engine, image).length > 0) {

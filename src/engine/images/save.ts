@@ -64,7 +64,10 @@ const merge = (chosen: Chosen[]): Chosen[] => {
  * `GET /images/{name}/get`: an archive that is an OCI layout and, by its
  * manifest.json, a Docker one. Blobs are sent as they were received.
  */
-export async function* saveImages(engine: Engine, references: readonly string[]): AsyncGenerator<OutgoingMember> {
+export async function* saveImages(
+  engine: Engine,
+  references: readonly string[],
+): AsyncGenerator<OutgoingMember> {
   const chosen = merge(references.flatMap(text => choose(engine, text)))
   const leases = chosen.map(({ image }) => engine.images.lease(image.id))
   try {
@@ -80,9 +83,15 @@ export async function* saveImages(engine: Engine, references: readonly string[])
           body: engine.content.open(blob.digest),
         }
       }
-    const manifests = chosen.flatMap(({ target, names }) => (names.length ? names : [undefined]).map(name => annotated(target.descriptor, name)))
+    const manifests = chosen.flatMap(({ target, names }) =>
+      (names.length ? names : [undefined]).map(name => annotated(target.descriptor, name)),
+    )
     yield small('oci-layout', { imageLayoutVersion: '1.0.0' })
-    yield small('index.json', { schemaVersion: 2, mediaType: 'application/vnd.oci.image.index.v1+json', manifests })
+    yield small('index.json', {
+      schemaVersion: 2,
+      mediaType: 'application/vnd.oci.image.index.v1+json',
+      manifests,
+    })
     yield small(
       'manifest.json',
       chosen.map(({ image, target, names }) => ({

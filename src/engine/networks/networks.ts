@@ -1,5 +1,5 @@
 import { nowText } from '../../core/clock.ts'
-import { badRequest, BerthError, notFound } from '../../core/errors.ts'
+import { BerthError, badRequest, notFound } from '../../core/errors.ts'
 import { newId } from '../../core/ids.ts'
 import { macOfAddress } from '../../net/addresses.ts'
 import type { Network } from '../../net/network.ts'
@@ -36,9 +36,15 @@ export class Networks {
   }
 
   /** Reads or makes the default networks; ids stay over restarts. */
-  static async open(database: Database, network: Network, defaultBridge: DefaultBridge | undefined): Promise<Networks> {
+  static async open(
+    database: Database,
+    network: Network,
+    defaultBridge: DefaultBridge | undefined,
+  ): Promise<Networks> {
     const networks = new Networks(network, defaultBridge)
-    const stored = new Map((await database.load(kind)).map(({ value }) => [(value as NetworkRecord).name, value as NetworkRecord]))
+    const stored = new Map(
+      (await database.load(kind)).map(({ value }) => [(value as NetworkRecord).name, value as NetworkRecord]),
+    )
     for (const wanted of networks.#defaults()) {
       const before = stored.get(wanted.name)
       const record = before ? { ...wanted, id: before.id, created: before.created } : wanted
@@ -90,7 +96,12 @@ export class Networks {
     const exact = this.#byId.get(reference) ?? this.all().find(network => network.name === reference)
     if (exact || !/^[a-f0-9]+$/.test(reference)) return exact
     const matches = this.all().filter(network => network.id.startsWith(reference))
-    if (matches.length > 1) throw new BerthError('ambiguous', 400, `network ${reference} is ambiguous (${matches.length} matches found on name)`)
+    if (matches.length > 1)
+      throw new BerthError(
+        'ambiguous',
+        400,
+        `network ${reference} is ambiguous (${matches.length} matches found on name)`,
+      )
     return matches[0]
   }
 
@@ -107,14 +118,27 @@ export class Networks {
     const record = this.get(mode)
     for (const name of Object.keys(config.EndpointsConfig ?? {})) {
       if (name === 'default') continue
-      if (this.get(name).id !== record.id) throw badRequest(`conflicting options: container is connected to ${mode}, not to ${name}`)
+      if (this.get(name).id !== record.id)
+        throw badRequest(`conflicting options: container is connected to ${mode}, not to ${name}`)
     }
     const wanted = config.EndpointsConfig?.[record.name] ?? config.EndpointsConfig?.['default'] ?? {}
     if (wanted.IPAMConfig?.IPv4Address)
-      throw badRequest('invalid config for network bridge: invalid endpoint settings:\nuser specified IP address is supported on user defined networks only')
+      throw badRequest(
+        'invalid config for network bridge: invalid endpoint settings:\nuser specified IP address is supported on user defined networks only',
+      )
     if (wanted.Aliases?.length && record.driver === 'bridge')
-      throw badRequest('invalid config for network bridge: invalid endpoint settings:\nnetwork-scoped aliases are only supported for user-defined networks')
-    return [{ networkName: record.name, networkId: record.id, endpointId: '', aliases: [], mac: wanted.MacAddress ?? '' }]
+      throw badRequest(
+        'invalid config for network bridge: invalid endpoint settings:\nnetwork-scoped aliases are only supported for user-defined networks',
+      )
+    return [
+      {
+        networkName: record.name,
+        networkId: record.id,
+        endpointId: '',
+        aliases: [],
+        mac: wanted.MacAddress ?? '',
+      },
+    ]
   }
 
   /** Makes a container's namespace and its endpoints; on failure nothing of them is left. */
@@ -128,7 +152,9 @@ export class Networks {
     const pool = this.#network.addresses(bridge.networkId)
     const ipv4 = pool.allocate()
     try {
-      attachment.endpoint = await this.#network.connect(this.#endpointSpec(record, bridge, { ipv4, mac: attachment.mac }))
+      attachment.endpoint = await this.#network.connect(
+        this.#endpointSpec(record, bridge, { ipv4, mac: attachment.mac }),
+      )
     } catch (error) {
       pool.release(ipv4)
       this.#network.removeSandbox(record.id)
@@ -136,7 +162,11 @@ export class Networks {
     }
   }
 
-  #endpointSpec(record: ContainerRecord, bridge: BridgeSpec, { ipv4, mac }: { ipv4: string; mac: string }): EndpointSpec {
+  #endpointSpec(
+    record: ContainerRecord,
+    bridge: BridgeSpec,
+    { ipv4, mac }: { ipv4: string; mac: string },
+  ): EndpointSpec {
     const publish = this.#defaultBridge?.publishAddress ?? '0.0.0.0'
     return {
       containerId: record.id,
@@ -162,8 +192,12 @@ export class Networks {
   async reconcile(running: readonly ContainerRecord[]): Promise<string[]> {
     const expected: ExpectedNetwork = {
       bridges: this.all().flatMap(network => (network.bridge ? [network.bridge] : [])),
-      endpoints: running.flatMap(record => record.networks.flatMap(({ endpoint }) => (endpoint ? [endpoint] : []))),
-      sandboxes: running.flatMap(record => (record.networks.some(({ networkName }) => networkName !== 'host') ? [record.id] : [])),
+      endpoints: running.flatMap(record =>
+        record.networks.flatMap(({ endpoint }) => (endpoint ? [endpoint] : [])),
+      ),
+      sandboxes: running.flatMap(record =>
+        record.networks.some(({ networkName }) => networkName !== 'host') ? [record.id] : [],
+      ),
     }
     for (const bridge of expected.bridges) this.#network.ensureBridge(bridge)
     const report = await this.#network.reconcile(expected)

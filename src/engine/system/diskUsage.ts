@@ -1,14 +1,27 @@
+import type { ApiVersion } from '../../wire/version.ts'
+import { listContainers } from '../containers/list.ts'
 import type { Engine } from '../engine.ts'
 import { imageSummary } from '../images/list.ts'
-import { listContainers } from '../containers/list.ts'
-import type { ApiVersion } from '../../wire/version.ts'
 
 /** `GET /system/df` */
-export const diskUsage = async (engine: Engine, options: { types: string[]; version: ApiVersion }): Promise<object> => {
+export const diskUsage = async (
+  engine: Engine,
+  options: { types: string[]; version: ApiVersion },
+): Promise<object> => {
   const wants = (type: string): boolean => options.types.length === 0 || options.types.includes(type)
-  const images = wants('image') ? await Promise.all(engine.images.all().map(image => imageSummary(engine, image, { sharedSize: true, manifests: false }))) : undefined
+  const images = wants('image')
+    ? await Promise.all(
+        engine.images.all().map(image => imageSummary(engine, image, { sharedSize: true, manifests: false })),
+      )
+    : undefined
   const containers = wants('container')
-    ? await listContainers(engine, { all: true, limit: -1, size: true, filters: undefined, version: options.version })
+    ? await listContainers(engine, {
+        all: true,
+        limit: -1,
+        size: true,
+        filters: undefined,
+        version: options.version,
+      })
     : undefined
   return {
     ...(images ? { LayersSize: await layersSize(engine), Images: images } : {}),

@@ -29,7 +29,10 @@ const osRelease = (): Record<string, string> =>
 const has = (controller: string): boolean => controllers.includes(controller)
 
 const securityOptions = (): string[] => [
-  ...(existsSync('/sys/module/apparmor') && readOr('/sys/module/apparmor/parameters/enabled', 'N').startsWith('Y') ? ['name=apparmor'] : []),
+  ...(existsSync('/sys/module/apparmor') &&
+  readOr('/sys/module/apparmor/parameters/enabled', 'N').startsWith('Y')
+    ? ['name=apparmor']
+    : []),
   ...(existsSync('/proc/sys/kernel/seccomp') ? ['name=seccomp,profile=builtin'] : []),
   ...(cgroupVersion === 2 ? ['name=cgroupns'] : []),
 ]
@@ -39,8 +42,10 @@ const warnings = (engine: Engine): string[] => {
   if (!has('memory')) list.push('WARNING: No memory limit support')
   if (!has('cpu')) list.push('WARNING: No cpu cfs quota support')
   if (!has('pids')) list.push('WARNING: No pids limit support')
-  if (readOr('/proc/sys/net/ipv4/ip_forward', '0').trim() === '0') list.push('WARNING: IPv4 forwarding is disabled')
-  if (engine.network.firewallProblem !== '') list.push(`WARNING: no published ports: ${engine.network.firewallProblem}`)
+  if (readOr('/proc/sys/net/ipv4/ip_forward', '0').trim() === '0')
+    list.push('WARNING: IPv4 forwarding is disabled')
+  if (engine.network.firewallProblem !== '')
+    list.push(`WARNING: no published ports: ${engine.network.firewallProblem}`)
   return list
 }
 
@@ -48,7 +53,12 @@ const counts = (engine: Engine): object => {
   const all = engine.containers.all()
   const paused = all.filter(container => container.record.state.status === 'paused').length
   const running = all.filter(container => container.isRunning).length - paused
-  return { Containers: all.length, ContainersRunning: running, ContainersPaused: paused, ContainersStopped: all.length - running - paused }
+  return {
+    Containers: all.length,
+    ContainersRunning: running,
+    ContainersPaused: paused,
+    ContainersStopped: all.length - running - paused,
+  }
 }
 
 const host = (): object => {
@@ -67,7 +77,8 @@ const host = (): object => {
 
 const limits = (): object => ({
   MemoryLimit: has('memory'),
-  SwapLimit: has('memory') && (cgroupVersion === 2 || existsSync('/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes')),
+  SwapLimit:
+    has('memory') && (cgroupVersion === 2 || existsSync('/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes')),
   CpuCfsPeriod: has('cpu'),
   CpuCfsQuota: has('cpu'),
   CPUShares: has('cpu'),
@@ -77,7 +88,10 @@ const limits = (): object => ({
 })
 
 /** Engine API `SystemInfo`. */
-export const systemInfo = async (engine: Engine, options: { id: string; serverVersion: string; debug: boolean }): Promise<object> => {
+export const systemInfo = async (
+  engine: Engine,
+  options: { id: string; serverVersion: string; debug: boolean },
+): Promise<object> => {
   const { settings } = engine
   const versions = await runtimeVersions(settings)
   return {
@@ -92,7 +106,12 @@ export const systemInfo = async (engine: Engine, options: { id: string; serverVe
       ['Native Overlay Diff', 'true'],
       ['userxattr', 'false'],
     ],
-    Plugins: { Volume: ['local'], Network: ['bridge', 'host', 'null'], Authorization: null, Log: ['json-file', 'none'] },
+    Plugins: {
+      Volume: ['local'],
+      Network: ['bridge', 'host', 'null'],
+      Authorization: null,
+      Log: ['json-file', 'none'],
+    },
     ...limits(),
     IPv4Forwarding: readOr('/proc/sys/net/ipv4/ip_forward', '0').trim() === '1',
     BridgeNfIptables: readOr('/proc/sys/net/bridge/bridge-nf-call-iptables', '0').trim() === '1',
@@ -116,9 +135,21 @@ export const systemInfo = async (engine: Engine, options: { id: string; serverVe
     Labels: settings.labels,
     ExperimentalBuild: false,
     ServerVersion: options.serverVersion,
-    Runtimes: Object.fromEntries([...settings.runtimes.values()].map(runtime => [runtime.name, { path: runtime.path, ...(runtime.args.length ? { runtimeArgs: runtime.args } : {}) }])),
+    Runtimes: Object.fromEntries(
+      [...settings.runtimes.values()].map(runtime => [
+        runtime.name,
+        { path: runtime.path, ...(runtime.args.length ? { runtimeArgs: runtime.args } : {}) },
+      ]),
+    ),
     DefaultRuntime: settings.defaultRuntime,
-    Swarm: { NodeID: '', NodeAddr: '', LocalNodeState: 'inactive', ControlAvailable: false, Error: '', RemoteManagers: null },
+    Swarm: {
+      NodeID: '',
+      NodeAddr: '',
+      LocalNodeState: 'inactive',
+      ControlAvailable: false,
+      Error: '',
+      RemoteManagers: null,
+    },
     LiveRestoreEnabled: settings.liveRestore,
     Isolation: '',
     InitBinary: 'docker-init',
@@ -132,7 +163,10 @@ export const systemInfo = async (engine: Engine, options: { id: string; serverVe
 }
 
 /** Engine API `SystemVersion`. */
-export const systemVersion = async (engine: Engine, options: { serverVersion: string; apiVersion: string; minApiVersion: string }): Promise<object> => {
+export const systemVersion = async (
+  engine: Engine,
+  options: { serverVersion: string; apiVersion: string; minApiVersion: string },
+): Promise<object> => {
   const runtime = engine.settings.defaultRuntime
   const versions = await runtimeVersions(engine.settings)
   const arch = architectureOf(process.arch)

@@ -36,7 +36,8 @@ export const listLogFiles = async (file: string): Promise<LogFile[]> => {
     .map(name => Number(name.slice(prefix.length)))
     .sort((a, b) => a - b)
   const files = rotated.map(sequence => ({ sequence, path: `${file}.${sequence}` }))
-  if (names.includes(path.basename(file))) files.push({ sequence: await currentSequence(file, rotated), path: file })
+  if (names.includes(path.basename(file)))
+    files.push({ sequence: await currentSequence(file, rotated), path: file })
   return files
 }
 
@@ -63,7 +64,10 @@ export const wasRotated = async (handle: FileHandle, file: string): Promise<bool
 const chunkSize = 256 * 1024
 
 /** Where the last `count` lines of a file begin, and how many lines there are from there. */
-export const tailOffset = async (handle: FileHandle, count: number): Promise<{ offset: number; lines: number }> => {
+export const tailOffset = async (
+  handle: FileHandle,
+  count: number,
+): Promise<{ offset: number; lines: number }> => {
   let end = (await handle.stat()).size
   let lines = 0
   let first = true

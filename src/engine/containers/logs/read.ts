@@ -1,13 +1,13 @@
 import { watch } from 'node:fs'
 import type { FileHandle } from 'node:fs/promises'
+import { mkdir } from 'node:fs/promises'
 import path from 'node:path'
 import { BerthError, badRequest } from '../../../core/errors.ts'
 import type { Engine } from '../../engine.ts'
 import type { Container } from '../container.ts'
 import { containerDirectory, logSettings } from '../logConfig.ts'
 import { type LogFile, listLogFiles, openLogFile, tailOffset, wasRotated } from './files.ts'
-import { lineFormatter, type LogOptions } from './format.ts'
-import { mkdir } from 'node:fs/promises'
+import { type LogOptions, lineFormatter } from './format.ts'
 
 const chunkSize = 256 * 1024
 
@@ -68,7 +68,9 @@ class LineReader implements AsyncDisposable {
     const { bytesRead } = await this.handle.read(this.#buffer, 0, chunkSize, this.#offset)
     if (bytesRead === 0) return undefined
     this.#offset += bytesRead
-    const whole = this.#rest.length ? Buffer.concat([this.#rest, this.#buffer.subarray(0, bytesRead)]) : this.#buffer.subarray(0, bytesRead)
+    const whole = this.#rest.length
+      ? Buffer.concat([this.#rest, this.#buffer.subarray(0, bytesRead)])
+      : this.#buffer.subarray(0, bytesRead)
     const end = whole.lastIndexOf(0x0a) + 1
     this.#rest = Buffer.from(whole.subarray(end))
     return end === 0 ? [] : whole.toString('utf8', 0, end - 1).split('\n')
@@ -105,7 +107,8 @@ const nextFile = async (log: string, sequence: number): Promise<LogFile | undefi
 
 /** Reading ends with the run, unless another one is about to begin. */
 const goesOn = (container: Container): boolean =>
-  !container.removing && (container.isRunning || container.record.state.status === 'restarting' || container.restarting)
+  !container.removing &&
+  (container.isRunning || container.record.state.status === 'restarting' || container.restarting)
 
 /** Errors: 501 for a driver that cannot be read. */
 export const checkReadable = (container: Container): void => {
@@ -115,7 +118,8 @@ export const checkReadable = (container: Container): void => {
 
 /** Refuses a request that selects no stream. */
 export const checkStreams = (options: LogOptions): void => {
-  if (!options.stdout && !options.stderr) throw badRequest('Bad parameters: you must choose at least one stream')
+  if (!options.stdout && !options.stderr)
+    throw badRequest('Bad parameters: you must choose at least one stream')
 }
 
 /**

@@ -1,0 +1,208 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
+import { createWriteStream, existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
+import { request } from 'node:http'
+import path from 'node:path'
+import { busyboxArchive, projectRoot } from './images.ts'
+import { must, type Outcome, run, type RunOptions, until } from './shell.ts'
+
+/**
+ * A daemon of a test's own: data root, exec root, socket and a network namespace
+ * that plays the host. `close` ends everything and proves that nothing is left.
+ */
+export interface DaemonOptions {
+  flags?: string[]
+  env?: Record<string, string>
+  /** `crun`, `runc`; the suite's default is what the daemon chooses. */
+  runtime?: string
+}
+
+const clientPath = (): string => {
+  const cached = path.join(projectRoot, '.cache/clients/docker')
+  if (!existsSync(cached)) throw new Error('the docker client for the tests is missing: run ./test, which fetches it')
+  return cached
+}
+
+export class TestDaemon {
+  readonly name: string
+  readonly base: string
+  readonly socket: string
+  readonly #options: DaemonOptions
+  #process: ChildProcess | undefined
+  #exited: Promise<void> = Promise.resolve()
+
+  constructor(options: DaemonOptions) {
+    this.name = `bt${randomBytes(3).toString('hex')}`
+    this.base = path.join('/tmp', `berth-${this.name}`)
+    this.socket = path.join(this.base, 'docker.sock')
+    this.#options = options
+  }
+
+  get execRoot(): string {
+    return path.join(this.base, 'exec')
+  }
+
+  get dataRoot(): string {
+    return path.join(this.base, 'data')
+  }
+
+  get namespace(): string {
+    return `/run/netns/${this.name}`
+  }
+
+  get pid(): number {
+    return this.#process?.pid ?? 0
+  }
+
+  get log(): string {
+    return readFileSync(path.join(this.base, 'daemon.log'), 'utf8')
+  }
+
+  async prepare(): Promise<void> {
+    mkdirSync(this.base, { recursive: true })
+    await must(['ip', 'netns', 'add', this.name])
+    await must(['ip', '-n', this.name, 'link', 'set', 'lo', 'up'])
+  }
+
+  /** Starts the daemon process and waits until it answers. */
+  async start(more: { env?: Record<string, string>; flags?: string[]; wait?: boolean } = {}): Promise<void> {
+    const log = createWriteStream(path.join(this.base, 'daemon.log'), { flags: 'a' })
+    await new Promise(resolve => log.once('open', resolve))
+    const flags = [
+      ...['--data-root', this.dataRoot, '--exec-root', this.execRoot, '--pidfile', path.join(this.base, 'pid')],
+      ...['-H', `unix://${this.socket}`, '--config-file', path.join(this.base, 'daemon.json')],
+      ...(this.#options.runtime ? ['--default-runtime', this.#options.runtime] : []),
+      ...(this.#options.flags ?? []),
+      ...(more.flags ?? []),
+    ]
+    if (!existsSync(path.join(this.base, 'daemon.json'))) await must(['sh', '-c', `echo '{}' > ${path.join(this.base, 'daemon.json')}`])
+    const child = spawn('nsenter', [`--net=${this.namespace}`, path.join(projectRoot, 'bin/berthd'), ...flags], {
+      stdio: ['ignore', log, log],
+      env: { ...process.env, ...this.#options.env, ...more.env },
+    })
+    this.#process = child
+    this.#exited = new Promise(resolve => child.once('exit', () => resolve()))
+    if (more.wait === false) return
+    let ended = false
+    child.once('exit', () => {
+      ended = true
+    })
+    await until('the daemon answered', async () => {
+      if (ended) throw new Error(`the daemon ended: ${this.log.slice(-2000)}`)
+      return (await this.ping()) === 200
+    }, 60_000)
+  }
+
+  async ping(): Promise<number> {
+    try {
+      return (await this.api('GET', '/_ping')).status
+    } catch {
+      return 0
+    }
+  }
+
+  /** Ends the daemon by a signal; settles when the process is gone. */
+  async kill(signal: NodeJS.Signals = 'SIGKILL'): Promise<void> {
+    this.#process?.kill(signal)
+    await this.#exited
+  }
+
+  /** Settles when the daemon's process has ended by itself. */
+  async exited(): Promise<void> {
+    await this.#exited
+  }
+
+  async restart(more: { env?: Record<string, string>; flags?: string[] } = {}): Promise<void> {
+    await this.kill()
+    await this.start(more)
+  }
+
+  get dockerEnv(): Record<string, string> {
+    return { DOCKER_HOST: `unix://${this.socket}`, DOCKER_CONFIG: path.join(this.base, 'client') }
+  }
+
+  get client(): string {
+    return clientPath()
+  }
+
+  /** Runs the real docker client. */
+  docker(args: readonly string[], options: RunOptions = {}): Promise<Outcome> {
+    return run([clientPath(), ...args], { ...options, env: { ...this.dockerEnv, ...options.env } })
+  }
+
+  /** Runs the real docker client; it must succeed. Gives stdout without the last newline. */
+  mustDocker(args: readonly string[], options: RunOptions = {}): Promise<string> {
+    return must([clientPath(), ...args], { ...options, env: { ...this.dockerEnv, ...options.env } })
+  }
+
+  /** A command in the namespace that plays the host. */
+  onHost(command: readonly string[], options: RunOptions = {}): Promise<Outcome> {
+    return run(['nsenter', `--net=${this.namespace}`, ...command], options)
+  }
+
+  /** A raw request. */
+  api(method: string, url: string, body?: unknown, headers: Record<string, string> = {}): Promise<{ status: number; headers: Record<string, unknown>; text: string }> {
+    return new Promise((resolve, reject) => {
+      const json = body === undefined || typeof body === 'string' || Buffer.isBuffer(body) ? body : JSON.stringify(body)
+      const type = body === undefined ? {} : { 'Content-Type': 'application/json' }
+      const req = request({ socketPath: this.socket, method, path: url, headers: { Host: 'docker', ...type, ...headers } }, res => {
+        const chunks: Buffer[] = []
+        res.on('data', chunk => chunks.push(chunk))
+        res.on('end', () => resolve({ status: res.statusCode ?? 0, headers: res.headers, text: Buffer.concat(chunks).toString() }))
+        res.on('error', reject)
+      })
+      req.on('error', reject)
+      req.end(json)
+    })
+  }
+
+  async json<T>(method: string, url: string, body?: unknown): Promise<T> {
+    const { status, text } = await this.api(method, url, body)
+    if (status >= 400) throw new Error(`${method} ${url}: ${status} ${text}`)
+    return (text === '' ? undefined : JSON.parse(text)) as T
+  }
+
+  async loadBusybox(): Promise<void> {
+    await this.mustDocker(['load', '-q', '-i', await busyboxArchive()])
+  }
+
+  /** Removes every container, stops the daemon with all it holds, and takes its folders away. */
+  async close(): Promise<void> {
+    if ((await this.ping()) !== 200) {
+      await this.kill()
+      await this.start()
+    }
+    const ids = await this.json<{ Id: string }[]>('GET', '/containers/json?all=1')
+    await Promise.all(ids.map(({ Id }) => this.api('DELETE', `/containers/${Id}?force=1&v=1`)))
+    await this.kill('SIGTERM')
+    await this.#endHolder()
+    await this.#unmountAll()
+    await run(['ip', 'netns', 'del', this.name])
+    rmSync(this.base, { recursive: true, force: true })
+  }
+
+  async #endHolder(): Promise<void> {
+    const pids = (await run(['pgrep', '-f', `berth-monitor hold ${this.execRoot}`])).stdout.trim().split('\n').filter(Boolean)
+    for (const pid of pids) process.kill(Number(pid), 'SIGTERM')
+  }
+
+  async #unmountAll(): Promise<void> {
+    for (;;) {
+      const mounts = readFileSync('/proc/self/mountinfo', 'utf8')
+        .split('\n')
+        .map(line => line.split(' ')[4] ?? '')
+        .filter(target => target.startsWith(`${this.base}/`))
+      const last = mounts.at(-1)
+      if (last === undefined) return
+      await must(['umount', '-l', last])
+    }
+  }
+}
+
+/** A running daemon with nothing in it. */
+export const startDaemon = async (options: DaemonOptions = {}): Promise<TestDaemon> => {
+  const daemon = new TestDaemon(options)
+  await daemon.prepare()
+  await daemon.start()
+  return daemon
+}
