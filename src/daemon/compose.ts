@@ -20,6 +20,9 @@ import { Network } from '../net/network.ts'
 import type { PortKeeper } from '../net/types.ts'
 import { connectHolder } from '../runtime/holder.ts'
 import type { HolderClient } from '../runtime/types.ts'
+import { WorkerPool } from '../archive/pool.ts'
+import { probeOverlay } from '../linux/overlay.ts'
+import { Unmounter } from '../store/unmounter.ts'
 import { openContentStore } from '../store/content.ts'
 import { Database } from '../store/database.ts'
 import { openLayerStore } from '../store/layers.ts'
@@ -107,9 +110,8 @@ export const openDaemon = async (settings: DaemonSettings, log: Log): Promise<Da
     )
   }
   const events = new Events(database)
-  const content = await openContentStore({ root: dataRoot })
-  const layers = await openLayerStore({ root: dataRoot, content })
-  const uppers = await openUpperStore({ root: dataRoot, execRoot, onWarning: text => log.warn(text) })
+  const pool = new WorkerPool()
+  const { content, layers, uppers } = openStores(settings, log, pool)
   const images = await Images.open(database, layers)
   const containers = await Registry.load(database)
   const network = await openNetwork(
@@ -156,6 +158,18 @@ export const openDaemon = async (settings: DaemonSettings, log: Log): Promise<Da
       await network.close()
     },
   }
+}
+
+/** Blobs, layers and uppers; without overlayfs the layers are copied for each container. */
+const openStores = (settings: DaemonSettings, log: Log, pool: WorkerPool) => {
+  const { dataRoot: root, execRoot } = settings.engine
+  const probe = probeOverlay(root)
+  if (!probe.path) log.warn(`overlayfs cannot be used on ${root}: every container gets a copy of its image`, { reason: probe.reason })
+  const onError = (path: string, error: unknown): void => log.error('a directory could not be removed', { path, error: messageOf(error) })
+  const content = openContentStore(root)
+  const layers = openLayerStore({ root, content, pool, whiteouts: probe.path ? 'overlay' : 'record', onError })
+  const uppers = openUpperStore({ root, execRoot, pool, unmounter: new Unmounter(), snapshotter: probe.path ?? 'copy', onError })
+  return { content, layers, uppers }
 }
 
 const recover = async (engine: Engine, bootChanged: boolean): Promise<void> => {
