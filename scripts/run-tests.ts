@@ -41,7 +41,12 @@ if (chosen.length === 0) {
   const checks = spawnSync('scripts/check', { stdio: 'inherit' })
   add(checks.status === 0 ? { passed: 1, failed: 0 } : { passed: 0, failed: 1 })
 }
-add(await runFiles(all.filter(file => !alone.includes(file)), Math.max(2, cpus().length)))
+add(
+  await runFiles(
+    all.filter(file => !alone.includes(file)),
+    Math.max(2, cpus().length),
+  ),
+)
 add(await runFiles(alone, 1))
 console.log(`${total.passed} passed, ${total.failed} failed`)
 process.exitCode = total.failed > 0 ? 1 : 0

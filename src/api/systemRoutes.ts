@@ -46,7 +46,9 @@ const streamEvents = async ({ engine, query, res, signal }: Call): Promise<undef
     }
   }
   const timer =
-    end === undefined ? undefined : setTimeout(() => wake(), Number((end - nowNanos()) / 1_000_000n) + 1)
+    end === undefined
+      ? undefined
+      : setTimeout(() => wake(), Math.max(0, Number((end - nowNanos()) / 1_000_000n)) + 1)
   signal.addEventListener('abort', () => wake(), { once: true })
   while (!signal.aborted && (end === undefined || nowNanos() < end)) {
     for (let event = queue.shift(); event; event = queue.shift())

@@ -2,18 +2,27 @@
 
 export const zeroTime = '0001-01-01T00:00:00Z'
 
-const startedWall = BigInt(Date.now()) * 1_000_000n
-const startedMono = process.hrtime.bigint()
+/** The monotonic clock gives the digits below the wall clock's milliseconds; further apart than this, somebody set the clock. */
+const allowedDrift = 5_000_000n
+
+const wallNanos = (): bigint => BigInt(Date.now()) * 1_000_000n
+
+let baseWall = wallNanos()
+let baseMono = process.hrtime.bigint()
 let last = 0n
 
-/**
- * Nanoseconds since the epoch, strictly rising in this process. The wall clock
- * gives milliseconds; the monotonic clock gives the digits below.
- */
+/** Nanoseconds since the epoch, strictly rising in this process while the clock is not set back. */
 export const nowNanos = (): bigint => {
-  const wall = BigInt(Date.now()) * 1_000_000n
-  const drift = startedWall + (process.hrtime.bigint() - startedMono) - wall
-  const fine = drift >= 0n && drift < 1_000_000n ? wall + drift : wall
+  const mono = process.hrtime.bigint()
+  const wall = wallNanos()
+  const fine = baseWall + (mono - baseMono)
+  const drift = fine - wall
+  if (drift > allowedDrift || drift < -allowedDrift) {
+    baseWall = wall
+    baseMono = mono
+    last = wall
+    return wall
+  }
   last = fine > last ? fine : last + 1n
   return last
 }

@@ -2,6 +2,7 @@ import { mkdirSync, readFileSync } from 'node:fs'
 import path from 'node:path'
 import { allRoutes } from '../api/routes.ts'
 import { createApiServer } from '../api/server.ts'
+import { WorkerPool } from '../archive/pool.ts'
 import { messageOf } from '../core/errors.ts'
 import { newId } from '../core/ids.ts'
 import type { Log } from '../core/log.ts'
@@ -16,16 +17,15 @@ import { collectEverything } from '../engine/images/collect.ts'
 import { Images } from '../engine/images/images.ts'
 import { Networks } from '../engine/networks/networks.ts'
 import type { NetworkRecord } from '../engine/networks/types.ts'
+import { probeOverlay } from '../linux/overlay.ts'
 import { Network } from '../net/network.ts'
 import type { PortKeeper } from '../net/types.ts'
 import { connectHolder } from '../runtime/holder.ts'
 import type { HolderClient } from '../runtime/types.ts'
-import { WorkerPool } from '../archive/pool.ts'
-import { probeOverlay } from '../linux/overlay.ts'
-import { Unmounter } from '../store/unmounter.ts'
 import { openContentStore } from '../store/content.ts'
 import { Database } from '../store/database.ts'
 import { openLayerStore } from '../store/layers.ts'
+import { Unmounter } from '../store/unmounter.ts'
 import { openUpperStore } from '../store/uppers.ts'
 import { defaultBridge } from './bridge.ts'
 import { claimDockerSocket, defaultSocket, listenAll, parseHost } from './listen.ts'
@@ -164,11 +164,28 @@ export const openDaemon = async (settings: DaemonSettings, log: Log): Promise<Da
 const openStores = (settings: DaemonSettings, log: Log, pool: WorkerPool) => {
   const { dataRoot: root, execRoot } = settings.engine
   const probe = probeOverlay(root)
-  if (!probe.path) log.warn(`overlayfs cannot be used on ${root}: every container gets a copy of its image`, { reason: probe.reason })
-  const onError = (path: string, error: unknown): void => log.error('a directory could not be removed', { path, error: messageOf(error) })
+  if (!probe.path)
+    log.warn(`overlayfs cannot be used on ${root}: every container gets a copy of its image`, {
+      reason: probe.reason,
+    })
+  const onError = (path: string, error: unknown): void =>
+    log.error('a directory could not be removed', { path, error: messageOf(error) })
   const content = openContentStore(root)
-  const layers = openLayerStore({ root, content, pool, whiteouts: probe.path ? 'overlay' : 'record', onError })
-  const uppers = openUpperStore({ root, execRoot, pool, unmounter: new Unmounter(), snapshotter: probe.path ?? 'copy', onError })
+  const layers = openLayerStore({
+    root,
+    content,
+    pool,
+    whiteouts: probe.path ? 'overlay' : 'record',
+    onError,
+  })
+  const uppers = openUpperStore({
+    root,
+    execRoot,
+    pool,
+    unmounter: new Unmounter(),
+    snapshotter: probe.path ?? 'copy',
+    onError,
+  })
   return { content, layers, uppers }
 }
 

@@ -18,6 +18,13 @@ interface Rule {
 }
 
 const rules: Rule[] = [
+  // crun says only this of a directory, and of a file that may not be executed.
+  {
+    form: /open executable: Operation not permitted/,
+    exitCode: 126,
+    words: 'exec: "$1": is a directory: permission denied',
+  },
+  { form: /open executable: Permission denied/, exitCode: 126, words: 'exec: "$1": permission denied' },
   // runc: exec: "foo": executable file not found in $PATH
   {
     form: /exec: "([^"]*)": executable file not found in \$PATH/,
@@ -77,13 +84,13 @@ const causeOf = (text: string): string => {
   return errors.at(-1) ?? 'the runtime gave no reason'
 }
 
-/** Reads a runtime's refusal. */
-export const startFailure = (text: string): StartFailure => {
+/** Reads a runtime's refusal; `program` stands in where its words do not name what was to be run. */
+export const startFailure = (text: string, program = ''): StartFailure => {
   const cause = causeOf(text)
   for (const rule of rules) {
     const match = rule.form.exec(text)
     if (!match) continue
-    const name = match[1] ?? match[2] ?? ''
+    const name = match[1] || match[2] || program
     return { exitCode: rule.exitCode, message: rule.words.replaceAll('$1', () => name) }
   }
   const lower = cause.toLowerCase()

@@ -4,7 +4,7 @@ import { createWriteStream, existsSync, mkdirSync, readFileSync, rmSync } from '
 import { request } from 'node:http'
 import path from 'node:path'
 import { busyboxArchive, projectRoot } from './images.ts'
-import { must, type Outcome, run, type RunOptions, until } from './shell.ts'
+import { must, type Outcome, type RunOptions, run, until } from './shell.ts'
 
 /**
  * A daemon of a test's own: data root, exec root, socket and a network namespace
@@ -19,7 +19,8 @@ export interface DaemonOptions {
 
 const clientPath = (): string => {
   const cached = path.join(projectRoot, '.cache/clients/docker')
-  if (!existsSync(cached)) throw new Error('the docker client for the tests is missing: run ./test, which fetches it')
+  if (!existsSync(cached))
+    throw new Error('the docker client for the tests is missing: run ./test, which fetches it')
   return cached
 }
 
@@ -69,17 +70,29 @@ export class TestDaemon {
     const log = createWriteStream(path.join(this.base, 'daemon.log'), { flags: 'a' })
     await new Promise(resolve => log.once('open', resolve))
     const flags = [
-      ...['--data-root', this.dataRoot, '--exec-root', this.execRoot, '--pidfile', path.join(this.base, 'pid')],
+      ...[
+        '--data-root',
+        this.dataRoot,
+        '--exec-root',
+        this.execRoot,
+        '--pidfile',
+        path.join(this.base, 'pid'),
+      ],
       ...['-H', `unix://${this.socket}`, '--config-file', path.join(this.base, 'daemon.json')],
       ...(this.#options.runtime ? ['--default-runtime', this.#options.runtime] : []),
       ...(this.#options.flags ?? []),
       ...(more.flags ?? []),
     ]
-    if (!existsSync(path.join(this.base, 'daemon.json'))) await must(['sh', '-c', `echo '{}' > ${path.join(this.base, 'daemon.json')}`])
-    const child = spawn('nsenter', [`--net=${this.namespace}`, path.join(projectRoot, 'bin/berthd'), ...flags], {
-      stdio: ['ignore', log, log],
-      env: { ...process.env, ...this.#options.env, ...more.env },
-    })
+    if (!existsSync(path.join(this.base, 'daemon.json')))
+      await must(['sh', '-c', `echo '{}' > ${path.join(this.base, 'daemon.json')}`])
+    const child = spawn(
+      'nsenter',
+      [`--net=${this.namespace}`, path.join(projectRoot, 'bin/berthd'), ...flags],
+      {
+        stdio: ['ignore', log, log],
+        env: { ...process.env, ...this.#options.env, ...more.env },
+      },
+    )
     this.#process = child
     this.#exited = new Promise(resolve => child.once('exit', () => resolve()))
     if (more.wait === false) return
@@ -87,10 +100,14 @@ export class TestDaemon {
     child.once('exit', () => {
       ended = true
     })
-    await until('the daemon answered', async () => {
-      if (ended) throw new Error(`the daemon ended: ${this.log.slice(-2000)}`)
-      return (await this.ping()) === 200
-    }, 60_000)
+    await until(
+      'the daemon answered',
+      async () => {
+        if (ended) throw new Error(`the daemon ended: ${this.log.slice(-2000)}`)
+        return (await this.ping()) === 200
+      },
+      60_000,
+    )
   }
 
   async ping(): Promise<number> {
@@ -141,16 +158,31 @@ export class TestDaemon {
   }
 
   /** A raw request. */
-  api(method: string, url: string, body?: unknown, headers: Record<string, string> = {}): Promise<{ status: number; headers: Record<string, unknown>; text: string }> {
+  api(
+    method: string,
+    url: string,
+    body?: unknown,
+    headers: Record<string, string> = {},
+  ): Promise<{ status: number; headers: Record<string, unknown>; text: string }> {
     return new Promise((resolve, reject) => {
-      const json = body === undefined || typeof body === 'string' || Buffer.isBuffer(body) ? body : JSON.stringify(body)
+      const json =
+        body === undefined || typeof body === 'string' || Buffer.isBuffer(body) ? body : JSON.stringify(body)
       const type = body === undefined ? {} : { 'Content-Type': 'application/json' }
-      const req = request({ socketPath: this.socket, method, path: url, headers: { Host: 'docker', ...type, ...headers } }, res => {
-        const chunks: Buffer[] = []
-        res.on('data', chunk => chunks.push(chunk))
-        res.on('end', () => resolve({ status: res.statusCode ?? 0, headers: res.headers, text: Buffer.concat(chunks).toString() }))
-        res.on('error', reject)
-      })
+      const req = request(
+        { socketPath: this.socket, method, path: url, headers: { Host: 'docker', ...type, ...headers } },
+        res => {
+          const chunks: Buffer[] = []
+          res.on('data', chunk => chunks.push(chunk))
+          res.on('end', () =>
+            resolve({
+              status: res.statusCode ?? 0,
+              headers: res.headers,
+              text: Buffer.concat(chunks).toString(),
+            }),
+          )
+          res.on('error', reject)
+        },
+      )
       req.on('error', reject)
       req.end(json)
     })
@@ -182,7 +214,10 @@ export class TestDaemon {
   }
 
   async #endHolder(): Promise<void> {
-    const pids = (await run(['pgrep', '-f', `berth-monitor hold ${this.execRoot}`])).stdout.trim().split('\n').filter(Boolean)
+    const pids = (await run(['pgrep', '-f', `berth-monitor hold ${this.execRoot}`])).stdout
+      .trim()
+      .split('\n')
+      .filter(Boolean)
     for (const pid of pids) process.kill(Number(pid), 'SIGTERM')
   }
 

@@ -28,9 +28,13 @@ export const file = (name: string, content: string | Buffer, mode = 0o644): Outg
   return { entry: tarEntry({ type: 'file', name, mode, size: body.length }), body: [body] }
 }
 
-export const directory = (name: string, mode = 0o755): OutgoingMember => ({ entry: tarEntry({ type: 'directory', name, mode }) })
+export const directory = (name: string, mode = 0o755): OutgoingMember => ({
+  entry: tarEntry({ type: 'directory', name, mode }),
+})
 
-export const link = (name: string, linkName: string): OutgoingMember => ({ entry: tarEntry({ type: 'link', name, linkName, mode: 0o755 }) })
+export const link = (name: string, linkName: string): OutgoingMember => ({
+  entry: tarEntry({ type: 'link', name, linkName, mode: 0o755 }),
+})
 
 /** The members of a `docker save` archive, as moby wrote it before OCI layouts. */
 export const dockerArchive = async (images: ImageSpec[]): Promise<Buffer> => {
@@ -43,7 +47,11 @@ export const dockerArchive = async (images: ImageSpec[]): Promise<Buffer> => {
       architecture: process.arch === 'arm64' ? 'arm64' : 'amd64',
       os: 'linux',
       created: '2026-01-02T03:04:05Z',
-      config: { Env: ['PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'], Cmd: ['sh'], ...image.config },
+      config: {
+        Env: ['PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'],
+        Cmd: ['sh'],
+        ...image.config,
+      },
       rootfs: { type: 'layers', diff_ids: diffIds },
       history: diffIds.map((_, index) => ({ created: '2026-01-02T03:04:05Z', created_by: `layer ${index}` })),
     })
@@ -65,10 +73,15 @@ const busyboxMembers = (): OutgoingMember[] => {
   const applets =
     'sh ash cat echo ls sleep true false id env touch mkdir rm mv cp ln ps kill wget nc httpd hostname mount umount dd yes seq head tail grep sed awk stat find test tr wc sort ip ifconfig ping nslookup stty tty date od md5sum sha256sum chmod chown df du free top uname whoami nproc setsid trap printf expr timeout xargs basename dirname mknod tar cut tee'
   return [
-    ...['bin', 'etc', 'root', 'tmp', 'var', 'dev', 'proc', 'sys', 'home'].map(name => directory(name, name === 'tmp' ? 0o1777 : 0o755)),
+    ...['bin', 'etc', 'root', 'tmp', 'var', 'dev', 'proc', 'sys', 'home'].map(name =>
+      directory(name, name === 'tmp' ? 0o1777 : 0o755),
+    ),
     file('bin/busybox', readFileSync(binary), 0o755),
     ...applets.split(' ').map(name => link(`bin/${name}`, 'bin/busybox')),
-    file('etc/passwd', 'root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/home:/bin/false\nuser:x:1000:1000:a user:/home:/bin/sh\n'),
+    file(
+      'etc/passwd',
+      'root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/home:/bin/false\nuser:x:1000:1000:a user:/home:/bin/sh\n',
+    ),
     file('etc/group', 'root:x:0:\nnobody:x:65534:\nuser:x:1000:\naudio:x:29:user\n'),
   ]
 }

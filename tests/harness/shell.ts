@@ -55,7 +55,11 @@ export const must = async (command: readonly string[], options: RunOptions = {})
 }
 
 /** Waits until something holds, looking again after short pauses; `deadline` (ms) only guards against hanging. */
-export const until = async <T>(what: string, look: () => Promise<T | undefined | false> | T | undefined | false, deadline = 30_000): Promise<T> => {
+export const until = async <T>(
+  what: string,
+  look: () => Promise<T | undefined | false> | T | undefined | false,
+  deadline = 30_000,
+): Promise<T> => {
   const end = Date.now() + deadline
   for (;;) {
     const found = await look()

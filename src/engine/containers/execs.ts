@@ -8,7 +8,13 @@ import { controllers } from '../../linux/cgroups.ts'
 import { startFailure } from '../../runtime/errors.ts'
 import { launchMonitor } from '../../runtime/launch.ts'
 import { connectMonitor, readExitRecord } from '../../runtime/monitor.ts'
-import type { ExitRecord, MonitorClient, MonitorEvents, MonitorSpec } from '../../runtime/types.ts'
+import type {
+  ExitRecord,
+  MonitorClient,
+  MonitorEvents,
+  MonitorSpec,
+  MonitorStatus,
+} from '../../runtime/types.ts'
 import type { ExecCreateRequest } from '../../wire/container.ts'
 import type { Engine } from '../engine.ts'
 import type { Container } from './container.ts'
@@ -47,6 +53,17 @@ const refused = (text: string): BerthError =>
     400,
     `OCI runtime exec failed: exec failed: unable to start container process: ${text}: unknown`,
   )
+
+const startProcess = async (monitor: MonitorClient, program: string): Promise<MonitorStatus> => {
+  try {
+    const status = await monitor.start()
+    if (status.phase !== 'failed') return status
+    throw refused(startFailure(status.exit?.error ?? '', program).message)
+  } catch (error) {
+    if (hasCode(error, 'monitor-refused')) throw refused(startFailure(messageOf(error), program).message)
+    throw error
+  }
+}
 
 /** The execs of all containers. They live below exec-root, so that they outlive the daemon and not the host. */
 export class Execs {
@@ -142,9 +159,8 @@ export class Execs {
       exec.monitor = await this.#launch(engine, container, exec, options.size)
       failpoint('exec.monitor')
       if (client) await this.#attach(exec, client)
-      const status = await exec.monitor.start()
+      const status = await startProcess(exec.monitor, request.Cmd?.[0] ?? '')
       failpoint('exec.started')
-      if (status.phase === 'failed') throw refused(startFailure(status.exit?.error ?? '').message)
       exec.record.running = status.phase === 'running'
       exec.record.pid = status.pid
       await this.#save(exec)

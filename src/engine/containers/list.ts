@@ -140,7 +140,7 @@ const tests = (engine: Engine, filters: Filters): Test[] => {
     ),
     some(filters, 'expose', hasExposed),
     some(filters, 'publish', hasPublished),
-    container => filters.flag('is-task') !== true,
+    () => filters.flag('is-task') !== true,
     container => ancestorTests.length === 0 || ancestorTests.some(test => test(container)),
     container => before.every(time => createdAt(container) < time),
     container => since.every(time => createdAt(container) > time),

@@ -9,7 +9,6 @@ import type { ExitRecord, MonitorClient } from '../../runtime/types.ts'
 import type { Engine } from '../engine.ts'
 import { clearRun } from './clearRun.ts'
 import type { Container } from './container.ts'
-import { containerEvent } from './containerEvents.ts'
 import { startHealth } from './health.ts'
 import { removeAfterExit } from './remove.ts'
 import { planRestart } from './restart.ts'
@@ -48,13 +47,14 @@ const adopt = async (engine: Engine, container: Container, monitor: MonitorClien
     container.record.state.pid = monitor.status.pid
     return
   }
-  const wasKnown = status === 'running'
   const { oomKilled, health } = container.record.state
-  if (!wasKnown || container.record.state.pid !== monitor.status.pid)
-    await noteStarted(engine, container, monitor.status)
+  // Started by a daemon that died before it could write that down.
+  if (status !== 'running' || container.record.state.pid !== monitor.status.pid) {
+    noteStarted(engine, container, monitor.status)
+    await engine.containers.save(container)
+  }
   container.record.state.oomKilled = oomKilled || monitor.status.oomKilled
   if (health) container.record.state.health = health
-  if (!wasKnown) containerEvent(engine, container, 'start')
 }
 
 /** Looks at one container. A monitor that never started anything is let go. */

@@ -1,7 +1,7 @@
 import { mkdir, rm, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { UndoStack } from '../../core/disposal.ts'
-import { BerthError, conflict, messageOf } from '../../core/errors.ts'
+import { BerthError, conflict, hasCode, messageOf } from '../../core/errors.ts'
 import { failpoint } from '../../core/failpoint.ts'
 import { stringify } from '../../core/json.ts'
 import { cgroupVersion, controllers } from '../../linux/cgroups.ts'
@@ -11,7 +11,7 @@ import type { MonitorClient, MonitorSpec, RuntimeBinary } from '../../runtime/ty
 import type { Engine } from '../engine.ts'
 import { dropPending, handOver } from './attach.ts'
 import type { Container } from './container.ts'
-import { containerEvent } from './containerEvents.ts'
+import { commandOf } from './describe.ts'
 import { containerFiles, prepareFiles } from './files.ts'
 import { containerGroup, memoryDirectory, monitorDirectories } from './groups.ts'
 import { startHealth } from './health.ts'
@@ -19,7 +19,7 @@ import { logSettings } from './logConfig.ts'
 import { joinedNamespaces } from './namespaces.ts'
 import { containerDevices, hostCapabilities } from './privileges.ts'
 import { buildSpec } from './spec.ts'
-import { noteStarted, runDirectory } from './state.ts'
+import { runDirectory } from './state.ts'
 import { containerUser } from './userFiles.ts'
 import { prepareBindSources } from './volumes.ts'
 import { handOverWaiters } from './wait.ts'
@@ -127,9 +127,18 @@ const prepare = async (engine: Engine, container: Container, undo: UndoStack): P
 }
 
 const runtimeStart = async (container: Container, monitor: MonitorClient): Promise<void> => {
-  const status = await monitor.start()
-  if (status.phase !== 'failed') return
-  const failure = startFailure(status.exit?.error ?? '')
+  try {
+    const status = await monitor.start()
+    if (status.phase !== 'failed') return
+    refuse(container, status.exit?.error ?? '')
+  } catch (error) {
+    if (hasCode(error, 'monitor-refused')) refuse(container, messageOf(error))
+    throw error
+  }
+}
+
+const refuse = (container: Container, text: string): never => {
+  const failure = startFailure(text, commandOf(container.record)[0])
   container.record.state.exitCode = failure.exitCode
   throw startError(failure)
 }
@@ -147,15 +156,20 @@ const startNow = async (engine: Engine, container: Container): Promise<void> => 
     await runtimeStart(container, monitor)
     failpoint('start.started')
     undo.commit()
-    await noteStarted(engine, container, monitor.status)
   } catch (error) {
     state.error = messageOf(error)
     if (state.exitCode === 0) state.exitCode = 128
     await engine.containers.save(container).catch(() => {})
     throw error
   }
-  containerEvent(engine, container, 'start')
-  startHealth(engine, container)
+  // What runs is found by its monitor, so a record that cannot be written now harms nothing but itself.
+  await engine.containers.save(container).catch(error => {
+    engine.log.error('a started container could not be recorded', {
+      container: container.id,
+      error: messageOf(error),
+    })
+  })
+  if (container.isRunning) startHealth(engine, container)
 }
 
 /**

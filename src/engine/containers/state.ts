@@ -13,11 +13,8 @@ import { answerWaiters } from './waiters.ts'
 export const runDirectory = (engine: Engine, container: Container): string =>
   path.join(engine.settings.execRoot, 'containers', container.id, String(container.record.runs))
 
-export const noteStarted = async (
-  engine: Engine,
-  container: Container,
-  status: MonitorStatus,
-): Promise<void> => {
+/** The process runs: from now on every reader sees it. */
+export const noteStarted = (engine: Engine, container: Container, status: MonitorStatus): void => {
   const { record } = container
   record.state = {
     ...record.state,
@@ -29,7 +26,7 @@ export const noteStarted = async (
     startedAt: formatNanos(status.startedAt),
     stoppedByCall: false,
   }
-  await engine.containers.save(container)
+  containerEvent(engine, container, 'start')
 }
 
 /**

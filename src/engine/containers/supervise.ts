@@ -13,7 +13,7 @@ import { containerEvent } from './containerEvents.ts'
 import { containerGroup } from './groups.ts'
 import { removeAfterExit } from './remove.ts'
 import { planRestart } from './restart.ts'
-import { applyExit, runDirectory } from './state.ts'
+import { applyExit, noteStarted, runDirectory } from './state.ts'
 
 /** What the daemon does when a monitor speaks: started, out of memory, exited, lost. */
 
@@ -22,7 +22,7 @@ const sharesPids = (container: Container): boolean =>
   !['', 'private'].includes(container.record.hostConfig.PidMode ?? '')
 
 export const monitorEvents = (engine: Engine, container: Container): MonitorEvents => ({
-  started: () => {},
+  started: status => noteStarted(engine, container, status),
   rotated: () => {},
   ended: () => {
     if (sharesPids(container)) killGroup(containerGroup(engine.settings, container.record).group)

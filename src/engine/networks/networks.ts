@@ -7,6 +7,7 @@ import type { BridgeSpec, EndpointSpec, ExpectedNetwork, Ipv4Subnet } from '../.
 import type { Database } from '../../store/database.ts'
 import type { NetworkingConfig } from '../../wire/container.ts'
 import type { ContainerRecord, NetworkAttachment } from '../containers/types.ts'
+import type { Events } from '../events/events.ts'
 import type { NetworkRecord } from './types.ts'
 
 const kind = 'network'
@@ -27,21 +28,23 @@ export interface DefaultBridge {
 /** The networks of a daemon; `bridge`, `host` and `none` are always there (`bridge` not with `--bridge none`). */
 export class Networks {
   readonly #network: Network
+  readonly #events: Events
   readonly #byId = new Map<string, NetworkRecord>()
   readonly #defaultBridge: DefaultBridge | undefined
 
-  private constructor(network: Network, defaultBridge: DefaultBridge | undefined) {
-    this.#network = network
+  private constructor(parts: { network: Network; events: Events }, defaultBridge: DefaultBridge | undefined) {
+    this.#network = parts.network
+    this.#events = parts.events
     this.#defaultBridge = defaultBridge
   }
 
   /** Reads or makes the default networks; ids stay over restarts. */
   static async open(
-    database: Database,
-    network: Network,
+    parts: { database: Database; network: Network; events: Events },
     defaultBridge: DefaultBridge | undefined,
   ): Promise<Networks> {
-    const networks = new Networks(network, defaultBridge)
+    const { database } = parts
+    const networks = new Networks(parts, defaultBridge)
     const stored = new Map(
       (await database.load(kind)).map(({ value }) => [(value as NetworkRecord).name, value as NetworkRecord]),
     )
@@ -148,7 +151,20 @@ export class Networks {
     this.#network.createSandbox(record.id)
     attachment.endpointId = newId()
     const bridge = this.#byId.get(attachment.networkId)?.bridge
-    if (!bridge) return
+    if (bridge) await this.#connect(record, attachment, bridge)
+    this.#tell('connect', record, attachment)
+  }
+
+  #tell(
+    action: 'connect' | 'disconnect',
+    record: ContainerRecord,
+    { networkId, networkName }: NetworkAttachment,
+  ): void {
+    const type = this.#byId.get(networkId)?.driver ?? ''
+    this.#events.publish('network', action, networkId, { container: record.id, name: networkName, type })
+  }
+
+  async #connect(record: ContainerRecord, attachment: NetworkAttachment, bridge: BridgeSpec): Promise<void> {
     const pool = this.#network.addresses(bridge.networkId)
     const ipv4 = pool.allocate()
     try {
@@ -182,6 +198,8 @@ export class Networks {
   async disconnectAll(record: ContainerRecord): Promise<void> {
     for (const attachment of record.networks) {
       const { endpoint } = attachment
+      if (attachment.endpointId !== '') this.#tell('disconnect', record, attachment)
+      attachment.endpointId = ''
       delete attachment.endpoint
       if (endpoint) await this.#network.disconnect(endpoint, { sandboxEnds: true })
     }
