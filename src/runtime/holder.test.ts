@@ -1,7 +1,16 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
-import { existsSync, fstatSync, mkdtempSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
-import { createServer, connect, type Server } from 'node:net'
+import {
+  existsSync,
+  fstatSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
+import { connect, createServer, type Server } from 'node:net'
 import path from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { closeDescriptor, connectUnix, socketPair } from '../linux/descriptors.ts'

@@ -97,9 +97,7 @@ export class HolderCalls {
     try {
       return receiveDescriptors(this.#fd, 65536)
     } catch (error) {
-      throw unavailable(
-        `the descriptor store does not answer (${messageOf(error)}); connect again`,
-      )
+      throw unavailable(`the descriptor store does not answer (${messageOf(error)}); connect again`)
     }
   }
 

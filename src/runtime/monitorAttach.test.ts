@@ -143,7 +143,8 @@ const lines = 300_000
 /** Writes far more than a socket holds, tells by a file that it could, waits for a word, and writes some more. */
 const floodScript = `seq ${lines}; echo >"$0.done"; read x; echo last`
 
-const flooded = (): string => `${Array.from({ length: lines }, (_, index) => `${index + 1}\n`).join('')}last\n`
+const flooded = (): string =>
+  `${Array.from({ length: lines }, (_, index) => `${index + 1}\n`).join('')}last\n`
 
 /** Megabytes: says where they differ instead of printing them. */
 const assertSame = (got: string, expected: string): void => {
@@ -177,7 +178,10 @@ test('with a log a slow client does not hold the process back, and gets everythi
 })
 
 test('a slow client that only wakes after the exit still gets everything', async t => {
-  const rig = makeRig(t, { script: `seq ${lines}; printf 'no end'`, change: { log: { maxSize: 1_000_000, maxFile: 100 } } })
+  const rig = makeRig(t, {
+    script: `seq ${lines}; printf 'no end'`,
+    change: { log: { maxSize: 1_000_000, maxFile: 100 } },
+  })
   const { client, exited } = await launch(rig)
   const slow = await attachClient(t, client)
   slow.socket.pause()
@@ -204,7 +208,10 @@ test('an unfinished line is neither lost nor doubled when a client changes betwe
 })
 
 test('a client that rotation overtakes is cut with a word on stderr, and nothing is skipped', async t => {
-  const rig = makeRig(t, { script: floodScript, change: { openStdin: true, log: { maxSize: 50_000, maxFile: 2 } } })
+  const rig = makeRig(t, {
+    script: floodScript,
+    change: { openStdin: true, log: { maxSize: 50_000, maxFile: 2 } },
+  })
   const { client } = await launch(rig)
   const slow = await attachClient(t, client, { multiplexed: true, stdin: false })
   slow.socket.pause()

@@ -10,7 +10,7 @@ const logBytes = async (
   bytes: Uint8Array | string,
   change: SpecChange = {},
 ): Promise<Rig> => {
-  const rig = makeRig(t, { script: 'cat "${0%/*}/data"', change })
+  const rig = makeRig(t, { script: `cat "\${0%/*}/data"`, change })
   writeFileSync(path.join(rig.bundle, 'data'), bytes)
   await runOnce(rig)
   return rig
@@ -42,11 +42,17 @@ test('a line is byte for byte what json-file writes', async t => {
 
 test('the attributes stand between stream and time', async t => {
   const rig = await logBytes(t, 'x\n', { log: { attrs: '{"tag":"a/b"}' } })
-  assert.match(readFileSync(rig.logPath, 'utf8'), /^\{"log":"x\\n","stream":"stdout","attrs":\{"tag":"a\/b"\},"time":"[^"]+"\}\n$/)
+  assert.match(
+    readFileSync(rig.logPath, 'utf8'),
+    /^\{"log":"x\\n","stream":"stdout","attrs":\{"tag":"a\/b"\},"time":"[^"]+"\}\n$/,
+  )
 })
 
 test('bytes that are not UTF-8 become U+FFFD one by one; the rest of the line stays', async t => {
-  const rig = await logBytes(t, Buffer.from([0x61, 0xff, 0xc3, 0x28, 0xe2, 0x82, 0x62, 0xed, 0xa0, 0x80, 0x0a]))
+  const rig = await logBytes(
+    t,
+    Buffer.from([0x61, 0xff, 0xc3, 0x28, 0xe2, 0x82, 0x62, 0xed, 0xa0, 0x80, 0x0a]),
+  )
   assert.equal(readLog(rig.logPath)[0]?.log, 'a\ufffd\ufffd(\ufffd\ufffdb\ufffd\ufffd\ufffd\n')
 })
 
@@ -78,10 +84,12 @@ test('streams are kept apart, and each has its own unfinished line', async t => 
   const script = 'printf out1; printf err1 >&2; sleep 0.05; echo out2; echo err2 >&2'
   const rig = makeRig(t, { script })
   await runOnce(rig)
-  assert.deepEqual(readLog(rig.logPath).map(({ log, stream }) => `${stream} ${log}`).sort(), [
-    'stderr err1err2\n',
-    'stdout out1out2\n',
-  ])
+  assert.deepEqual(
+    readLog(rig.logPath)
+      .map(({ log, stream }) => `${stream} ${log}`)
+      .sort(),
+    ['stderr err1err2\n', 'stdout out1out2\n'],
+  )
 })
 
 const numbered = (count: number): string =>
@@ -93,7 +101,10 @@ test('rotation: the number rises, old files go, none is longer than its limit an
   const files = readdirSync(path.dirname(rig.logPath)).filter(name => name.startsWith('c.log'))
   const sequence = Number(readFileSync(`${rig.logPath}.seq`, 'utf8'))
   assert.ok(sequence > 5)
-  assert.deepEqual(files.sort(), ['c.log', `c.log.${sequence - 2}`, `c.log.${sequence - 1}`, 'c.log.seq'].sort())
+  assert.deepEqual(
+    files.sort(),
+    ['c.log', `c.log.${sequence - 2}`, `c.log.${sequence - 1}`, 'c.log.seq'].sort(),
+  )
   const kept = [`.${sequence - 2}`, `.${sequence - 1}`, ''].map(end => joined(rig.logPath + end)).join('')
   assert.ok(text.endsWith(kept) && kept.length > 10_000 / 2)
   for (const end of [`.${sequence - 2}`, `.${sequence - 1}`, '']) {
@@ -143,7 +154,10 @@ test('a line that a death tore is ended, and the next one is whole', async t => 
 })
 
 test('a rotation on demand is announced to every daemon', async t => {
-  const rig = makeRig(t, { script: 'echo a; read x; echo b', change: { openStdin: true, log: { maxFile: 5 } } })
+  const rig = makeRig(t, {
+    script: 'echo a; read x; echo b',
+    change: { openStdin: true, log: { maxFile: 5 } },
+  })
   const rotated: number[] = []
   const { client, exited } = await launch(rig, { rotated: sequence => rotated.push(sequence) })
   const attached = await attachClient(t, client)
@@ -180,5 +194,6 @@ test('nothing is lost of a million lines', async t => {
   await runOnce(rig)
   const lines = readFileSync(rig.logPath, 'utf8').split('\n')
   assert.equal(lines.length, 1_000_001)
-  for (const index of [0, 1, 499_999, 999_999]) assert.match(lines[index] ?? '', new RegExp(`^\\{"log":"${index + 1}\\\\n",`))
+  for (const index of [0, 1, 499_999, 999_999])
+    assert.match(lines[index] ?? '', new RegExp(`^\\{"log":"${index + 1}\\\\n",`))
 })

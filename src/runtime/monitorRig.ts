@@ -1,8 +1,9 @@
 import { execFileSync } from 'node:child_process'
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { Socket } from 'node:net'
 import path from 'node:path'
 import type { TestContext } from 'node:test'
+import { hasCode } from '../core/errors.ts'
 import { closeDescriptor, socketPair } from '../linux/descriptors.ts'
 import { launchMonitor } from './launch.ts'
 import type { AttachRequest, ExitRecord, MonitorClient, MonitorEvents, MonitorSpec } from './types.ts'
@@ -52,7 +53,10 @@ export interface Rig {
 export type SpecChange = Partial<Omit<MonitorSpec, 'log'>> & { log?: Partial<MonitorSpec['log']> }
 
 /** A run directory with a fake runtime whose container is this shell script. All of it goes when the test ends. */
-export const makeRig = (t: TestContext, options: { script: string; binary?: string; change?: SpecChange }): Rig => {
+export const makeRig = (
+  t: TestContext,
+  options: { script: string; binary?: string; change?: SpecChange },
+): Rig => {
   const base = mkdtempSync('/tmp/berth-monitor-test-')
   const undo = [() => rmSync(base, { recursive: true, force: true })]
   t.after(() => {
@@ -97,7 +101,10 @@ export const launch = async (rig: Rig, events: Partial<MonitorEvents> = {}): Pro
   const exited = Promise.withResolvers<ExitRecord>()
   const closed = Promise.withResolvers<void>()
   const env: Record<string, string> = rig.binary.endsWith('-asan')
-    ? { ASAN_OPTIONS: `log_path=${rig.directory}/asan:detect_leaks=0`, UBSAN_OPTIONS: `log_path=${rig.directory}/asan` }
+    ? {
+        ASAN_OPTIONS: `log_path=${rig.directory}/asan:detect_leaks=0`,
+        UBSAN_OPTIONS: `log_path=${rig.directory}/asan`,
+      }
     : {}
   const client = await launchMonitor(rig.spec, {
     binary: rig.binary,
@@ -130,11 +137,14 @@ const endMonitor = (client: MonitorClient): void => {
 }
 
 const killQuietly = (pid: number): void => {
-  /* Our monitors and their processes only: a number that now is another program's is left alone. */
-  if (!existsSync(`/proc/${pid}/cmdline`)) return
-  const command = readFileSync(`/proc/${pid}/cmdline`, 'utf8')
-  if (!command.includes('berth-monitor')) return
-  process.kill(pid, 'SIGKILL')
+  try {
+    /* Our monitors and their processes only: a number that now is another program's is left alone. */
+    const command = readFileSync(`/proc/${pid}/cmdline`, 'utf8')
+    if (command.includes('berth-monitor')) process.kill(pid, 'SIGKILL')
+  } catch (error) {
+    /* It has ended by itself, perhaps between these two lines. */
+    if (!hasCode(error, 'ENOENT') && !hasCode(error, 'ESRCH')) throw error
+  }
 }
 
 /** The client's end of an attached connection. */
@@ -226,6 +236,8 @@ export const readLog = (file: string): LogLine[] =>
 
 /** Throws what a sanitizer wrote, if any did. */
 const checkSanitizer = (rig: Rig): void => {
-  const reports = execFileSync('sh', ['-c', `cat ${rig.directory}/asan* 2>/dev/null || true`], { encoding: 'utf8' })
+  const reports = execFileSync('sh', ['-c', `cat ${rig.directory}/asan* 2>/dev/null || true`], {
+    encoding: 'utf8',
+  })
   if (reports !== '') throw new Error(reports)
 }

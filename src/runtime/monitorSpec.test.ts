@@ -28,7 +28,13 @@ test('keys and values alternate, lists repeat their key, empty values are left o
   const pairs = written.flatMap((key, index) => (index % 2 === 0 ? [`${key}=${written[index + 1]}`] : []))
   assert.deepEqual(
     pairs.filter(pair => /^(runtime-arg|monitor-cgroup|memory|log|container|process|bundle)/.test(pair)),
-    ['runtime-arg=--debug', 'container=c1', 'process=/run/p.json', 'monitor-cgroup=/sys/a', 'monitor-cgroup=/sys/b'],
+    [
+      'runtime-arg=--debug',
+      'container=c1',
+      'process=/run/p.json',
+      'monitor-cgroup=/sys/a',
+      'monitor-cgroup=/sys/b',
+    ],
   )
 })
 
