@@ -238,7 +238,7 @@ int run_main(void)
 	if (error) {
 		struct channel *channel = &run->controls[0];
 		channel_open(channel, CONTROL_FD);
-		channel_send_text(channel, REPLY_ERROR, 0, error);
+		channel_refuse(channel, error);
 		return 1;
 	}
 	set_nonblocking(CONTROL_FD);

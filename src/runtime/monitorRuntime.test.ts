@@ -265,6 +265,8 @@ test('a full disk: lines are dropped and counted, a marker says so, and no line 
   const attached = await attachClient(t, client)
   await client.start()
   await attached.until('full\n')
+  /* An answer tells that the batch is logged as well: clients are served first. */
+  await client.resize(1, 1)
   /* Room again; the client has all lines whatever the disk took. */
   writeFileSync(filler, '')
   attached.socket.write('x\n')
