@@ -51,7 +51,7 @@ size_t control_status(const struct run *run, uint8_t *payload)
 	put_u32(payload, (uint32_t)run->phase);
 	put_u32(payload + 4, (uint32_t)run->pid);
 	put_u64(payload + 8, run->started_at);
-	put_u32(payload + 16, run->oom.seen ? 1 : 0);
+	put_u32(payload + 16, run->oom.noticed || run->oom.killed ? 1 : 0);
 	if (run->phase < PHASE_EXITED)
 		return STATUS_FIXED;
 	struct exit_record record = run_exit_record(run);

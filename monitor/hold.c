@@ -299,7 +299,7 @@ int hold_main(const char *directory)
 	const char *error = be_born(hold, path);
 	if (error) {
 		channel_open(&hold->daemons[0], HOLD_CONTROL_FD);
-		channel_send_text(&hold->daemons[0], REPLY_ERROR, 0, error);
+		channel_refuse(&hold->daemons[0], error);
 		return 1;
 	}
 	set_nonblocking(HOLD_CONTROL_FD);

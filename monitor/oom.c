@@ -99,24 +99,32 @@ int oom_open(struct oom_watch *watch, const char *directory)
 	return 0;
 }
 
-/* Both kinds of descriptor are also readable when the cgroup is removed: only the counter is believed. */
+/*
+ * Version 1 tells before the kill, so the counter may still be behind; it also
+ * tells when the cgroup is removed, but then the counter cannot be read at all.
+ * Version 2 tells of every change of the file, so there the counter decides.
+ */
 bool oom_event(struct oom_watch *watch)
 {
 	char drain[4096];
-	uint64_t value;
+	uint64_t kills;
 	while (read(watch->fd, drain, sizeof drain) > 0)
 		continue;
-	if (!watch->version2 && read_counter(watch, "under_oom", &value) && value > 0)
-		watch->seen = true;
-	return oom_killed(watch);
+	if (!read_counter(watch, "oom_kill", &kills))
+		return false;
+	if (!watch->version2 || kills > watch->kills_before)
+		watch->noticed = true;
+	return watch->noticed;
 }
 
 bool oom_killed(struct oom_watch *watch)
 {
 	uint64_t kills;
-	if (watch->fd >= 0 && read_counter(watch, "oom_kill", &kills) && kills > watch->kills_before)
-		watch->seen = true;
-	return watch->seen;
+	if (watch->fd < 0 || watch->killed)
+		return watch->killed;
+	/* A cgroup that is gone already cannot be asked: then what was noticed counts. */
+	watch->killed = read_counter(watch, "oom_kill", &kills) ? kills > watch->kills_before : watch->noticed;
+	return watch->killed;
 }
 
 void oom_undo(struct oom_watch *watch)

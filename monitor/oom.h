@@ -11,14 +11,16 @@ struct oom_watch {
 	const char *directory;
 	bool made;
 	bool version2;
-	bool seen;
+	/* An event came; and, known for sure at the end, a process was killed. */
+	bool noticed;
+	bool killed;
 	uint64_t kills_before;
 };
 
 /* Makes the cgroup where it is missing, so that nothing is missed from the start. 0, or -1 and errno. */
 int oom_open(struct oom_watch *watch, const char *directory);
 
-/* The descriptor is readable; true if a process of the container was killed, or would be. */
+/* The descriptor is readable; true if the container's memory ran out. */
 bool oom_event(struct oom_watch *watch);
 
 /* Whether one has been killed: to be asked before anyone removes the cgroup. */

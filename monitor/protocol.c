@@ -1,6 +1,7 @@
 #include "protocol.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -188,4 +189,14 @@ bool channel_send_hello(struct channel *channel)
 	put_u16(payload + 2, PROTOCOL_MAX);
 	put_u32(payload + 4, (uint32_t)getpid());
 	return channel_send(channel, REPLY_HELLO, 0, payload, sizeof payload);
+}
+
+void channel_refuse(struct channel *channel, const char *text)
+{
+	char rest[1024];
+	struct pollfd wait = { .fd = channel->fd, .events = POLLIN };
+	channel_send_text(channel, REPLY_ERROR, 0, text);
+	shutdown(channel->fd, SHUT_WR);
+	while (poll(&wait, 1, 1000) > 0 && recv(channel->fd, rest, sizeof rest, MSG_DONTWAIT) > 0)
+		continue;
 }

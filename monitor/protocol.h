@@ -104,6 +104,12 @@ bool channel_send_text(struct channel *channel, uint16_t type, uint16_t tag, con
 bool channel_send_fd(struct channel *channel, uint16_t type, uint16_t tag, int fd);
 bool channel_flush(struct channel *channel);
 
+/*
+ * Says why this process cannot serve, and waits until the peer has read it, at
+ * most a second: to end with the peer's hello unread would reset the connection.
+ */
+void channel_refuse(struct channel *channel, const char *text);
+
 /* Hello: min, max, and this process's pid. */
 bool channel_send_hello(struct channel *channel);
 

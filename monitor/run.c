@@ -116,8 +116,8 @@ static void fill_poll_set(const struct run *run, struct poll_set *set)
 
 static void take_oom(struct run *run)
 {
-	bool killed = oom_event(&run->oom);
-	if (!killed || run->oom_told)
+	bool noticed = oom_event(&run->oom);
+	if (!noticed || run->oom_told)
 		return;
 	run->oom_told = true;
 	control_event(run, EVENT_OOM, NULL, 0);
@@ -238,7 +238,7 @@ int run_main(void)
 	if (error) {
 		struct channel *channel = &run->controls[0];
 		channel_open(channel, CONTROL_FD);
-		channel_send_text(channel, REPLY_ERROR, 0, error);
+		channel_refuse(channel, error);
 		return 1;
 	}
 	set_nonblocking(CONTROL_FD);

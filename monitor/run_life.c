@@ -20,7 +20,7 @@ struct exit_record run_exit_record(const struct run *run)
 		.phase = run->phase,
 		.pid = (int32_t)run->pid,
 		.code = run->code,
-		.oom_killed = run->oom.seen,
+		.oom_killed = run->oom.killed,
 		.started_at = run->started_at,
 		.finished_at = run->finished_at,
 		.error = run->failure,

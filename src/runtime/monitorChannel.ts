@@ -65,13 +65,13 @@ export class MonitorChannel {
     }
   }
 
-  /** Bytes taken; 0 where there is no room now. A broken connection counts as taken: its close tells. */
+  /** Bytes taken; 0 where there is no room now. A peer that is gone takes all: what it said last is still to be read. */
   #trySend(frame: Outgoing): number {
     try {
       return sendDescriptors(this.#fd, frame.bytes, frame.fds)
     } catch (error) {
       if (hasCode(error, 'EAGAIN')) return 0
-      this.socket.destroy()
+      if (!hasCode(error, 'EPIPE') && !hasCode(error, 'ECONNRESET')) this.socket.destroy()
       return frame.bytes.length
     }
   }

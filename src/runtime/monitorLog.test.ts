@@ -10,7 +10,7 @@ const logBytes = async (
   bytes: Uint8Array | string,
   change: SpecChange = {},
 ): Promise<Rig> => {
-  const rig = makeRig(t, { script: 'cat "${0%/*}/data"', change })
+  const rig = makeRig(t, { script: `cat "\${0%/*}/data"`, change })
   writeFileSync(path.join(rig.bundle, 'data'), bytes)
   await runOnce(rig)
   return rig

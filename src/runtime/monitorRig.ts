@@ -1,8 +1,9 @@
 import { execFileSync } from 'node:child_process'
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { Socket } from 'node:net'
 import path from 'node:path'
 import type { TestContext } from 'node:test'
+import { hasCode } from '../core/errors.ts'
 import { closeDescriptor, socketPair } from '../linux/descriptors.ts'
 import { launchMonitor } from './launch.ts'
 import type { AttachRequest, ExitRecord, MonitorClient, MonitorEvents, MonitorSpec } from './types.ts'
@@ -136,11 +137,14 @@ const endMonitor = (client: MonitorClient): void => {
 }
 
 const killQuietly = (pid: number): void => {
-  /* Our monitors and their processes only: a number that now is another program's is left alone. */
-  if (!existsSync(`/proc/${pid}/cmdline`)) return
-  const command = readFileSync(`/proc/${pid}/cmdline`, 'utf8')
-  if (!command.includes('berth-monitor')) return
-  process.kill(pid, 'SIGKILL')
+  try {
+    /* Our monitors and their processes only: a number that now is another program's is left alone. */
+    const command = readFileSync(`/proc/${pid}/cmdline`, 'utf8')
+    if (command.includes('berth-monitor')) process.kill(pid, 'SIGKILL')
+  } catch (error) {
+    /* It has ended by itself, perhaps between these two lines. */
+    if (!hasCode(error, 'ENOENT') && !hasCode(error, 'ESRCH')) throw error
+  }
 }
 
 /** The client's end of an attached connection. */

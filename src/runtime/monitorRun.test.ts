@@ -1,11 +1,14 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
 import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { connect } from 'node:net'
 import path from 'node:path'
 import { test } from 'node:test'
 import { closeDescriptor, socketPair } from '../linux/descriptors.ts'
 import { connectMonitor, readExitRecord } from './monitor.ts'
-import { attachClient, launch, makeRig, readLog, TestClient, unframe } from './monitorRig.ts'
+import { encodeFrame, encodeHello, requestType } from './monitorFrames.ts'
+import { attachClient, launch, makeRig, type Rig, readLog, TestClient, unframe } from './monitorRig.ts'
 import type { MonitorEvents } from './types.ts'
 
 test('a run: started, output, exit code, record, end', async t => {
@@ -163,7 +166,7 @@ test('several daemons are told, and one that comes later learns where things sta
 })
 
 /** Starts the rig's container from a process of its own, which then gets SIGKILL: a daemon that dies. */
-const startAndDie = async (rig: ReturnType<typeof makeRig>): Promise<void> => {
+const startAndDie = async (rig: Rig): Promise<void> => {
   const launcher = `
     import { launchMonitor } from ${JSON.stringify(path.join(import.meta.dirname, 'launch.ts'))}
     const { spec, binary } = JSON.parse(process.env.RIG)
@@ -231,3 +234,40 @@ test("a monitor sheds the daemon's state: session, directory, umask, limits, sig
   assert.equal(stat[5], String(client.pid))
   attached.socket.end('x\n')
 })
+
+/** Sends these bytes to the control socket and resolves when the monitor has closed the connection. */
+const sendRaw = (rig: Rig, bytes: Buffer): Promise<void> =>
+  new Promise(resolve => {
+    const socket = connect(path.join(rig.directory, 'control.sock'))
+    socket.on('error', () => {})
+    socket.on('close', () => resolve())
+    socket.resume()
+    socket.end(bytes)
+  })
+
+test('bytes that are no requests cost their sender the connection, and nobody else', async t => {
+  const rig = makeRig(t, { script: 'read x; exit 2', change: { openStdin: true } })
+  const { client, exited } = await launch(rig)
+  const attached = await attachClient(t, client)
+  await client.start()
+  const hello = encodeHello()
+  for (let round = 0; round < 200; round++) {
+    const noise = randomBytes(1 + ((round * 37) % 3000))
+    await sendRaw(rig, round % 2 === 0 ? noise : Buffer.concat([hello, requestNoise(noise)]))
+  }
+  assert.equal(client.status.phase, 'running')
+  attached.socket.write('x\n')
+  assert.equal((await exited).exitCode, 2)
+})
+
+/** Whole frames of every type but the three that have effects of their own, with contents that mean nothing. */
+const requestNoise = (noise: Buffer): Buffer => {
+  const effective: number[] = [requestType.closeStdin, requestType.release, requestType.start]
+  const frames: Buffer[] = []
+  for (let at = 0; at + 2 < noise.length && frames.length < 20; at += 12) {
+    const type = (noise[at] ?? 0) % 0x30
+    if (!effective.includes(type))
+      frames.push(encodeFrame({ type, tag: at + 1, payload: noise.subarray(at + 1, at + 12) }))
+  }
+  return Buffer.concat(frames)
+}
