@@ -3,17 +3,19 @@ import { parentPort } from 'node:worker_threads'
 import { BerthError, messageOf } from '../core/errors.ts'
 import { SystemError } from '../linux/ffi.ts'
 import { AT_FDCWD, O_DIRECTORY, O_RDONLY, openAt, openIn, owned, ownUmask } from '../linux/files.ts'
+import { S_IFMT, S_IFREG, statAt } from '../linux/stat.ts'
 import { Budget } from './budget.ts'
 import { treeChanges } from './changes.ts'
 import { completeLayer } from './complete.ts'
 import { composeStack } from './compose.ts'
+import { Directories } from './directories.ts'
 import { Extractor } from './extractor.ts'
 import { type TaskControl, unpackLayer } from './layer.ts'
 import { measureTree } from './measure.ts'
 import { mergedRoot } from './merged.ts'
 import { packChanges, packTree } from './pack.ts'
 import { TarParser } from './parser.ts'
-import { toBytes } from './paths.ts'
+import { baseOf, parentOf, toBytes } from './paths.ts'
 import { removeAt } from './removal.ts'
 import {
   CHUNK,
@@ -111,6 +113,18 @@ const findChanges = (task: ChangesTask): TreeChange[] => {
   return treeChanges(root.fd, lower, task.kind)
 }
 
+const changedSize = (task: ChangesTask): number => {
+  using root = openDirectory(task.directory)
+  using directories = new Directories(root.fd)
+  let sum = 0
+  for (const { path, kind } of findChanges(task)) {
+    if (kind === 'deleted') continue
+    const stat = statAt(directories.find(parentOf(path)), toBytes(baseOf(path)))
+    if ((stat.mode & S_IFMT) === S_IFREG) sum += stat.size
+  }
+  return sum
+}
+
 const extract = async (task: ExtractTask, job: Job): Promise<void> => {
   using root = openDirectory(task.root)
   using target = owned(openIn(root.fd, toBytes(task.path || '.'), { flags: O_RDONLY | O_DIRECTORY }))
@@ -137,6 +151,7 @@ const runners: { [T in TaskName]: Runner<T> } = {
   completeLayer,
   composeStack,
   changes: findChanges,
+  changedSize,
   measure: ({ directory }) => {
     using root = openDirectory(directory)
     return measureTree(root.fd)

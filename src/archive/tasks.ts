@@ -39,6 +39,8 @@ export interface Tasks {
   completeLayer: { input: CompleteTask; result: TreeSize }
   composeStack: { input: ComposeTask; result: undefined }
   changes: { input: ChangesTask; result: TreeChange[] }
+  /** Bytes of regular files that are added or modified. */
+  changedSize: { input: ChangesTask; result: number }
   measure: { input: { directory: string }; result: TreeSize }
   remove: { input: { directory: string }; result: undefined }
   /** Takes a stream. */

@@ -1,0 +1,38 @@
+import type { TreeKind } from '../archive/changes.ts'
+import { AT_FDCWD, chmodFd, chownFd, O_DIRECTORY, O_RDONLY, openAt, owned } from '../linux/files.ts'
+import type { Layer } from './types.ts'
+
+/** How one writable directory is made from layers and brought to its mount point. */
+export interface UpperHome {
+  /** `<root>/uppers/<id>` (while it is made, a temporary name). */
+  home: string
+  /** Bottom first, each once. */
+  layers: readonly Layer[]
+}
+
+export interface MountRequest extends UpperHome {
+  target: string
+  volatile: boolean
+  label: string | undefined
+}
+
+/** The two ways of UpperStore: an overlay mount, or a copy. */
+export interface Snapshotter {
+  /** What the writable directory holds. */
+  readonly kind: TreeKind
+  /** Makes what is needed inside an empty home. */
+  prepare(upper: UpperHome): Promise<void>
+  /** Mounts at an existing, unmounted target. Synchronous and quick. */
+  mount(request: MountRequest): void
+}
+
+/** The writable directory, whatever made it. */
+export const UPPER = 'diff'
+
+/** The root directory of a container is its upper's: it gets what the topmost layer that tells it says. */
+export const applyRoot = (directory: string, layers: UpperHome['layers']): void => {
+  const root = layers.findLast(layer => layer.root)?.root
+  using handle = owned(openAt(AT_FDCWD, directory, O_RDONLY | O_DIRECTORY))
+  chownFd(handle.fd, root?.uid ?? 0, root?.gid ?? 0)
+  chmodFd(handle.fd, root?.mode ?? 0o755)
+}

@@ -1,0 +1,133 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { createInterface } from 'node:readline'
+import { BerthError, internal, unavailable } from '../core/errors.ts'
+import { isMountRoot } from '../linux/mount.ts'
+
+/**
+ * Unmounts in helper processes, because an unmount syncs a whole filesystem
+ * and can hang for ever. A helper is a shell that reads one path a line; it
+ * ends with our end of its input, so none outlives the daemon for long. One
+ * that does not answer in time is abandoned; there are never more than `HELPERS`.
+ */
+
+const HELPERS = 8
+const DEADLINE_MS = 30_000
+// A busy mount is detached: it goes when its last user does.
+const LOOP = `while IFS= read -r path; do
+  if text=$(umount -- "$path" 2>&1) || text=$(umount -l -- "$path" 2>&1); then echo ok; else echo "failed $text" | tr '\\n' ' '; echo; fi
+done`
+
+interface Helper {
+  child: ChildProcess
+  busy: boolean
+  answer: (line: string) => void
+}
+
+const startHelper = (onEnd: (helper: Helper) => void): Helper => {
+  const child = spawn('/bin/sh', ['-c', LOOP], {
+    stdio: ['pipe', 'pipe', 'ignore'],
+    env: { PATH: process.env['PATH'], LC_ALL: 'C' },
+  })
+  const helper: Helper = { child, busy: false, answer: () => {} }
+  createInterface({ input: child.stdout }).on('line', line => helper.answer(line))
+  const ended = (): void => {
+    onEnd(helper)
+    helper.answer('failed the helper process ended')
+  }
+  child.on('error', ended)
+  child.on('exit', ended)
+  child.stdin.on('error', () => {})
+  unreference(child)
+  return helper
+}
+
+// An idle helper keeps nothing alive.
+const unreference = (child: ChildProcess): void => {
+  child.unref()
+  for (const stream of [child.stdin, child.stdout])
+    if (stream && 'unref' in stream) (stream.unref as () => void)()
+}
+
+export class Unmounter implements Disposable {
+  readonly #helpers: Helper[] = []
+  readonly #waiting: ((helper: Helper) => void)[] = []
+  readonly #deadline: number
+  #abandoned = 0
+
+  constructor(deadlineMs = DEADLINE_MS) {
+    this.#deadline = deadlineMs
+  }
+
+  /** Unmounts; a path that is no mount is fine. Errors: `unmount-timeout`, `internal` with umount's words. */
+  async unmount(path: string): Promise<void> {
+    if (path.includes('\n'))
+      throw internal(`cannot unmount ${JSON.stringify(path)}: its name has a line break`)
+    if (!isMountRoot(path)) return
+    const helper = await this.#take()
+    const answer = await this.#ask(helper, path)
+    if (answer !== 'ok' && isMountRoot(path))
+      throw internal(`cannot unmount ${path}: ${answer.replace(/^failed /, '')}`)
+  }
+
+  [Symbol.dispose](): void {
+    for (const helper of this.#helpers.splice(0)) helper.child.kill('SIGKILL')
+  }
+
+  async #ask(helper: Helper, path: string): Promise<string> {
+    const { promise, resolve } = Promise.withResolvers<string | undefined>()
+    helper.answer = resolve
+    const timer = setTimeout(() => resolve(undefined), this.#deadline)
+    helper.child.stdin?.write(`${path}\n`)
+    const answer = await promise
+    clearTimeout(timer)
+    if (answer === undefined) {
+      this.#abandon(helper)
+      throw new BerthError(
+        'unmount-timeout',
+        500,
+        `unmounting ${path} does not end; it goes on in the background`,
+      )
+    }
+    this.#release(helper)
+    return answer
+  }
+
+  async #take(): Promise<Helper> {
+    const idle = this.#helpers.find(helper => !helper.busy)
+    if (idle) {
+      idle.busy = true
+      return idle
+    }
+    if (this.#helpers.length + this.#abandoned < HELPERS) {
+      const helper = startHelper(ended => this.#drop(ended))
+      helper.busy = true
+      this.#helpers.push(helper)
+      return helper
+    }
+    if (this.#helpers.length === 0)
+      throw unavailable(
+        `cannot unmount: ${HELPERS} unmounts hang already (see the kernel's log for the filesystem)`,
+      )
+    return await new Promise(resolve => this.#waiting.push(resolve))
+  }
+
+  #release(helper: Helper): void {
+    helper.answer = () => {}
+    const next = this.#waiting.shift()
+    if (next && this.#helpers.includes(helper)) next(helper)
+    else helper.busy = false
+  }
+
+  /** It still hangs in the kernel; when it comes back its place is free again. */
+  #abandon(helper: Helper): void {
+    this.#abandoned++
+    this.#drop(helper)
+    helper.child.once('exit', () => this.#abandoned--)
+    helper.child.kill('SIGKILL')
+  }
+
+  #drop(helper: Helper): void {
+    const index = this.#helpers.indexOf(helper)
+    if (index >= 0) this.#helpers.splice(index, 1)
+  }
+}

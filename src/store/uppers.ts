@@ -1,0 +1,258 @@
+import { mkdirSync, readdirSync, readFileSync, renameSync, rmdirSync } from 'node:fs'
+import { open } from 'node:fs/promises'
+import { join } from 'node:path'
+import { Readable } from 'node:stream'
+import type { ChangeName } from '../archive/changes.ts'
+import { toBytes } from '../archive/paths.ts'
+import type { WorkerPool } from '../archive/pool.ts'
+import type { ChangesTask } from '../archive/tasks.ts'
+import { badRequest, hasCode, notFound } from '../core/errors.ts'
+import { failpoint } from '../core/failpoint.ts'
+import { SerialQueue } from '../core/queue.ts'
+import { isMountRoot, makePrivateMount } from '../linux/mount.ts'
+import type { OverlayPath } from '../linux/overlay.ts'
+import { CopySnapshotter } from './copy.ts'
+import { syncDirectory, UNFINISHED, unfinishedName } from './durable.ts'
+import { contentDirectory, effectiveStack, layerHome, stackLayer } from './layerRecord.ts'
+import { OverlaySnapshotter } from './overlay.ts'
+import { type Snapshotter, UPPER } from './snapshotter.ts'
+import { Trash } from './trash.ts'
+import type { Change, ChangeKind, Layer, UpperStore, UpperUsage } from './types.ts'
+import type { Unmounter } from './unmounter.ts'
+
+export interface UpperStoreOptions {
+  /** The data root: `uppers/` below it holds what containers wrote. */
+  root: string
+  /** The exec root: `mounts/` below it holds mount points. */
+  execRoot: string
+  pool: WorkerPool
+  unmounter: Unmounter
+  /** `copy` where overlayfs cannot be used (`probeOverlay` tells), else by which calls it is mounted. */
+  snapshotter: OverlayPath | 'copy'
+  /** Hears of deletions in the background that failed. */
+  onError?: (path: string, error: unknown) => void
+}
+
+/** `<root>/uppers/<id>/upper.json`. */
+interface UpperRecord {
+  version: 1
+  /** Effective layers, bottom first. */
+  layers: Layer[]
+}
+
+const kinds: Record<ChangeName, ChangeKind> = { modified: 0, added: 1, deleted: 2 }
+
+const ID = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$/
+
+class DirectoryUpperStore implements UpperStore {
+  readonly #options: UpperStoreOptions
+  readonly #directory: string
+  readonly #mounts: string
+  readonly #trash: Trash
+  readonly #snapshotter: Snapshotter
+  readonly #queues = new Map<string, SerialQueue>()
+  readonly #records = new Map<string, UpperRecord>()
+
+  constructor(options: UpperStoreOptions) {
+    this.#options = options
+    this.#directory = join(options.root, 'uppers')
+    this.#mounts = join(options.execRoot, 'mounts')
+    this.#trash = new Trash(options)
+    this.#snapshotter =
+      options.snapshotter === 'copy'
+        ? new CopySnapshotter(options.pool)
+        : new OverlaySnapshotter(options.root, options.snapshotter)
+  }
+
+  async create(id: string, layers: readonly Layer[]): Promise<void> {
+    if (!ID.test(id)) throw badRequest(`invalid id of a writable layer: ${JSON.stringify(id)}`)
+    await this.#serial(id, async () => {
+      if (!this.#records.has(id)) await this.#make(id, { version: 1, layers: effectiveStack(layers) })
+    })
+  }
+
+  async mount(id: string, options: { volatile?: boolean; label?: string } = {}): Promise<string> {
+    return await this.#serial(id, async () => {
+      const record = this.#record(id)
+      const target = this.#target(id)
+      if (isMountRoot(target)) return target
+      mkdirSync(target, { recursive: true, mode: 0o700 })
+      failpoint('uppers.before-mount')
+      this.#snapshotter.mount({
+        home: this.#home(id),
+        layers: record.layers,
+        target,
+        volatile: options.volatile ?? false,
+        label: options.label,
+      })
+      failpoint('uppers.mounted')
+      return target
+    })
+  }
+
+  mounted(id: string): string | undefined {
+    const target = this.#target(id)
+    return isMountRoot(target) ? target : undefined
+  }
+
+  async unmount(id: string): Promise<void> {
+    await this.#serial(id, () => this.#unmount(id))
+  }
+
+  async remove(id: string): Promise<void> {
+    await this.#serial(id, async () => {
+      await this.#unmount(id)
+      failpoint('uppers.unmounted')
+      this.#records.delete(id)
+      this.#trash.take(this.#home(id))
+    })
+  }
+
+  async usage(id: string): Promise<UpperUsage> {
+    const task = this.#task(id)
+    const { pool } = this.#options
+    const all = await pool.run('measure', { directory: this.#home(id) })
+    if (task.kind === 'upper')
+      return {
+        size: (await pool.run('measure', { directory: task.directory })).size,
+        diskBytes: all.diskBytes,
+      }
+    return { size: await pool.run('changedSize', task), diskBytes: all.diskBytes }
+  }
+
+  async changes(id: string): Promise<Change[]> {
+    const found = await this.#options.pool.run('changes', this.#task(id))
+    return found.map(({ path, kind }) => ({ Path: `/${toBytes(path).toString('utf8')}`, Kind: kinds[kind] }))
+  }
+
+  diffTar(id: string): Readable {
+    return Readable.from(this.#options.pool.stream('packChanges', this.#task(id)), { objectMode: false })
+  }
+
+  async list(): Promise<string[]> {
+    return [...this.#records.keys()]
+  }
+
+  paths(id: string): { LowerDir: string; MergedDir: string; UpperDir: string; WorkDir: string } {
+    const { layers } = this.#record(id)
+    return {
+      LowerDir: layers
+        .map(layer => layer.path)
+        .reverse()
+        .join(':'),
+      MergedDir: this.#target(id),
+      UpperDir: join(this.#home(id), UPPER),
+      WorkDir: join(this.#home(id), 'work'),
+    }
+  }
+
+  async recover(): Promise<void> {
+    for (const path of [this.#directory, this.#mounts]) mkdirSync(path, { recursive: true, mode: 0o700 })
+    makePrivateMount(this.#mounts)
+    for (const name of readdirSync(this.#directory)) {
+      const record = name.startsWith(UNFINISHED) ? undefined : this.#read(name)
+      if (record) this.#records.set(name, record)
+      else this.#trash.take(join(this.#directory, name))
+    }
+    for (const name of readdirSync(this.#mounts)) if (!this.#records.has(name)) await this.#unmount(name)
+    this.#trash.recover()
+  }
+
+  async idle(): Promise<void> {
+    await this.#trash.idle()
+  }
+
+  async #make(id: string, record: UpperRecord): Promise<void> {
+    const home = join(this.#directory, unfinishedName())
+    mkdirSync(home, { mode: 0o710 })
+    try {
+      await this.#snapshotter.prepare({ home, layers: record.layers })
+      failpoint('uppers.prepared')
+      await writeDurably(join(home, 'upper.json'), JSON.stringify(record))
+      failpoint('uppers.before-rename')
+      renameSync(home, this.#home(id))
+    } catch (error) {
+      this.#trash.take(home)
+      throw error
+    }
+    await syncDirectory(this.#directory)
+    this.#records.set(id, record)
+    failpoint('uppers.created')
+  }
+
+  async #unmount(id: string): Promise<void> {
+    const target = this.#target(id)
+    await this.#options.unmounter.unmount(target)
+    try {
+      rmdirSync(target)
+    } catch (error) {
+      if (!hasCode(error, 'ENOENT')) throw error
+    }
+  }
+
+  #task(id: string): ChangesTask {
+    const { layers } = this.#record(id)
+    return {
+      directory: join(this.#home(id), UPPER),
+      kind: this.#snapshotter.kind,
+      layers: layers.map(stackLayer),
+    }
+  }
+
+  #record(id: string): UpperRecord {
+    const record = this.#records.get(id)
+    if (!record) throw notFound(`the writable layer ${id} does not exist`)
+    return record
+  }
+
+  /** Layers are found by key, so that a data root can be moved. */
+  #read(id: string): UpperRecord | undefined {
+    const record = readUpper(this.#home(id))
+    if (!record) return undefined
+    const { root } = this.#options
+    return {
+      version: 1,
+      layers: record.layers.map(layer => ({ ...layer, path: contentDirectory(layerHome(root, layer.key)) })),
+    }
+  }
+
+  #home(id: string): string {
+    return join(this.#directory, id)
+  }
+
+  #target(id: string): string {
+    return join(this.#mounts, id)
+  }
+
+  /** One verb at a time on an id; the queue goes when nobody waits. */
+  async #serial<T>(id: string, verb: () => Promise<T>): Promise<T> {
+    const queue = this.#queues.get(id) ?? new SerialQueue()
+    this.#queues.set(id, queue)
+    try {
+      return await queue.run(verb)
+    } finally {
+      // The queue counts down after this task's own continuation.
+      setImmediate(() => {
+        if (queue.idle && this.#queues.get(id) === queue) this.#queues.delete(id)
+      })
+    }
+  }
+}
+
+const readUpper = (home: string): UpperRecord | undefined => {
+  try {
+    const record: UpperRecord = JSON.parse(readFileSync(join(home, 'upper.json'), 'utf8'))
+    return record.version === 1 ? record : undefined
+  } catch {
+    return undefined
+  }
+}
+
+const writeDurably = async (path: string, text: string): Promise<void> => {
+  await using file = await open(path, 'wx', 0o600)
+  await file.writeFile(text)
+  await file.sync()
+}
+
+/** The store of writable layers. Call `recover` once before anything else. */
+export const openUpperStore = (options: UpperStoreOptions): UpperStore => new DirectoryUpperStore(options)
