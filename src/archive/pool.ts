@@ -45,7 +45,7 @@ class Seat {
   readonly #listeners = new Map<number, Listener>()
 
   constructor(onEnd: (seat: Seat) => void) {
-    this.#worker = new Worker(new URL('./archive.worker.ts', import.meta.url))
+    this.#worker = new Worker(new URL('./archive.worker.ts', import.meta.url), { execArgv: [] })
     this.#worker.unref()
     this.#worker.on('message', (message: FromWorker) => this.#listeners.get(message.id)?.hear(message))
     this.#worker.on('error', error => this.#lost(error, onEnd))
