@@ -173,8 +173,7 @@ const startNow = async (engine: Engine, container: Container): Promise<void> => 
 }
 
 /**
- * `POST /containers/{id}/start`. Returns false where it runs already. The
- * caller holds the container's queue.
+ * Starts a container whose queue the caller holds. Returns false where it runs already.
  */
 export const startInQueue = async (engine: Engine, container: Container): Promise<boolean> => {
   if (engine.stopping) throw new BerthError('stopping', 503, 'the daemon is shutting down')
