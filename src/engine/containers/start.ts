@@ -19,6 +19,7 @@ import { logSettings } from './logConfig.ts'
 import { joinedNamespaces } from './namespaces.ts'
 import { containerDevices, hostCapabilities } from './privileges.ts'
 import { buildSpec } from './spec.ts'
+import { mountSharedShm, unmountSharedShm } from './sharedMemory.ts'
 import { runDirectory } from './state.ts'
 import { containerUser } from './userFiles.ts'
 import { prepareBindSources } from './volumes.ts'
@@ -103,6 +104,8 @@ const prepare = async (engine: Engine, container: Container, undo: UndoStack): P
   await engine.networks.connectAll(record)
   failpoint('start.connected')
   await prepareFiles(engine, record)
+  undo.push('shared memory', () => unmountSharedShm(engine, record))
+  mountSharedShm(engine, record)
   record.runs += 1
   await engine.containers.save(container)
   failpoint('start.saved')
