@@ -155,7 +155,7 @@ test('a source that fails ends the work with its error; a bad archive ends the s
 })
 
 const waitFor = async (condition: () => boolean): Promise<boolean> => {
-  for (let turn = 0; turn < 1000 && !condition(); turn++) await new Promise(resolve => setImmediate(resolve))
+  for (let turn = 0; turn < 1000 && !condition(); turn++) await new Promise(resolve => setTimeout(resolve, 1))
   return condition()
 }
 
@@ -250,6 +250,15 @@ test('more slow clients than workers do not hold up other work', async () => {
   await extractTree(pool, { root: at.path, path: '', source: tarOf({ name: 'x', content: 'x' }) })
   assert.equal(readFileSync(join(at.path, 'x'), 'utf8'), 'x')
   for (const stream of slow) await stream.return(undefined)
+})
+
+test('workers start with work and end when idle', async () => {
+  using at = temporary()
+  await using own = new WorkerPool(2, 1)
+  assert.equal(own.workers, 0)
+  await own.run('measure', { directory: at.path })
+  assert.ok(await waitFor(() => own.workers === 0))
+  assert.equal((await own.run('measure', { directory: at.path })).entries, 0)
 })
 
 test('a removed deep tree is gone, however deep', async () => {
