@@ -47,7 +47,12 @@ const empty = (
 })
 
 /** Asked of one by name, where there are none. */
-const none = (method: Method, path: string, operation: string, words: (name: string) => string): UnbuiltRoute => ({
+const none = (
+  method: Method,
+  path: string,
+  operation: string,
+  words: (name: string) => string,
+): UnbuiltRoute => ({
   method,
   path,
   operation,

@@ -1,6 +1,6 @@
 import { mkdirSync, rmdirSync } from 'node:fs'
 import { hasCode } from '../../core/errors.ts'
-import { isMountRoot, mount, MNT_DETACH, MS_NODEV, MS_NOEXEC, MS_NOSUID, unmount } from '../../linux/mount.ts'
+import { isMountRoot, MNT_DETACH, MS_NODEV, MS_NOEXEC, MS_NOSUID, mount, unmount } from '../../linux/mount.ts'
 import { defaultShmSize } from '../../runtime/spec/defaults.ts'
 import type { Engine } from '../engine.ts'
 import { sharedShm } from './files.ts'
@@ -13,7 +13,13 @@ export const mountSharedShm = (engine: Engine, record: ContainerRecord): void =>
   mkdirSync(target, { recursive: true, mode: 0o700 })
   if (isMountRoot(target)) return
   const size = record.hostConfig.ShmSize || defaultShmSize
-  mount({ source: 'shm', target, type: 'tmpfs', flags: MS_NOSUID | MS_NODEV | MS_NOEXEC, data: `mode=1777,size=${size}` })
+  mount({
+    source: 'shm',
+    target,
+    type: 'tmpfs',
+    flags: MS_NOSUID | MS_NODEV | MS_NOEXEC,
+    data: `mode=1777,size=${size}`,
+  })
 }
 
 /** Idempotent. */

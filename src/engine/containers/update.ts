@@ -8,8 +8,8 @@ import type { HostConfig, UpdateRequest } from '../../wire/container.ts'
 import type { Engine } from '../engine.ts'
 import type { Container } from './container.ts'
 import { containerEvent } from './containerEvents.ts'
-import { runDirectory } from './state.ts'
 import { specLimits } from './specResources.ts'
+import { runDirectory } from './state.ts'
 import { checkResources, checkRestartPolicy } from './validate.ts'
 
 const applyToRuntime = async (
@@ -23,7 +23,15 @@ const applyToRuntime = async (
   const file = path.join(runDirectory(engine, container), 'update.json')
   await writeFile(file, stringify(specLimits(hostConfig)))
   try {
-    await promisify(execFile)(runtime.path, [...runtime.args, '--root', runtime.root, 'update', '--resources', file, container.id])
+    await promisify(execFile)(runtime.path, [
+      ...runtime.args,
+      '--root',
+      runtime.root,
+      'update',
+      '--resources',
+      file,
+      container.id,
+    ])
   } catch (error) {
     throw internal(`Cannot update container ${container.id}: ${messageOf(error)}`, error)
   }
