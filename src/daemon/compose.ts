@@ -9,6 +9,7 @@ import type { Log } from '../core/log.ts'
 import { Execs } from '../engine/containers/execs.ts'
 import { Registry } from '../engine/containers/registry.ts'
 import { restoreContainers } from '../engine/containers/restore.ts'
+import { recoverViews } from '../engine/containers/rootView.ts'
 import { monitorEvents } from '../engine/containers/supervise.ts'
 import { recoverVolumes } from '../engine/containers/volumes.ts'
 import type { Engine } from '../engine/engine.ts'
@@ -127,6 +128,7 @@ export const openDaemon = async (settings: DaemonSettings, log: Log): Promise<Da
     log,
     database,
     events,
+    pool,
     content,
     layers,
     uppers,
@@ -189,6 +191,7 @@ const openStores = (settings: DaemonSettings, log: Log, pool: WorkerPool) => {
 const recover = async (engine: Engine, bootChanged: boolean): Promise<void> => {
   await engine.content.recover()
   await engine.layers.recover()
+  recoverViews(engine)
   await engine.uppers.recover()
   await recoverVolumes(engine)
   await restoreContainers(engine, bootChanged)

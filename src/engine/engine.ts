@@ -1,3 +1,4 @@
+import type { WorkerPool } from '../archive/pool.ts'
 import type { Log } from '../core/log.ts'
 import type { Network } from '../net/network.ts'
 import type { MonitorEvents } from '../runtime/types.ts'
@@ -17,6 +18,8 @@ export interface Engine {
   log: Log
   database: Database
   events: Events
+  /** Workers for archives: copies, exports, imports. */
+  pool: WorkerPool
   content: ContentStore
   layers: LayerStore
   uppers: UpperStore
