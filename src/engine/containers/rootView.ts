@@ -63,7 +63,11 @@ const depth = ({ destination }: Binding): number => destination.split('/').filte
 const bindingsOf = (engine: Engine, record: ContainerRecord): Binding[] => {
   const { hosts, hostname, resolvConf } = containerFiles(engine, record)
   const readWrite = !(record.hostConfig.ReadonlyRootfs ?? false)
-  const own = Object.entries({ '/etc/hosts': hosts, '/etc/hostname': hostname, '/etc/resolv.conf': resolvConf })
+  const own = Object.entries({
+    '/etc/hosts': hosts,
+    '/etc/hostname': hostname,
+    '/etc/resolv.conf': resolvConf,
+  })
   const bindings: Binding[] = own.flatMap(([destination, source]) =>
     source ? [{ source, destination, readWrite, nonRecursive: true }] : [],
   )

@@ -21,7 +21,9 @@ const maxOutput = 32 * 1024 * 1024
 
 /** A column that calls itself PID would hide whose process a line is. */
 const checkArguments = (text: string): void => {
-  for (const [, column, title] of text.matchAll(/[\t\n\f\r ]+([^\t\n\f\r ]*)=[\t\n\f\r ]*(PID[^\t\n\f\r ]*)/g))
+  for (const [, column, title] of text.matchAll(
+    /[\t\n\f\r ]+([^\t\n\f\r ]*)=[\t\n\f\r ]*(PID[^\t\n\f\r ]*)/g,
+  ))
     if (column !== 'pid') throw internal(`specifying "${column}=${title}" is not allowed`)
 }
 
