@@ -7,7 +7,13 @@ import { familiar, type Reference } from '../../oci/reference.ts'
 import type { BlobInfo } from '../../store/types.ts'
 import type { ContainerConfig } from '../../wire/container.ts'
 import type { Engine } from '../engine.ts'
-import { type AssembledLayer, assembleImage, plainLayer, publishTag, withIncoming } from '../images/assemble.ts'
+import {
+  type AssembledLayer,
+  assembleImage,
+  plainLayer,
+  publishTag,
+  withIncoming,
+} from '../images/assemble.ts'
 import { applyChanges } from '../images/changes.ts'
 import { reachTarget } from '../images/reach.ts'
 import { runConfigOf } from '../images/runConfig.ts'

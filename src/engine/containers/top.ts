@@ -21,7 +21,9 @@ const maxOutput = 32 * 1024 * 1024
 
 /** A column that calls itself PID would hide whose process a line is. */
 const checkArguments = (text: string): void => {
-  for (const [, column, title] of text.matchAll(/[\t\n\f\r ]+([^\t\n\f\r ]*)=[\t\n\f\r ]*(PID[^\t\n\f\r ]*)/g))
+  for (const [, column, title] of text.matchAll(
+    /[\t\n\f\r ]+([^\t\n\f\r ]*)=[\t\n\f\r ]*(PID[^\t\n\f\r ]*)/g,
+  ))
     if (column !== 'pid') throw internal(`specifying "${column}=${title}" is not allowed`)
 }
 
@@ -58,7 +60,8 @@ const failure = (error: unknown): Error => {
   if (hasCode(error, 'ENOENT')) return internal('ps: it is not installed on the host (install procps)', error)
   const stderr = error instanceof Error && 'stderr' in error ? String(error.stderr) : ''
   const [line = ''] = stderr.split('\n', 1)
-  return internal(`ps: ${line || messageOf(error)}`, error)
+  const code = error instanceof Error && 'code' in error ? error.code : undefined
+  return internal(`ps: ${line || (typeof code === 'number' ? `exit status ${code}` : messageOf(error))}`)
 }
 
 /** Some options (`f`) do not go together with a choice of processes: then all are asked for, and ours picked. */

@@ -58,7 +58,11 @@ export const assembleImage = async (
 ): Promise<ImageRecord> => {
   const stored = await engine.content.put(Buffer.from(JSON.stringify(config)))
   brought.push(stored.digest)
-  const manifest = await writeManifest(engine, stored, layers.map(layer => layer.descriptor))
+  const manifest = await writeManifest(
+    engine,
+    stored,
+    layers.map(layer => layer.descriptor),
+  )
   brought.push(manifest.digest)
   const sources: LayerSource[] = layers.map(({ descriptor, diffId }) => ({ blob: descriptor.digest, diffId }))
   await engine.layers.ensure(sources)

@@ -26,9 +26,7 @@ type Apply = (draft: Draft, line: InstructionLine) => void
 const defaultShell = ['/bin/sh', '-c']
 
 const expanded = ({ config }: Draft, text: string): string =>
-  expand(text, name =>
-    config.Env?.find(entry => entry.startsWith(`${name}=`))?.slice(name.length + 1),
-  )
+  expand(text, name => config.Env?.find(entry => entry.startsWith(`${name}=`))?.slice(name.length + 1))
 
 const exactlyOne = (line: InstructionLine): string => {
   if (line.rest === '') throw badRequest(`${line.name.toUpperCase()} requires exactly one argument`)
@@ -189,7 +187,8 @@ export const applyChanges = (config: ContainerConfig, changes: readonly string[]
   const lines = instructionLines(changes.join('\n'))
   const draft: Draft = { config: { ...config }, commandSet: false }
   for (const { name } of lines)
-    if (!Object.hasOwn(instructions, name.toLowerCase())) throw badRequest(`${name} is not a valid change command`)
+    if (!Object.hasOwn(instructions, name.toLowerCase()))
+      throw badRequest(`${name} is not a valid change command`)
   for (const line of lines) instructions[line.name.toLowerCase()]?.(draft, line)
   return draft.config
 }

@@ -1,6 +1,6 @@
 import { decompress } from '../../archive/compression.ts'
 import { nowText } from '../../core/clock.ts'
-import { badRequest, BerthError, messageOf } from '../../core/errors.ts'
+import { BerthError, badRequest, messageOf } from '../../core/errors.ts'
 import { failpoint } from '../../core/failpoint.ts'
 import type { ImageConfig } from '../../oci/image.ts'
 import type { Platform } from '../../oci/platform.ts'

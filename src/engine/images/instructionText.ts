@@ -174,7 +174,7 @@ export const expand = (text: string, variables: Variables): string => {
   return out
 }
 
-const units: Record<string, number> = { ns: 1, us: 1e3, 'µs': 1e3, ms: 1e6, s: 1e9, m: 60e9, h: 3600e9 }
+const units: Record<string, number> = { ns: 1, us: 1e3, µs: 1e3, ms: 1e6, s: 1e9, m: 60e9, h: 3600e9 }
 
 /** Nanoseconds of a duration as Go writes it (`1m30s`). Errors: `bad-request` in Go's words. */
 export const parseDuration = (text: string): number => {

@@ -3,12 +3,7 @@ import { readTar, type TarMember } from '../../archive/reader.ts'
 import { BerthError, badRequest } from '../../core/errors.ts'
 import { failpoint } from '../../core/failpoint.ts'
 import { type Digest, isDigest } from '../../oci/digest.ts'
-import {
-  type Descriptor,
-  type ImageConfig,
-  type Index,
-  isIndexType,
-} from '../../oci/image.ts'
+import { type Descriptor, type ImageConfig, type Index, isIndexType } from '../../oci/image.ts'
 import { familiar, parseReference, type Reference, withDefaultTag } from '../../oci/reference.ts'
 import type { LayerSource } from '../../store/types.ts'
 import type { Engine } from '../engine.ts'

@@ -58,8 +58,7 @@ export const hostCpu = (text: string): { usage: bigint; cores: number } => {
   for (const line of text.split('\n')) {
     if (!line.startsWith('cpu')) break
     if (/^cpu\d/.test(line)) cores++
-    else
-      for (const field of line.split(/\s+/).slice(1, 8)) usage += counter(field) * tick
+    else for (const field of line.split(/\s+/).slice(1, 8)) usage += counter(field) * tick
   }
   return { usage, cores }
 }

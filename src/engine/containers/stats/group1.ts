@@ -33,14 +33,25 @@ const memoryNames = [
 /** `8:0 Read 4096`, or `8:0 12` without an operation; sums over all devices are left out. */
 export const blkioEntries = (text: string | undefined): BlkioEntry[] =>
   (text ?? '').split('\n').flatMap(line => {
-    const [, major = '', minor = '', op = '', value = ''] = /^(\d+):(\d+)(?: ([A-Za-z]+))? (\d+)$/.exec(line) ?? []
+    const [, major = '', minor = '', op = '', value = ''] =
+      /^(\d+):(\d+)(?: ([A-Za-z]+))? (\d+)$/.exec(line) ?? []
     return value === '' ? [] : [{ major: BigInt(major), minor: BigInt(minor), op, value: BigInt(value) }]
   })
 
 /** Files by field: CFQ's and BFQ's own counters where there are any, else those of throttling. */
 const files = {
-  io_service_bytes_recursive: ['io_service_bytes_recursive', 'bfq.io_service_bytes_recursive', 'throttle.io_service_bytes_recursive', 'throttle.io_service_bytes'],
-  io_serviced_recursive: ['io_serviced_recursive', 'bfq.io_serviced_recursive', 'throttle.io_serviced_recursive', 'throttle.io_serviced'],
+  io_service_bytes_recursive: [
+    'io_service_bytes_recursive',
+    'bfq.io_service_bytes_recursive',
+    'throttle.io_service_bytes_recursive',
+    'throttle.io_service_bytes',
+  ],
+  io_serviced_recursive: [
+    'io_serviced_recursive',
+    'bfq.io_serviced_recursive',
+    'throttle.io_serviced_recursive',
+    'throttle.io_serviced',
+  ],
   io_queue_recursive: ['io_queued_recursive', 'bfq.io_queued_recursive'],
   io_service_time_recursive: ['io_service_time_recursive', 'bfq.io_service_time_recursive'],
   io_wait_time_recursive: ['io_wait_time_recursive', 'bfq.io_wait_time_recursive'],
