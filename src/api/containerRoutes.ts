@@ -5,7 +5,7 @@ import { listContainers } from '../engine/containers/list.ts'
 import { pruneContainers } from '../engine/containers/prune.ts'
 import { removeContainer } from '../engine/containers/remove.ts'
 import { renameContainer } from '../engine/containers/rename.ts'
-import { startInQueue } from '../engine/containers/start.ts'
+import { startContainer } from '../engine/containers/startContainer.ts'
 import {
   killContainer,
   pauseContainer,
@@ -79,7 +79,7 @@ export const containerRoutes: Route[] = [
       const target = container(call)
       if (call.query.get('checkpoint'))
         throw badRequest('checkpoint is not supported by this version of Berth')
-      const started = await target.queue.run(() => startInQueue(call.engine, target))
+      const started = await startContainer(call.engine, target)
       return { status: started ? 204 : 304 }
     },
   },

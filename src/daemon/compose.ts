@@ -121,10 +121,8 @@ export const openDaemon = async (settings: DaemonSettings, log: Log): Promise<Da
     () => holder,
     id => containers.byId(id)?.record.name,
   )
-  const networks = await Networks.open(
-    { database, network, events },
-    defaultBridge(settings, network, await knownSubnet(database)),
-  )
+  const bridge = defaultBridge(settings, network, await knownSubnet(database))
+  const networks = await Networks.open({ database, network, events }, bridge)
   const engine: Engine = {
     settings: settings.engine,
     log,

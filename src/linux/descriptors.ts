@@ -1,4 +1,5 @@
-import { koffi, sys } from './ffi.ts'
+import { hasCode } from '../core/errors.ts'
+import { koffi, SystemError, sys } from './ffi.ts'
 
 /**
  * File descriptors as numbers: sent and received over unix sockets by
@@ -41,6 +42,7 @@ const MSG_CTRUNC = 0x8
 const MSG_CMSG_CLOEXEC = 0x40000000
 const MFD_CLOEXEC = 1
 const F_DUPFD_CLOEXEC = 1030
+const EAGAIN = 11
 const CMSG_HEADER = 16
 const SOCKADDR_UN_PATH = 108
 
@@ -57,7 +59,7 @@ const controlFor = (fds: readonly number[]): Buffer => {
 /**
  * Sends bytes, with descriptors riding on the first of them. Never waits.
  * Returns the bytes taken, which may be fewer than given (the descriptors are
- * then gone all the same). Throws SystemError; EAGAIN where the buffer is full.
+ * then gone all the same). Throws SystemError; see `wouldBlock` for a full buffer.
  */
 export const sendDescriptors = (socket: number, data: Uint8Array, fds: readonly number[]): number => {
   const control = fds.length > 0 ? controlFor(fds) : null
@@ -71,6 +73,20 @@ export const sendDescriptors = (socket: number, data: Uint8Array, fds: readonly 
     flags: 0,
   }
   return sysSendmsg(socket, message, MSG_DONTWAIT | MSG_NOSIGNAL)
+}
+
+/** The call would have waited: no room in the buffer, or nothing came in time. Linux has one number for both names. */
+export const wouldBlock = (error: unknown): boolean => error instanceof SystemError && error.errno === EAGAIN
+
+/** Node's SIGCHLD and its like interrupt even sockets that have a timeout; the call is then made again. */
+const uninterrupted = (call: () => number): number => {
+  for (;;) {
+    try {
+      return call()
+    } catch (error) {
+      if (!hasCode(error, 'EINTR')) throw error
+    }
+  }
 }
 
 export interface Received {
@@ -96,7 +112,7 @@ export const receiveDescriptors = (socket: number, size: number): Received => {
     controllen: control.length,
     flags: 0,
   }
-  const length = sysRecvmsg(socket, message, MSG_CMSG_CLOEXEC)
+  const length = uninterrupted(() => sysRecvmsg(socket, message, MSG_CMSG_CLOEXEC))
   const fds: number[] = []
   const used = Number(message.controllen)
   const isRights = used > CMSG_HEADER && control.readInt32LE(12) === SCM_RIGHTS
@@ -128,7 +144,7 @@ export const connectUnix = (path: string): number => {
   bytes.copy(address, 2)
   const fd = sysSocket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)
   try {
-    sysConnect(fd, address, address.length)
+    uninterrupted(() => sysConnect(fd, address, address.length))
     return fd
   } catch (error) {
     closeDescriptor(fd)
@@ -136,7 +152,7 @@ export const connectUnix = (path: string): number => {
   }
 }
 
-/** Bounds how long a blocking send or receive may take; it then fails with EAGAIN. */
+/** Bounds how long a blocking send or receive may take; it then fails as `wouldBlock` tells. */
 export const setTimeouts = (socket: number, milliseconds: number): void => {
   const value = Buffer.alloc(16)
   value.writeBigInt64LE(BigInt(Math.floor(milliseconds / 1000)), 0)

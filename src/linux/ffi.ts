@@ -7,7 +7,10 @@ import koffi from 'koffi'
  */
 export const libc = koffi.load('libc.so.6')
 
-const names = new Map(Object.entries(constants.errno).map(([name, value]) => [value, name]))
+/** Some numbers have two names; the first in alphabetical order is the usual one. */
+const names = new Map<number, string>()
+for (const [name, value] of Object.entries(constants.errno).sort(([a], [b]) => (a < b ? -1 : 1)))
+  if (!names.has(value)) names.set(value, name)
 
 /** A failed system call: `code` is errno's name (`ENOENT`), as in Node's own errors. */
 export class SystemError extends Error {

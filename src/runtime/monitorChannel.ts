@@ -1,6 +1,6 @@
 import { Socket } from 'node:net'
 import { hasCode, unavailable } from '../core/errors.ts'
-import { closeDescriptor, sendDescriptors } from '../linux/descriptors.ts'
+import { closeDescriptor, sendDescriptors, wouldBlock } from '../linux/descriptors.ts'
 import { encodeFrame, requestType } from './monitorFrames.ts'
 
 interface Outgoing {
@@ -70,7 +70,7 @@ export class MonitorChannel {
     try {
       return sendDescriptors(this.#fd, frame.bytes, frame.fds)
     } catch (error) {
-      if (hasCode(error, 'EAGAIN')) return 0
+      if (wouldBlock(error)) return 0
       if (!hasCode(error, 'EPIPE') && !hasCode(error, 'ECONNRESET')) this.socket.destroy()
       return frame.bytes.length
     }

@@ -271,3 +271,29 @@ const requestNoise = (noise: Buffer): Buffer => {
   }
   return Buffer.concat(frames)
 }
+
+test('requests to a monitor that does not read now wait in order, descriptors with them', async t => {
+  const rig = makeRig(t, { script: 'read x; exit 2', change: { openStdin: true } })
+  const { client, exited } = await launch(rig)
+  await client.start()
+  process.kill(client.pid, 'SIGSTOP')
+  const answered: number[] = []
+  const requests = Array.from({ length: 3000 }, (_, index) =>
+    client.resize(1, 1).then(() => answered.push(index)),
+  )
+  const attaching = attachClient(t, client).then(attached => {
+    answered.push(3000)
+    return attached
+  })
+  await new Promise(resolve => setImmediate(resolve))
+  assert.deepEqual(answered, [])
+  process.kill(client.pid, 'SIGCONT')
+  await Promise.all(requests)
+  const attached = await attaching
+  assert.deepEqual(
+    answered,
+    Array.from({ length: 3001 }, (_, index) => index),
+  )
+  attached.socket.write('x\n')
+  assert.equal((await exited).exitCode, 2)
+})

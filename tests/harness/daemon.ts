@@ -218,7 +218,7 @@ export class TestDaemon {
       .trim()
       .split('\n')
       .filter(Boolean)
-    for (const pid of pids) process.kill(Number(pid), 'SIGTERM')
+    for (const pid of pids) process.kill(Number(pid), 'SIGKILL')
   }
 
   async #unmountAll(): Promise<void> {

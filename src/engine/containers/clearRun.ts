@@ -5,6 +5,7 @@ import { killGroup, removeGroup } from '../../linux/cgroups.ts'
 import type { Engine } from '../engine.ts'
 import type { Container } from './container.ts'
 import { containerGroup } from './groups.ts'
+import { unmountSharedShm } from './sharedMemory.ts'
 
 /** Kernel objects of a run: processes, the runtime's state, mounts, network. Idempotent; each step is tried. */
 export const clearRun = async (engine: Engine, container: Container): Promise<void> => {
@@ -17,6 +18,7 @@ export const clearRun = async (engine: Engine, container: Container): Promise<vo
       'runtime state',
       () => runtime && rm(path.join(runtime.root, container.id), { recursive: true, force: true }),
     ],
+    ['shared memory', () => unmountSharedShm(engine, container.record)],
     ['root', () => engine.uppers.unmount(container.id)],
     ['control group', () => void removeGroup(group)],
   ]

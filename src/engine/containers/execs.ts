@@ -166,10 +166,20 @@ export class Execs {
       await this.#save(exec)
     } catch (error) {
       if (exec.record.exitCode === null) this.#ended(engine, exec, failedRecord(messageOf(error)))
-      client?.write(`${messageOf(error)}\r\n`)
-      client?.end()
+      await this.#tellFailure(exec, client, messageOf(error))
       if (!client) throw error
     }
+  }
+
+  /** By the monitor where it has the client already. */
+  async #tellFailure({ monitor }: Exec, client: RawClient | undefined, text: string): Promise<void> {
+    if (!monitor) {
+      client?.write(`${text}\r\n`)
+      client?.end()
+      return
+    }
+    await monitor.say(`${text}\r\n`).catch(() => {})
+    await monitor.release().catch(() => {})
   }
 
   async #launch(
@@ -222,6 +232,8 @@ export class Execs {
   #events(engine: Engine, exec: Exec): Partial<MonitorEvents> {
     return {
       exited: record => {
+        // A start that was refused is told to the client first.
+        if (record.phase === 'failed') return
         this.#ended(engine, exec, record)
         void exec.monitor?.release().catch(() => {})
       },

@@ -18,6 +18,7 @@ import { startHealth } from './health.ts'
 import { logSettings } from './logConfig.ts'
 import { joinedNamespaces } from './namespaces.ts'
 import { containerDevices, hostCapabilities } from './privileges.ts'
+import { mountSharedShm, unmountSharedShm } from './sharedMemory.ts'
 import { buildSpec } from './spec.ts'
 import { runDirectory } from './state.ts'
 import { containerUser } from './userFiles.ts'
@@ -103,6 +104,8 @@ const prepare = async (engine: Engine, container: Container, undo: UndoStack): P
   await engine.networks.connectAll(record)
   failpoint('start.connected')
   await prepareFiles(engine, record)
+  undo.push('shared memory', () => unmountSharedShm(engine, record))
+  mountSharedShm(engine, record)
   record.runs += 1
   await engine.containers.save(container)
   failpoint('start.saved')
@@ -173,8 +176,7 @@ const startNow = async (engine: Engine, container: Container): Promise<void> => 
 }
 
 /**
- * `POST /containers/{id}/start`. Returns false where it runs already. The
- * caller holds the container's queue.
+ * Starts a container whose queue the caller holds. Returns false where it runs already.
  */
 export const startInQueue = async (engine: Engine, container: Container): Promise<boolean> => {
   if (engine.stopping) throw new BerthError('stopping', 503, 'the daemon is shutting down')

@@ -27,7 +27,10 @@ export const monitorEvents = (engine: Engine, container: Container): MonitorEven
   ended: () => {
     if (sharesPids(container)) killGroup(containerGroup(engine.settings, container.record).group)
   },
-  exited: record => void exitSeen(engine, container, record),
+  exited: record => {
+    // A run that never came to be is the start's own to clear away.
+    if (record.phase === 'exited') void exitSeen(engine, container, record)
+  },
   oom: () => {
     container.record.state.oomKilled = true
     containerEvent(engine, container, 'oom')

@@ -1,0 +1,17 @@
+import type { Engine } from '../engine.ts'
+import type { Container } from './container.ts'
+import { removeAfterExit } from './remove.ts'
+import { startInQueue } from './start.ts'
+
+/** `POST /containers/{id}/start`. Returns false where it runs already. A `--rm` container that cannot start is removed. */
+export const startContainer = (engine: Engine, container: Container): Promise<boolean> =>
+  container.queue.run(async () => {
+    try {
+      return await startInQueue(engine, container)
+    } catch (error) {
+      const { state, hostConfig } = container.record
+      if (hostConfig.AutoRemove && state.error !== '' && !container.isRunning)
+        await removeAfterExit(engine, container)
+      throw error
+    }
+  })

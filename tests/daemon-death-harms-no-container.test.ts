@@ -1,0 +1,166 @@
+import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { after, before, test } from 'node:test'
+import { startDaemon, type TestDaemon } from './harness/daemon.ts'
+import { run, until } from './harness/shell.ts'
+
+let daemon: TestDaemon
+before(async () => {
+  daemon = await startDaemon()
+  await daemon.loadBusybox()
+})
+after(() => daemon.close())
+
+/** A client that runs on while the test does other things. */
+const background = (args: string[]): { output: () => string; done: Promise<number> } => {
+  let text = ''
+  const child = spawn(daemon.client, args, {
+    env: { ...process.env, ...daemon.dockerEnv },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  child.stdout.on('data', chunk => {
+    text += chunk
+  })
+  child.stderr.on('data', chunk => {
+    text += chunk
+  })
+  const done = new Promise<number>(resolve => child.once('close', code => resolve(code ?? -1)))
+  return { output: () => text, done }
+}
+
+test('docker run keeps its stream over kill -9 and ends with the true exit code', async () => {
+  const client = background([
+    'run',
+    '--rm',
+    '--name',
+    'seven',
+    'busybox',
+    'sh',
+    '-c',
+    'echo begin; sleep 4; echo end; exit 7',
+  ])
+  await until('the container spoke', () => client.output().includes('begin'))
+  await daemon.kill()
+  await daemon.start()
+  assert.equal(await client.done, 7, client.output())
+  assert.match(client.output(), /begin\nend/)
+  await until('--rm was caught up', async () => (await daemon.docker(['inspect', 'seven'])).code === 1)
+})
+
+test('docker run ends with the exit code even while no daemon is there', async () => {
+  const client = background(['run', '--name', 'three', 'busybox', 'sh', '-c', 'echo begin; sleep 2; exit 3'])
+  await until('the container spoke', () => client.output().includes('begin'))
+  await daemon.kill()
+  assert.equal(await client.done, 3, client.output())
+  await daemon.start()
+  const state = JSON.parse(await daemon.mustDocker(['inspect', '-f', '{{json .State}}', 'three'])) as Record<
+    string,
+    unknown
+  >
+  assert.equal(state['ExitCode'], 3)
+  assert.equal(state['Status'], 'exited')
+  assert.ok(Date.parse(String(state['FinishedAt'])) > Date.parse(String(state['StartedAt'])))
+})
+
+test('no log line is lost, and attach, exec, wait and stop work again after the restart', async () => {
+  await daemon.mustDocker([
+    'run',
+    '-d',
+    '--name',
+    'counter',
+    'busybox',
+    'sh',
+    '-c',
+    'i=0; while true; do i=$((i+1)); echo line $i; sleep 0.01; done',
+  ])
+  await until('it counts', async () => (await daemon.mustDocker(['logs', 'counter'])).includes('line 20'))
+  await daemon.kill()
+  await daemon.start()
+  await until('it counts on', async () => (await daemon.mustDocker(['logs', 'counter'])).includes('line 200'))
+  const lines = (await daemon.mustDocker(['logs', 'counter'])).split('\n')
+  assert.deepEqual(
+    lines.slice(0, 200),
+    Array.from({ length: 200 }, (_, index) => `line ${index + 1}`),
+  )
+  assert.equal(await daemon.mustDocker(['exec', 'counter', 'echo', 'hello']), 'hello')
+  const waiting = background(['wait', 'counter'])
+  await daemon.mustDocker(['stop', '-t', '0', 'counter'])
+  assert.equal(await waiting.done, 0)
+  assert.equal(waiting.output(), '137\n')
+})
+
+test('a published port goes on while the daemon is dead and after it is back', async () => {
+  await daemon.mustDocker([
+    'run',
+    '-d',
+    '--name',
+    'web',
+    '-p',
+    '8080:80',
+    'busybox',
+    'sh',
+    '-c',
+    'echo page > /tmp/index.html; exec httpd -f -h /tmp',
+  ])
+  const page = async (): Promise<string> =>
+    (await daemon.onHost(['curl', '-s', '-m', '5', 'http://127.0.0.1:8080/'])).stdout
+  await until('the server listens', async () => (await page()) === 'page\n')
+  await daemon.kill()
+  assert.equal(await page(), 'page\n')
+  await daemon.start()
+  assert.equal(await page(), 'page\n')
+  const port = await daemon.docker(['run', '--rm', '-p', '8080:80', 'busybox', 'true'])
+  assert.equal(port.code, 125)
+  assert.match(port.stderr, /port is already allocated/)
+  await daemon.mustDocker(['rm', '-f', 'web'])
+})
+
+test('the API socket keeps its inode, and a client that connects meanwhile is served', async () => {
+  const inode = async (): Promise<string> => (await run(['stat', '-c', '%i', daemon.socket])).stdout
+  const before = await inode()
+  await daemon.kill()
+  const client = background(['version', '-f', '{{.Server.Version}}'])
+  await daemon.start()
+  assert.equal(await client.done, 0, client.output())
+  assert.equal(await inode(), before)
+})
+
+test('restart policies and exec results are caught up', async () => {
+  await daemon.mustDocker([
+    'run',
+    '-d',
+    '--restart',
+    'always',
+    '--name',
+    'phoenix',
+    'busybox',
+    'sh',
+    '-c',
+    'echo up; sleep 1; exit 4',
+  ])
+  const client = background(['exec', 'phoenix', 'sh', '-c', 'exit 5'])
+  assert.equal(await client.done, 5)
+  await daemon.kill()
+  await until('its process has ended', async () => {
+    const logs = await run(['sh', '-c', `grep -c up ${daemon.dataRoot}/containers/*/*-json.log | tail -1`])
+    return logs.code === 0
+  })
+  await new Promise(resolve => setTimeout(resolve, 1500))
+  await daemon.start()
+  await until('it was started again', async () => {
+    const logs = await daemon.mustDocker(['logs', 'phoenix'])
+    return logs.split('\n').filter(line => line === 'up').length >= 2
+  })
+  await daemon.mustDocker(['rm', '-f', 'phoenix'])
+})
+
+test('exec goes on over the death of the daemon and its exit code is found', async () => {
+  await daemon.mustDocker(['run', '-d', '--name', 'host', 'busybox', 'sleep', '1000'])
+  const client = background(['exec', 'host', 'sh', '-c', 'echo begin; sleep 3; echo end; exit 9'])
+  await until('the exec spoke', () => client.output().includes('begin'))
+  await daemon.kill()
+  await daemon.start()
+  assert.equal(await client.done, 9, client.output())
+  assert.match(client.output(), /begin\nend/)
+  await daemon.mustDocker(['rm', '-f', 'host'])
+})
