@@ -3,7 +3,7 @@ import path from 'node:path'
 import { allRoutes } from '../api/routes.ts'
 import { createApiServer } from '../api/server.ts'
 import { WorkerPool } from '../archive/pool.ts'
-import { messageOf } from '../core/errors.ts'
+import { hasCode, messageOf } from '../core/errors.ts'
 import { newId } from '../core/ids.ts'
 import type { Log } from '../core/log.ts'
 import { Execs } from '../engine/containers/execs.ts'
@@ -135,7 +135,9 @@ export const openDaemon = async (settings: DaemonSettings, log: Log): Promise<Da
     images,
     containers,
     execs: new Execs(execRoot),
+    diskBytes: directory => diskBytes(pool, directory),
     supervise: container => monitorEvents(engine, container),
+    restoring: true,
     stopping: false,
   }
   await recover(engine, identity.bootChanged)
@@ -154,6 +156,15 @@ export const openDaemon = async (settings: DaemonSettings, log: Log): Promise<Da
       await database.close()
       await network.close()
     },
+  }
+}
+
+const diskBytes = async (pool: WorkerPool, directory: string): Promise<number> => {
+  try {
+    return (await pool.run('measure', { directory })).diskBytes
+  } catch (error) {
+    if (hasCode(error, 'ENOENT')) return 0
+    throw error
   }
 }
 

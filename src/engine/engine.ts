@@ -27,6 +27,10 @@ export interface Engine {
   execs: Execs
   /** What the daemon does when a container's monitor speaks (containers/supervise.ts). */
   supervise(container: Container): MonitorEvents
+  /** Blocks below a directory, as `du` counts them; 0 where it is not there. */
+  diskBytes(directory: string): Promise<number>
+  /** Set until what an earlier daemon left has been taken back. */
+  restoring: boolean
   /** Set while the daemon shuts down: nothing new is started. */
   stopping: boolean
 }

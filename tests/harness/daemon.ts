@@ -1,8 +1,17 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { createWriteStream, existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
+import {
+  createWriteStream,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmdirSync,
+  rmSync,
+} from 'node:fs'
 import { request } from 'node:http'
 import path from 'node:path'
+import { groupFolders } from './groups.ts'
 import { busyboxArchive, projectRoot } from './images.ts'
 import { must, type Outcome, type RunOptions, run, until } from './shell.ts'
 
@@ -22,6 +31,15 @@ const clientPath = (): string => {
   if (!existsSync(cached))
     throw new Error('the docker client for the tests is missing: run ./test, which fetches it')
   return cached
+}
+
+/** The folders of a daemon's control groups, which a daemon itself leaves for its next start. */
+const removeGroups = (execRoot: string): void => {
+  for (const folder of groupFolders(execRoot)) {
+    for (const entry of readdirSync(folder, { withFileTypes: true }))
+      if (entry.isDirectory()) rmdirSync(path.join(folder, entry.name))
+    rmdirSync(folder)
+  }
 }
 
 export class TestDaemon {
@@ -209,6 +227,7 @@ export class TestDaemon {
     await this.kill('SIGTERM')
     await this.#endHolder()
     await this.#unmountAll()
+    removeGroups(this.execRoot)
     await run(['ip', 'netns', 'del', this.name])
     rmSync(this.base, { recursive: true, force: true })
   }

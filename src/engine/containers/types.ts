@@ -86,6 +86,8 @@ export interface ContainerRecord {
   networks: NetworkAttachment[]
   state: StateRecord
   restartCount: number
+  /** A forced removal that has begun: whoever finds this carries it on. */
+  removal?: { volumes: boolean }
   /** Runs so far: names each run's directory. */
   runs: number
 }
