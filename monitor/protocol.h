@@ -36,6 +36,8 @@ enum request_type {
 	REQUEST_RELEASE = 0x09,
 	REQUEST_NOP = 0x0a,
 	REQUEST_STATUS = 0x0b,
+	/* Version 2: words of the daemon's for the attached clients of a process that could not be started. */
+	REQUEST_SAY = 0x0c,
 	HOLD_PUT = 0x21,
 	HOLD_TAKE = 0x22,
 	HOLD_LIST = 0x23,

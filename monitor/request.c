@@ -119,6 +119,21 @@ static void handle_rotate(struct run *run, struct channel *channel, const struct
 	answer(channel, frame->tag, error);
 }
 
+/* Clients of a failed start are kept until the release, so that they can be told why. */
+static void handle_say(struct run *run, struct channel *channel, const struct frame *frame)
+{
+	if (PROTOCOL_MAX < PROTOCOL_LOG_CURSOR || frame->length < 2 || frame->payload[0] > STREAM_STDERR) {
+		answer(channel, frame->tag, "the say request is malformed");
+		return;
+	}
+	if (run->phase != PHASE_FAILED || log_is_on(&run->log)) {
+		answer(channel, frame->tag, "only clients of an exec that could not be started are spoken to");
+		return;
+	}
+	clients_offer(&run->clients, &run->log, (enum stream)frame->payload[0], frame->payload + 1, frame->length - 1);
+	answer(channel, frame->tag, NULL);
+}
+
 static void handle_release(struct run *run, struct channel *channel, const struct frame *frame)
 {
 	if (run->phase == PHASE_STARTING || run->phase == PHASE_RUNNING) {
@@ -156,6 +171,9 @@ void request_handle(struct run *run, struct channel *channel, const struct frame
 		break;
 	case REQUEST_ROTATE:
 		handle_rotate(run, channel, frame);
+		break;
+	case REQUEST_SAY:
+		handle_say(run, channel, frame);
 		break;
 	case REQUEST_RELEASE:
 		handle_release(run, channel, frame);

@@ -183,6 +183,14 @@ static void dispatch(struct run *run, const struct poll_set *set, size_t at)
 	}
 }
 
+static bool has_daemon(const struct run *run)
+{
+	for (size_t i = 0; i < CONTROLS_MAX; i++)
+		if (run->controls[i].fd >= 0)
+			return true;
+	return false;
+}
+
 /* What the events led to; true if there is more to do without waiting. */
 static bool follow_up(struct run *run)
 {
@@ -191,7 +199,7 @@ static bool follow_up(struct run *run)
 	more |= clients_pump(&run->clients, &run->log);
 	run_deliver_held(run);
 	run_settle_if_drained(run, now);
-	if (run->phase >= PHASE_EXITED) {
+	if (run->phase == PHASE_EXITED || (run->phase == PHASE_FAILED && (run->released || !has_daemon(run)))) {
 		clients_finish(&run->clients, &run->log);
 		clients_cut_stalled(&run->clients, run->settled_at, now);
 	}

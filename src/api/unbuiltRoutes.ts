@@ -1,4 +1,4 @@
-import { notImplemented, unavailable } from '../core/errors.ts'
+import { notFound, notImplemented, unavailable } from '../core/errors.ts'
 import { Filters } from '../wire/filters.ts'
 import type { Method, Route } from './route.ts'
 
@@ -46,6 +46,22 @@ const empty = (
   },
 })
 
+/** Asked of one by name, where there are none. */
+const none = (
+  method: Method,
+  path: string,
+  operation: string,
+  words: (name: string) => string,
+): UnbuiltRoute => ({
+  method,
+  path,
+  operation,
+  state: 'empty',
+  handle: async ({ params }) => {
+    throw notFound(words(params['name'] ?? ''))
+  },
+})
+
 const volumeFilters = ['dangling', 'driver', 'label', 'name']
 
 const crud = (noun: string, Name: string): UnbuiltRoute[] => [
@@ -68,9 +84,9 @@ export const unbuiltRoutes: UnbuiltRoute[] = [
     ['label', 'label!', 'all'],
   ),
   absent('POST', '/volumes/create', 'VolumeCreate', 'creating a named volume'),
-  absent('GET', '/volumes/{name}', 'VolumeInspect', 'inspecting a volume'),
+  none('GET', '/volumes/{name}', 'VolumeInspect', name => `get ${name}: no such volume`),
   absent('PUT', '/volumes/{name}', 'VolumeUpdate', 'updating a cluster volume'),
-  absent('DELETE', '/volumes/{name}', 'VolumeDelete', 'removing a named volume'),
+  none('DELETE', '/volumes/{name}', 'VolumeDelete', name => `get ${name}: no such volume`),
   absent('POST', '/networks/create', 'NetworkCreate', 'creating a network'),
   absent('DELETE', '/networks/{id}', 'NetworkDelete', 'removing a network'),
   absent('POST', '/networks/{id}/connect', 'NetworkConnect', 'connecting a container to a network'),
@@ -95,14 +111,14 @@ export const unbuiltRoutes: UnbuiltRoute[] = [
   empty({ method: 'GET', path: '/plugins', operation: 'PluginList' }, [], ['capability', 'enable']),
   absent('GET', '/plugins/privileges', 'GetPluginPrivileges', 'a managed plugin'),
   absent('POST', '/plugins/pull', 'PluginPull', 'a managed plugin'),
-  absent('GET', '/plugins/{name}/json', 'PluginInspect', 'a managed plugin'),
-  absent('DELETE', '/plugins/{name}', 'PluginDelete', 'a managed plugin'),
-  absent('POST', '/plugins/{name}/enable', 'PluginEnable', 'a managed plugin'),
-  absent('POST', '/plugins/{name}/disable', 'PluginDisable', 'a managed plugin'),
+  none('GET', '/plugins/{name}/json', 'PluginInspect', name => `plugin "${name}" not found`),
+  none('DELETE', '/plugins/{name}', 'PluginDelete', name => `plugin "${name}" not found`),
+  none('POST', '/plugins/{name}/enable', 'PluginEnable', name => `plugin "${name}" not found`),
+  none('POST', '/plugins/{name}/disable', 'PluginDisable', name => `plugin "${name}" not found`),
   absent('POST', '/plugins/{name}/upgrade', 'PluginUpgrade', 'a managed plugin'),
   absent('POST', '/plugins/create', 'PluginCreate', 'a managed plugin'),
-  absent('POST', '/plugins/{name}/push', 'PluginPush', 'a managed plugin'),
-  absent('POST', '/plugins/{name}/set', 'PluginSet', 'a managed plugin'),
+  none('POST', '/plugins/{name}/push', 'PluginPush', name => `plugin "${name}" not found`),
+  none('POST', '/plugins/{name}/set', 'PluginSet', name => `plugin "${name}" not found`),
   inactive('GET', '/nodes', 'NodeList'),
   inactive('GET', '/nodes/{id}', 'NodeInspect'),
   inactive('DELETE', '/nodes/{id}', 'NodeDelete'),

@@ -43,13 +43,18 @@ const errorFrom = (record: ErrorRecord): BerthError => {
 class Seat {
   readonly #worker: Worker
   readonly #listeners = new Map<number, Listener>()
+  readonly #idleMs: number
+  readonly #onEnd: (seat: Seat) => void
+  #idle: NodeJS.Timeout | undefined
 
-  constructor(onEnd: (seat: Seat) => void) {
+  constructor(idleMs: number, onEnd: (seat: Seat) => void) {
+    this.#idleMs = idleMs
+    this.#onEnd = onEnd
     this.#worker = new Worker(new URL('./archive.worker.ts', import.meta.url), { execArgv: [] })
     this.#worker.unref()
     this.#worker.on('message', (message: FromWorker) => this.#listeners.get(message.id)?.hear(message))
-    this.#worker.on('error', error => this.#lost(error, onEnd))
-    this.#worker.on('exit', () => this.#lost(new Error('the worker ended'), onEnd))
+    this.#worker.on('error', error => this.#lost(error))
+    this.#worker.on('exit', () => this.#lost(new Error('the worker ended')))
   }
 
   get load(): number {
@@ -62,21 +67,33 @@ class Seat {
 
   listen(id: number, listener: Listener): Disposable {
     this.#listeners.set(id, listener)
+    clearTimeout(this.#idle)
     this.#worker.ref()
     return {
       [Symbol.dispose]: () => {
         this.#listeners.delete(id)
-        if (this.#listeners.size === 0) this.#worker.unref()
+        if (this.#listeners.size === 0) this.#rest()
       },
     }
   }
 
   async end(): Promise<void> {
+    clearTimeout(this.#idle)
     await this.#worker.terminate()
   }
 
-  #lost(error: unknown, onEnd: (seat: Seat) => void): void {
-    onEnd(this)
+  /** Without work: keeps nothing alive, and ends after a while to give its memory back. */
+  #rest(): void {
+    this.#worker.unref()
+    this.#idle = setTimeout(() => {
+      this.#onEnd(this)
+      void this.end()
+    }, this.#idleMs)
+    this.#idle.unref()
+  }
+
+  #lost(error: unknown): void {
+    this.#onEnd(this)
     for (const listener of this.#listeners.values())
       listener.fail(internal(`a worker for archives was lost: ${messageOf(error)}`, error))
   }
@@ -87,13 +104,20 @@ const heavy = new Set<TaskName>(['unpackLayer', 'completeLayer', 'composeStack',
 
 export class WorkerPool implements AsyncDisposable {
   readonly #size: number
+  readonly #idleMs: number
   readonly #seats: Seat[] = []
   readonly #gate: Gate
   #ids = 0
 
-  constructor(size = availableParallelism()) {
+  constructor(size = availableParallelism(), idleMs = 60_000) {
     this.#size = size
+    this.#idleMs = idleMs
     this.#gate = new Gate(size)
+  }
+
+  /** Workers that run now. */
+  get workers(): number {
+    return this.#seats.length
   }
 
   /** Runs a task to its end. Errors: the task's BerthError; `cancelled` after an abort. */
@@ -158,7 +182,7 @@ export class WorkerPool implements AsyncDisposable {
     const idle = this.#seats.find(seat => seat.load === 0)
     if (idle) return idle
     if (this.#seats.length < this.#size) {
-      const seat = new Seat(lost => {
+      const seat = new Seat(this.#idleMs, lost => {
         const index = this.#seats.indexOf(lost)
         if (index >= 0) this.#seats.splice(index, 1)
       })

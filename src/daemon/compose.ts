@@ -3,12 +3,13 @@ import path from 'node:path'
 import { allRoutes } from '../api/routes.ts'
 import { createApiServer } from '../api/server.ts'
 import { WorkerPool } from '../archive/pool.ts'
-import { hasCode, messageOf } from '../core/errors.ts'
+import { messageOf } from '../core/errors.ts'
 import { newId } from '../core/ids.ts'
 import type { Log } from '../core/log.ts'
 import { Execs } from '../engine/containers/execs.ts'
 import { Registry } from '../engine/containers/registry.ts'
 import { restoreContainers } from '../engine/containers/restore.ts'
+import { recoverViews } from '../engine/containers/rootView.ts'
 import { monitorEvents } from '../engine/containers/supervise.ts'
 import { recoverVolumes } from '../engine/containers/volumes.ts'
 import type { Engine } from '../engine/engine.ts'
@@ -127,6 +128,7 @@ export const openDaemon = async (settings: DaemonSettings, log: Log): Promise<Da
     log,
     database,
     events,
+    pool,
     content,
     layers,
     uppers,
@@ -135,7 +137,6 @@ export const openDaemon = async (settings: DaemonSettings, log: Log): Promise<Da
     images,
     containers,
     execs: new Execs(execRoot),
-    diskBytes: directory => diskBytes(pool, directory),
     supervise: container => monitorEvents(engine, container),
     restoring: true,
     stopping: false,
@@ -156,15 +157,6 @@ export const openDaemon = async (settings: DaemonSettings, log: Log): Promise<Da
       await database.close()
       await network.close()
     },
-  }
-}
-
-const diskBytes = async (pool: WorkerPool, directory: string): Promise<number> => {
-  try {
-    return (await pool.run('measure', { directory })).diskBytes
-  } catch (error) {
-    if (hasCode(error, 'ENOENT')) return 0
-    throw error
   }
 }
 
@@ -200,6 +192,7 @@ const openStores = (settings: DaemonSettings, log: Log, pool: WorkerPool) => {
 const recover = async (engine: Engine, bootChanged: boolean): Promise<void> => {
   await engine.content.recover()
   await engine.layers.recover()
+  recoverViews(engine)
   await engine.uppers.recover()
   await recoverVolumes(engine)
   await restoreContainers(engine, bootChanged)

@@ -7,7 +7,7 @@ import koffi from 'koffi'
  */
 export const libc = koffi.load('libc.so.6')
 
-/** Some numbers have two names; the first in alphabetical order is the usual one (EAGAIN, ENOTSUP aside). */
+/** Some numbers have two names; the first in alphabetical order is the usual one. */
 const names = new Map<number, string>()
 for (const [name, value] of Object.entries(constants.errno).sort(([a], [b]) => (a < b ? -1 : 1)))
   if (!names.has(value)) names.set(value, name)

@@ -24,6 +24,9 @@ interface Pending {
 /** A monitor answers hello within microseconds; this only guards against one that is stopped. */
 const helloDeadline = 10_000
 
+/** What fits a request beside the stream's number. */
+const sayMax = 1000
+
 const lost = (id: string): BerthError =>
   unavailable(
     `the connection to the monitor of ${id} ended before it answered; connect again, or read its exit record`,
@@ -102,6 +105,11 @@ class MonitorConnection implements MonitorClient {
 
   async closeStdin(): Promise<void> {
     await this.#request(requestType.closeStdin)
+  }
+
+  async say(text: string): Promise<void> {
+    const bytes = Buffer.from(text).subarray(0, sayMax)
+    await this.#request(requestType.say, Buffer.concat([Buffer.from([0]), bytes]))
   }
 
   async rotateLog(): Promise<void> {

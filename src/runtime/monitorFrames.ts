@@ -20,6 +20,7 @@ export const requestType = {
   release: 0x09,
   nop: 0x0a,
   status: 0x0b,
+  say: 0x0c,
   put: 0x21,
   take: 0x22,
   list: 0x23,

@@ -149,6 +149,8 @@ export interface MonitorClient {
   removed(): Promise<void>
   resize(columns: number, rows: number): Promise<void>
   closeStdin(): Promise<void>
+  /** Words for the attached clients of an exec that could not be started; they are kept until `release`. */
+  say(text: string): Promise<void>
   rotateLog(): Promise<void>
   /** Lets the monitor end, once the exit is known here and no client is left; a monitor never ends unacknowledged. */
   release(): Promise<void>

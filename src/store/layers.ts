@@ -77,6 +77,7 @@ class DirectoryLayerStore implements LayerStore {
     const diffIds = sources.map(source => source.diffId)
     const chain = diffIds.map((_, index) => chainId(diffIds.slice(0, index + 1)))
     for (;;) {
+      if (options.signal?.aborted) throw new BerthError('cancelled', 499, 'unpacking was cancelled')
       const missing = new Set(diffIds.filter((diffId, index) => !this.#recorded(diffId, chain[index])))
       if (missing.size === 0) return this.#layers(diffIds, chain)
       const others = [...missing].flatMap(diffId => this.#claims.get(diffId) ?? [])

@@ -7,7 +7,8 @@ import { isMountRoot } from '../linux/mount.ts'
  * Unmounts in helper processes, because an unmount syncs a whole filesystem
  * and can hang for ever. A helper is a shell that reads one path a line; it
  * ends with our end of its input, so none outlives the daemon for long. One
- * that does not answer in time is abandoned; there are never more than `HELPERS`.
+ * that does not answer in time is abandoned: it ends when its unmount does.
+ * Busy and abandoned together they are never more than `HELPERS`.
  */
 
 const HELPERS = 8
@@ -70,7 +71,7 @@ export class Unmounter implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    for (const helper of this.#helpers.splice(0)) helper.child.kill('SIGKILL')
+    for (const helper of this.#helpers.splice(0)) helper.child.stdin?.end()
   }
 
   async #ask(helper: Helper, path: string): Promise<string> {
@@ -118,12 +119,13 @@ export class Unmounter implements Disposable {
     else helper.busy = false
   }
 
-  /** It still hangs in the kernel; when it comes back its place is free again. */
+  /** It still hangs in the kernel; its place is free again when it has ended. */
   #abandon(helper: Helper): void {
     this.#abandoned++
     this.#drop(helper)
+    helper.answer = () => {}
     helper.child.once('exit', () => this.#abandoned--)
-    helper.child.kill('SIGKILL')
+    helper.child.stdin?.end()
   }
 
   #drop(helper: Helper): void {

@@ -154,7 +154,10 @@ class DirectoryUpperStore implements UpperStore {
       if (record) this.#records.set(name, record)
       else this.#trash.take(join(this.#directory, name))
     }
-    for (const name of readdirSync(this.#mounts)) if (!this.#records.has(name)) await this.#unmount(name)
+    for (const name of readdirSync(this.#mounts))
+      if (!this.#records.has(name))
+        // One mount that does not go must not keep the daemon from starting.
+        await this.#unmount(name).catch(error => this.#options.onError?.(this.#target(name), error))
     this.#trash.recover()
   }
 

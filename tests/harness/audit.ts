@@ -77,7 +77,7 @@ const checkMounts = ({ daemon, owners }: State): string[] => {
   const due = owners.filter(owner => owner.running)
   return compare(
     'mount',
-    mountTargets(daemon.execRoot).filter(target => target !== 'mounts' && target !== 'netns'),
+    mountTargets(daemon.execRoot).filter(target => !['mounts', 'netns', 'views'].includes(target)),
     [
       ...due.map(owner => `mounts/${owner.id}`),
       ...due.filter(owner => owner.sandbox).map(owner => `netns/${owner.id}`),

@@ -11,6 +11,7 @@ import {
 } from 'node:fs'
 import { request } from 'node:http'
 import path from 'node:path'
+import { hasCode } from '../../src/core/errors.ts'
 import { groupFolders } from './groups.ts'
 import { busyboxArchive, projectRoot } from './images.ts'
 import { must, type Outcome, type RunOptions, run, until } from './shell.ts'
@@ -33,12 +34,24 @@ const clientPath = (): string => {
   return cached
 }
 
+/** A monitor that was let go may still be ending. */
+const whenEmpty = (folder: string): Promise<boolean> =>
+  until(`the control group ${folder} was empty`, () => {
+    try {
+      rmdirSync(folder)
+      return true
+    } catch (error) {
+      if (hasCode(error, 'EBUSY')) return false
+      throw error
+    }
+  })
+
 /** The folders of a daemon's control groups, which a daemon itself leaves for its next start. */
-const removeGroups = (execRoot: string): void => {
+const removeGroups = async (execRoot: string): Promise<void> => {
   for (const folder of groupFolders(execRoot)) {
     for (const entry of readdirSync(folder, { withFileTypes: true }))
-      if (entry.isDirectory()) rmdirSync(path.join(folder, entry.name))
-    rmdirSync(folder)
+      if (entry.isDirectory()) await whenEmpty(path.join(folder, entry.name))
+    await whenEmpty(folder)
   }
 }
 
@@ -227,7 +240,7 @@ export class TestDaemon {
     await this.kill('SIGTERM')
     await this.#endHolder()
     await this.#unmountAll()
-    removeGroups(this.execRoot)
+    await removeGroups(this.execRoot)
     await run(['ip', 'netns', 'del', this.name])
     rmSync(this.base, { recursive: true, force: true })
   }

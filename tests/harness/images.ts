@@ -67,11 +67,11 @@ export const dockerArchive = async (images: ImageSpec[]): Promise<Buffer> => {
   return bytesOf([...members.values(), file('manifest.json', JSON.stringify(manifest))])
 }
 
-const busyboxMembers = (): OutgoingMember[] => {
+export const busyboxLayer = (): OutgoingMember[] => {
   const binary = '/bin/busybox'
   if (!existsSync(binary)) throw new Error('the tests need busybox-static: run ./test, which installs it')
   const applets =
-    'sh ash cat echo ls sleep true false id env touch mkdir rm mv cp ln ps kill wget nc httpd hostname mount umount dd yes seq head tail grep sed awk stat find test tr wc sort ip ifconfig ping nslookup stty tty date od md5sum sha256sum chmod chown df du free top uname whoami nproc setsid trap printf expr timeout xargs basename dirname mknod tar cut tee'
+    'sh ash cat echo ls sleep true false id env touch mkdir rm mv cp ln ps kill wget nc httpd hostname mount umount dd yes seq head tail grep sed awk stat find test tr wc sort ip ifconfig ping nslookup stty tty date od md5sum sha256sum chmod chown df du free top uname whoami nproc setsid trap printf expr timeout xargs basename dirname mknod tar cut tee readlink'
   return [
     ...['bin', 'etc', 'root', 'tmp', 'var', 'dev', 'proc', 'sys', 'home'].map(name =>
       directory(name, name === 'tmp' ? 0o1777 : 0o755),
@@ -88,11 +88,11 @@ const busyboxMembers = (): OutgoingMember[] => {
 
 /** Path of an archive of `busybox:latest`; made once. */
 export const busyboxArchive = async (): Promise<string> => {
-  const target = path.join(cache, 'busybox.tar')
+  const target = path.join(cache, 'busybox-2.tar')
   if (existsSync(target)) return target
   mkdirSync(cache, { recursive: true })
   const temporary = `${target}.${process.pid}`
-  const archive = await dockerArchive([{ tags: ['busybox:latest'], layers: [busyboxMembers()] }])
+  const archive = await dockerArchive([{ tags: ['busybox:latest'], layers: [busyboxLayer()] }])
   await pipeline(Readable.from([archive]), createWriteStream(temporary))
   renameSync(temporary, target)
   return target

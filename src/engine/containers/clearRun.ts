@@ -5,6 +5,7 @@ import { killGroup, removeGroup } from '../../linux/cgroups.ts'
 import type { Engine } from '../engine.ts'
 import type { Container } from './container.ts'
 import { containerGroup } from './groups.ts'
+import { unmountSharedShm } from './sharedMemory.ts'
 
 type Step = [name: string, run: () => void | Promise<void>]
 
@@ -41,6 +42,7 @@ export const clearRun = async (engine: Engine, container: Container): Promise<vo
     ['processes', () => killGroup(group)],
     ['network', () => engine.networks.disconnectAll(container.record)],
     ['runtime state', () => runtimeState(engine, container)],
+    ['shared memory', () => unmountSharedShm(engine, container.id)],
     ['root', () => engine.uppers.unmount(container.id)],
     ['control group', () => void removeGroup(group)],
   ])

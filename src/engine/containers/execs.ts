@@ -41,6 +41,8 @@ export interface ExecRecord {
 interface Exec {
   record: ExecRecord
   monitor: MonitorClient | undefined
+  /** Begun by an earlier daemon: no start here waits for its outcome. */
+  followed: boolean
   /** Called once when it has ended. */
   ended: (() => void)[]
 }
@@ -114,7 +116,7 @@ export class Execs {
       exitCode: null,
     }
     await mkdir(this.#directory(record.id), { recursive: true, mode: 0o710 })
-    const exec: Exec = { record, monitor: undefined, ended: [] }
+    const exec: Exec = { record, monitor: undefined, followed: false, ended: [] }
     await this.#save(exec)
     failpoint('exec.created')
     this.#byId.set(record.id, exec)
@@ -171,10 +173,20 @@ export class Execs {
       await this.#save(exec)
     } catch (error) {
       if (exec.record.exitCode === null) this.#ended(engine, exec, failedRecord(messageOf(error)))
-      client?.write(`${messageOf(error)}\r\n`)
-      client?.end()
+      await this.#tellFailure(exec, client, messageOf(error))
       if (!client) throw error
     }
+  }
+
+  /** By the monitor where it has the client already. */
+  async #tellFailure({ monitor }: Exec, client: RawClient | undefined, text: string): Promise<void> {
+    if (!monitor) {
+      client?.write(`${text}\r\n`)
+      client?.end()
+      return
+    }
+    await monitor.say(`${text}\r\n`).catch(() => {})
+    await monitor.release().catch(() => {})
   }
 
   async #launch(
@@ -231,6 +243,8 @@ export class Execs {
         exec.record.pid = pid
       },
       exited: record => {
+        // A start that was refused is told to the client first.
+        if (record.phase === 'failed' && !exec.followed) return
         this.#ended(engine, exec, record)
         void exec.monitor?.release().catch(() => {})
       },
@@ -344,7 +358,7 @@ export class Execs {
       await rm(directory, { recursive: true, force: true })
       return
     }
-    const exec: Exec = { record, monitor: undefined, ended: [] }
+    const exec: Exec = { record, monitor: undefined, followed: true, ended: [] }
     this.#byId.set(id, exec)
     if (record.exitCode === null) await this.#takeBack(engine, exec)
     else await releaseStray(engine, directory)

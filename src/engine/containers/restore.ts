@@ -10,11 +10,13 @@ import type { Engine } from '../engine.ts'
 import { clearRun } from './clearRun.ts'
 import type { Container } from './container.ts'
 import { followStart } from './followStart.ts'
+import { containerGroup, isFrozen } from './groups.ts'
 import { startHealth } from './health.ts'
 import { removeAfterExit, resumeRemoval } from './remove.ts'
 import { planRestart } from './restart.ts'
 import { startInQueue } from './start.ts'
 import { noteStarted, runDirectory } from './state.ts'
+import { unpauseContainer } from './stop.ts'
 import { exitFound, lostRecord } from './supervise.ts'
 import { sweep } from './sweep.ts'
 
@@ -65,21 +67,18 @@ interface Found {
   leftover?: MonitorClient
 }
 
+/** A container that runs on. Started or paused by a daemon that died before it could write that down, too. */
 const adopt = async (engine: Engine, container: Container, monitor: MonitorClient): Promise<void> => {
   container.monitor = monitor
-  const { status } = container.record.state
-  if (status === 'paused') {
-    container.record.state.pid = monitor.status.pid
-    return
-  }
-  const { oomKilled, health } = container.record.state
-  // Started by a daemon that died before it could write that down.
-  if (status !== 'running' || container.record.state.pid !== monitor.status.pid) {
+  const { pid, oomKilled, health } = container.record.state
+  if (!container.isRunning || pid !== monitor.status.pid) {
     noteStarted(engine, container, monitor.status)
-    await engine.containers.save(container)
+    if (health) container.record.state.health = health
   }
-  container.record.state.oomKilled = oomKilled || monitor.status.oomKilled
-  if (health) container.record.state.health = health
+  const { state } = container.record
+  state.oomKilled = oomKilled || monitor.status.oomKilled
+  state.status = isFrozen(containerGroup(engine.settings, container.record).group) ? 'paused' : 'running'
+  await engine.containers.save(container)
 }
 
 /** False where an earlier daemon wrote this very end down already. */
@@ -190,6 +189,11 @@ const resume = (engine: Engine, container: Container): void => {
   if (container.record.removal) {
     void resumeRemoval(engine, container).catch(log(engine, container, 'a removal could not be carried on'))
     return
+  }
+  if (container.record.passingPause) {
+    delete container.record.passingPause
+    if (container.record.state.status === 'paused')
+      void unpauseContainer(engine, container).catch(log(engine, container, 'it could not be unpaused'))
   }
   if (container.record.state.status === 'restarting') {
     planRestart(engine, container)?.()

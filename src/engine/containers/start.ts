@@ -19,6 +19,7 @@ import { startHealth } from './health.ts'
 import { logSettings } from './logConfig.ts'
 import { joinedNamespaces } from './namespaces.ts'
 import { containerDevices, hostCapabilities } from './privileges.ts'
+import { mountSharedShm, unmountSharedShm } from './sharedMemory.ts'
 import { buildSpec } from './spec.ts'
 import { runDirectory } from './state.ts'
 import { containerUser } from './userFiles.ts'
@@ -104,6 +105,8 @@ const prepare = async (engine: Engine, container: Container, undo: UndoStack): P
   await engine.networks.connectAll(record)
   failpoint('start.connected')
   await prepareFiles(engine, record)
+  undo.push('shared memory', () => unmountSharedShm(engine, record.id))
+  mountSharedShm(engine, record)
   record.runs += 1
   await engine.containers.save(container)
   failpoint('start.saved')

@@ -155,6 +155,7 @@ const setPaused = async (engine: Engine, container: Container, paused: boolean):
       { cause: error },
     )
   }
+  failpoint('pause.done')
   container.record.state.status = paused ? 'paused' : 'running'
   await engine.containers.save(container)
   containerEvent(engine, container, paused ? 'pause' : 'unpause')

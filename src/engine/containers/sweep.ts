@@ -6,6 +6,8 @@ import { failpoint } from '../../core/failpoint.ts'
 import { controllers, groupDirectory, killGroup, removeGroup } from '../../linux/cgroups.ts'
 import { connectMonitor } from '../../runtime/monitor.ts'
 import type { Engine } from '../engine.ts'
+import { sharedShm } from './files.ts'
+import { unmountSharedShm } from './sharedMemory.ts'
 
 /** Takes away what no living run owns: each object carries its owner's id in its name. */
 
@@ -58,6 +60,11 @@ const sweepRunDirectories = async (engine: Engine, alive: ReadonlySet<string>): 
   }
 }
 
+const sweepShm = async (engine: Engine, alive: ReadonlySet<string>): Promise<void> => {
+  for (const id of await names(path.dirname(sharedShm(engine, 'any'))))
+    if (!alive.has(id)) unmountSharedShm(engine, id)
+}
+
 const sweepFiles = async (engine: Engine): Promise<void> => {
   const folder = path.join(engine.settings.dataRoot, 'containers')
   for (const id of await names(folder))
@@ -101,6 +108,7 @@ export const sweep = async (engine: Engine): Promise<void> => {
   failpoint('sweep.runs')
   await sweepUppers(engine, alive)
   failpoint('sweep.uppers')
+  await sweepShm(engine, alive)
   await sweepFiles(engine)
   await sweepRuntimes(engine, alive)
   sweepGroups(engine, alive)

@@ -1,4 +1,6 @@
 import { execFile } from 'node:child_process'
+import { writeFile } from 'node:fs/promises'
+import path from 'node:path'
 import { promisify } from 'node:util'
 import { conflict, internal, messageOf } from '../../core/errors.ts'
 import { failpoint } from '../../core/failpoint.ts'
@@ -8,6 +10,7 @@ import type { Engine } from '../engine.ts'
 import type { Container } from './container.ts'
 import { containerEvent } from './containerEvents.ts'
 import { specLimits } from './specResources.ts'
+import { runDirectory } from './state.ts'
 import { checkResources, checkRestartPolicy } from './validate.ts'
 
 const applyToRuntime = async (
@@ -17,18 +20,19 @@ const applyToRuntime = async (
 ): Promise<void> => {
   const runtime = engine.settings.runtimes.get(hostConfig.Runtime ?? '')
   if (!runtime) return
-  const child = promisify(execFile)(runtime.path, [
-    ...runtime.args,
-    '--root',
-    runtime.root,
-    'update',
-    '--resources',
-    '-',
-    container.id,
-  ])
-  child.child.stdin?.end(stringify(specLimits(hostConfig)))
+  // By a file: crun opens what it is given, and cannot open a pipe of Node's.
+  const file = path.join(runDirectory(engine, container), 'update.json')
+  await writeFile(file, stringify(specLimits(hostConfig)))
   try {
-    await child
+    await promisify(execFile)(runtime.path, [
+      ...runtime.args,
+      '--root',
+      runtime.root,
+      'update',
+      '--resources',
+      file,
+      container.id,
+    ])
   } catch (error) {
     throw internal(`Cannot update container ${container.id}: ${messageOf(error)}`, error)
   }

@@ -2,18 +2,12 @@ import { decompress } from '../../archive/compression.ts'
 import { readTar, type TarMember } from '../../archive/reader.ts'
 import { BerthError, badRequest } from '../../core/errors.ts'
 import { failpoint } from '../../core/failpoint.ts'
-import { type Digest, digestOf, isDigest } from '../../oci/digest.ts'
-import {
-  type Descriptor,
-  type ImageConfig,
-  type Index,
-  isIndexType,
-  type Manifest,
-  mediaTypes,
-} from '../../oci/image.ts'
+import { type Digest, isDigest } from '../../oci/digest.ts'
+import { type Descriptor, type ImageConfig, type Index, isIndexType } from '../../oci/image.ts'
 import { familiar, parseReference, type Reference, withDefaultTag } from '../../oci/reference.ts'
 import type { LayerSource } from '../../store/types.ts'
 import type { Engine } from '../engine.ts'
+import { plainLayer, writeManifest } from './assemble.ts'
 import { collectQuietly } from './collect.ts'
 import { reachTarget } from './reach.ts'
 
@@ -148,17 +142,11 @@ const makeManifest = async (engine: Engine, archive: Archive, entry: DockerEntry
     (entry.Layers ?? []).map(name => engine.content.info(blobOf(archive, name))),
   )
   if (!config || layers.some(layer => !layer)) throw badRequest('invalid image archive: a blob is missing')
-  const manifest: Manifest = {
-    schemaVersion: 2,
-    mediaType: mediaTypes.ociManifest,
-    config: { mediaType: mediaTypes.ociConfig, digest: config.digest, size: config.size },
-    layers: layers.flatMap(layer =>
-      layer ? [{ mediaType: mediaTypes.ociLayer, digest: layer.digest, size: layer.size }] : [],
-    ),
-  }
-  const bytes = Buffer.from(JSON.stringify(manifest))
-  await engine.content.put(bytes)
-  return { mediaType: mediaTypes.ociManifest, digest: digestOf(bytes), size: bytes.length }
+  return writeManifest(
+    engine,
+    config,
+    layers.flatMap(layer => (layer ? [plainLayer(layer)] : [])),
+  )
 }
 
 /** Docker's manifest.json; where the archive is an OCI layout too, its manifests are kept. */

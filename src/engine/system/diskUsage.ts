@@ -52,6 +52,16 @@ const blocksOf = async (file: string): Promise<number> => {
   }
 }
 
+/** Blocks of a whole directory; 0 where it is not there, or goes meanwhile. */
+const measured = async (engine: Engine, directory: string): Promise<number> => {
+  try {
+    return (await engine.pool.run('measure', { directory })).diskBytes
+  } catch (error) {
+    if (hasCode(error, 'not-found')) return 0
+    throw error
+  }
+}
+
 const sum = async <T>(items: Iterable<T> | AsyncIterable<T>, bytes: (item: T) => Promise<number>) => {
   let total = 0
   for await (const item of items) total += await bytes(item)
@@ -72,16 +82,15 @@ const onDisk = async (engine: Engine): Promise<object> => {
   return {
     BlobBytes: await sum(engine.content.list(), blob => blocksOf(engine.content.path(blob.digest))),
     LayerBytes: (await engine.layers.list()).reduce((total, layer) => total + layer.diskBytes, 0),
-    ContainerBytes: await sum(
-      await engine.uppers.list(),
-      async id => (await engine.uppers.usage(id)).diskBytes,
+    ContainerBytes: await sum(await engine.uppers.list(), id =>
+      measured(engine, path.join(dataRoot, 'uppers', id)),
     ),
     LogBytes: await sum(containers, container =>
-      engine.diskBytes(containerDirectory(dataRoot, container.id)),
+      measured(engine, containerDirectory(dataRoot, container.id)),
     ),
     VolumeBytes: await sum(
       containers.flatMap(container => container.record.mounts.filter(mount => mount.type === 'volume')),
-      mount => engine.diskBytes(path.join(dataRoot, 'volumes', mount.name)),
+      mount => measured(engine, path.join(dataRoot, 'volumes', mount.name)),
     ),
     DatabaseBytes: await ownFiles(dataRoot),
   }
