@@ -140,6 +140,7 @@ export const openDaemon = async (settings: DaemonSettings, log: Log): Promise<Da
     containers,
     execs: new Execs(execRoot),
     supervise: container => monitorEvents(engine, container),
+    restoring: true,
     stopping: false,
   }
   await recover(engine, identity.bootChanged)

@@ -65,8 +65,10 @@ const takeFile = async (engine: Engine, archive: Archive, member: TarMember): Pr
     archive.json.set(name, await collect(member))
     return
   }
-  if (name.endsWith('.json') || name.endsWith('.tar'))
+  if (name.endsWith('.json') || name.endsWith('.tar')) {
     archive.blobs.set(name, (await engine.content.write(member.body)).digest)
+    failpoint('load.file')
+  }
 }
 
 /** Old archives let a layer be a link to another image's. */
