@@ -28,6 +28,13 @@ const background = (args: string[]): { output: () => string; done: Promise<numbe
   return { output: () => text, done }
 }
 
+/** The start has been answered: by then this daemon owes its client nothing that a monitor does not hold. */
+const started = (name: string): Promise<unknown> =>
+  until(
+    'the start was answered',
+    async () => (await daemon.docker(['inspect', '-f', '{{.State.Running}}', name])).stdout === 'true\n',
+  )
+
 test('docker run keeps its stream over kill -9 and ends with the true exit code', async () => {
   const client = background([
     'run',
@@ -40,6 +47,7 @@ test('docker run keeps its stream over kill -9 and ends with the true exit code'
     'echo begin; sleep 4; echo end; exit 7',
   ])
   await until('the container spoke', () => client.output().includes('begin'))
+  await started('seven')
   await daemon.kill()
   await daemon.start()
   assert.equal(await client.done, 7, client.output())
@@ -50,6 +58,7 @@ test('docker run keeps its stream over kill -9 and ends with the true exit code'
 test('docker run ends with the exit code even while no daemon is there', async () => {
   const client = background(['run', '--name', 'three', 'busybox', 'sh', '-c', 'echo begin; sleep 2; exit 3'])
   await until('the container spoke', () => client.output().includes('begin'))
+  await started('three')
   await daemon.kill()
   assert.equal(await client.done, 3, client.output())
   await daemon.start()
@@ -163,4 +172,47 @@ test('exec goes on over the death of the daemon and its exit code is found', asy
   assert.equal(await client.done, 9, client.output())
   assert.match(client.output(), /begin\nend/)
   await daemon.mustDocker(['rm', '-f', 'host'])
+})
+
+test('with --live-restore=false a stop ends everything, and a crash’s survivors are ended', async () => {
+  const strict = await startDaemon({ flags: ['--live-restore=false', '--shutdown-timeout', '5'] })
+  try {
+    await strict.loadBusybox()
+    const status = (name: string): Promise<string> =>
+      strict.mustDocker(['inspect', '-f', '{{.State.Status}} {{.State.ExitCode}}', name])
+    await strict.mustDocker(['run', '-d', '--name', 'plain', 'busybox', 'sleep', '1000'])
+    await strict.mustDocker([
+      'run',
+      '-d',
+      '--name',
+      'back',
+      '--restart',
+      'always',
+      'busybox',
+      'sleep',
+      '1000',
+    ])
+    await strict.kill('SIGKILL')
+    await strict.start()
+    assert.equal(await status('plain'), 'exited 137')
+    await until('the policy brought it back', async () => (await status('back')) === 'running 0')
+    await strict.kill('SIGTERM')
+    await until('no process is left', async () => (await run(['pgrep', '-f', strict.execRoot])).code === 1)
+    await strict.start()
+    await until('the policy brought it back', async () => (await status('back')) === 'running 0')
+  } finally {
+    await strict.close()
+  }
+})
+
+test('the journal outlives the daemon and tells causes', async () => {
+  await daemon.mustDocker(['run', '--name', 'cause', 'busybox', 'sh', '-c', 'exit 3'])
+  await daemon.restart()
+  const { text } = await daemon.api(
+    'GET',
+    `/events?since=0&until=${Date.now() / 1000}&filters=${encodeURIComponent('{"container":["cause"],"event":["die"]}')}`,
+  )
+  const event = JSON.parse(text) as { Actor: { Attributes: Record<string, string> } }
+  assert.equal(event.Actor.Attributes['berth.cause'], 'its process ended')
+  assert.equal(event.Actor.Attributes['exitCode'], '3')
 })

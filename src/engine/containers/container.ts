@@ -29,6 +29,8 @@ export class Container {
   exitListeners = new Set<() => void>()
   /** Called when it has been removed. */
   removeListeners = new Set<() => void>()
+  /** Why the next start happens, where nobody asked for it by a call: for the journal. */
+  startCause = ''
   /** True between the two halves of `docker restart`. */
   restarting = false
 

@@ -45,6 +45,7 @@ const restartNow = (engine: Engine, container: Container): Promise<void> =>
     container.restartTimer = undefined
     if (container.record.state.status !== 'restarting' || container.removing) return
     container.record.restartCount += 1
+    container.startCause = 'restart policy'
     try {
       await startInQueue(engine, container)
     } catch (error) {

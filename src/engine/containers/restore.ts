@@ -16,7 +16,7 @@ import { removeAfterExit, resumeRemoval } from './remove.ts'
 import { planRestart } from './restart.ts'
 import { startInQueue } from './start.ts'
 import { noteStarted, runDirectory } from './state.ts'
-import { unpauseContainer } from './stop.ts'
+import { killAndWait, unpauseContainer } from './stop.ts'
 import { exitFound, lostRecord } from './supervise.ts'
 import { sweep } from './sweep.ts'
 
@@ -141,6 +141,17 @@ const reconcileNetwork = async (engine: Engine, living: readonly Found[]): Promi
   for (const id of gone) engine.log.warn('the network of a running container is gone', { container: id })
 }
 
+/** `--live-restore=false`: what a crash left running is ended, and restart policies decide what comes back. */
+const endSurvivors = async (engine: Engine, containers: readonly Container[]): Promise<void> => {
+  await Promise.all(
+    containers
+      .filter(({ isRunning }) => isRunning)
+      .map(container =>
+        killAndWait(engine, container).catch(log(engine, container, 'a survivor could not be ended')),
+      ),
+  )
+}
+
 /** Runs once, before the API answers. Restarts that policies ask for go on after it returns. */
 export const restoreContainers = async (engine: Engine, bootChanged: boolean): Promise<void> => {
   await mkdir(path.join(engine.settings.execRoot, 'containers'), { recursive: true, mode: 0o710 })
@@ -154,6 +165,11 @@ export const restoreContainers = async (engine: Engine, bootChanged: boolean): P
   await reconcileNetwork(engine, living)
   for (const entry of found) if (!living.includes(entry)) forgetEndpoints(entry.container)
   failpoint('restore.network')
+  if (!engine.settings.liveRestore)
+    await endSurvivors(
+      engine,
+      living.map(({ container }) => container),
+    )
   await engine.execs.recover(engine)
   await Promise.all(ended.map(({ container, exit }) => gate.run(() => exitFound(engine, container, exit))))
   failpoint('restore.ended')

@@ -174,8 +174,8 @@ const startNow = async (engine: Engine, container: Container): Promise<void> => 
     await engine.containers.save(container).catch(() => {})
     throw error
   }
-  // What runs is found by its monitor, so a record that cannot be written now harms nothing but itself.
-  await engine.containers.save(container).catch(error => {
+  // What runs is found by its monitor, so nobody needs to wait for the record, or be told that it could not be written.
+  engine.containers.save(container).catch(error => {
     engine.log.error('a started container could not be recorded', {
       container: container.id,
       error: messageOf(error),

@@ -27,7 +27,17 @@ export const noteStarted = (engine: Engine, container: Container, status: Monito
     startedAt: formatNanos(status.startedAt),
     stoppedByCall: false,
   }
-  containerEvent(engine, container, 'start')
+  const cause = container.startCause
+  container.startCause = ''
+  containerEvent(engine, container, 'start', cause === '' ? {} : { 'berth.cause': cause })
+}
+
+/** Why a run ended, in words for the journal. */
+const causeOf = (container: Container, exit: ExitRecord): string => {
+  if (exit.error !== '') return exit.error
+  if (exit.oomKilled) return 'out of memory'
+  if (container.record.state.stoppedByCall) return 'stopped by a call'
+  return exit.exitCode > 128 ? `ended by signal ${exit.exitCode - 128}` : 'its process ended'
 }
 
 /**
@@ -45,6 +55,7 @@ export const applyExit = (engine: Engine, container: Container, exit: ExitRecord
   state.oomKilled = exit.oomKilled
   state.finishedAt = formatNanos(exit.finishedAt)
   containerEvent(engine, container, 'die', {
+    'berth.cause': causeOf(container, exit),
     exitCode: String(exit.exitCode),
     execDuration: String((exit.finishedAt - startedAt) / 1_000_000_000n),
   })
