@@ -80,8 +80,7 @@ class MonitorConnection implements MonitorClient {
   }
 
   async start(): Promise<MonitorStatus> {
-    await this.#request(requestType.start)
-    return this.status
+    return decodeStatus((await this.#request(requestType.start)).payload)
   }
 
   async attach(request: AttachRequest): Promise<void> {

@@ -52,12 +52,26 @@ test("what the runtime says when it refuses is the failure's text and the record
   assert.equal(record.phase, 'failed')
   assert.equal(record.error, 'exec: "nosuch": not found')
   assert.deepEqual(readExitRecord(rig.directory), record)
-  await Promise.all([attached.ended, waiting.ended])
-  assert.equal(attached.text, '')
+  await waiting.ended
   assert.equal(waiting.text, '{"StatusCode":127}\n')
   assert.equal(readFileSync(rig.logPath, 'utf8'), '')
   await client.release()
-  await closed
+  await Promise.all([attached.ended, closed])
+  assert.equal(attached.text, '')
+})
+
+test('clients of an exec that could not be started are told why before they are let go', async t => {
+  const log = { driver: 'none', path: '', maxSize: 0, maxFile: 1, attrs: '' } as const
+  const rig = makeRig(t, { script: '', change: { log } })
+  writeFileSync(path.join(rig.bundle, 'refuse'), 'no')
+  const { client, closed } = await launch(rig)
+  const attached = await attachClient(t, client, { multiplexed: false })
+  await assert.rejects(client.say('too early'), /could not be started/)
+  await assert.rejects(client.start(), { code: 'monitor-refused' })
+  await client.say('because\r\n')
+  await client.release()
+  await Promise.all([attached.ended, closed])
+  assert.equal(attached.text, 'because\r\n')
 })
 
 test('a long refusal is cut to 8 KiB', async t => {

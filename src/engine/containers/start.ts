@@ -135,7 +135,8 @@ const prepare = async (engine: Engine, container: Container, undo: UndoStack): P
 const runtimeStart = async (engine: Engine, container: Container, monitor: MonitorClient): Promise<void> => {
   try {
     const status = await monitor.start()
-    if (status.phase === 'running') noteStarted(engine, container, status)
+    // It may have ended already: what counts is where things stand now.
+    if (monitor.status.phase === 'running') noteStarted(engine, container, monitor.status)
     if (status.phase !== 'failed') return
     refuse(container, status.exit?.error ?? '')
   } catch (error) {
