@@ -30,6 +30,8 @@ export interface Engine {
   execs: Execs
   /** What the daemon does when a container's monitor speaks (containers/supervise.ts). */
   supervise(container: Container): MonitorEvents
+  /** Set until what an earlier daemon left has been taken back. */
+  restoring: boolean
   /** Set while the daemon shuts down: nothing new is started. */
   stopping: boolean
 }

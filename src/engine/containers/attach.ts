@@ -62,7 +62,7 @@ export const attachContainer = async (
   if (container.removing) throw conflict(`container ${container.id} is being removed`)
   const pending: PendingAttach = { client: await accept(), options }
   containerEvent(engine, container, 'attach')
-  if (container.monitor && container.isRunning) return handOver(container, pending)
+  if (container.monitor && container.isAlive) return handOver(container, pending)
   container.attaching.push(pending)
   pending.client.onGone(() => {
     container.attaching = container.attaching.filter(entry => entry !== pending)

@@ -43,9 +43,19 @@ const emptyLayer = digestOf(Buffer.alloc(1024))
 const pauseFor = async (engine: Engine, container: Container): Promise<AsyncDisposable | undefined> => {
   await settleExit(engine, container)
   if (container.record.state.status !== 'running') return undefined
-  await pauseContainer(engine, container)
+  // Written down first, so that the death of this daemon does not leave it paused.
+  container.record.passingPause = true
+  await engine.containers.save(container)
+  try {
+    await pauseContainer(engine, container)
+  } catch (error) {
+    delete container.record.passingPause
+    throw error
+  }
+  failpoint('commit.paused')
   return {
     [Symbol.asyncDispose]: async () => {
+      delete container.record.passingPause
       // It may have been unpaused or killed by somebody else meanwhile.
       if (container.record.state.status === 'paused') await unpauseContainer(engine, container)
     },
