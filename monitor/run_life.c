@@ -119,8 +119,9 @@ static void runtime_ended(struct run *run, int status)
 	}
 	run->started_at = clock_wall_ns();
 	run->phase = PHASE_RUNNING;
-	answer_starter(run);
+	/* The event first: whoever hears the answer finds the start noted. */
 	control_event(run, EVENT_STARTED, payload, control_status(run, payload));
+	answer_starter(run);
 }
 
 static void first_ended(struct run *run, int status)

@@ -21,7 +21,7 @@ import { joinedNamespaces } from './namespaces.ts'
 import { containerDevices, hostCapabilities } from './privileges.ts'
 import { mountSharedShm, unmountSharedShm } from './sharedMemory.ts'
 import { buildSpec } from './spec.ts'
-import { runDirectory } from './state.ts'
+import { noteStarted, runDirectory } from './state.ts'
 import { containerUser } from './userFiles.ts'
 import { prepareBindSources } from './volumes.ts'
 import { handOverWaiters } from './wait.ts'
@@ -132,9 +132,10 @@ const prepare = async (engine: Engine, container: Container, undo: UndoStack): P
   return monitor
 }
 
-const runtimeStart = async (container: Container, monitor: MonitorClient): Promise<void> => {
+const runtimeStart = async (engine: Engine, container: Container, monitor: MonitorClient): Promise<void> => {
   try {
     const status = await monitor.start()
+    if (status.phase === 'running') noteStarted(engine, container, status)
     if (status.phase !== 'failed') return
     refuse(container, status.exit?.error ?? '')
   } catch (error) {
@@ -163,7 +164,7 @@ const startNow = async (engine: Engine, container: Container): Promise<void> => 
   state.exitCode = 0
   try {
     const monitor = await prepare(engine, container, undo)
-    await runtimeStart(container, monitor)
+    await runtimeStart(engine, container, monitor)
     failpoint('start.started')
     undo.commit()
     container.starting = false

@@ -13,9 +13,10 @@ import { answerWaiters } from './waiters.ts'
 export const runDirectory = (engine: Engine, container: Container): string =>
   path.join(engine.settings.execRoot, 'containers', container.id, String(container.record.runs))
 
-/** The process runs: from now on every reader sees it. */
+/** The process runs: from now on every reader sees it. Idempotent. */
 export const noteStarted = (engine: Engine, container: Container, status: MonitorStatus): void => {
   const { record } = container
+  if (container.isRunning && record.state.pid === status.pid) return
   record.state = {
     ...record.state,
     status: 'running',
