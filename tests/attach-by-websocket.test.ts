@@ -98,11 +98,14 @@ test('only the streams that were asked for come; old versions get all', async ()
   assert.deepEqual(old.text().split('\n').sort(), ['', 'err', 'out'])
 })
 
-test('the log comes first where it was asked for', async () => {
-  await docker('run', '--name', 'past', 'busybox', 'echo', 'before')
-  const client = attach('two', 'logs=1&stdout=1&stderr=1')
-  await Promise.race([once(client.socket, 'open'), once(client.socket, 'error')])
-  client.socket.terminate()
+test('what was written before comes first where the log was asked for', async () => {
+  await docker('run', '-di', '--name', 'past', 'busybox', 'sh', '-c', 'echo before; cat')
+  await until('the first line', async () => (await docker('logs', 'past')) === 'before')
+  const client = attach('past', `${all}&logs=1`)
+  await once(client.socket, 'open')
+  client.socket.send('after\n')
+  await until('both lines', () => client.text() === 'before\nafter\n')
+  client.socket.close()
 })
 
 test('what cannot be attached to is told before the handshake', async () => {

@@ -4,6 +4,8 @@ import type { Engine } from '../engine.ts'
 import type { Container } from './container.ts'
 import { containerEvent } from './containerEvents.ts'
 import { parseDetachKeys } from './detachKeys.ts'
+import { logSettings } from './logConfig.ts'
+import { listLogFiles } from './logs/files.ts'
 import type { RawClient } from './rawClient.ts'
 
 /** `POST /containers/{id}/attach` */
@@ -24,13 +26,17 @@ export interface AttachOptions {
 export interface PendingAttach {
   client: RawClient
   options: AttachOptions
+  /** Where its replay of the log begins; absent without one. */
+  from?: LogCursor
 }
 
 /** Gives one client to the container's monitor, and lets go of it here. */
-export const handOver = async (container: Container, { client, options }: PendingAttach): Promise<void> => {
+export const handOver = async (
+  container: Container,
+  { client, options, from }: PendingAttach,
+): Promise<void> => {
   const { monitor, record } = container
   if (!monitor) throw conflict(`container ${container.id} is not running`)
-  const from: LogCursor | undefined = options.logs ? { sequence: 0, offset: 0 } : undefined
   await monitor.attach({
     fd: client.fd,
     stdin: options.stdin && (record.config.OpenStdin ?? false),
@@ -42,6 +48,12 @@ export const handOver = async (container: Container, { client, options }: Pendin
     ...(from ? { from } : {}),
   })
   client.release()
+}
+
+/** The beginning of the oldest file that is there; undefined where nothing was ever logged. */
+const oldestLog = async (engine: Engine, { record }: Container): Promise<LogCursor | undefined> => {
+  const [oldest] = await listLogFiles(logSettings(engine.settings.dataRoot, record).path)
+  return oldest && { sequence: oldest.sequence, offset: 0 }
 }
 
 /**
@@ -60,7 +72,8 @@ export const attachContainer = async (
   if (container.record.state.status === 'paused')
     throw conflict(`container ${container.id} is paused, unpause the container before attach`)
   if (container.removing) throw conflict(`container ${container.id} is being removed`)
-  const pending: PendingAttach = { client: await accept(), options }
+  const from = options.logs ? await oldestLog(engine, container) : undefined
+  const pending: PendingAttach = { client: await accept(), options, ...(from ? { from } : {}) }
   containerEvent(engine, container, 'attach')
   if (container.monitor && container.isAlive) return handOver(container, pending)
   container.attaching.push(pending)

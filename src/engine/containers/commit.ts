@@ -15,6 +15,7 @@ import {
   withIncoming,
 } from '../images/assemble.ts'
 import { applyChanges } from '../images/changes.ts'
+import { collectQuietly } from '../images/collect.ts'
 import { reachTarget } from '../images/reach.ts'
 import { runConfigOf } from '../images/runConfig.ts'
 import type { ImageRecord } from '../images/types.ts'
@@ -131,6 +132,9 @@ export const commitContainer = async (
     const layers = isStacked ? [...below, { descriptor: plainLayer(layer), diffId: layer.digest }] : below
     return assembleImage(engine, { config, layers, name: request.name, parent: record.imageId }, brought)
   })
+  // Stored before it was known to be empty; no record names it.
+  if (image.config.rootfs.diff_ids.length === record.diffIds.length)
+    await collectQuietly(engine, [emptyLayer])
   engine.events.publish('image', 'create', image.id, { name: image.id })
   publishTag(engine, image.id, request.name)
   containerEvent(engine, container, 'commit', {
