@@ -1,5 +1,6 @@
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
+import { containerChanges } from '../engine/containers/changes.ts'
 import { commitContainer } from '../engine/containers/commit.ts'
 import { exportContainer } from '../engine/containers/export.ts'
 import { containerConfig } from '../wire/container.ts'
@@ -34,7 +35,7 @@ export const archiveRoutes: Route[] = [
     path: '/containers/{id}/changes',
     operation: 'ContainerChanges',
     handle: async call => {
-      const changes = await call.engine.uppers.changes(container(call).id)
+      const changes = await containerChanges(call.engine, container(call))
       return { json: changes.length ? changes : null }
     },
   },

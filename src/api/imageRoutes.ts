@@ -62,7 +62,11 @@ export const imageRoutes: Route[] = [
     operation: 'ImageList',
     handle: async ({ engine, query }) => {
       const filters = Filters.parse(query.get('filters'), imageFilters)
-      const options = { sharedSize: query.flag('shared-size'), manifests: query.flag('manifests') }
+      const options = {
+        sharedSize: query.flag('shared-size'),
+        manifests: query.flag('manifests'),
+        references: filters.get('reference'),
+      }
       const selected = selectImages(engine, filters, query.flag('all'))
       return { json: await Promise.all(selected.map(entry => imageSummary(engine, entry, options))) }
     },

@@ -9,6 +9,7 @@ import type { Route } from './route.ts'
 import { streamRoutes } from './streamRoutes.ts'
 import { systemRoutes } from './systemRoutes.ts'
 import { unbuiltRoutes } from './unbuiltRoutes.ts'
+import { webSocketRoutes } from './webSocketRoutes.ts'
 
 /** Every route of the Engine API, built or not; docs/api.md is made from it. */
 export const allRoutes = (identity: { id: string }): Route[] => [
@@ -21,5 +22,6 @@ export const allRoutes = (identity: { id: string }): Route[] => [
   ...imageRoutes,
   ...imageSourceRoutes,
   ...networkRoutes,
+  ...webSocketRoutes,
   ...unbuiltRoutes,
 ]

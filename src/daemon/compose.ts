@@ -34,6 +34,8 @@ import type { DaemonSettings } from './settings.ts'
 
 /** The composition root: opens every store and service in order, restores, listens. */
 export interface Daemon {
+  /** Of this data root, as `docker info` shows it. */
+  id: string
   engine: Engine
   holder: HolderClient
   close(): Promise<void>
@@ -143,11 +145,12 @@ export const openDaemon = async (settings: DaemonSettings, log: Log): Promise<Da
   }
   await recover(engine, identity.bootChanged)
   const http = createApiServer(engine, allRoutes({ id: identity.id }))
-  const hosts = (settings.hosts.length ? settings.hosts : [`unix://${defaultSocket}`]).map(parseHost)
+  const hosts = settings.hosts.length ? settings.hosts : [parseHost(`unix://${defaultSocket}`)]
   await listenAll({ hosts, group: settings.group, http, holder, log })
   for (const host of hosts) log.info(`API listen on ${host.text}`)
   if (settings.hosts.length === 0 && settings.claimDockerSocket) claimDockerSocket(defaultSocket, log)
   return {
+    id: identity.id,
     engine,
     get holder() {
       return holder

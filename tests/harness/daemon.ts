@@ -125,6 +125,8 @@ export class TestDaemon {
       },
     )
     this.#process = child
+    // A test that failed half-way must end all the same.
+    child.unref()
     this.#exited = new Promise(resolve => child.once('exit', () => resolve()))
     if (more.wait === false) return
     let ended = false
@@ -151,12 +153,14 @@ export class TestDaemon {
 
   /** Ends the daemon by a signal; settles when the process is gone. */
   async kill(signal: NodeJS.Signals = 'SIGKILL'): Promise<void> {
+    this.#process?.ref()
     this.#process?.kill(signal)
     await this.#exited
   }
 
   /** Settles when the daemon's process has ended by itself. */
   async exited(): Promise<void> {
+    this.#process?.ref()
     await this.#exited
   }
 

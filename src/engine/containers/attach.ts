@@ -14,6 +14,8 @@ export interface AttachOptions {
   stderr: boolean
   /** Replay the log first. */
   logs: boolean
+  /** Output goes out without frames even where there are two streams (websockets). */
+  raw?: true
   /** Undefined is Docker's default. */
   detachKeys: string | undefined
 }
@@ -34,7 +36,7 @@ export const handOver = async (container: Container, { client, options }: Pendin
     stdin: options.stdin && (record.config.OpenStdin ?? false),
     stdout: options.stdout,
     stderr: options.stderr,
-    multiplexed: !record.config.Tty,
+    multiplexed: !record.config.Tty && !options.raw,
     pending: client.pending,
     detachKeys: parseDetachKeys(options.detachKeys),
     ...(from ? { from } : {}),

@@ -7,7 +7,7 @@ import type { Engine } from '../engine.ts'
 import type { Container } from './container.ts'
 import { containerEvent } from './containerEvents.ts'
 import { absolutePath, followLinks, lastElement, type PathStat, pathStat, statInside } from './pathStat.ts'
-import { descriptorPath, type RootView, withRootView } from './rootView.ts'
+import { descriptorPath, type RootView, withLayerView, withRootView } from './rootView.ts'
 import type { ContainerRecord } from './types.ts'
 import { containerUser } from './userFiles.ts'
 
@@ -68,30 +68,39 @@ async function* packed(
   yield* packTree(engine.pool, { root, path: whole ? '' : base, as: base, signal })
 }
 
+interface CopyOut {
+  place: CopyPlace
+  signal: AbortSignal
+  send: (stat: PathStat, archive: AsyncIterable<Buffer>) => Promise<void>
+}
+
+const isBelow = (directory: string, name: string): boolean =>
+  directory === '/' || name === directory || name.startsWith(`${directory}/`)
+
+/** Where a running container shows the kernel instead of files: nothing there can be archived. */
+const kernelPlaces = ['/proc', '/sys', '/dev']
+
+const holdsKernelPlaces = (absolute: string): boolean => kernelPlaces.some(place => isBelow(absolute, place))
+
 /**
  * `GET /containers/{id}/archive`: gives `send` what is there and its archive.
  * The archive must be read, or given up, before `send` settles.
  */
-export const copyOut = (
-  engine: Engine,
-  container: Container,
-  request: {
-    place: CopyPlace
-    signal: AbortSignal
-    send: (stat: PathStat, archive: AsyncIterable<Buffer>) => Promise<void>
-  },
-): Promise<void> =>
-  explaining(request.place, () =>
-    withRootView(engine, container, async view => {
-      const name = absolutePath(request.place.path)
-      const stat = pathStat(view.fd, name)
-      containerEvent(engine, container, 'archive-path')
-      await request.send(stat, packed(engine, view, { name, signal: request.signal }))
-    }),
-  )
-
-const isBelow = (directory: string, name: string): boolean =>
-  directory === '/' || name === directory || name.startsWith(`${directory}/`)
+export const copyOut = async (engine: Engine, container: Container, request: CopyOut): Promise<void> => {
+  const { place, signal } = request
+  const name = absolutePath(place.path)
+  const use = (view: RootView): Promise<void> =>
+    request.send(pathStat(view.fd, name), packed(engine, view, { name, signal }))
+  await explaining(place, async () => {
+    const done = await withRootView(engine, container, async view => {
+      if (holdsKernelPlaces(followLinks(view.fd, name))) return false
+      await use(view)
+      return true
+    })
+    if (!done) await withLayerView(engine, container, { mounts: true, use })
+  })
+  containerEvent(engine, container, 'archive-path')
+}
 
 /** Errors: `bad-request` where the place is on a mount or root that is read-only for the container. */
 const checkWritable = (record: ContainerRecord, absolute: string): void => {

@@ -23,10 +23,12 @@ export const exportContainer = async (
   options: { signal: AbortSignal; send: (archive: AsyncIterable<Buffer>) => Promise<void> },
 ): Promise<void> => {
   refuseGone(container, 'export')
-  await withLayerView(engine, container, view =>
-    options.send(
-      packTree(engine.pool, { root: descriptorPath(view.fd), path: '', as: '', signal: options.signal }),
-    ),
-  )
+  await withLayerView(engine, container, {
+    mounts: false,
+    use: view =>
+      options.send(
+        packTree(engine.pool, { root: descriptorPath(view.fd), path: '', as: '', signal: options.signal }),
+      ),
+  })
   containerEvent(engine, container, 'export')
 }

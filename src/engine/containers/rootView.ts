@@ -179,21 +179,35 @@ const withLayerRoot = async <T>(
   }
 }
 
-const withStopped = async <T>(
+/**
+ * Runs `use` on a container's files as they lie on the host: without what the
+ * kernel or a tmpfs shows in it, and with its bind mounts and volumes only where
+ * `mounts` is set. A stopped container is not started or removed meanwhile; a
+ * running one ends and is cleared away as it likes.
+ */
+export const withLayerView = async <T>(
   engine: Engine,
   container: Container,
-  use: (view: RootView) => Promise<T>,
+  options: { mounts: boolean; use: (view: RootView) => Promise<T> },
 ): Promise<T> => {
-  await prepareBindSources(container.record)
-  return withLayerRoot(engine, container, async root => {
-    return closing(openMounted(engine, root, bindingsOf(engine, container.record)), use)
+  const { mounts, use } = options
+  const open = (root: string): RootView & Disposable =>
+    openMounted(engine, root, mounts ? bindingsOf(engine, container.record) : [])
+  const rest = await container.queue.run(async (): Promise<() => Promise<T>> => {
+    await settleExit(engine, container)
+    const running = container.isRunning ? engine.uppers.mounted(container.id) : undefined
+    if (running !== undefined) {
+      const view = open(running)
+      return () => closing(view, use)
+    }
+    if (mounts) await prepareBindSources(container.record)
+    const result = await withLayerRoot(engine, container, root => closing(open(root), use))
+    return async () => result
   })
+  return rest()
 }
 
-/**
- * Runs `use` on the tree that a container's processes see, or would see. A
- * stopped container is not started or removed meanwhile.
- */
+/** Runs `use` on the tree that a container's processes see, or would see if it ran. */
 export const withRootView = async <T>(
   engine: Engine,
   container: Container,
@@ -201,40 +215,9 @@ export const withRootView = async <T>(
 ): Promise<T> => {
   await settleExit(engine, container)
   refuseRemoved(container)
-  using running = container.isRunning ? openRunning(container) : undefined
-  if (running) return await use(running)
-  const rest = await container.queue.run(async (): Promise<() => Promise<T>> => {
-    await settleExit(engine, container)
-    const started = container.isRunning ? openRunning(container) : undefined
-    if (started) return () => closing(started, use)
-    const result = await withStopped(engine, container, use)
-    return async () => result
-  })
-  return rest()
-}
-
-/**
- * Runs `use` on a container's own files without its mounts. A running
- * container goes on, ends and is cleared away as it likes meanwhile.
- */
-export const withLayerView = async <T>(
-  engine: Engine,
-  container: Container,
-  use: (view: RootView) => Promise<T>,
-): Promise<T> => {
-  const rest = await container.queue.run(async (): Promise<() => Promise<T>> => {
-    await settleExit(engine, container)
-    const root = container.isRunning ? engine.uppers.mounted(container.id) : undefined
-    if (root !== undefined) {
-      const view = openMounted(engine, root, [])
-      return () => closing(view, use)
-    }
-    const result = await withLayerRoot(engine, container, mounted =>
-      closing(openMounted(engine, mounted, []), use),
-    )
-    return async () => result
-  })
-  return rest()
+  const running = container.isRunning ? openRunning(container) : undefined
+  if (running) return closing(running, use)
+  return withLayerView(engine, container, { mounts: true, use })
 }
 
 /** At a start: takes away what a crash left mounted. */

@@ -60,7 +60,8 @@ const failure = (error: unknown): Error => {
   if (hasCode(error, 'ENOENT')) return internal('ps: it is not installed on the host (install procps)', error)
   const stderr = error instanceof Error && 'stderr' in error ? String(error.stderr) : ''
   const [line = ''] = stderr.split('\n', 1)
-  return internal(`ps: ${line || messageOf(error)}`, error)
+  const code = error instanceof Error && 'code' in error ? error.code : undefined
+  return internal(`ps: ${line || (typeof code === 'number' ? `exit status ${code}` : messageOf(error))}`)
 }
 
 /** Some options (`f`) do not go together with a choice of processes: then all are asked for, and ours picked. */

@@ -81,8 +81,12 @@ const takeLink = (archive: Archive, member: TarMember, links: Map<string, string
   if (known) archive.blobs.set(name, known)
 }
 
-const readArchive = async (engine: Engine, source: AsyncIterable<Uint8Array>): Promise<Archive> => {
-  const archive: Archive = { blobs: new Map(), json: new Map() }
+/** Fills `archive`; what it holds is right even where this fails half-way. */
+const readArchive = async (
+  engine: Engine,
+  source: AsyncIterable<Uint8Array>,
+  archive: Archive,
+): Promise<void> => {
   const links = new Map<string, string>()
   const plain = await decompress(source)
   for await (const member of readTar(plain.stream)) {
@@ -93,7 +97,6 @@ const readArchive = async (engine: Engine, source: AsyncIterable<Uint8Array>): P
     const digest = archive.blobs.get(target)
     if (digest) archive.blobs.set(name, digest)
   }
-  return archive
 }
 
 const parseJson = <T>(bytes: Buffer, what: string): T => {
@@ -142,11 +145,10 @@ const makeManifest = async (engine: Engine, archive: Archive, entry: DockerEntry
     (entry.Layers ?? []).map(name => engine.content.info(blobOf(archive, name))),
   )
   if (!config || layers.some(layer => !layer)) throw badRequest('invalid image archive: a blob is missing')
-  return writeManifest(
-    engine,
-    config,
-    layers.flatMap(layer => (layer ? [plainLayer(layer)] : [])),
-  )
+  const plain = layers.flatMap(layer => (layer ? [plainLayer(layer)] : []))
+  const manifest = await writeManifest(engine, config, plain)
+  archive.blobs.set(`manifest of ${entry.Config}`, manifest.digest)
+  return manifest
 }
 
 /** Docker's manifest.json; where the archive is an OCI layout too, its manifests are kept. */
@@ -246,11 +248,10 @@ export const loadImages = async (
   source: AsyncIterable<Uint8Array>,
   report: (progress: LoadProgress) => void,
 ): Promise<void> => {
-  const before = new Set<Digest>()
-  let archive: Archive | undefined
+  const archive: Archive = { blobs: new Map(), json: new Map() }
   try {
     using _sharing = await engine.images.incoming.share()
-    archive = await readArchive(engine, source)
+    await readArchive(engine, source, archive)
     const oci = fromOci(archive)
     const docker = await fromDocker(engine, archive, oci)
     const found = merged([...docker, ...oci])
@@ -266,7 +267,6 @@ export const loadImages = async (
       error,
     )
   } finally {
-    if (archive) for (const digest of archive.blobs.values()) before.add(digest)
-    await collectQuietly(engine, [...before])
+    await collectQuietly(engine, [...new Set(archive.blobs.values())])
   }
 }

@@ -1,0 +1,48 @@
+import { randomBytes } from 'node:crypto'
+import { existsSync, mkdirSync, renameSync, writeFileSync } from 'node:fs'
+import path from 'node:path'
+import type { OutgoingMember } from '../src/archive/writer.ts'
+import { busyboxLayer, directory, dockerArchive, file, projectRoot } from '../tests/harness/images.ts'
+
+/** Archives for the rows, made once and kept in `.cache/bench`. */
+const cache = path.join(projectRoot, '.cache/bench')
+
+const archive = async (name: string, layer: () => OutgoingMember[]): Promise<string> => {
+  const target = path.join(cache, `${name}.tar`)
+  if (existsSync(target)) return target
+  mkdirSync(cache, { recursive: true })
+  const bytes = await dockerArchive([{ tags: [`bench-${name}:latest`], layers: [layer()] }])
+  writeFileSync(`${target}.${process.pid}`, bytes)
+  renameSync(`${target}.${process.pid}`, target)
+  return target
+}
+
+export const lineLength = 80
+export const lineCount = 500_000
+
+/** Busybox with `/lines`: half a million lines of 80 bytes with their newline. */
+export const linesArchive = (): Promise<string> =>
+  archive('lines', () => [
+    ...busyboxLayer(),
+    file('lines', `${'0123456789'.repeat(8).slice(1)}\n`.repeat(lineCount)),
+  ])
+
+export const filesCount = 49_000
+
+/** As a folder of modules: small files, ten a folder. */
+const manyFiles = (): OutgoingMember[] => {
+  const members: OutgoingMember[] = [directory('modules')]
+  const text = 'export const value = 1 // a line of a small module\n'
+  for (let index = 0; index < filesCount; index++) {
+    const folder = `modules/package-${Math.floor(index / 10)}`
+    if (index % 10 === 0) members.push(directory(folder))
+    members.push(file(`${folder}/file-${index}.js`, text.repeat(1 + (index % 60))))
+  }
+  return members
+}
+
+export const filesArchive = (): Promise<string> => archive('files', manyFiles)
+
+/** One layer of 500 MB that no compression makes smaller. */
+export const largeArchive = (): Promise<string> =>
+  archive('large', () => [file('data', randomBytes(500_000_000))])

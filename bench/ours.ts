@@ -1,0 +1,46 @@
+import { readFileSync } from 'node:fs'
+import path from 'node:path'
+import { TestDaemon } from '../tests/harness/daemon.ts'
+import { bornIn, makeGroup, processesOf } from './groups.ts'
+import type { Engine } from './types.ts'
+
+/** Berth in a network namespace and control groups of its own. */
+export interface Ours extends Engine {
+  readonly daemon: TestDaemon
+  /** Kills the daemon and starts it anew. */
+  restart(): Promise<void>
+  /** Monitors and what else runs for containers beside them. */
+  monitors(): number[]
+  close(): Promise<void>
+}
+
+/** Proportional set size of a process, MiB. */
+export const pssOf = (pid: number): number =>
+  Number(/^Pss:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8'))?.[1] ?? 0) / 1024
+
+export const startOurs = async (
+  base: string,
+  options: { runtime?: string; env?: Record<string, string> } = {},
+): Promise<Ours> => {
+  const group = makeGroup(`${base}/ours`)
+  const containers = path.join('/', group.path, 'containers')
+  const daemon = new TestDaemon({
+    flags: ['--cgroup-parent', containers],
+    ...options,
+  })
+  await daemon.prepare()
+  await bornIn(group, () => daemon.start())
+  await daemon.loadBusybox()
+  return {
+    name: 'berth',
+    group,
+    daemon,
+    socket: daemon.socket,
+    restart: async () => {
+      await daemon.kill()
+      await bornIn(group, () => daemon.start())
+    },
+    monitors: () => processesOf(path.join(group.path, 'containers/monitors')),
+    close: () => daemon.close(),
+  }
+}

@@ -1,0 +1,41 @@
+import { load, removeImage } from '../acts.ts'
+import { filesArchive, largeArchive } from '../images.ts'
+import { atMost, compareCpu, compareWall, interleave } from '../measure.ts'
+import type { Limit, Row, RowGroup } from '../types.ts'
+
+/** `load`: of many small files, and of one large layer. The image is removed before the next turn. */
+const loadRows =
+  (of: { name: string; image: string; archive: () => Promise<string>; limit: Limit }): RowGroup =>
+  async bench => {
+    const engines = [await bench.ours(), await bench.peer()]
+    const file = await of.archive()
+    const contenders = engines.map(({ name, group, socket }) => ({
+      name,
+      group,
+      once: async () => {
+        const from = performance.now()
+        await load(socket, file)
+        const wall = performance.now() - from
+        await removeImage(socket, of.image)
+        return wall
+      },
+    }))
+    const samples = await interleave(contenders, bench.rounds)
+    const pair = { name: of.name, ours: 'berth', theirs: 'dockerd' }
+    const rows: Row[] = [compareWall(samples, { ...pair, limit: of.limit }), compareCpu(samples, pair)]
+    return rows
+  }
+
+export const loadFilesRows = loadRows({
+  name: 'load of 49,000 files',
+  image: 'bench-files:latest',
+  archive: filesArchive,
+  limit: atMost(0.7),
+})
+
+export const loadLargeRows = loadRows({
+  name: 'load of one 500 MB layer',
+  image: 'bench-large:latest',
+  archive: largeArchive,
+  limit: atMost(0.9),
+})
