@@ -44,7 +44,7 @@ const dieAt = async (daemon: TestDaemon, verb: Verb, point: string): Promise<voi
     await diesSoon(dead, `${verb.name} at ${point}`)
   } finally {
     rmSync(armFile(daemon))
-    if ((await daemon.ping()) !== 200) await startArmable(daemon)
+    if (!daemon.alive) await startArmable(daemon)
   }
   const outcome = await ending
   await audit(daemon, `${verb.name} at ${point}`)
@@ -150,7 +150,7 @@ test('every fail point of the source is in these tests', () => {
     ...atStart,
     ...atFirstStart,
     // Bridges end with the networks of users, archives of the OCI form are the store's tests' own.
-    ...['net.bridge.removed', 'load.blob', 'remove.upper'],
+    ...['net.bridge.removed', 'load.blob', 'import.layer', 'view.mounted'],
   ])
   assert.deepEqual(
     names.filter(name => !tested.has(name)),
