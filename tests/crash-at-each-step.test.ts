@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict'
-import { globSync, readFileSync } from 'node:fs'
+import { globSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { describe, test } from 'node:test'
 import { audit } from './harness/audit.ts'
 import { startDaemon, TestDaemon } from './harness/daemon.ts'
 import { projectRoot } from './harness/images.ts'
-import { must } from './harness/shell.ts'
+import { must, until } from './harness/shell.ts'
 import { inspected, type Verb, verbGroups } from './harness/verbs.ts'
 
 /**
@@ -23,15 +23,29 @@ const atStart = [
 /** Points of a host's very first start. */
 const atFirstStart = ['net.bridge.link', 'net.bridge.up']
 
+const armFile = (daemon: TestDaemon): string => path.join(daemon.base, 'failpoints')
+
+/** A running daemon reads at each fail point what it is armed with. */
+const startArmable = (daemon: TestDaemon): Promise<void> =>
+  daemon.start({ env: { BERTH_FAILPOINTS: `@${armFile(daemon)}` } })
+
+const removeAll = async (daemon: TestDaemon): Promise<void> => {
+  const ids = (await daemon.mustDocker(['ps', '-aq'])).split('\n').filter(Boolean)
+  if (ids.length) await daemon.mustDocker(['rm', '-f', '-v', ...ids])
+}
+
 const dieAt = async (daemon: TestDaemon, verb: Verb, point: string): Promise<void> => {
+  await removeAll(daemon)
   await verb.prepare?.(daemon)
-  await daemon.restart({ env: { BERTH_FAILPOINTS: `${point}=kill` } })
+  writeFileSync(armFile(daemon), `${point}=kill`)
   const dead = daemon.exited()
   const ending = verb.run(daemon)
-  const ended = await Promise.race([dead.then(() => true), ending.then(() => false)])
-  // Some points come after the answer: those have the time that an audit has.
-  if (!ended) await diesSoon(dead, `${verb.name} at ${point}`)
-  await daemon.start()
+  try {
+    await diesSoon(dead, `${verb.name} at ${point}`)
+  } finally {
+    rmSync(armFile(daemon))
+    if (!daemon.alive) await startArmable(daemon)
+  }
   const outcome = await ending
   await audit(daemon, `${verb.name} at ${point}`)
   await verb.check(daemon, { told: outcome.code === 0, point, outcome })
@@ -49,8 +63,9 @@ const diesSoon = async (dead: Promise<void>, what: string): Promise<void> => {
 
 /** One runs on, one ended while no daemon was there, one is to be restarted, one was half-started. */
 const leaveThings = async (daemon: TestDaemon): Promise<void> => {
+  await removeAll(daemon)
   await daemon.mustDocker(['run', '-d', '--name', 'on', '-p', '8080:80', 'busybox', 'sleep', '1000'])
-  for (const [name, ...options] of [['over'], ['back', '--restart', 'always'], ['auto', '--rm']])
+  for (const [name, ...options] of [['over'], ['back', '--restart', 'on-failure'], ['auto', '--rm']])
     await daemon.mustDocker([
       'run',
       '-d',
@@ -60,7 +75,7 @@ const leaveThings = async (daemon: TestDaemon): Promise<void> => {
       'busybox',
       'sh',
       '-c',
-      'sleep 1; exit 3',
+      'test -e /done && exec sleep 1000; touch /done; sleep 1; exit 3',
     ])
   await daemon.kill()
   await must(['sleep', '1.2'])
@@ -75,7 +90,7 @@ const dieWhileStarting = async (daemon: TestDaemon, point: string): Promise<void
   assert.equal((await inspected(daemon, 'on'))?.State.Status, 'running')
   assert.equal((await inspected(daemon, 'over'))?.State.ExitCode, 3)
   assert.equal(await inspected(daemon, 'auto'), undefined)
-  await daemon.mustDocker(['rm', '-f', 'on', 'over', 'back'])
+  await until('it runs again', async () => (await inspected(daemon, 'back'))?.State.Status === 'running')
 }
 
 /** A daemon of the group's own, with an image, proven clean at the end. */
@@ -94,6 +109,8 @@ describe('the daemon dies at each step', { concurrency: 2 }, () => {
   for (const [group, verbs] of verbGroups)
     test(group, context =>
       withDaemon(group, async daemon => {
+        await daemon.kill()
+        await startArmable(daemon)
         for (const verb of verbs)
           for (const point of verb.points)
             await context.test(`${verb.name} at ${point}`, () => dieAt(daemon, verb, point))
@@ -133,7 +150,7 @@ test('every fail point of the source is in these tests', () => {
     ...atStart,
     ...atFirstStart,
     // Bridges end with the networks of users, archives of the OCI form are the store's tests' own.
-    ...['net.bridge.removed', 'load.blob', 'remove.upper'],
+    ...['net.bridge.removed', 'load.blob', 'import.layer', 'view.mounted'],
   ])
   assert.deepEqual(
     names.filter(name => !tested.has(name)),

@@ -25,7 +25,7 @@ interface Inspected {
   Name: string
   State: { Running: boolean; Status: string; Pid: number }
   HostConfig: { NetworkMode: string }
-  NetworkSettings: { IPAddress: string }
+  NetworkSettings: { Networks: Record<string, { IPAddress: string }> }
   Mounts: { Type: string; Name?: string }[]
 }
 
@@ -45,7 +45,7 @@ const look = async (daemon: TestDaemon): Promise<State> => {
     running: entry.State.Status === 'running' || entry.State.Status === 'paused',
     sandbox:
       entry.HostConfig.NetworkMode !== 'host' && !entry.HostConfig.NetworkMode.startsWith('container:'),
-    address: entry.NetworkSettings.IPAddress,
+    address: Object.values(entry.NetworkSettings.Networks)[0]?.IPAddress ?? '',
     volumes: entry.Mounts.flatMap(mount => (mount.Type === 'volume' && mount.Name ? [mount.Name] : [])),
   }))
   const running = new Set(owners.filter(owner => owner.running).map(owner => owner.id))

@@ -169,6 +169,29 @@ const smallVerbs: Verb[] = [
     },
   },
   {
+    name: 'pause',
+    points: ['pause.done'],
+    prepare: daemon => daemon.mustDocker(['run', '-d', '--name', 'still', ...everything, ...sleeper]),
+    run: daemon => daemon.docker(['pause', 'still']),
+    check: async daemon => {
+      assert.equal((await inspected(daemon, 'still'))?.State.Status, 'paused')
+      await daemon.mustDocker(['unpause', 'still'])
+      await isWholeOrAbsent(daemon, 'still')
+    },
+  },
+  {
+    name: 'commit',
+    points: ['pause.done', 'commit.paused', 'commit.layer'],
+    prepare: daemon => daemon.mustDocker(['run', '-d', '--name', 'kept', ...everything, ...sleeper]),
+    run: daemon => daemon.docker(['commit', 'kept', 'kept:1']),
+    check: async daemon => {
+      await until('it runs on', async () => (await inspected(daemon, 'kept'))?.State.Status === 'running')
+      await daemon.mustDocker(['commit', 'kept', 'kept:1'])
+      await daemon.mustDocker(['rmi', 'kept:1'])
+      await isWholeOrAbsent(daemon, 'kept')
+    },
+  },
+  {
     name: 'rename',
     points: ['rename.reserved', 'rename.saved'],
     prepare: daemon => daemon.mustDocker(['create', '--name', 'old', ...everything, ...sleeper]),

@@ -133,8 +133,17 @@ export class Execs {
   }
 
   #forget(id: string): void {
+    const exec = this.#byId.get(id)
     this.#byId.delete(id)
-    void rm(this.#directory(id), { recursive: true, force: true })
+    if (exec) void this.#discard(exec)
+  }
+
+  /** The monitor first: without its directory no later daemon could reach it. */
+  async #discard(exec: Exec): Promise<void> {
+    const { monitor, record } = exec
+    if (monitor && record.exitCode === null) await new Promise<void>(resolve => exec.ended.push(resolve))
+    await monitor?.release().catch(() => {})
+    await rm(this.#directory(record.id), { recursive: true, force: true })
   }
 
   /** Drops all of a container that is removed. */

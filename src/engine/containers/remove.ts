@@ -45,7 +45,6 @@ const removeFiles = async (engine: Engine, container: Container, volumes: boolea
       if (volumes) await removeVolumes(engine, container.record)
     },
     () => rm(containerDirectory(dataRoot, container.id), { recursive: true, force: true }),
-    () => rm(path.dirname(runDirectory(engine, container)), { recursive: true, force: true }),
   ]
   for (const step of steps) {
     try {
@@ -93,7 +92,10 @@ export const removeContainer = async (
     options.volumes || ((container.isRunning && container.record.hostConfig.AutoRemove) ?? false)
   if (container.isRunning) await killForRemoval(engine, container, volumes)
   await container.queue.run(async () => {
-    if (!container.removing) await erase(engine, container, volumes)
+    if (container.removing) return
+    await erase(engine, container, volumes)
+    // Left where the end of its last run could not be recorded; its monitor is gone.
+    await rm(path.dirname(runDirectory(engine, container)), { recursive: true, force: true })
   })
 }
 

@@ -46,7 +46,8 @@ export const releaseStray = async (engine: Engine, runDirectory: string): Promis
 const sweepUppers = async (engine: Engine, alive: ReadonlySet<string>): Promise<void> => {
   for (const id of await engine.uppers.list()) {
     if (!engine.containers.byId(id)) await engine.uppers.remove(id)
-    else if (!alive.has(id) && engine.uppers.mounted(id)) await engine.uppers.unmount(id)
+    // Also where nothing is mounted: the mount point may be there.
+    else if (!alive.has(id)) await engine.uppers.unmount(id)
   }
 }
 
