@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { writeTar } from '../archive/writer.ts'
-import { asBerthError, badRequest, notImplemented } from '../core/errors.ts'
+import { asBerthError, badRequest } from '../core/errors.ts'
 import { imageHistory, inspectImage } from '../engine/images/inspect.ts'
 import { imageFilters, imageSummary, selectImages } from '../engine/images/list.ts'
 import { type LoadProgress, loadImages } from '../engine/images/load.ts'
@@ -62,7 +62,11 @@ export const imageRoutes: Route[] = [
     operation: 'ImageList',
     handle: async ({ engine, query }) => {
       const filters = Filters.parse(query.get('filters'), imageFilters)
-      const options = { sharedSize: query.flag('shared-size'), manifests: query.flag('manifests') }
+      const options = {
+        sharedSize: query.flag('shared-size'),
+        manifests: query.flag('manifests'),
+        references: filters.get('reference'),
+      }
       const selected = selectImages(engine, filters, query.flag('all'))
       return { json: await Promise.all(selected.map(entry => imageSummary(engine, entry, options))) }
     },
@@ -144,14 +148,5 @@ export const imageRoutes: Route[] = [
     path: '/images/{name}/get',
     operation: 'ImageGet',
     handle: call => save(call, [call.params['name'] ?? '']),
-  },
-  {
-    method: 'POST',
-    path: '/images/create',
-    operation: 'ImageCreate',
-    lacks: 'pull from a registry',
-    handle: async () => {
-      throw notImplemented('pulling an image from a registry (load one with `docker load`)')
-    },
   },
 ]

@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { WebSocket } from 'ws'
 import { badRequest } from '../core/errors.ts'
 import type { RawClient } from '../engine/containers/rawClient.ts'
 import type { Engine } from '../engine/engine.ts'
@@ -14,6 +15,8 @@ export interface Call {
   version: ApiVersion
   /** Takes the connection out of HTTP; `head` is written first. See hijack.ts. */
   takeOver(kind: 'stream' | 'wait', head: Record<string, string>): Promise<RawClient>
+  /** Takes the connection over as a websocket. Errors: `bad-request` where the client asked for none. */
+  takeWebSocket(): Promise<WebSocket>
   /** True where the client asked for an upgrade. */
   upgrade: boolean
   /** Aborts when the client goes away before the answer is complete. */

@@ -1,17 +1,27 @@
+import { archiveRoutes } from './archiveRoutes.ts'
 import { containerRoutes } from './containerRoutes.ts'
+import { copyRoutes } from './copyRoutes.ts'
 import { imageRoutes } from './imageRoutes.ts'
+import { imageSourceRoutes } from './imageSourceRoutes.ts'
 import { networkRoutes } from './networkRoutes.ts'
+import { processRoutes } from './processRoutes.ts'
 import type { Route } from './route.ts'
 import { streamRoutes } from './streamRoutes.ts'
 import { systemRoutes } from './systemRoutes.ts'
 import { unbuiltRoutes } from './unbuiltRoutes.ts'
+import { webSocketRoutes } from './webSocketRoutes.ts'
 
 /** Every route of the Engine API, built or not; docs/api.md is made from it. */
 export const allRoutes = (identity: { id: string }): Route[] => [
   ...systemRoutes(identity),
   ...containerRoutes,
   ...streamRoutes,
+  ...copyRoutes,
+  ...archiveRoutes,
+  ...processRoutes,
   ...imageRoutes,
+  ...imageSourceRoutes,
   ...networkRoutes,
+  ...webSocketRoutes,
   ...unbuiltRoutes,
 ]

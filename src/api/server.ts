@@ -7,6 +7,7 @@ import { ApiVersion } from '../wire/version.ts'
 import { stopReading, takeStream, takeWait, type UpgradeLeft } from './hijack.ts'
 import { type Answer, type Call, Query, type Route } from './route.ts'
 import { createRouter } from './router.ts'
+import { acceptWebSocket, isWebSocket } from './webSocket.ts'
 
 /** The newest version of the Engine API that is served, and the oldest. */
 export const apiVersion = '1.55'
@@ -97,6 +98,12 @@ export const createApiServer = (engine: Engine, routes: readonly Route[]): Serve
           taken = true
           return kind === 'wait' ? takeWait(req, fields) : takeStream(req, left, fields)
         },
+        takeWebSocket: () => {
+          if (!isWebSocket(req) || !left) throw badRequest('the request is not a websocket handshake')
+          taken = true
+          res.detachSocket(req.socket)
+          return acceptWebSocket(req, left)
+        },
       }
       const result = await found.route.handle(call)
       if (!taken) send(res, result)
@@ -118,7 +125,7 @@ export const createApiServer = (engine: Engine, routes: readonly Route[]): Serve
   })
   server.on('request', (req, res) => void answer(req, res))
   server.on('upgrade', (req: IncomingMessage, wrapper: Duplex, head: Buffer) => {
-    if (hasNoBody(req)) stopReading(req)
+    if (hasNoBody(req) && !isWebSocket(req)) stopReading(req)
     const res = new ServerResponse(req)
     res.shouldKeepAlive = false
     res.assignSocket(req.socket)

@@ -60,7 +60,7 @@ export const parentOf = (path: ByteString): ByteString => path.slice(0, Math.max
 export const baseOf = (path: ByteString): ByteString => path.slice(path.lastIndexOf('/') + 1)
 
 export const joinPath = (directory: ByteString, base: ByteString): ByteString =>
-  directory === '' ? base : `${directory}/${base}`
+  directory === '' || directory === '/' ? directory + base : `${directory}/${base}`
 
 /** Byte order, as Go and Docker sort paths. */
 export const comparePaths = (a: ByteString, b: ByteString): number => (a < b ? -1 : a > b ? 1 : 0)

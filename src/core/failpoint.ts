@@ -1,8 +1,11 @@
+import { readFileSync } from 'node:fs'
+
 /**
  * Named points at which a crash test ends or delays this process. They are
  * armed by the environment only: BERTH_FAILPOINTS="name=action,name=action".
  * Actions: `kill` (SIGKILL to this process), `error` (throws), `kill@N` and
- * `error@N` (the N-th pass), `stop` (SIGSTOP), `sleep:MS`.
+ * `error@N` (the N-th pass), `stop` (SIGSTOP), `sleep:MS`. BERTH_FAILPOINTS="@FILE"
+ * reads them from a file at each pass, so that a running daemon can be armed.
  */
 type Action = { kind: 'kill' | 'error' | 'stop' | 'sleep'; pass: number; ms: number }
 
@@ -20,12 +23,23 @@ const parse = (text: string): Map<string, Action> => {
   return armed
 }
 
-const armed = parse(process.env['BERTH_FAILPOINTS'] ?? '')
+const given = process.env['BERTH_FAILPOINTS'] ?? ''
+const fixed = parse(given)
 const passes = new Map<string, number>()
+
+const armedNow = (): Map<string, Action> => {
+  if (!given.startsWith('@')) return fixed
+  try {
+    return parse(readFileSync(given.slice(1), 'utf8'))
+  } catch {
+    return fixed
+  }
+}
 
 /** Passes a named fail point: nothing happens unless a test armed it. */
 export const failpoint = (name: string): void => {
-  const action = armed.get(name)
+  if (given === '') return
+  const action = armedNow().get(name)
   if (!action) return
   const pass = (passes.get(name) ?? 0) + 1
   passes.set(name, pass)

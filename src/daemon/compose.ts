@@ -9,6 +9,7 @@ import type { Log } from '../core/log.ts'
 import { Execs } from '../engine/containers/execs.ts'
 import { Registry } from '../engine/containers/registry.ts'
 import { restoreContainers } from '../engine/containers/restore.ts'
+import { recoverViews } from '../engine/containers/rootView.ts'
 import { monitorEvents } from '../engine/containers/supervise.ts'
 import { recoverVolumes } from '../engine/containers/volumes.ts'
 import type { Engine } from '../engine/engine.ts'
@@ -33,6 +34,8 @@ import type { DaemonSettings } from './settings.ts'
 
 /** The composition root: opens every store and service in order, restores, listens. */
 export interface Daemon {
+  /** Of this data root, as `docker info` shows it. */
+  id: string
   engine: Engine
   holder: HolderClient
   close(): Promise<void>
@@ -127,6 +130,7 @@ export const openDaemon = async (settings: DaemonSettings, log: Log): Promise<Da
     log,
     database,
     events,
+    pool,
     content,
     layers,
     uppers,
@@ -136,15 +140,17 @@ export const openDaemon = async (settings: DaemonSettings, log: Log): Promise<Da
     containers,
     execs: new Execs(execRoot),
     supervise: container => monitorEvents(engine, container),
+    restoring: true,
     stopping: false,
   }
   await recover(engine, identity.bootChanged)
   const http = createApiServer(engine, allRoutes({ id: identity.id }))
-  const hosts = (settings.hosts.length ? settings.hosts : [`unix://${defaultSocket}`]).map(parseHost)
+  const hosts = settings.hosts.length ? settings.hosts : [parseHost(`unix://${defaultSocket}`)]
   await listenAll({ hosts, group: settings.group, http, holder, log })
   for (const host of hosts) log.info(`API listen on ${host.text}`)
   if (settings.hosts.length === 0 && settings.claimDockerSocket) claimDockerSocket(defaultSocket, log)
   return {
+    id: identity.id,
     engine,
     get holder() {
       return holder
@@ -189,6 +195,7 @@ const openStores = (settings: DaemonSettings, log: Log, pool: WorkerPool) => {
 const recover = async (engine: Engine, bootChanged: boolean): Promise<void> => {
   await engine.content.recover()
   await engine.layers.recover()
+  recoverViews(engine)
   await engine.uppers.recover()
   await recoverVolumes(engine)
   await restoreContainers(engine, bootChanged)

@@ -6,6 +6,7 @@ import { createLog, type Log } from '../core/log.ts'
 import { type Daemon, openDaemon } from './compose.ts'
 import { readConfig } from './config.ts'
 import { lockDataRoot, prepareExecRoot } from './dataRoot.ts'
+import { reload } from './reload.ts'
 import { findRuntimes } from './runtimes.ts'
 import { type DaemonSettings, settingsOf } from './settings.ts'
 import { restartGrace, stopAll, stopsContainers } from './shutdown.ts'
@@ -59,6 +60,7 @@ const main = async (): Promise<void> => {
   const daemon = await openDaemon(settings, log)
   writePidFile(settings)
   onSignals(daemon, settings, log)
+  process.on('SIGHUP', () => void reload(daemon, settings, log))
   log.info(`Berth ${serverVersion} is ready`, {
     containers: daemon.engine.containers.all().length,
     runtime: settings.engine.defaultRuntime,

@@ -10,10 +10,12 @@ import type { EngineSettings } from '../engine/settings.ts'
 import { cgroupVersion } from '../linux/cgroups.ts'
 import { defaultShmSize } from '../runtime/spec/defaults.ts'
 import type { Config } from './config.ts'
+import { type Host, parseHost } from './listen.ts'
 
 /** The daemon's own part of its options: what the services need not know. */
 export interface DaemonSettings {
-  hosts: string[]
+  /** Empty for the default socket. */
+  hosts: Host[]
   claimDockerSocket: boolean
   pidFile: string
   group: string
@@ -123,7 +125,7 @@ export const settingsOf = ({ values }: Config): DaemonSettings => {
     )
   for (const server of list('dns')) addressOr('dns', server, '')
   return {
-    hosts: list('host'),
+    hosts: list('host').map(parseHost),
     claimDockerSocket: flag('claim-docker-socket', true),
     pidFile: text('pidfile', path.join(execRoot, 'berthd.pid')),
     group: text('group'),

@@ -1,3 +1,4 @@
+import type { WorkerPool } from '../archive/pool.ts'
 import type { Log } from '../core/log.ts'
 import type { Network } from '../net/network.ts'
 import type { MonitorEvents } from '../runtime/types.ts'
@@ -17,6 +18,8 @@ export interface Engine {
   log: Log
   database: Database
   events: Events
+  /** Workers for archives: copies, exports, imports. */
+  pool: WorkerPool
   content: ContentStore
   layers: LayerStore
   uppers: UpperStore
@@ -27,6 +30,8 @@ export interface Engine {
   execs: Execs
   /** What the daemon does when a container's monitor speaks (containers/supervise.ts). */
   supervise(container: Container): MonitorEvents
+  /** Set until what an earlier daemon left has been taken back. */
+  restoring: boolean
   /** Set while the daemon shuts down: nothing new is started. */
   stopping: boolean
 }

@@ -5,6 +5,9 @@ import { hasCode } from '../core/errors.ts'
 import { failpoint } from '../core/failpoint.ts'
 import { nonce } from '../core/ids.ts'
 
+/** The stores of a data root share the folder: what one deletes, another leaves alone. */
+const underway = new Set<string>()
+
 /**
  * Removal in two steps: a rename takes the folder out of the way, a worker
  * deletes it later. What a crash leaves here is deleted at the next start.
@@ -47,11 +50,16 @@ export class Trash {
 
   /** A failure leaves the rest to the next start. */
   #delete(path: string): void {
+    if (underway.has(path)) return
+    underway.add(path)
     const work = this.#pool.run('remove', { directory: path }).then(
       () => {},
       error => this.#onError(path, error),
     )
     this.#pending.add(work)
-    void work.finally(() => this.#pending.delete(work))
+    void work.finally(() => {
+      this.#pending.delete(work)
+      underway.delete(path)
+    })
   }
 }

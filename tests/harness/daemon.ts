@@ -1,8 +1,18 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { createWriteStream, existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
+import {
+  createWriteStream,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmdirSync,
+  rmSync,
+} from 'node:fs'
 import { request } from 'node:http'
 import path from 'node:path'
+import { hasCode } from '../../src/core/errors.ts'
+import { groupFolders } from './groups.ts'
 import { busyboxArchive, projectRoot } from './images.ts'
 import { must, type Outcome, type RunOptions, run, until } from './shell.ts'
 
@@ -22,6 +32,27 @@ const clientPath = (): string => {
   if (!existsSync(cached))
     throw new Error('the docker client for the tests is missing: run ./test, which fetches it')
   return cached
+}
+
+/** A monitor that was let go may still be ending. */
+const whenEmpty = (folder: string): Promise<boolean> =>
+  until(`the control group ${folder} was empty`, () => {
+    try {
+      rmdirSync(folder)
+      return true
+    } catch (error) {
+      if (hasCode(error, 'EBUSY')) return false
+      throw error
+    }
+  })
+
+/** The folders of a daemon's control groups, which a daemon itself leaves for its next start. */
+const removeGroups = async (execRoot: string): Promise<void> => {
+  for (const folder of groupFolders(execRoot)) {
+    for (const entry of readdirSync(folder, { withFileTypes: true }))
+      if (entry.isDirectory()) await whenEmpty(path.join(folder, entry.name))
+    await whenEmpty(folder)
+  }
 }
 
 export class TestDaemon {
@@ -94,6 +125,8 @@ export class TestDaemon {
       },
     )
     this.#process = child
+    // A test that failed half-way must end all the same.
+    child.unref()
     this.#exited = new Promise(resolve => child.once('exit', () => resolve()))
     if (more.wait === false) return
     let ended = false
@@ -120,12 +153,14 @@ export class TestDaemon {
 
   /** Ends the daemon by a signal; settles when the process is gone. */
   async kill(signal: NodeJS.Signals = 'SIGKILL'): Promise<void> {
+    this.#process?.ref()
     this.#process?.kill(signal)
     await this.#exited
   }
 
   /** Settles when the daemon's process has ended by itself. */
   async exited(): Promise<void> {
+    this.#process?.ref()
     await this.#exited
   }
 
@@ -209,6 +244,7 @@ export class TestDaemon {
     await this.kill('SIGTERM')
     await this.#endHolder()
     await this.#unmountAll()
+    await removeGroups(this.execRoot)
     await run(['ip', 'netns', 'del', this.name])
     rmSync(this.base, { recursive: true, force: true })
   }

@@ -14,6 +14,8 @@ export interface AttachOptions {
   stderr: boolean
   /** Replay the log first. */
   logs: boolean
+  /** Output goes out without frames even where there are two streams (websockets). */
+  raw?: true
   /** Undefined is Docker's default. */
   detachKeys: string | undefined
 }
@@ -34,7 +36,7 @@ export const handOver = async (container: Container, { client, options }: Pendin
     stdin: options.stdin && (record.config.OpenStdin ?? false),
     stdout: options.stdout,
     stderr: options.stderr,
-    multiplexed: !record.config.Tty,
+    multiplexed: !record.config.Tty && !options.raw,
     pending: client.pending,
     detachKeys: parseDetachKeys(options.detachKeys),
     ...(from ? { from } : {}),
@@ -60,7 +62,7 @@ export const attachContainer = async (
   if (container.removing) throw conflict(`container ${container.id} is being removed`)
   const pending: PendingAttach = { client: await accept(), options }
   containerEvent(engine, container, 'attach')
-  if (container.monitor && container.isRunning) return handOver(container, pending)
+  if (container.monitor && container.isAlive) return handOver(container, pending)
   container.attaching.push(pending)
   pending.client.onGone(() => {
     container.attaching = container.attaching.filter(entry => entry !== pending)

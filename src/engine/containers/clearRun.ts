@@ -7,21 +7,10 @@ import type { Container } from './container.ts'
 import { containerGroup } from './groups.ts'
 import { unmountSharedShm } from './sharedMemory.ts'
 
-/** Kernel objects of a run: processes, the runtime's state, mounts, network. Idempotent; each step is tried. */
-export const clearRun = async (engine: Engine, container: Container): Promise<void> => {
-  const { group } = containerGroup(engine.settings, container.record)
-  const runtime = engine.settings.runtimes.get(container.record.hostConfig.Runtime ?? '')
-  const steps: [string, () => void | Promise<void>][] = [
-    ['processes', () => killGroup(group)],
-    ['network', () => engine.networks.disconnectAll(container.record)],
-    [
-      'runtime state',
-      () => runtime && rm(path.join(runtime.root, container.id), { recursive: true, force: true }),
-    ],
-    ['shared memory', () => unmountSharedShm(engine, container.record)],
-    ['root', () => engine.uppers.unmount(container.id)],
-    ['control group', () => void removeGroup(group)],
-  ]
+type Step = [name: string, run: () => void | Promise<void>]
+
+/** Each step is tried, whatever became of the others. */
+const tryAll = async (engine: Engine, container: Container, steps: readonly Step[]): Promise<void> => {
   for (const [name, step] of steps) {
     try {
       await step()
@@ -29,4 +18,32 @@ export const clearRun = async (engine: Engine, container: Container): Promise<vo
       engine.log.error(`clearing a run: ${name}`, { container: container.id, error: messageOf(error) })
     }
   }
+}
+
+const runtimeState = async (engine: Engine, container: Container): Promise<void> => {
+  const runtime = engine.settings.runtimes.get(container.record.hostConfig.Runtime ?? '')
+  if (runtime) await rm(path.join(runtime.root, container.id), { recursive: true, force: true })
+}
+
+/** What a runtime made, or left half-made: processes, its state, the control group. Idempotent. */
+export const clearProcesses = async (engine: Engine, container: Container): Promise<void> => {
+  const { group } = containerGroup(engine.settings, container.record)
+  await tryAll(engine, container, [
+    ['processes', () => killGroup(group)],
+    ['runtime state', () => runtimeState(engine, container)],
+    ['control group', () => void removeGroup(group)],
+  ])
+}
+
+/** Kernel objects of a run: processes, the runtime's state, network, mounts. Idempotent. */
+export const clearRun = async (engine: Engine, container: Container): Promise<void> => {
+  const { group } = containerGroup(engine.settings, container.record)
+  await tryAll(engine, container, [
+    ['processes', () => killGroup(group)],
+    ['network', () => engine.networks.disconnectAll(container.record)],
+    ['runtime state', () => runtimeState(engine, container)],
+    ['shared memory', () => unmountSharedShm(engine, container.id)],
+    ['root', () => engine.uppers.unmount(container.id)],
+    ['control group', () => void removeGroup(group)],
+  ])
 }

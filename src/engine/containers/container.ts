@@ -10,6 +10,10 @@ export class Container {
   /** Verbs that change it run one after another; reads never wait here. */
   readonly queue = new SerialQueue()
   monitor: MonitorClient | undefined
+  /** True while a runtime is at work on the current run: what it has in the kernel is in use. */
+  starting = false
+  /** The last run whose end has been cleared away. */
+  finishedRun = 0
   /** Clients that attached before the start. */
   attaching: PendingAttach[] = []
   waiters: Waiter[] = []
@@ -34,6 +38,11 @@ export class Container {
 
   get id(): string {
     return this.record.id
+  }
+
+  /** It has, or is about to have, mounts, a network and a monitor. */
+  get isAlive(): boolean {
+    return this.isRunning || this.starting
   }
 
   get isRunning(): boolean {

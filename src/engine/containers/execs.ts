@@ -1,8 +1,8 @@
-import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { BerthError, badRequest, conflict, hasCode, messageOf } from '../../core/errors.ts'
 import { failpoint } from '../../core/failpoint.ts'
-import { newId } from '../../core/ids.ts'
+import { newId, nonce } from '../../core/ids.ts'
 import { stringify } from '../../core/json.ts'
 import { controllers } from '../../linux/cgroups.ts'
 import { startFailure } from '../../runtime/errors.ts'
@@ -24,6 +24,7 @@ import { execProcess } from './execProcess.ts'
 import { monitorDirectories } from './groups.ts'
 import type { RawClient } from './rawClient.ts'
 import { settleExit } from './state.ts'
+import { releaseStray } from './sweep.ts'
 
 /** A further process in a container: `POST /containers/{id}/exec`, then `POST /exec/{id}/start`. */
 export interface ExecRecord {
@@ -40,6 +41,8 @@ export interface ExecRecord {
 interface Exec {
   record: ExecRecord
   monitor: MonitorClient | undefined
+  /** Begun by an earlier daemon: no start here waits for its outcome. */
+  followed: boolean
   /** Called once when it has ended. */
   ended: (() => void)[]
 }
@@ -79,9 +82,11 @@ export class Execs {
   }
 
   async #save(exec: Exec): Promise<void> {
-    await writeFile(path.join(this.#directory(exec.record.id), 'exec.json'), JSON.stringify(exec.record), {
-      mode: 0o600,
-    })
+    // Whole or not at all, since a monitor may depend on it being found again.
+    const file = path.join(this.#directory(exec.record.id), 'exec.json')
+    const temporary = `${file}.${nonce()}`
+    await writeFile(temporary, JSON.stringify(exec.record), { mode: 0o600 })
+    await rename(temporary, file)
   }
 
   /** Errors: 404 in Docker's words. */
@@ -111,8 +116,9 @@ export class Execs {
       exitCode: null,
     }
     await mkdir(this.#directory(record.id), { recursive: true, mode: 0o710 })
-    const exec: Exec = { record, monitor: undefined, ended: [] }
+    const exec: Exec = { record, monitor: undefined, followed: false, ended: [] }
     await this.#save(exec)
+    failpoint('exec.created')
     this.#byId.set(record.id, exec)
     this.#forgetOld(container.id)
     containerEvent(engine, container, `exec_create: ${request.Cmd.join(' ')}`, { execID: record.id })
@@ -159,6 +165,7 @@ export class Execs {
       exec.monitor = await this.#launch(engine, container, exec, options.size)
       failpoint('exec.monitor')
       if (client) await this.#attach(exec, client)
+      failpoint('exec.attached')
       const status = await startProcess(exec.monitor, request.Cmd?.[0] ?? '')
       failpoint('exec.started')
       exec.record.running = status.phase === 'running'
@@ -231,9 +238,13 @@ export class Execs {
 
   #events(engine: Engine, exec: Exec): Partial<MonitorEvents> {
     return {
+      started: ({ pid }) => {
+        exec.record.running = true
+        exec.record.pid = pid
+      },
       exited: record => {
         // A start that was refused is told to the client first.
-        if (record.phase === 'failed') return
+        if (record.phase === 'failed' && !exec.followed) return
         this.#ended(engine, exec, record)
         void exec.monitor?.release().catch(() => {})
       },
@@ -244,6 +255,8 @@ export class Execs {
       },
       closed: () => {
         if (exec.record.exitCode !== null) return
+        // Without its monitor nobody would ever end it or learn of its end.
+        this.kill(exec.record.id)
         this.#ended(
           engine,
           exec,
@@ -339,25 +352,45 @@ export class Execs {
 
   async #recoverOne(engine: Engine, id: string): Promise<void> {
     const directory = this.#directory(id)
-    try {
-      const record = JSON.parse(await readFile(path.join(directory, 'exec.json'), 'utf8')) as ExecRecord
-      if (!engine.containers.byId(record.containerId)) throw new Error('its container is gone')
-      const exec: Exec = { record, monitor: undefined, ended: [] }
-      this.#byId.set(id, exec)
-      if (record.exitCode !== null) return
-      const exit = readExitRecord(directory)
-      if (exit) this.#ended(engine, exec, exit)
-      exec.monitor = await connectMonitor(directory, this.#events(engine, exec))
-      record.started = true
-      record.running = exec.monitor.status.phase === 'running'
-      record.pid = exec.monitor.status.pid
-      if (exit) await exec.monitor.release()
-    } catch (error) {
-      const exec = this.#byId.get(id)
-      if (!exec) return void (await rm(directory, { recursive: true, force: true }))
-      if (exec.record.started && exec.record.exitCode === null)
-        this.#ended(engine, exec, failedRecord(messageOf(error)))
+    const record = await readRecord(directory)
+    if (!record || !engine.containers.byId(record.containerId)) {
+      await releaseStray(engine, directory)
+      await rm(directory, { recursive: true, force: true })
+      return
     }
+    const exec: Exec = { record, monitor: undefined, followed: true, ended: [] }
+    this.#byId.set(id, exec)
+    if (record.exitCode === null) await this.#takeBack(engine, exec)
+    else await releaseStray(engine, directory)
+  }
+
+  /** One whose end is not known yet: it runs on, it ended meanwhile, or it never began. */
+  async #takeBack(engine: Engine, exec: Exec): Promise<void> {
+    const { record } = exec
+    const directory = this.#directory(record.id)
+    const exit = readExitRecord(directory)
+    if (exit) this.#ended(engine, exec, exit)
+    try {
+      exec.monitor = await connectMonitor(directory, this.#events(engine, exec))
+    } catch (error) {
+      if (record.started && !exit) this.#ended(engine, exec, failedRecord(messageOf(error)))
+      return
+    }
+    const { phase, pid } = exec.monitor.status
+    record.started = true
+    record.running = phase === 'running'
+    record.pid = pid
+    if (phase === 'starting' || phase === 'running') return
+    if (!exit) this.#ended(engine, exec, exec.monitor.status.exit ?? failedRecord('it was never started'))
+    await exec.monitor.release().catch(() => {})
+  }
+}
+
+const readRecord = async (directory: string): Promise<ExecRecord | undefined> => {
+  try {
+    return JSON.parse(await readFile(path.join(directory, 'exec.json'), 'utf8')) as ExecRecord
+  } catch {
+    return undefined
   }
 }
 

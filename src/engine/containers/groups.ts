@@ -1,5 +1,5 @@
 import path from 'node:path'
-import { cgroupVersion, groupDirectory } from '../../linux/cgroups.ts'
+import { cgroupVersion, groupDirectory, readGroupFile } from '../../linux/cgroups.ts'
 import type { EngineSettings } from '../settings.ts'
 import type { ContainerRecord } from './types.ts'
 
@@ -30,6 +30,12 @@ export const containerGroup = (settings: EngineSettings, record: ContainerRecord
 
 /** The directory that the monitor watches for OOM, `''` where there is none. */
 export const memoryDirectory = (group: string): string => groupDirectory(group, 'memory')
+
+/** Whether the processes of a group are stopped, as the kernel has it. */
+export const isFrozen = (group: string): boolean =>
+  cgroupVersion === 2
+    ? (readGroupFile(group, '', 'cgroup.events') ?? '').includes('frozen 1')
+    : (readGroupFile(group, 'freezer', 'freezer.state') ?? 'THAWED') !== 'THAWED'
 
 /** Hierarchies of version 1 that a monitor enters: those that count and those that would freeze it with its container. */
 const monitorControllers = ['cpu', 'cpuacct', 'memory', 'pids', 'freezer']

@@ -1,4 +1,5 @@
 import { rm } from 'node:fs/promises'
+import path from 'node:path'
 import { BerthError, conflict, messageOf } from '../../core/errors.ts'
 import { failpoint } from '../../core/failpoint.ts'
 import type { Engine } from '../engine.ts'
@@ -7,7 +8,7 @@ import type { Container } from './container.ts'
 import { containerEvent } from './containerEvents.ts'
 import { containerDirectory } from './logConfig.ts'
 import { cancelRestart } from './restart.ts'
-import { settleExit } from './state.ts'
+import { runDirectory, settleExit } from './state.ts'
 import { killAndWait } from './stop.ts'
 import { removeVolumes, volumePuts } from './volumes.ts'
 import { answerWaiters } from './waiters.ts'
@@ -19,18 +20,44 @@ import { answerWaiters } from './waiters.ts'
 const erase = async (engine: Engine, container: Container, volumes: boolean): Promise<void> => {
   container.removing = true
   const { record } = container
-  await engine.containers.delete(container, volumes ? volumePuts(record, true) : [])
+  try {
+    await engine.containers.delete(container, volumes ? volumePuts(record, true) : [])
+  } catch (error) {
+    container.removing = false
+    throw error
+  }
   failpoint('remove.recorded')
-  await engine.uppers.remove(container.id)
-  failpoint('remove.upper')
-  if (volumes) await removeVolumes(engine, record)
-  await rm(containerDirectory(engine.settings.dataRoot, container.id), { recursive: true, force: true })
+  await removeFiles(engine, container, volumes)
   failpoint('remove.files')
   dropPending(container)
   for (const listener of container.removeListeners) listener()
   engine.execs.forgetContainer(container.id)
   answerWaiters(container, ['removed', 'not-running', 'next-exit'])
   containerEvent(engine, container, 'destroy')
+}
+
+/** What cannot be removed now has no owner any more: the next start tries again. */
+const removeFiles = async (engine: Engine, container: Container, volumes: boolean): Promise<void> => {
+  const { dataRoot } = engine.settings
+  const steps: (() => Promise<void>)[] = [
+    () => engine.uppers.remove(container.id),
+    async () => {
+      if (volumes) await removeVolumes(engine, container.record)
+    },
+    () => rm(containerDirectory(dataRoot, container.id), { recursive: true, force: true }),
+    () => rm(path.dirname(runDirectory(engine, container)), { recursive: true, force: true }),
+  ]
+  for (const step of steps) {
+    try {
+      await step()
+    } catch (error) {
+      engine.log.error('files of a removed container are left', {
+        container: container.id,
+        error: messageOf(error),
+      })
+    }
+    failpoint('remove.step')
+  }
 }
 
 /** `--rm`: called when the run has been cleared away. */
@@ -62,12 +89,34 @@ export const removeContainer = async (
   }
   cancelRestart(container)
   container.record.state.stoppedByCall = true
-  const autoRemoves = container.isRunning && container.record.hostConfig.AutoRemove
-  if (container.isRunning) await killAndWait(engine, container)
+  const volumes =
+    options.volumes || ((container.isRunning && container.record.hostConfig.AutoRemove) ?? false)
+  if (container.isRunning) await killForRemoval(engine, container, volumes)
   await container.queue.run(async () => {
-    if (container.removing) return
-    await erase(engine, container, options.volumes || (autoRemoves ?? false))
+    if (!container.removing) await erase(engine, container, volumes)
   })
+}
+
+/** The removal is written down before the kill, so that a crash in between leaves no stopped container behind. */
+const killForRemoval = async (engine: Engine, container: Container, volumes: boolean): Promise<void> => {
+  container.record.removal = { volumes }
+  await engine.containers.save(container).catch(error => {
+    engine.log.warn('a removal could not be recorded', { container: container.id, error: messageOf(error) })
+  })
+  failpoint('remove.intended')
+  try {
+    if (container.isRunning) await killAndWait(engine, container)
+  } catch (error) {
+    delete container.record.removal
+    throw error
+  }
+  failpoint('remove.killed')
+}
+
+/** Carries on a forced removal that an earlier daemon began. */
+export const resumeRemoval = async (engine: Engine, container: Container): Promise<void> => {
+  const volumes = container.record.removal?.volumes ?? false
+  await removeContainer(engine, container, { force: true, volumes })
 }
 
 /** `POST /containers/prune`'s one removal; undefined where it cannot be removed. */

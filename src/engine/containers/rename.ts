@@ -1,4 +1,5 @@
 import { badRequest } from '../../core/errors.ts'
+import { failpoint } from '../../core/failpoint.ts'
 import type { Engine } from '../engine.ts'
 import type { Container } from './container.ts'
 import { containerEvent } from './containerEvents.ts'
@@ -12,12 +13,14 @@ export const renameContainer = async (engine: Engine, container: Container, name
   engine.containers.reserveName(wanted, container.id)
   try {
     container.record.name = wanted
+    failpoint('rename.reserved')
     await engine.containers.save(container, { durable: true })
   } catch (error) {
     container.record.name = before
     engine.containers.releaseName(wanted, container.id)
     throw error
   }
+  failpoint('rename.saved')
   engine.containers.releaseName(before, container.id)
   containerEvent(engine, container, 'rename', { oldName: `/${before}` })
 }

@@ -34,6 +34,8 @@ export const planRestart = (engine: Engine, container: Container): (() => void) 
   container.record.state.status = 'restarting'
   const delay = delayOf(container)
   return () => {
+    // Nothing starts before restore has compared both sides; then it resumes who waits.
+    if (engine.restoring) return
     container.restartTimer = setTimeout(() => void restartNow(engine, container), delay)
   }
 }

@@ -1,20 +1,24 @@
-import { readdirSync } from 'node:fs'
-import { mkdir, readdir, rm } from 'node:fs/promises'
+import { mkdir } from 'node:fs/promises'
 import path from 'node:path'
+import { formatNanos } from '../../core/clock.ts'
 import { hasCode, messageOf } from '../../core/errors.ts'
+import { failpoint } from '../../core/failpoint.ts'
 import { Gate } from '../../core/queue.ts'
-import { controllers, groupDirectory, killGroup, removeGroup } from '../../linux/cgroups.ts'
 import { connectMonitor, readExitRecord } from '../../runtime/monitor.ts'
 import type { ExitRecord, MonitorClient } from '../../runtime/types.ts'
 import type { Engine } from '../engine.ts'
 import { clearRun } from './clearRun.ts'
 import type { Container } from './container.ts'
+import { followStart } from './followStart.ts'
+import { containerGroup, isFrozen } from './groups.ts'
 import { startHealth } from './health.ts'
-import { removeAfterExit } from './remove.ts'
+import { removeAfterExit, resumeRemoval } from './remove.ts'
 import { planRestart } from './restart.ts'
 import { startInQueue } from './start.ts'
 import { noteStarted, runDirectory } from './state.ts'
+import { unpauseContainer } from './stop.ts'
 import { exitFound, lostRecord } from './supervise.ts'
+import { sweep } from './sweep.ts'
 
 /**
  * Takes back what an earlier daemon left: containers that run on, ones that
@@ -22,11 +26,31 @@ import { exitFound, lostRecord } from './supervise.ts'
  */
 const width = 8
 
+/** A monitor, and the end of the start that was under way when it was found. */
+interface FoundMonitor {
+  monitor: MonitorClient
+  settled: Promise<void>
+}
+
 /** The monitor of the latest run, where there is one that answers. */
-const findMonitor = async (engine: Engine, container: Container): Promise<MonitorClient | undefined> => {
+const findMonitor = async (engine: Engine, container: Container): Promise<FoundMonitor | undefined> => {
   if (container.record.runs === 0) return undefined
+  const { promise: settled, resolve } = Promise.withResolvers<void>()
+  const events = engine.supervise(container)
+  const settles =
+    <T extends unknown[]>(tell: (...args: T) => void) =>
+    (...args: T): void => {
+      tell(...args)
+      resolve()
+    }
   try {
-    return await connectMonitor(runDirectory(engine, container), engine.supervise(container))
+    const monitor = await connectMonitor(runDirectory(engine, container), {
+      ...events,
+      started: settles(events.started),
+      exited: settles(events.exited),
+      closed: settles(events.closed),
+    })
+    return { monitor, settled }
   } catch (error) {
     if (!hasCode(error, 'ENOENT') && !hasCode(error, 'ECONNREFUSED'))
       engine.log.warn('a monitor could not be reached', { container: container.id, error: messageOf(error) })
@@ -37,55 +61,65 @@ const findMonitor = async (engine: Engine, container: Container): Promise<Monito
 /** What became of a container while no daemon was there. */
 interface Found {
   container: Container
+  /** An end that nobody took note of yet. */
   exit?: ExitRecord
+  /** The monitor of a run that is over, or never was: to be let go when its things are cleared away. */
+  leftover?: MonitorClient
 }
 
+/** A container that runs on. Started or paused by a daemon that died before it could write that down, too. */
 const adopt = async (engine: Engine, container: Container, monitor: MonitorClient): Promise<void> => {
   container.monitor = monitor
-  const { status } = container.record.state
-  if (status === 'paused') {
-    container.record.state.pid = monitor.status.pid
-    return
-  }
-  const { oomKilled, health } = container.record.state
-  // Started by a daemon that died before it could write that down.
-  if (status !== 'running' || container.record.state.pid !== monitor.status.pid) {
+  const { pid, oomKilled, health } = container.record.state
+  if (!container.isRunning || pid !== monitor.status.pid) {
     noteStarted(engine, container, monitor.status)
-    await engine.containers.save(container)
+    if (health) container.record.state.health = health
   }
-  container.record.state.oomKilled = oomKilled || monitor.status.oomKilled
-  if (health) container.record.state.health = health
+  const { state } = container.record
+  state.oomKilled = oomKilled || monitor.status.oomKilled
+  state.status = isFrozen(containerGroup(engine.settings, container.record).group) ? 'paused' : 'running'
+  await engine.containers.save(container)
 }
 
-/** Looks at one container. A monitor that never started anything is let go. */
+/** False where an earlier daemon wrote this very end down already. */
+const isNews = (container: Container, exit: ExitRecord): boolean =>
+  container.isRunning || formatNanos(exit.finishedAt) !== container.record.state.finishedAt
+
+/** Looks at one container. */
 const findOne = async (engine: Engine, container: Container, bootChanged: boolean): Promise<Found> => {
-  const thoughtRunning = container.isRunning
-  const monitor = bootChanged ? undefined : await findMonitor(engine, container)
-  const exit = monitor?.status.exit ?? readExitRecord(runDirectory(engine, container))
-  if (monitor && (monitor.status.phase === 'running' || monitor.status.phase === 'starting')) {
-    await adopt(engine, container, monitor)
+  if (bootChanged) return container.isRunning ? lost(engine, container, bootChanged) : { container }
+  const found = await findMonitor(engine, container)
+  const phase = found?.monitor.status.phase
+  if (found && phase === 'running') {
+    await adopt(engine, container, found.monitor)
     return { container }
   }
-  if (exit?.phase === 'exited' && (thoughtRunning || monitor)) {
-    if (monitor) container.monitor = monitor
+  if (found && phase === 'starting') {
+    followStart(engine, container, found)
+    return { container }
+  }
+  const exit = found?.monitor.status.exit ?? readExitRecord(runDirectory(engine, container))
+  if (exit?.phase === 'exited' && isNews(container, exit)) {
+    container.monitor = found?.monitor
     // It may have ended before anybody wrote down that it ran.
-    if (!thoughtRunning) container.record.state.status = 'running'
+    if (!container.isRunning) noteStarted(engine, container, { ...exit, phase: 'running' })
     return { container, exit }
   }
-  if (monitor) await monitor.release().catch(() => {})
-  if (!thoughtRunning) return { container }
-  const record = bootChanged
-    ? lostRecord(engine, container, 255, 'the host was restarted')
-    : lostRecord(engine, container, 137, 'monitor lost')
-  return { container, exit: record }
+  if (container.isRunning) return lost(engine, container, bootChanged)
+  return found ? { container, leftover: found.monitor } : { container }
 }
 
-const isListed = (found: Found): boolean => found.exit === undefined && found.container.isRunning
+const lost = (engine: Engine, container: Container, bootChanged: boolean): Found => ({
+  container,
+  exit: bootChanged
+    ? lostRecord(engine, container, 255, 'the host was restarted')
+    : lostRecord(engine, container, 137, 'monitor lost'),
+})
 
 /** Containers whose policy wants them up whenever a daemon starts. */
 const wantedAtStart = (container: Container): boolean => {
   const { hostConfig, state } = container.record
-  if (container.isRunning || state.status === 'created') return false
+  if (container.isAlive || state.status === 'created') return false
   const policy = hostConfig.RestartPolicy?.Name
   return policy === 'always' || (policy === 'unless-stopped' && !state.stoppedByCall)
 }
@@ -93,75 +127,18 @@ const wantedAtStart = (container: Container): boolean => {
 const log = (engine: Engine, container: Container, what: string) => (error: unknown) =>
   engine.log.error(what, { container: container.id, error: messageOf(error) })
 
-/** Kernel objects and directories of containers that do not run or do not exist. */
-const sweep = async (engine: Engine): Promise<void> => {
-  const { dataRoot, execRoot } = engine.settings
-  const running = new Set(
-    engine.containers
-      .all()
-      .filter(container => container.isRunning)
-      .map(container => container.id),
-  )
-  for (const id of await engine.uppers.list()) {
-    if (!engine.containers.byId(id)) await engine.uppers.remove(id)
-    else if (!running.has(id) && engine.uppers.mounted(id)) await engine.uppers.unmount(id)
-  }
-  for (const id of await names(path.join(execRoot, 'containers'))) {
-    if (running.has(id)) continue
-    await releaseStray(engine, path.join(execRoot, 'containers', id))
-    await rm(path.join(execRoot, 'containers', id), { recursive: true, force: true })
-  }
-  for (const id of await names(path.join(dataRoot, 'containers')))
-    if (!engine.containers.byId(id))
-      await rm(path.join(dataRoot, 'containers', id), { recursive: true, force: true })
-  sweepGroups(engine, running)
-  for (const runtime of engine.settings.runtimes.values())
-    for (const id of await names(runtime.root))
-      if (!running.has(id)) await rm(path.join(runtime.root, id), { recursive: true, force: true })
+/**
+ * What an ended container had in the network is gone already, and its address
+ * and ports may be another's: taking them down by its record would hit that one.
+ */
+const forgetEndpoints = (container: Container): void => {
+  for (const attachment of container.record.networks) delete attachment.endpoint
 }
 
-const names = async (directory: string): Promise<string[]> => {
-  try {
-    return await readdir(directory)
-  } catch (error) {
-    if (hasCode(error, 'ENOENT')) return []
-    throw error
-  }
-}
-
-/** Monitors of runs that never came to be, or of containers that are gone. */
-const releaseStray = async (engine: Engine, directory: string): Promise<void> => {
-  for (const run of await names(directory)) {
-    try {
-      const monitor = await connectMonitor(path.join(directory, run), {})
-      if (monitor.status.phase === 'running') process.kill(monitor.status.pid, 'SIGKILL')
-      await monitor.removed().catch(() => {})
-      await monitor.release()
-      monitor.close()
-    } catch (error) {
-      if (!hasCode(error, 'ENOENT') && !hasCode(error, 'ECONNREFUSED'))
-        engine.log.debug('a stray monitor could not be released', { directory, error: messageOf(error) })
-    }
-  }
-}
-
-const sweepGroups = (engine: Engine, running: ReadonlySet<string>): void => {
-  if (engine.settings.cgroupDriver === 'systemd') return
-  const parent = engine.settings.cgroupParent
-  const found = new Set<string>()
-  for (const controller of controllers) {
-    try {
-      for (const entry of readdirSync(groupDirectory(parent, controller), { withFileTypes: true }))
-        if (entry.isDirectory() && /^[a-f0-9]{64}$/.test(entry.name)) found.add(entry.name)
-    } catch (error) {
-      if (!hasCode(error, 'ENOENT')) throw error
-    }
-  }
-  for (const id of found) {
-    if (running.has(id)) continue
-    killGroup(path.posix.join(parent, id))
-    removeGroup(path.posix.join(parent, id))
-  }
+/** Brings the kernel's side of the network to what living containers need. */
+const reconcileNetwork = async (engine: Engine, living: readonly Found[]): Promise<void> => {
+  const gone = await engine.networks.reconcile(living.map(({ container }) => container.record))
+  for (const id of gone) engine.log.warn('the network of a running container is gone', { container: id })
 }
 
 /** Runs once, before the API answers. Restarts that policies ask for go on after it returns. */
@@ -171,38 +148,53 @@ export const restoreContainers = async (engine: Engine, bootChanged: boolean): P
   const found = await Promise.all(
     engine.containers.all().map(container => gate.run(() => findOne(engine, container, bootChanged))),
   )
-  const running = found.filter(isListed).map(({ container }) => container)
-  const lost = await engine.networks.reconcile(running.map(container => container.record))
-  for (const id of lost) engine.log.warn('the network of a running container is gone', { container: id })
-  await engine.execs.recover(engine)
+  failpoint('restore.found')
+  const living = found.filter(({ exit, container }) => !exit && container.isAlive)
   const ended = found.flatMap(({ container, exit }) => (exit ? [{ container, exit }] : []))
+  await reconcileNetwork(engine, living)
+  for (const entry of found) if (!living.includes(entry)) forgetEndpoints(entry.container)
+  failpoint('restore.network')
+  await engine.execs.recover(engine)
   await Promise.all(ended.map(({ container, exit }) => gate.run(() => exitFound(engine, container, exit))))
+  failpoint('restore.ended')
   await Promise.all(
     found
-      .filter(({ container, exit }) => !exit && !container.isRunning)
-      .map(({ container }) => gate.run(() => tidy(engine, container))),
+      .filter(({ container, exit }) => !exit && !container.isAlive)
+      .map(entry => gate.run(() => tidy(engine, entry))),
   )
+  failpoint('restore.tidied')
   await sweep(engine)
-  for (const container of running) startHealth(engine, container, true)
+  engine.restoring = false
+  for (const { container } of living) if (container.isRunning) startHealth(engine, container, true)
   for (const { container } of found) resume(engine, container)
 }
 
-/** A start or stop that was cut off left things that belong to no run. */
-const tidy = async (engine: Engine, container: Container): Promise<void> => {
-  if (container.record.networks.some(({ endpoint }) => endpoint) || engine.uppers.mounted(container.id)) {
+/** A start or an end that was cut off left things that belong to no run. */
+const tidy = async (engine: Engine, { container, leftover }: Found): Promise<void> => {
+  const { record } = container
+  const connected = record.networks.some(({ endpointId }) => endpointId !== '')
+  if (connected || engine.uppers.mounted(container.id)) {
     await clearRun(engine, container)
     await engine.containers.save(container)
   }
-  if (
-    container.record.hostConfig.AutoRemove &&
-    container.record.runs > 0 &&
-    container.record.state.status === 'exited'
-  )
-    await removeAfterExit(engine, container)
+  if (record.hostConfig.AutoRemove && record.runs > 0) await removeAfterExit(engine, container)
+  if (!leftover) return
+  if (container.removing) await leftover.removed().catch(() => {})
+  await leftover.release().catch(log(engine, container, 'the monitor could not be released'))
+  leftover.close()
 }
 
 const resume = (engine: Engine, container: Container): void => {
   if (container.restartTimer || container.removing) return
+  if (container.record.removal) {
+    void resumeRemoval(engine, container).catch(log(engine, container, 'a removal could not be carried on'))
+    return
+  }
+  if (container.record.passingPause) {
+    delete container.record.passingPause
+    if (container.record.state.status === 'paused')
+      void unpauseContainer(engine, container).catch(log(engine, container, 'it could not be unpaused'))
+  }
   if (container.record.state.status === 'restarting') {
     planRestart(engine, container)?.()
     return

@@ -23,8 +23,8 @@ export const mountSharedShm = (engine: Engine, record: ContainerRecord): void =>
 }
 
 /** Idempotent. */
-export const unmountSharedShm = (engine: Engine, record: ContainerRecord): void => {
-  const target = sharedShm(engine, record.id)
+export const unmountSharedShm = (engine: Engine, id: string): void => {
+  const target = sharedShm(engine, id)
   if (isMountRoot(target)) unmount(target, MNT_DETACH)
   try {
     rmdirSync(target)

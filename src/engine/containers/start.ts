@@ -10,6 +10,7 @@ import { launchMonitor } from '../../runtime/launch.ts'
 import type { MonitorClient, MonitorSpec, RuntimeBinary } from '../../runtime/types.ts'
 import type { Engine } from '../engine.ts'
 import { dropPending, handOver } from './attach.ts'
+import { clearProcesses } from './clearRun.ts'
 import type { Container } from './container.ts'
 import { commandOf } from './describe.ts'
 import { containerFiles, prepareFiles } from './files.ts'
@@ -104,7 +105,7 @@ const prepare = async (engine: Engine, container: Container, undo: UndoStack): P
   await engine.networks.connectAll(record)
   failpoint('start.connected')
   await prepareFiles(engine, record)
-  undo.push('shared memory', () => unmountSharedShm(engine, record))
+  undo.push('shared memory', () => unmountSharedShm(engine, record.id))
   mountSharedShm(engine, record)
   record.runs += 1
   await engine.containers.save(container)
@@ -123,9 +124,11 @@ const prepare = async (engine: Engine, container: Container, undo: UndoStack): P
     await monitor.release()
     monitor.close()
   })
+  undo.push('processes', () => clearProcesses(engine, container))
   container.monitor = monitor
   failpoint('start.monitor')
   await handOverClients(engine, container)
+  failpoint('start.handed')
   return monitor
 }
 
@@ -152,6 +155,10 @@ const startNow = async (engine: Engine, container: Container): Promise<void> => 
     engine.log.error(`undo of start: ${step}`, { container: container.id, error: messageOf(error) }),
   )
   undo.push('clients', () => dropPending(container))
+  undo.push('starting', () => {
+    container.starting = false
+  })
+  container.starting = true
   state.error = ''
   state.exitCode = 0
   try {
@@ -159,6 +166,7 @@ const startNow = async (engine: Engine, container: Container): Promise<void> => 
     await runtimeStart(container, monitor)
     failpoint('start.started')
     undo.commit()
+    container.starting = false
   } catch (error) {
     state.error = messageOf(error)
     if (state.exitCode === 0) state.exitCode = 128
@@ -172,6 +180,7 @@ const startNow = async (engine: Engine, container: Container): Promise<void> => 
       error: messageOf(error),
     })
   })
+  failpoint('start.recorded')
   if (container.isRunning) startHealth(engine, container)
 }
 

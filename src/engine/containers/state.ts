@@ -54,10 +54,11 @@ export const applyExit = (engine: Engine, container: Container, exit: ExitRecord
 
 /**
  * Reads the exit record of a container that is thought to run, so that nobody
- * who saw the end of its stream is told that it still runs.
+ * who saw the end of its stream is told that it still runs. The rest of the end
+ * is taken care of in the container's queue, before any verb that comes later.
  */
 export const settleExit = async (engine: Engine, container: Container): Promise<void> => {
   if (!container.isRunning) return
   const record = readExitRecord(runDirectory(engine, container))
-  if (record) applyExit(engine, container, record)
+  if (record) engine.supervise(container).exited(record)
 }

@@ -1,6 +1,7 @@
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
 import { BerthError, conflict, hasCode, messageOf } from '../../core/errors.ts'
+import { failpoint } from '../../core/failpoint.ts'
 import { killGroup } from '../../linux/cgroups.ts'
 import { signalNumber } from '../../linux/signals.ts'
 import type { Engine } from '../engine.ts'
@@ -36,8 +37,11 @@ const exitWithin = (container: Container, milliseconds: number): Promise<boolean
 }
 
 const sendSignal = (container: Container, signal: number): void => {
+  const { pid } = container.record.state
+  // Zero would be this daemon's own process group.
+  if (pid <= 0) return
   try {
-    process.kill(container.record.state.pid, signal)
+    process.kill(pid, signal)
   } catch (error) {
     if (!hasCode(error, 'ESRCH')) throw error
   }
@@ -45,6 +49,14 @@ const sendSignal = (container: Container, signal: number): void => {
 
 const signalPaused = async (engine: Engine, container: Container): Promise<void> => {
   if (container.record.state.status === 'paused') await setPaused(engine, container, false)
+}
+
+/** Written down before the signal, so that no restart policy undoes it after a crash. A full disk stops nobody from stopping. */
+const noteStop = async (engine: Engine, container: Container): Promise<void> => {
+  container.record.state.stoppedByCall = true
+  await engine.containers.save(container).catch(error => {
+    engine.log.error('a stop could not be recorded', { container: container.id, error: messageOf(error) })
+  })
 }
 
 /** SIGKILL, then the whole group where that is not enough. Settles when the end has been noted. */
@@ -74,8 +86,10 @@ export const killContainer = async (engine: Engine, container: Container, signal
       `cannot kill container: ${container.record.name}: container ${container.id} is not running`,
     )
   const stopSignal = signalNumber(container.record.config.StopSignal || 'SIGTERM')
-  if (number === 9 || number === stopSignal) container.record.state.stoppedByCall = true
+  if (number === 9 || number === stopSignal) await noteStop(engine, container)
+  failpoint('kill.recorded')
   sendSignal(container, number)
+  failpoint('kill.signalled')
   containerEvent(engine, container, 'kill', { signal: String(number) })
   if (number === 9) {
     await signalPaused(engine, container)
@@ -92,14 +106,13 @@ export const stopContainer = async (
   await settleExit(engine, container)
   const wasRestarting = container.record.state.status === 'restarting'
   cancelRestart(container)
-  container.record.state.stoppedByCall = true
-  if (!container.isRunning) {
-    await engine.containers.save(container)
-    return wasRestarting
-  }
+  await noteStop(engine, container)
+  failpoint('stop.recorded')
+  if (!container.isRunning) return wasRestarting
   const signal = signalNumber(options.signal || container.record.config.StopSignal || 'SIGTERM')
   const timeout = options.timeout ?? container.record.config.StopTimeout ?? defaultStopTimeout
   sendSignal(container, signal)
+  failpoint('stop.signalled')
   containerEvent(engine, container, 'kill', { signal: String(signal) })
   await signalPaused(engine, container)
   const ended = await exitWithin(container, timeout < 0 ? Number.POSITIVE_INFINITY : timeout * 1000)
@@ -118,14 +131,11 @@ export const restartContainer = async (
   container: Container,
   options: { signal?: string; timeout?: number },
 ): Promise<void> => {
-  const autoRemove = container.record.hostConfig.AutoRemove ?? false
-  container.record.hostConfig.AutoRemove = false
   container.restarting = true
   try {
     await stopContainer(engine, container, options)
     await container.queue.run(() => startInQueue(engine, container))
   } finally {
-    container.record.hostConfig.AutoRemove = autoRemove
     container.restarting = false
   }
   containerEvent(engine, container, 'restart')
@@ -145,6 +155,7 @@ const setPaused = async (engine: Engine, container: Container, paused: boolean):
       { cause: error },
     )
   }
+  failpoint('pause.done')
   container.record.state.status = paused ? 'paused' : 'running'
   await engine.containers.save(container)
   containerEvent(engine, container, paused ? 'pause' : 'unpause')

@@ -21,25 +21,36 @@ import { applyExit, noteStarted, runDirectory } from './state.ts'
 const sharesPids = (container: Container): boolean =>
   !['', 'private'].includes(container.record.hostConfig.PidMode ?? '')
 
-export const monitorEvents = (engine: Engine, container: Container): MonitorEvents => ({
-  started: status => noteStarted(engine, container, status),
-  rotated: () => {},
-  ended: () => {
-    if (sharesPids(container)) killGroup(containerGroup(engine.settings, container.record).group)
-  },
-  exited: record => {
-    // A run that never came to be is the start's own to clear away.
-    if (record.phase === 'exited') void exitSeen(engine, container, record)
-  },
-  oom: () => {
-    container.record.state.oomKilled = true
-    containerEvent(engine, container, 'oom')
-  },
-  clientGone: detached => {
-    if (detached) containerEvent(engine, container, 'detach')
-  },
-  closed: () => void monitorClosed(engine, container),
-})
+export const monitorEvents = (engine: Engine, container: Container): MonitorEvents => {
+  const { runs } = container.record
+  // What an earlier run's monitor says late must not touch the run that followed.
+  const isCurrent = (): boolean => container.record.runs === runs
+  return {
+    started: status => {
+      if (isCurrent()) noteStarted(engine, container, status)
+    },
+    rotated: () => {},
+    ended: () => {
+      if (isCurrent() && sharesPids(container))
+        killGroup(containerGroup(engine.settings, container.record).group)
+    },
+    exited: record => {
+      // A run that never came to be is the start's own to clear away.
+      if (isCurrent() && record.phase === 'exited') void exitSeen(engine, container, record)
+    },
+    oom: () => {
+      if (!isCurrent()) return
+      container.record.state.oomKilled = true
+      containerEvent(engine, container, 'oom')
+    },
+    clientGone: detached => {
+      if (detached) containerEvent(engine, container, 'detach')
+    },
+    closed: () => {
+      if (isCurrent()) void monitorClosed(engine, container)
+    },
+  }
+}
 
 const log = (engine: Engine, container: Container, what: string) => (error: unknown) =>
   engine.log.error(what, { container: container.id, error: messageOf(error) })
@@ -53,23 +64,34 @@ const exitSeen = (engine: Engine, container: Container, record: ExitRecord): Pro
     .catch(log(engine, container, 'the end of a run could not be cleared away'))
 }
 
+/** On a full disk the exit record in exec-root goes on telling how the run ended. */
+const notSaved =
+  (engine: Engine, container: Container) =>
+  (error: unknown): false => {
+    log(engine, container, 'the end of a run could not be recorded')(error)
+    return false
+  }
+
 /** Takes away what a run had, then restarts or removes the container as its policy says. */
 export const finishRun = async (engine: Engine, container: Container, run: number): Promise<void> => {
   const { record } = container
-  if (container.isRunning || record.runs !== run) return
+  if (container.isAlive || record.runs !== run || container.finishedRun === run) return
+  container.finishedRun = run
   const monitor = container.monitor
   container.monitor = undefined
-  await engine.containers.save(container)
-  failpoint('exit.saved')
   const again = planRestart(engine, container)
+  const saved = await engine.containers.save(container).then(() => true, notSaved(engine, container))
+  failpoint('exit.saved')
   await clearRun(engine, container)
   failpoint('exit.cleared')
-  if (record.hostConfig.AutoRemove && !again) await removeAfterExit(engine, container)
+  if (record.hostConfig.AutoRemove && !again && !container.restarting)
+    await removeAfterExit(engine, container)
   if (monitor) {
     if (container.removing) await monitor.removed().catch(() => {})
     await monitor.release().catch(log(engine, container, 'the monitor could not be released'))
   }
-  await rm(path.dirname(runDirectory(engine, container)), { recursive: true, force: true })
+  failpoint('exit.released')
+  if (saved) await rm(path.dirname(runDirectory(engine, container)), { recursive: true, force: true })
   again?.()
 }
 

@@ -86,6 +86,10 @@ export interface ContainerRecord {
   networks: NetworkAttachment[]
   state: StateRecord
   restartCount: number
+  /** A forced removal that has begun: whoever finds this carries it on. */
+  removal?: { volumes: boolean }
+  /** Paused for a commit under way: whoever finds this lets it run on. */
+  passingPause?: boolean
   /** Runs so far: names each run's directory. */
   runs: number
 }

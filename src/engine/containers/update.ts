@@ -3,6 +3,7 @@ import { writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { promisify } from 'node:util'
 import { conflict, internal, messageOf } from '../../core/errors.ts'
+import { failpoint } from '../../core/failpoint.ts'
 import { stringify } from '../../core/json.ts'
 import type { HostConfig, UpdateRequest } from '../../wire/container.ts'
 import type { Engine } from '../engine.ts'
@@ -66,6 +67,7 @@ export const updateContainer = (
     checkResources(hostConfig)
     checkRestartPolicy(hostConfig.RestartPolicy, hostConfig.AutoRemove ?? false)
     if (container.isRunning) await applyToRuntime(engine, container, hostConfig)
+    failpoint('update.applied')
     container.record.hostConfig = hostConfig
     try {
       await engine.containers.save(container, { durable: true })
@@ -73,6 +75,7 @@ export const updateContainer = (
       container.record.hostConfig = before
       throw error
     }
+    failpoint('update.saved')
     containerEvent(engine, container, 'update')
     return []
   })

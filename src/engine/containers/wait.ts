@@ -20,7 +20,7 @@ export const waitContainer = async (
   if (condition === 'not-running' && !container.isRunning && container.record.state.status !== 'restarting')
     return container.record.state.exitCode
   const waiter: Waiter = { condition, client: await accept() }
-  if (container.monitor && container.isRunning) await giveWaiter(container, waiter)
+  if (container.monitor && container.isAlive) await giveWaiter(container, waiter)
   else keepWaiter(container, waiter)
   return undefined
 }

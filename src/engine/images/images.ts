@@ -1,5 +1,6 @@
 import { nowText, zeroTime } from '../../core/clock.ts'
 import { BerthError, badRequest, conflict } from '../../core/errors.ts'
+import { failpoint } from '../../core/failpoint.ts'
 import { SharedLock } from '../../core/queue.ts'
 import { type Digest, isDigest } from '../../oci/digest.ts'
 import { parsePlatform, platformScore } from '../../oci/platform.ts'
@@ -169,6 +170,7 @@ export class Images {
       ],
       { durable: true },
     )
+    failpoint('image.tagged')
     this.#tags.set(tag.name, tag)
     this.#byId.set(image.id, record)
   }
@@ -182,6 +184,7 @@ export class Images {
     const puts: Put[] = names.map(name => ({ kind: tagKind, id: name, value: undefined }))
     if (image) puts.push({ kind: imageKind, id: image.id, value: undefined })
     await this.#database.write(puts, { durable: true })
+    failpoint('image.forgotten')
     for (const name of names) this.#tags.delete(name)
     if (image) this.#byId.delete(image.id)
   }

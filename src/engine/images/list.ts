@@ -73,16 +73,22 @@ export const repoDigests = (engine: Engine, image: ImageRecord): string[] => {
   return [...names].sort()
 }
 
+/** With a filter by reference only the names that it asked for are shown. */
+const shownNames = (names: string[], references: readonly string[] = []): string[] =>
+  references.length === 0
+    ? names
+    : names.filter(name => references.some(pattern => matchesReference([name], pattern)))
+
 /** Engine API `ImageSummary`. */
 export const imageSummary = async (
   engine: Engine,
   image: ImageRecord,
-  options: { sharedSize: boolean; manifests: boolean },
+  options: { sharedSize: boolean; manifests: boolean; references?: readonly string[] },
 ): Promise<object> => ({
   Id: image.id,
   ParentId: image.parent,
-  RepoTags: engine.images.namesOf(image.id).tags,
-  RepoDigests: repoDigests(engine, image),
+  RepoTags: shownNames(engine.images.namesOf(image.id).tags, options.references),
+  RepoDigests: shownNames(repoDigests(engine, image), options.references),
   Created: createdSeconds(image),
   Size: await imageSize(engine, image),
   SharedSize: options.sharedSize ? await sharedSize(engine, image) : -1,

@@ -2,18 +2,12 @@ import { decompress } from '../../archive/compression.ts'
 import { readTar, type TarMember } from '../../archive/reader.ts'
 import { BerthError, badRequest } from '../../core/errors.ts'
 import { failpoint } from '../../core/failpoint.ts'
-import { type Digest, digestOf, isDigest } from '../../oci/digest.ts'
-import {
-  type Descriptor,
-  type ImageConfig,
-  type Index,
-  isIndexType,
-  type Manifest,
-  mediaTypes,
-} from '../../oci/image.ts'
+import { type Digest, isDigest } from '../../oci/digest.ts'
+import { type Descriptor, type ImageConfig, type Index, isIndexType } from '../../oci/image.ts'
 import { familiar, parseReference, type Reference, withDefaultTag } from '../../oci/reference.ts'
 import type { LayerSource } from '../../store/types.ts'
 import type { Engine } from '../engine.ts'
+import { plainLayer, writeManifest } from './assemble.ts'
 import { collectQuietly } from './collect.ts'
 import { reachTarget } from './reach.ts'
 
@@ -71,8 +65,10 @@ const takeFile = async (engine: Engine, archive: Archive, member: TarMember): Pr
     archive.json.set(name, await collect(member))
     return
   }
-  if (name.endsWith('.json') || name.endsWith('.tar'))
+  if (name.endsWith('.json') || name.endsWith('.tar')) {
     archive.blobs.set(name, (await engine.content.write(member.body)).digest)
+    failpoint('load.file')
+  }
 }
 
 /** Old archives let a layer be a link to another image's. */
@@ -85,8 +81,12 @@ const takeLink = (archive: Archive, member: TarMember, links: Map<string, string
   if (known) archive.blobs.set(name, known)
 }
 
-const readArchive = async (engine: Engine, source: AsyncIterable<Uint8Array>): Promise<Archive> => {
-  const archive: Archive = { blobs: new Map(), json: new Map() }
+/** Fills `archive`; what it holds is right even where this fails half-way. */
+const readArchive = async (
+  engine: Engine,
+  source: AsyncIterable<Uint8Array>,
+  archive: Archive,
+): Promise<void> => {
   const links = new Map<string, string>()
   const plain = await decompress(source)
   for await (const member of readTar(plain.stream)) {
@@ -97,7 +97,6 @@ const readArchive = async (engine: Engine, source: AsyncIterable<Uint8Array>): P
     const digest = archive.blobs.get(target)
     if (digest) archive.blobs.set(name, digest)
   }
-  return archive
 }
 
 const parseJson = <T>(bytes: Buffer, what: string): T => {
@@ -146,17 +145,10 @@ const makeManifest = async (engine: Engine, archive: Archive, entry: DockerEntry
     (entry.Layers ?? []).map(name => engine.content.info(blobOf(archive, name))),
   )
   if (!config || layers.some(layer => !layer)) throw badRequest('invalid image archive: a blob is missing')
-  const manifest: Manifest = {
-    schemaVersion: 2,
-    mediaType: mediaTypes.ociManifest,
-    config: { mediaType: mediaTypes.ociConfig, digest: config.digest, size: config.size },
-    layers: layers.flatMap(layer =>
-      layer ? [{ mediaType: mediaTypes.ociLayer, digest: layer.digest, size: layer.size }] : [],
-    ),
-  }
-  const bytes = Buffer.from(JSON.stringify(manifest))
-  await engine.content.put(bytes)
-  return { mediaType: mediaTypes.ociManifest, digest: digestOf(bytes), size: bytes.length }
+  const plain = layers.flatMap(layer => (layer ? [plainLayer(layer)] : []))
+  const manifest = await writeManifest(engine, config, plain)
+  archive.blobs.set(`manifest of ${entry.Config}`, manifest.digest)
+  return manifest
 }
 
 /** Docker's manifest.json; where the archive is an OCI layout too, its manifests are kept. */
@@ -256,11 +248,10 @@ export const loadImages = async (
   source: AsyncIterable<Uint8Array>,
   report: (progress: LoadProgress) => void,
 ): Promise<void> => {
-  const before = new Set<Digest>()
-  let archive: Archive | undefined
+  const archive: Archive = { blobs: new Map(), json: new Map() }
   try {
     using _sharing = await engine.images.incoming.share()
-    archive = await readArchive(engine, source)
+    await readArchive(engine, source, archive)
     const oci = fromOci(archive)
     const docker = await fromDocker(engine, archive, oci)
     const found = merged([...docker, ...oci])
@@ -276,7 +267,6 @@ export const loadImages = async (
       error,
     )
   } finally {
-    if (archive) for (const digest of archive.blobs.values()) before.add(digest)
-    await collectQuietly(engine, [...before])
+    await collectQuietly(engine, [...new Set(archive.blobs.values())])
   }
 }

@@ -1,5 +1,9 @@
+import { lstat, readdir } from 'node:fs/promises'
+import path from 'node:path'
+import { hasCode } from '../../core/errors.ts'
 import type { ApiVersion } from '../../wire/version.ts'
 import { listContainers } from '../containers/list.ts'
+import { containerDirectory } from '../containers/logConfig.ts'
 import type { Engine } from '../engine.ts'
 import { imageSummary } from '../images/list.ts'
 
@@ -38,12 +42,56 @@ const layersSize = async (engine: Engine): Promise<number> => {
   return layers.reduce((sum, layer) => sum + layer.size, 0)
 }
 
-/** Bytes as `du` counts them, by what owns them. */
+/** Blocks of one file or directory, without what is below it; 0 where it is not there. */
+const blocksOf = async (file: string): Promise<number> => {
+  try {
+    return (await lstat(file)).blocks * 512
+  } catch (error) {
+    if (hasCode(error, 'ENOENT')) return 0
+    throw error
+  }
+}
+
+/** Blocks of a whole directory; 0 where it is not there, or goes meanwhile. */
+const measured = async (engine: Engine, directory: string): Promise<number> => {
+  try {
+    return (await engine.pool.run('measure', { directory })).diskBytes
+  } catch (error) {
+    if (hasCode(error, 'not-found')) return 0
+    throw error
+  }
+}
+
+const sum = async <T>(items: Iterable<T> | AsyncIterable<T>, bytes: (item: T) => Promise<number>) => {
+  let total = 0
+  for await (const item of items) total += await bytes(item)
+  return total
+}
+
+/** Files and folders of the data root that belong to no object: the database, the lock, the folders themselves. */
+const ownFiles = async (root: string): Promise<number> => {
+  const names = await readdir(root)
+  const top = await sum(names, name => blocksOf(path.join(root, name)))
+  return top + (await blocksOf(root)) + (await blocksOf(path.join(root, 'blobs', 'sha256')))
+}
+
+/** Bytes as `du` counts them, by what owns them; what nothing owns is in none of them. */
 const onDisk = async (engine: Engine): Promise<object> => {
-  let blobs = 0
-  for await (const blob of engine.content.list()) blobs += blob.size
-  const layers = (await engine.layers.list()).reduce((sum, layer) => sum + layer.diskBytes, 0)
-  let uppers = 0
-  for (const id of await engine.uppers.list()) uppers += (await engine.uppers.usage(id)).diskBytes
-  return { BlobBytes: blobs, LayerBytes: layers, ContainerBytes: uppers }
+  const { dataRoot } = engine.settings
+  const containers = engine.containers.all()
+  return {
+    BlobBytes: await sum(engine.content.list(), blob => blocksOf(engine.content.path(blob.digest))),
+    LayerBytes: (await engine.layers.list()).reduce((total, layer) => total + layer.diskBytes, 0),
+    ContainerBytes: await sum(await engine.uppers.list(), id =>
+      measured(engine, path.join(dataRoot, 'uppers', id)),
+    ),
+    LogBytes: await sum(containers, container =>
+      measured(engine, containerDirectory(dataRoot, container.id)),
+    ),
+    VolumeBytes: await sum(
+      containers.flatMap(container => container.record.mounts.filter(mount => mount.type === 'volume')),
+      mount => measured(engine, path.join(dataRoot, 'volumes', mount.name)),
+    ),
+    DatabaseBytes: await ownFiles(dataRoot),
+  }
 }

@@ -1,0 +1,51 @@
+import { rm } from 'node:fs/promises'
+import { messageOf } from '../../core/errors.ts'
+import { startFailure } from '../../runtime/errors.ts'
+import type { MonitorClient } from '../../runtime/types.ts'
+import type { Engine } from '../engine.ts'
+import { clearProcesses, clearRun } from './clearRun.ts'
+import type { Container } from './container.ts'
+import { commandOf } from './describe.ts'
+import { startHealth } from './health.ts'
+import { removeAfterExit } from './remove.ts'
+import { runDirectory } from './state.ts'
+
+/** The runtime refused, or its monitor was lost: nothing of the run stays. */
+const startFailed = async (engine: Engine, container: Container, monitor: MonitorClient): Promise<void> => {
+  const { state, hostConfig } = container.record
+  const failure = startFailure(monitor.status.exit?.error ?? 'monitor lost', commandOf(container.record)[0])
+  container.monitor = undefined
+  state.error = failure.message
+  state.exitCode = failure.exitCode
+  await clearProcesses(engine, container)
+  await monitor.release().catch(() => {})
+  monitor.close()
+  await clearRun(engine, container)
+  await rm(runDirectory(engine, container), { recursive: true, force: true })
+  await engine.containers.save(container)
+  if (hostConfig.AutoRemove) await removeAfterExit(engine, container)
+}
+
+/**
+ * Carries on a start that an earlier daemon began and whose runtime is still at
+ * work. It holds the container's queue, as the start itself does.
+ */
+export const followStart = (
+  engine: Engine,
+  container: Container,
+  { monitor, settled }: { monitor: MonitorClient; settled: Promise<void> },
+): void => {
+  container.starting = true
+  container.monitor = monitor
+  const follow = async (): Promise<void> => {
+    await settled
+    container.starting = false
+    const { phase } = monitor.status
+    if (phase !== 'running' && phase !== 'exited') return startFailed(engine, container, monitor)
+    await engine.containers.save(container)
+    if (container.isRunning) startHealth(engine, container)
+  }
+  container.queue.run(follow).catch(error => {
+    engine.log.error('a start could not be carried on', { container: container.id, error: messageOf(error) })
+  })
+}

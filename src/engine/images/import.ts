@@ -1,0 +1,56 @@
+import { decompress } from '../../archive/compression.ts'
+import { nowText } from '../../core/clock.ts'
+import { BerthError, badRequest, messageOf } from '../../core/errors.ts'
+import { failpoint } from '../../core/failpoint.ts'
+import type { ImageConfig } from '../../oci/image.ts'
+import type { Platform } from '../../oci/platform.ts'
+import type { Reference } from '../../oci/reference.ts'
+import type { Engine } from '../engine.ts'
+import { assembleImage, plainLayer, publishTag, withIncoming } from './assemble.ts'
+import { applyChanges } from './changes.ts'
+import { hostPlatform } from './reach.ts'
+import { runConfigOf } from './runConfig.ts'
+import type { ImageRecord } from './types.ts'
+
+export interface ImportRequest {
+  /** A file tree as an archive, compressed or not. */
+  source: AsyncIterable<Uint8Array>
+  name: Reference | undefined
+  /** This host's unless told. */
+  platform: Platform | undefined
+  /** The history's comment. */
+  message: string
+  /** Dockerfile instructions. */
+  changes: readonly string[]
+}
+
+/** `POST /images/create?fromSrc=-`: an image of one layer. Errors: `bad-request` for the archive or the changes. */
+export const importImage = async (engine: Engine, request: ImportRequest): Promise<ImageRecord> => {
+  const { name, message, platform = hostPlatform } = request
+  if (platform.os !== 'linux') throw badRequest(`operating system is not supported: ${platform.os}`)
+  const run = runConfigOf(applyChanges({}, request.changes))
+  const image = await withIncoming(engine, async brought => {
+    const layer = await engine.content.write((await decompress(request.source)).stream)
+    brought.push(layer.digest)
+    failpoint('import.layer')
+    const created = nowText()
+    const config: ImageConfig = {
+      created,
+      architecture: platform.architecture,
+      os: platform.os,
+      ...(platform.variant ? { variant: platform.variant } : {}),
+      config: run,
+      comment: message,
+      rootfs: { type: 'layers', diff_ids: [layer.digest] },
+      history: [{ created, comment: message }],
+    }
+    const layers = [{ descriptor: plainLayer(layer), diffId: layer.digest }]
+    return assembleImage(engine, { config, layers, name }, brought)
+  }).catch(error => {
+    if (error instanceof BerthError) throw error
+    throw badRequest(`cannot import the archive: ${messageOf(error)}`, error)
+  })
+  publishTag(engine, image.id, name)
+  engine.events.publish('image', 'import', image.id, { name: image.id })
+  return image
+}

@@ -1,0 +1,142 @@
+import assert from 'node:assert/strict'
+import { globSync, readFileSync } from 'node:fs'
+import path from 'node:path'
+import { describe, test } from 'node:test'
+import { audit } from './harness/audit.ts'
+import { startDaemon, TestDaemon } from './harness/daemon.ts'
+import { projectRoot } from './harness/images.ts'
+import { must } from './harness/shell.ts'
+import { inspected, type Verb, verbGroups } from './harness/verbs.ts'
+
+/**
+ * The daemon is killed at each named fail point of each verb, started again,
+ * and audited: nothing orphaned, nothing lost, what a client was told is true,
+ * and the verb works when it is tried again.
+ */
+
+/** Points that a daemon passes while it starts: it dies there, and the next one carries on. */
+const atStart = [
+  ...['net.bridge.firewall', 'net.reconcile.firewall', 'restore.found', 'restore.network', 'restore.ended'],
+  ...['restore.tidied', 'sweep.groups', 'sweep.runs', 'sweep.uppers'],
+  ...['exit.saved', 'exit.cleared', 'exit.released'],
+]
+/** Points of a host's very first start. */
+const atFirstStart = ['net.bridge.link', 'net.bridge.up']
+
+const dieAt = async (daemon: TestDaemon, verb: Verb, point: string): Promise<void> => {
+  await verb.prepare?.(daemon)
+  await daemon.restart({ env: { BERTH_FAILPOINTS: `${point}=kill` } })
+  const dead = daemon.exited()
+  const ending = verb.run(daemon)
+  const ended = await Promise.race([dead.then(() => true), ending.then(() => false)])
+  // Some points come after the answer: those have the time that an audit has.
+  if (!ended) await diesSoon(dead, `${verb.name} at ${point}`)
+  await daemon.start()
+  const outcome = await ending
+  await audit(daemon, `${verb.name} at ${point}`)
+  await verb.check(daemon, { told: outcome.code === 0, point, outcome })
+}
+
+const diesSoon = async (dead: Promise<void>, what: string): Promise<void> => {
+  const { promise, reject } = Promise.withResolvers<never>()
+  const timer = setTimeout(() => reject(new Error(`${what}: the fail point was never passed`)), 20_000)
+  try {
+    await Promise.race([dead, promise])
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+/** One runs on, one ended while no daemon was there, one is to be restarted, one was half-started. */
+const leaveThings = async (daemon: TestDaemon): Promise<void> => {
+  await daemon.mustDocker(['run', '-d', '--name', 'on', '-p', '8080:80', 'busybox', 'sleep', '1000'])
+  for (const [name, ...options] of [['over'], ['back', '--restart', 'always'], ['auto', '--rm']])
+    await daemon.mustDocker([
+      'run',
+      '-d',
+      '--name',
+      name ?? '',
+      ...options,
+      'busybox',
+      'sh',
+      '-c',
+      'sleep 1; exit 3',
+    ])
+  await daemon.kill()
+  await must(['sleep', '1.2'])
+}
+
+const dieWhileStarting = async (daemon: TestDaemon, point: string): Promise<void> => {
+  await leaveThings(daemon)
+  await daemon.start({ env: { BERTH_FAILPOINTS: `${point}=kill` }, wait: false })
+  await diesSoon(daemon.exited(), `a start at ${point}`)
+  await daemon.start()
+  await audit(daemon, `a start at ${point}`)
+  assert.equal((await inspected(daemon, 'on'))?.State.Status, 'running')
+  assert.equal((await inspected(daemon, 'over'))?.State.ExitCode, 3)
+  assert.equal(await inspected(daemon, 'auto'), undefined)
+  await daemon.mustDocker(['rm', '-f', 'on', 'over', 'back'])
+}
+
+/** A daemon of the group's own, with an image, proven clean at the end. */
+const withDaemon = async (what: string, use: (daemon: TestDaemon) => Promise<void>): Promise<void> => {
+  const daemon = await startDaemon()
+  try {
+    await daemon.loadBusybox()
+    await use(daemon)
+    await audit(daemon, what)
+  } finally {
+    await daemon.close()
+  }
+}
+
+describe('the daemon dies at each step', { concurrency: 2 }, () => {
+  for (const [group, verbs] of verbGroups)
+    test(group, context =>
+      withDaemon(group, async daemon => {
+        for (const verb of verbs)
+          for (const point of verb.points)
+            await context.test(`${verb.name} at ${point}`, () => dieAt(daemon, verb, point))
+      }),
+    )
+
+  test('its own start', context =>
+    withDaemon('its own start', async daemon => {
+      for (const point of atStart)
+        await context.test(`a start at ${point}`, () => dieWhileStarting(daemon, point))
+    }))
+
+  for (const point of atFirstStart)
+    test(`the first start at ${point}`, async () => {
+      const daemon = new TestDaemon({})
+      await daemon.prepare()
+      try {
+        await daemon.start({ env: { BERTH_FAILPOINTS: `${point}=kill` }, wait: false })
+        await diesSoon(daemon.exited(), `the first start at ${point}`)
+        await daemon.start()
+        await audit(daemon, `the first start at ${point}`)
+      } finally {
+        await daemon.close()
+      }
+    })
+})
+
+test('every fail point of the source is in these tests', () => {
+  const files = globSync('src/{engine,daemon,net,store}/**/*.ts', { cwd: projectRoot })
+  const names = files.flatMap(file =>
+    [...readFileSync(path.join(projectRoot, file), 'utf8').matchAll(/failpoint\('([^']+)'\)/g)].map(
+      match => match[1] ?? '',
+    ),
+  )
+  const tested = new Set([
+    ...verbGroups.flatMap(([, verbs]) => verbs.flatMap(verb => verb.points)),
+    ...atStart,
+    ...atFirstStart,
+    // Bridges end with the networks of users, archives of the OCI form are the store's tests' own.
+    ...['net.bridge.removed', 'load.blob', 'remove.upper'],
+  ])
+  assert.deepEqual(
+    names.filter(name => !tested.has(name)),
+    [],
+  )
+})

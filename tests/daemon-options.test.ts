@@ -1,0 +1,156 @@
+import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import path from 'node:path'
+import { after, before, test } from 'node:test'
+import { startDaemon, type TestDaemon } from './harness/daemon.ts'
+import { projectRoot } from './harness/images.ts'
+import { run, until } from './harness/shell.ts'
+
+const berthd = path.join(projectRoot, 'bin/berthd')
+let folder: string
+let daemon: TestDaemon
+before(async () => {
+  folder = mkdtempSync('/tmp/berth-options-')
+  daemon = await startDaemon({
+    flags: [
+      '--bip',
+      '10.77.1.1/24',
+      '--fixed-cidr',
+      '10.77.1.128/25',
+      '--label',
+      'zone=a',
+      '--log-opt',
+      'max-size=1m',
+      '--init',
+      '--mtu',
+      '1400',
+    ],
+  })
+  await daemon.loadBusybox()
+})
+after(async () => {
+  await daemon.close()
+  rmSync(folder, { recursive: true, force: true })
+})
+
+const config = (content: string): string => {
+  const file = path.join(folder, `${Math.random()}.json`)
+  writeFileSync(file, content)
+  return file
+}
+
+const refused = async (args: string[], words: RegExp): Promise<void> => {
+  const { code, stderr } = await run([berthd, '--validate', ...args])
+  assert.equal(code, 1, stderr)
+  assert.match(stderr, words)
+}
+
+test('wrong flags and files are refused with their name', async () => {
+  await refused(['--nonsense'], /unknown flag: --nonsense/)
+  await refused(['--debug=perhaps'], /invalid argument "perhaps" for "--debug" flag/)
+  await refused(
+    ['--config-file', path.join(folder, 'absent')],
+    /unable to configure the daemon with file .*absent/,
+  )
+  await refused(['--config-file', config('{')], /unable to configure the daemon with file/)
+  await refused(
+    ['--config-file', config('{"nonsense": 1}')],
+    /the following directives don't match any configuration option: nonsense/,
+  )
+  await refused(['--config-file', config('{"debug": "yes"}')], /debug must be a bool/)
+  await refused(
+    ['-D', '--config-file', config('{"debug": true}')],
+    /specified both as a flag and in the configuration file: debug: \(from flag: true, from file: true\)/,
+  )
+  await refused(['-b', 'x0', '--bip', '10.0.0.1/24'], /-b & --bip, mutually exclusive/)
+  await refused(['--log-driver', 'nonsense'], /no log driver named 'nonsense'/)
+})
+
+test('what would weaken security is refused, the rest accepted', async () => {
+  for (const flag of [
+    '--tlsverify',
+    '--userns-remap=default',
+    '--selinux-enabled',
+    '--icc=false',
+    '--authorization-plugin=x',
+  ])
+    await refused([flag], /is not supported by this version of Berth, and ignoring it would weaken security/)
+  const { code, stdout } = await run([
+    berthd,
+    '--validate',
+    '--tls=false',
+    '--icc=true',
+    '--userland-proxy=false',
+    '--config-file',
+    config('{"labels":["a=b"],"log-opts":{"max-size":"1m"}}'),
+  ])
+  assert.deepEqual([code, stdout], [0, 'configuration OK\n'])
+})
+
+test('TCP is served on loopback only', async () => {
+  const { code, stderr } = await run([
+    berthd,
+    '--data-root',
+    path.join(folder, 'd'),
+    '--exec-root',
+    path.join(folder, 'e'),
+    '-H',
+    'tcp://0.0.0.0:2375',
+  ])
+  assert.equal(code, 1)
+  assert.match(stderr, /refusing to listen on tcp:\/\/0\.0\.0\.0:2375/)
+})
+
+test('a second daemon on the same data root says who holds it', async () => {
+  const { code, stderr } = await run([
+    berthd,
+    '--data-root',
+    daemon.dataRoot,
+    '--exec-root',
+    path.join(folder, 'x'),
+    '-H',
+    `unix://${folder}/s`,
+  ])
+  assert.equal(code, 1)
+  assert.match(
+    stderr,
+    new RegExp(`the data root ${daemon.dataRoot} is in use by berthd with process id \\d+`),
+  )
+})
+
+test('the options of the bridge, containers and info take effect', async () => {
+  assert.match(
+    await daemon.mustDocker(['network', 'inspect', '-f', '{{json .IPAM.Config}}', 'bridge']),
+    /10\.77\.1\.0\/24.*10\.77\.1\.1/,
+  )
+  const address = await daemon.mustDocker([
+    'run',
+    '--rm',
+    'busybox',
+    'sh',
+    '-c',
+    "ip -o -4 addr show eth0 | awk '{print $4}'; cat /sys/class/net/eth0/mtu; cat /proc/1/cmdline | tr '\\0' ' '",
+  ])
+  assert.match(address, /^10\.77\.1\.(12[89]|1[3-9]\d|2\d\d)\/24\n1400\n\/sbin\/docker-init -- sh/)
+  assert.equal(await daemon.mustDocker(['info', '-f', '{{json .Labels}}']), '["zone=a"]')
+  await daemon.mustDocker(['create', '--name', 'logopts', 'busybox', 'true'])
+  assert.equal(
+    await daemon.mustDocker(['inspect', '-f', '{{json .HostConfig.LogConfig}}', 'logopts']),
+    '{"Type":"json-file","Config":{"max-size":"1m"}}',
+  )
+})
+
+test('SIGHUP reads daemon.json again, and a wrong one changes nothing', async () => {
+  const file = path.join(daemon.base, 'daemon.json')
+  writeFileSync(file, '{"shutdown-timeout": 7, "debug": true}')
+  process.kill(daemon.pid, 'SIGHUP')
+  await until('the reload', () => daemon.log.includes('configuration reloaded'))
+  assert.equal(await daemon.mustDocker(['info', '-f', '{{.Debug}}']), 'true')
+  const { text } = await daemon.api('GET', `/events?since=0&until=${Date.now() / 1000 + 0.1}`)
+  assert.match(text, /"Action":"reload".*"shutdown-timeout":"7"/)
+  writeFileSync(file, '{"debug": 7}')
+  process.kill(daemon.pid, 'SIGHUP')
+  await until('the refusal', () => daemon.log.includes('configuration not reloaded'))
+  assert.equal(await daemon.mustDocker(['info', '-f', '{{.Debug}}']), 'true')
+  writeFileSync(file, '{}')
+})

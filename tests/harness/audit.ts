@@ -1,0 +1,254 @@
+import assert from 'node:assert/strict'
+import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs'
+import path from 'node:path'
+import { instanceOf } from '../../src/daemon/settings.ts'
+import type { TestDaemon } from './daemon.ts'
+import { groupFolders } from './groups.ts'
+import { must } from './shell.ts'
+
+/**
+ * Compares what a daemon says that it has with what is in the kernel and on the
+ * disk: nothing may be there that no container or image owns, and nothing may
+ * be missing. What ends in the background (deletions, dying links) is given time.
+ */
+interface Owner {
+  id: string
+  running: boolean
+  /** A network namespace of its own. */
+  sandbox: boolean
+  address: string
+  volumes: string[]
+}
+
+interface Inspected {
+  Id: string
+  Name: string
+  State: { Running: boolean; Status: string; Pid: number }
+  HostConfig: { NetworkMode: string }
+  NetworkSettings: { IPAddress: string }
+  Mounts: { Type: string; Name?: string }[]
+}
+
+interface State {
+  daemon: TestDaemon
+  owners: Owner[]
+  ids: Set<string>
+  running: Set<string>
+}
+
+/** Ids of running containers, and everything a check needs to know of the others. */
+const look = async (daemon: TestDaemon): Promise<State> => {
+  const list = await daemon.json<{ Id: string }[]>('GET', '/containers/json?all=1')
+  const all = await Promise.all(list.map(({ Id }) => daemon.json<Inspected>('GET', `/containers/${Id}/json`)))
+  const owners = all.map(entry => ({
+    id: entry.Id,
+    running: entry.State.Status === 'running' || entry.State.Status === 'paused',
+    sandbox:
+      entry.HostConfig.NetworkMode !== 'host' && !entry.HostConfig.NetworkMode.startsWith('container:'),
+    address: entry.NetworkSettings.IPAddress,
+    volumes: entry.Mounts.flatMap(mount => (mount.Type === 'volume' && mount.Name ? [mount.Name] : [])),
+  }))
+  const running = new Set(owners.filter(owner => owner.running).map(owner => owner.id))
+  return { daemon, owners, ids: new Set(owners.map(owner => owner.id)), running }
+}
+
+const names = (directory: string): string[] => (existsSync(directory) ? readdirSync(directory) : [])
+
+/** Lines for each name in one and not in the other. */
+const compare = (what: string, found: Iterable<string>, wanted: Iterable<string>): string[] => {
+  const [there, due] = [new Set(found), new Set(wanted)]
+  return [
+    ...[...there].filter(name => !due.has(name)).map(name => `${what}: ${name} has no owner`),
+    ...[...due].filter(name => !there.has(name)).map(name => `${what}: ${name} is missing`),
+  ]
+}
+
+const surplus = (what: string, found: Iterable<string>, allowed: ReadonlySet<string>): string[] =>
+  [...found].filter(name => !allowed.has(name)).map(name => `${what}: ${name} has no owner`)
+
+const mountTargets = (below: string): string[] =>
+  readFileSync('/proc/self/mountinfo', 'utf8')
+    .split('\n')
+    .map(line => line.split(' ')[4] ?? '')
+    .filter(target => target.startsWith(`${below}/`))
+    .map(target => target.slice(below.length + 1))
+
+const checkMounts = ({ daemon, owners }: State): string[] => {
+  const due = owners.filter(owner => owner.running)
+  return compare(
+    'mount',
+    mountTargets(daemon.execRoot).filter(target => !['mounts', 'netns', 'views'].includes(target)),
+    [
+      ...due.map(owner => `mounts/${owner.id}`),
+      ...due.filter(owner => owner.sandbox).map(owner => `netns/${owner.id}`),
+    ],
+  )
+}
+
+const checkExecRoot = ({ daemon, owners, ids, running }: State): string[] => {
+  const root = daemon.execRoot
+  const sandboxes = owners.filter(owner => owner.running && owner.sandbox).map(owner => owner.id)
+  const execs = names(path.join(root, 'execs')).filter(id => {
+    const file = path.join(root, 'execs', id, 'exec.json')
+    if (!existsSync(file)) return true
+    return !ids.has((JSON.parse(readFileSync(file, 'utf8')) as { containerId: string }).containerId)
+  })
+  return [
+    ...compare('run directory', names(path.join(root, 'containers')), running),
+    ...compare('mount point', names(path.join(root, 'mounts')), running),
+    ...compare('namespace file', names(path.join(root, 'netns')), sandboxes),
+    ...surplus('exec directory', execs, new Set()),
+    ...names(path.join(root, 'runtime')).flatMap(name =>
+      surplus(`state of ${name}`, names(path.join(root, 'runtime', name)), running),
+    ),
+  ]
+}
+
+const isUnfinished = (name: string): boolean => name.startsWith('.')
+
+const checkDataRoot = ({ daemon, owners, ids }: State): string[] => {
+  const root = daemon.dataRoot
+  const half = ['blobs/sha256', 'layers', 'uppers', 'containers', 'volumes'].flatMap(folder =>
+    names(path.join(root, folder))
+      .filter(isUnfinished)
+      .map(name => `${folder}/${name} is half-made`),
+  )
+  const volumes = owners.flatMap(owner => owner.volumes)
+  const named = names(path.join(root, 'volumes')).filter(name => !isUnfinished(name))
+  return [
+    ...half,
+    ...compare('upper', names(path.join(root, 'uppers')), ids),
+    ...surplus('container directory', names(path.join(root, 'containers')), ids),
+    ...surplus('trash', names(path.join(root, 'trash')), new Set()),
+    ...compare(
+      'volume',
+      named.filter(name => /^[a-f0-9]{64}$/.test(name)),
+      volumes,
+    ),
+  ]
+}
+
+const checkGroups = ({ daemon, running }: State): string[] =>
+  groupFolders(daemon.execRoot).flatMap(folder =>
+    surplus(
+      `control group in ${folder}`,
+      readdirSync(folder, { withFileTypes: true })
+        .filter(entry => entry.isDirectory() && entry.name !== 'monitors')
+        .map(entry => entry.name),
+      running,
+    ),
+  )
+
+/** A process of ours holds something below exec-root open: its run directory, or the store's lock. */
+const holdsBelow = (pid: string, execRoot: string): boolean => {
+  try {
+    return readdirSync(`/proc/${pid}/fd`).some(fd =>
+      readlinkSync(`/proc/${pid}/fd/${fd}`).startsWith(`${execRoot}/`),
+    )
+  } catch {
+    return false
+  }
+}
+
+export interface MonitorProcess {
+  pid: number
+  /** Of a container or an exec; empty for the descriptor store. */
+  id: string
+}
+
+/** The processes that outlive a daemon: monitors and the descriptor store. */
+export const monitorsOf = (execRoot: string): MonitorProcess[] =>
+  readdirSync('/proc')
+    .filter(name => /^\d+$/.test(name))
+    .flatMap(pid => {
+      try {
+        const [program, verb, subject = ''] = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0')
+        if (program !== 'berth-monitor') return []
+        if (verb === 'hold') return subject === execRoot ? [{ pid: Number(pid), id: '' }] : []
+        return holdsBelow(pid, execRoot) ? [{ pid: Number(pid), id: subject }] : []
+      } catch {
+        return []
+      }
+    })
+
+const checkMonitors = async ({ daemon, owners }: State): Promise<string[]> => {
+  const running = owners.filter(owner => owner.running).map(owner => owner.id)
+  const execs = await Promise.all(
+    running.map(async id => {
+      const { ExecIDs } = await daemon.json<{ ExecIDs: string[] | null }>('GET', `/containers/${id}/json`)
+      return ExecIDs ?? []
+    }),
+  )
+  const found = monitorsOf(daemon.execRoot)
+  const twice = found.filter((entry, index) => found.findIndex(({ id }) => id === entry.id) !== index)
+  return [
+    ...compare(
+      'monitor',
+      found.map(({ id }) => id || 'descriptor store'),
+      [...running, ...execs.flat(), 'descriptor store'],
+    ),
+    ...twice.map(({ pid, id }) => `monitor: a second one (${pid}) of ${id || 'the descriptor store'}`),
+  ]
+}
+
+const onHost = (daemon: TestDaemon, command: string[]): Promise<string> =>
+  must(['nsenter', `--net=${daemon.namespace}`, ...command])
+
+const checkNetwork = async ({ daemon, owners, running }: State): Promise<string[]> => {
+  const bridged = owners.filter(owner => owner.running && owner.address !== '')
+  const links = JSON.parse(await onHost(daemon, ['ip', '-j', 'link'])) as { ifname: string }[]
+  const veths = links.filter(link => link.ifname.startsWith('veth')).length
+  const rules = await onHost(daemon, ['nft', 'list', 'table', 'inet', `berth-${instanceOf(daemon.execRoot)}`])
+  const commented = [...rules.matchAll(/comment "([a-f0-9]{64})/g)].map(match => match[1] ?? '')
+  const networks = await daemon.json<{ Id: string }[]>('GET', '/networks')
+  const allowed = new Set([...running, ...networks.map(({ Id }) => Id)])
+  const addresses = bridged.map(owner => owner.address)
+  return [
+    ...(veths === bridged.length ? [] : [`links: ${veths} for ${bridged.length} containers`]),
+    ...surplus('firewall element', commented, allowed),
+    ...(new Set(addresses).size === addresses.length
+      ? []
+      : [`an address is in use twice: ${addresses.join(' ')}`]),
+  ]
+}
+
+interface Usage {
+  Berth: Record<string, number>
+}
+
+const checkDiskUsage = async ({ daemon }: State): Promise<string[]> => {
+  const { Berth } = await daemon.json<Usage>('GET', '/system/df')
+  const told = Object.values(Berth).reduce((sum, bytes) => sum + bytes, 0)
+  const counted = Number((await must(['du', '-s', '-B1', daemon.dataRoot])).split('\t')[0])
+  return Math.abs(told - counted) <= counted / 100
+    ? []
+    : [`disk usage: ${told} told (${JSON.stringify(Berth)}), du counts ${counted}`]
+}
+
+const check = async (daemon: TestDaemon): Promise<string[]> => {
+  const state = await look(daemon)
+  return [
+    ...checkMounts(state),
+    ...checkExecRoot(state),
+    ...checkDataRoot(state),
+    ...checkGroups(state),
+    ...(await checkMonitors(state)),
+    ...(await checkNetwork(state)),
+    ...(await checkDiskUsage(state)),
+  ]
+}
+
+/** Milliseconds for what ends in the background; only against waiting for ever. */
+const patience = 20_000
+
+/** Fails with everything that is orphaned or lost. */
+export const audit = async (daemon: TestDaemon, when = ''): Promise<void> => {
+  const end = Date.now() + patience
+  for (;;) {
+    const problems = await check(daemon)
+    if (problems.length === 0) return
+    if (Date.now() > end)
+      assert.fail(`${when}: orphaned or lost:\n${problems.join('\n')}\n${daemon.log.slice(-3000)}`)
+    await new Promise(resolve => setTimeout(resolve, 100))
+  }
+}

@@ -1,0 +1,148 @@
+import assert from 'node:assert/strict'
+import { existsSync } from 'node:fs'
+import path from 'node:path'
+import { after, before, test } from 'node:test'
+import { startDaemon, type TestDaemon } from './harness/daemon.ts'
+import { busyboxArchive, busyboxLayer, dockerArchive, file } from './harness/images.ts'
+import { must, run } from './harness/shell.ts'
+
+let daemon: TestDaemon
+before(async () => {
+  daemon = await startDaemon()
+})
+after(() => daemon.close())
+
+const docker = (...args: string[]): Promise<string> => daemon.mustDocker(args)
+
+test('load, run, tag, untag and remove', async () => {
+  assert.equal(await docker('load', '-q', '-i', await busyboxArchive()), 'Loaded image: busybox:latest')
+  const id = await docker('images', '-q', '--no-trunc', 'busybox')
+  assert.match(id, /^sha256:[0-9a-f]{64}$/)
+  await docker('tag', 'busybox', 'example.org/team/box:v1')
+  assert.equal(await docker('images', '-q', '--no-trunc', 'example.org/team/box'), id)
+  assert.equal(await docker('rmi', 'example.org/team/box:v1'), 'Untagged: example.org/team/box:v1')
+  await docker('create', '--name', 'user', 'busybox', 'true')
+  const used = await daemon.docker(['rmi', 'busybox'])
+  assert.match(
+    used.stderr,
+    /conflict: unable to (delete|remove) [^ ]+ \(must be forced\) - .*is (being used by|using)/,
+  )
+  await docker('rm', 'user')
+  const removed = (await docker('rmi', 'busybox')).split('\n')
+  assert.deepEqual(removed, ['Untagged: busybox:latest', `Deleted: ${id}`])
+  assert.match((await daemon.docker(['rmi', 'busybox'])).stderr, /No such image: busybox:latest/)
+})
+
+test('nothing of a removed image stays on disk', async () => {
+  await docker('load', '-q', '-i', await busyboxArchive())
+  await docker('rmi', 'busybox')
+  const blobs = await must(['find', path.join(daemon.dataRoot, 'blobs'), '-type', 'f'])
+  assert.equal(blobs, '')
+  assert.equal(
+    await must([
+      'find',
+      path.join(daemon.dataRoot, 'layers'),
+      '-mindepth',
+      '1',
+      '-maxdepth',
+      '1',
+      '-name',
+      '????????*',
+    ]),
+    '',
+  )
+})
+
+test('save and load again give the same ids, for several images', async () => {
+  const archive = await dockerArchive([
+    {
+      tags: ['one:1', 'uno:1'],
+      layers: [busyboxLayer(), [file('one', '1')]],
+      config: { Labels: { which: 'one' } },
+    },
+    { tags: ['two:2'], layers: [busyboxLayer(), [file('two', '2')]] },
+  ])
+  await daemon.mustDocker(['load', '-q'], { input: archive })
+  const ids = async (): Promise<string[]> =>
+    (await docker('images', '--no-trunc', '--format', '{{.Repository}} {{.ID}}')).split('\n').sort()
+  const before = await ids()
+  const saved = path.join(daemon.base, 'saved.tar')
+  await docker('save', '-o', saved, 'one:1', 'uno:1', 'two:2')
+  await docker('rmi', 'one:1', 'uno:1', 'two:2')
+  assert.deepEqual(await ids(), [''])
+  await docker('load', '-q', '-i', saved)
+  assert.deepEqual(await ids(), before)
+  const again = path.join(daemon.base, 'again.tar')
+  await docker('save', '-o', again, 'one:1', 'uno:1', 'two:2')
+  assert.equal((await run(['cmp', saved, again])).code, 0)
+  assert.equal(await docker('run', '--rm', 'two:2', 'cat', '/two'), '2')
+})
+
+test('others read what we save, and we what they write', async () => {
+  const saved = path.join(daemon.base, 'saved.tar')
+  const oci = path.join(daemon.base, 'oci')
+  await must(['skopeo', 'copy', '-q', `docker-archive:${saved}:two:2`, `oci:${oci}:two`])
+  const archive = path.join(daemon.base, 'oci.tar')
+  await must(['skopeo', 'copy', '-q', `oci:${oci}:two`, `oci-archive:${archive}:back.example/two:3`])
+  await docker('load', '-q', '-i', archive)
+  assert.equal(await docker('run', '--rm', 'back.example/two:3', 'cat', '/two'), '2')
+  const dockerMade = path.join(daemon.base, 'docker.tar')
+  await must(['skopeo', 'copy', '-q', `oci:${oci}:two`, `docker-archive:${dockerMade}:third:1`])
+  await docker('load', '-q', '-i', dockerMade)
+  assert.equal(await docker('run', '--rm', 'third:1', 'cat', '/two'), '2')
+})
+
+test('ls filters, inspect and history', async () => {
+  const names = async (...filters: string[]): Promise<string[]> =>
+    (
+      await docker(
+        'images',
+        '--format',
+        '{{.Repository}}:{{.Tag}}',
+        ...filters.flatMap(filter => ['--filter', filter]),
+      )
+    )
+      .split('\n')
+      .filter(Boolean)
+      .sort()
+  assert.deepEqual(await names('label=which=one'), ['one:1', 'uno:1'])
+  assert.deepEqual(await names('reference=t*'), ['third:1', 'two:2'])
+  assert.deepEqual(await names('dangling=true'), [])
+  assert.equal(
+    await docker('inspect', '-f', '{{index .Config.Labels "which"}} {{.Os}} {{len .RootFS.Layers}}', 'one:1'),
+    'one linux 2',
+  )
+  assert.match(await docker('history', '--format', '{{.CreatedBy}}', 'one:1'), /layer 1\nlayer 0/)
+  assert.match(
+    (await daemon.docker(['images', '--filter', 'nonsense=1'])).stderr,
+    /invalid filter 'nonsense'/,
+  )
+})
+
+test('a broken archive is refused, and leaves nothing', async () => {
+  const before = await must(['du', '-sk', path.join(daemon.dataRoot, 'blobs')])
+  for (const input of [
+    Buffer.from('this is no archive'),
+    Buffer.alloc(10240),
+    (await dockerArchive([{ tags: ['x:1'], layers: [[file('a', 'b')]] }])).subarray(0, 3000),
+  ]) {
+    const result = await daemon.docker(['load'], { input })
+    assert.notEqual(result.code, 0)
+    assert.match(result.stderr, /archive/)
+  }
+  assert.equal(await must(['du', '-sk', path.join(daemon.dataRoot, 'blobs')]), before)
+})
+
+test('prune removes unnamed images, or all without a container', async () => {
+  await docker('tag', 'one:1', 'two:2')
+  await docker('image', 'prune', '-f')
+  assert.ok((await docker('images', '-q')).length > 0)
+  await docker('create', '--name', 'keeps', 'one:1', 'true')
+  await docker('image', 'prune', '-af')
+  assert.equal(
+    await docker('images', '--format', '{{.ID}}', '--no-trunc').then(text => new Set(text.split('\n')).size),
+    1,
+  )
+  await docker('rm', 'keeps')
+  assert.ok(existsSync(daemon.dataRoot))
+})
