@@ -1,0 +1,128 @@
+import assert from 'node:assert/strict'
+import { after, before, test } from 'node:test'
+import { startDaemon, type TestDaemon } from './harness/daemon.ts'
+import { must, run, until } from './harness/shell.ts'
+
+/** Another host, joined to the daemon's by a veth pair: 10.99.0.2 to the daemon's 10.99.0.1. */
+let daemon: TestDaemon
+let outside: string
+before(async () => {
+  daemon = await startDaemon()
+  await daemon.loadBusybox()
+  outside = `${daemon.name}o`
+  await must(['ip', 'netns', 'add', outside])
+  await must([
+    'ip',
+    '-n',
+    daemon.name,
+    'link',
+    'add',
+    'wan',
+    'type',
+    'veth',
+    'peer',
+    'name',
+    'lan',
+    'netns',
+    outside,
+  ])
+  for (const [namespace, link, address] of [
+    [daemon.name, 'wan', '10.99.0.1/24'],
+    [outside, 'lan', '10.99.0.2/24'],
+  ] as const) {
+    await must(['ip', '-n', namespace, 'addr', 'add', address, 'dev', link])
+    await must(['ip', '-n', namespace, 'link', 'set', link, 'up'])
+  }
+  await must(['ip', '-n', outside, 'route', 'add', 'default', 'via', '10.99.0.1'])
+})
+after(async () => {
+  await run(['ip', 'netns', 'del', outside])
+  await daemon.close()
+})
+
+const serve = async (name: string, ...options: string[]): Promise<void> => {
+  await daemon.mustDocker([
+    'run',
+    '-d',
+    '--name',
+    name,
+    ...options,
+    'busybox',
+    'sh',
+    '-c',
+    `echo ${name} > /tmp/index.html; exec httpd -f -h /tmp`,
+  ])
+  await until(
+    'the server listens',
+    async () =>
+      (await daemon.docker(['exec', name, 'wget', '-q', '-O', '-', 'http://127.0.0.1/'])).stdout ===
+      `${name}\n`,
+  )
+}
+
+const fetched = (stdout: string): string => stdout.trim()
+const fromHost = async (url: string): Promise<string> =>
+  fetched((await daemon.onHost(['curl', '-s', '-m', '2', url])).stdout)
+const fromOutside = async (url: string): Promise<string> =>
+  fetched((await run(['nsenter', `--net=/run/netns/${outside}`, 'curl', '-s', '-m', '2', url])).stdout)
+const fromContainer = async (name: string, url: string): Promise<string> =>
+  fetched((await daemon.docker(['exec', name, 'wget', '-q', '-T', '2', '-O', '-', url])).stdout)
+
+test('a port on all addresses is reached from everywhere', async () => {
+  await serve('open', '-p', '8081:80')
+  await serve('other')
+  assert.equal(await fromHost('http://127.0.0.1:8081/'), 'open')
+  assert.equal(await fromHost('http://10.99.0.1:8081/'), 'open')
+  assert.equal(await fromOutside('http://10.99.0.1:8081/'), 'open')
+  assert.equal(await fromContainer('other', 'http://10.99.0.1:8081/'), 'open')
+  assert.equal(await fromContainer('open', 'http://10.99.0.1:8081/'), 'open')
+})
+
+test('a port on 127.0.0.1 is for this host alone', async () => {
+  await serve('local', '-p', '127.0.0.1:8082:80')
+  assert.equal(await fromHost('http://127.0.0.1:8082/'), 'local')
+  assert.equal(await fromOutside('http://10.99.0.1:8082/'), '')
+  assert.equal(await fromContainer('other', 'http://10.99.0.1:8082/'), '')
+})
+
+test('what is not published is not reached from outside; containers reach each other and the world', async () => {
+  const address = await daemon.mustDocker(['inspect', '-f', '{{.NetworkSettings.IPAddress}}', 'other'])
+  assert.equal(await fromOutside(`http://${address}/`), '')
+  assert.equal(await fromHost(`http://${address}/`), 'other')
+  assert.equal(await fromContainer('open', `http://${address}/`), 'other')
+  assert.equal((await daemon.docker(['exec', 'other', 'ping', '-c', '1', '-W', '2', '10.99.0.2'])).code, 0)
+})
+
+test('ephemeral ports, ranges and conflicts', async () => {
+  await serve('any', '-p', '80')
+  const port = (await daemon.mustDocker(['port', 'any', '80/tcp'])).split(':').at(-1)
+  assert.ok(Number(port) >= 32768)
+  assert.equal(await fromHost(`http://127.0.0.1:${port}/`), 'any')
+  const taken = await daemon.docker(['run', '--rm', '-p', '8081:80', 'busybox', 'true'])
+  assert.equal(taken.code, 125)
+  assert.match(taken.stderr, /Bind for 0\.0\.0\.0:8081 failed: port is already allocated/)
+  assert.match(taken.stderr, /open/)
+  await daemon.mustDocker(['rm', '-f', 'open'])
+  await serve('next', '-p', '8081:80')
+  assert.equal(await fromOutside('http://10.99.0.1:8081/'), 'next')
+  await daemon.mustDocker(['create', '--name', 'all', '-P', '--expose', '80', 'busybox', 'sleep', '1000'])
+  await daemon.mustDocker(['start', 'all'])
+  assert.match(await daemon.mustDocker(['port', 'all']), /^80\/tcp -> 0\.0\.0\.0:\d+$/)
+})
+
+test('a program of the host’s that holds the port is told of', async () => {
+  const { spawn } = await import('node:child_process')
+  const holder = spawn(
+    'nsenter',
+    [`--net=${daemon.namespace}`, 'busybox', 'nc', '-l', '-p', '8090', '-s', '0.0.0.0'],
+    { stdio: 'ignore' },
+  )
+  await until(
+    'nc listens',
+    async () => (await daemon.onHost(['sh', '-c', 'grep -q :1F9A /proc/net/tcp'])).code === 0,
+  )
+  const result = await daemon.docker(['run', '--rm', '-p', '8090:80', 'busybox', 'true'])
+  holder.kill()
+  assert.equal(result.code, 125)
+  assert.match(result.stderr, /8090.*(address already in use|already allocated)/)
+})
