@@ -1,5 +1,5 @@
 import { Agent, type IncomingMessage, request } from 'node:http'
-import { connect, type Socket } from 'node:net'
+import { connect } from 'node:net'
 import type { Readable } from 'node:stream'
 
 /** The Engine API by raw HTTP on a unix socket: connections are kept, so that what is measured is the engine. */
@@ -73,23 +73,28 @@ export const openStream = (socketPath: string, what: string, body?: unknown): Pr
     const [method = '', url = ''] = what.split(' ')
     const text = body === undefined ? '' : JSON.stringify(body)
     const upgrade = method === 'POST' ? 'Upgrade' : 'close'
-    const socket: Socket = connect(socketPath)
     const end = Promise.withResolvers<number>()
     let head: string | undefined = ''
     let bytes = 0
-    socket.on('data', chunk => {
+    const receive = (count: number, buffer: Uint8Array): boolean => {
       if (head === undefined) {
-        bytes += chunk.length
-        return
+        bytes += count
+        return true
       }
-      head += chunk.toString('latin1')
+      head += Buffer.from(buffer.subarray(0, count)).toString('latin1')
       const at = head.indexOf(headEnd)
-      if (at < 0) return
+      if (at < 0) return true
       bytes = head.length - at - headEnd.length
       const status = Number(head.slice(9, 12))
       if (status >= 400) reject(new Error(`${what}: ${head}`))
       head = undefined
       resolve({ end: end.promise })
+      return true
+    }
+    // One buffer for all that comes, so that the client is not what is measured.
+    const socket = connect({
+      path: socketPath,
+      onread: { buffer: Buffer.alloc(1 << 20), callback: receive },
     })
     socket.on('error', error => {
       reject(error)

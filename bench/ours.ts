@@ -9,7 +9,7 @@ export interface Ours extends Engine {
   readonly daemon: TestDaemon
   /** Kills the daemon and starts it anew. */
   restart(): Promise<void>
-  /** Monitors and what else runs for containers beside them. */
+  /** Pids of all monitors. */
   monitors(): number[]
   close(): Promise<void>
 }
@@ -17,6 +17,15 @@ export interface Ours extends Engine {
 /** Proportional set size of a process, MiB. */
 export const pssOf = (pid: number): number =>
   Number(/^Pss:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8'))?.[1] ?? 0) / 1024
+
+/** A runtime that ends just now shares the monitors' group. */
+const isMonitor = (pid: number): boolean => {
+  try {
+    return readFileSync(`/proc/${pid}/comm`, 'utf8').trim() === 'berth-monitor'
+  } catch {
+    return false
+  }
+}
 
 export const startOurs = async (
   base: string,
@@ -40,7 +49,7 @@ export const startOurs = async (
       await daemon.kill()
       await bornIn(group, () => daemon.start())
     },
-    monitors: () => processesOf(path.join(group.path, 'containers/monitors')),
+    monitors: () => processesOf(path.join(group.path, 'containers/monitors')).filter(isMonitor),
     close: () => daemon.close(),
   }
 }

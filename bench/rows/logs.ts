@@ -1,5 +1,5 @@
 import { create, load, remove, removeImage, start } from '../acts.ts'
-import { beginWait, openStream } from '../client.ts'
+import { beginWait, json, openStream } from '../client.ts'
 import { lineCount, linesArchive } from '../images.ts'
 import { atLeast, compare, interleave, medianOf } from '../measure.ts'
 import type { Engine, Limit, Row, RowGroup, Sample } from '../types.ts'
@@ -10,14 +10,18 @@ const repeatsWithoutLog = 4
 
 const attachUrl = (id: string): string => `POST /containers/${id}/attach?stream=1&stdout=1&stderr=1`
 
-/** Wall time from the start's answer to the exit. */
+interface Times {
+  State: { StartedAt: string; FinishedAt: string }
+}
+
+/** The time that the engine itself saw the process live: what comes before and after is not writing. */
 const writes = async ({ socket }: Engine): Promise<{ id: string; wall: number }> => {
   const id = await create(socket, { image, command: ['cat', '/lines'] })
   const { exit } = await beginWait(socket, id, 'next-exit')
   await start(socket, id)
-  const from = performance.now()
   await exit
-  return { id, wall: performance.now() - from }
+  const { State } = await json<Times>(socket, `GET /containers/${id}/json`)
+  return { id, wall: Date.parse(State.FinishedAt) - Date.parse(State.StartedAt) }
 }
 
 const readsBack = async ({ socket }: Engine, id: string): Promise<void> => {
