@@ -148,9 +148,7 @@ const check = async (daemon: TestDaemon, told: Told): Promise<void> => {
   assert.equal((await inspected(daemon, told.name))?.State.ExitCode, told.code, told.name)
 }
 
-test(`${kills} kills of the daemon under load lose nothing and tell no lie`, {
-  timeout: 0,
-}, async context => {
+test(`${kills} kills of the daemon under load lose nothing and tell no lie`, async context => {
   const random = newRandom()
   context.diagnostic(`seed ${random.seed}: repeat with BERTH_TEST_SEED=${random.seed}`)
   const daemon = await startDaemon()

@@ -57,7 +57,8 @@ const identify = async (database: Database): Promise<Identity & { bootChanged: b
   const stored = (await database.load(identityKind))[0]?.value as Identity | undefined
   const now = bootId()
   const identity: Identity = { id: stored?.id ?? newId(), bootId: now }
-  await database.write([{ kind: identityKind, id: 'identity', value: identity }], { durable: true })
+  if (stored?.bootId !== now)
+    await database.write([{ kind: identityKind, id: 'identity', value: identity }], { durable: true })
   return { ...identity, bootChanged: stored !== undefined && stored.bootId !== now }
 }
 

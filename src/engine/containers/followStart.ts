@@ -22,7 +22,7 @@ const startFailed = async (engine: Engine, container: Container, monitor: Monito
   monitor.close()
   await clearRun(engine, container)
   await rm(runDirectory(engine, container), { recursive: true, force: true })
-  await engine.containers.save(container)
+  await engine.containers.save(container).catch(() => {})
   if (hostConfig.AutoRemove) await removeAfterExit(engine, container)
 }
 
@@ -42,7 +42,7 @@ export const followStart = (
     container.starting = false
     const { phase } = monitor.status
     if (phase !== 'running' && phase !== 'exited') return startFailed(engine, container, monitor)
-    await engine.containers.save(container)
+    await engine.containers.save(container).catch(() => {})
     if (container.isRunning) startHealth(engine, container)
   }
   container.queue.run(follow).catch(error => {

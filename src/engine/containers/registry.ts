@@ -6,12 +6,17 @@ import type { ContainerRecord } from './types.ts'
 const kind = 'container'
 const nameForm = /^[a-zA-Z0-9][a-zA-Z0-9_.-]+$/
 
+const putOf = (container: Container): Put => ({ kind, id: container.id, value: container.record })
+
 /** All containers, by id and by name: lookups never leave memory. */
 export class Registry {
   readonly #database: Database
   readonly #byId = new Map<string, Container>()
   /** Names in use, also by containers that are still being made. */
   readonly #names = new Map<string, string>()
+
+  /** Whose last change could not be written. */
+  readonly #unsaved = new Set<Container>()
 
   constructor(database: Database) {
     this.#database = database
@@ -60,7 +65,26 @@ export class Registry {
   /** Writes a container's record as it is now. */
   async save(container: Container, options: { durable: boolean } = { durable: false }): Promise<void> {
     if (!this.#byId.has(container.id)) return
-    await this.#database.write([{ kind, id: container.id, value: container.record }], options)
+    try {
+      await this.#database.write([putOf(container)], options)
+      this.#unsaved.delete(container)
+    } catch (error) {
+      this.#unsaved.add(container)
+      throw error
+    }
+    await this.#saveRest()
+  }
+
+  /** Once one write succeeds again after a full disk, those that failed are made up for. */
+  async #saveRest(): Promise<void> {
+    const rest = [...this.#unsaved].filter(container => this.#byId.has(container.id))
+    this.#unsaved.clear()
+    if (rest.length === 0) return
+    try {
+      await this.#database.write(rest.map(putOf), { durable: false })
+    } catch {
+      for (const container of rest) this.#unsaved.add(container)
+    }
   }
 
   /** Forgets a container durably. Its id and name are free when this settles. */

@@ -67,6 +67,13 @@ interface Found {
   leftover?: MonitorClient
 }
 
+const log = (engine: Engine, container: Container, what: string) => (error: unknown) =>
+  engine.log.error(what, { container: container.id, error: messageOf(error) })
+
+/** A full disk keeps no daemon from starting: what was found out can be found out again. */
+const saveIfPossible = (engine: Engine, container: Container): Promise<void> =>
+  engine.containers.save(container).catch(log(engine, container, 'its state could not be recorded'))
+
 /** A container that runs on. Started or paused by a daemon that died before it could write that down, too. */
 const adopt = async (engine: Engine, container: Container, monitor: MonitorClient): Promise<void> => {
   container.monitor = monitor
@@ -78,7 +85,7 @@ const adopt = async (engine: Engine, container: Container, monitor: MonitorClien
   const { state } = container.record
   state.oomKilled = oomKilled || monitor.status.oomKilled
   state.status = isFrozen(containerGroup(engine.settings, container.record).group) ? 'paused' : 'running'
-  await engine.containers.save(container)
+  await saveIfPossible(engine, container)
 }
 
 /** False where an earlier daemon wrote this very end down already. */
@@ -123,9 +130,6 @@ const wantedAtStart = (container: Container): boolean => {
   const policy = hostConfig.RestartPolicy?.Name
   return policy === 'always' || (policy === 'unless-stopped' && !state.stoppedByCall)
 }
-
-const log = (engine: Engine, container: Container, what: string) => (error: unknown) =>
-  engine.log.error(what, { container: container.id, error: messageOf(error) })
 
 /**
  * What an ended container had in the network is gone already, and its address
@@ -191,7 +195,7 @@ const tidy = async (engine: Engine, { container, leftover }: Found): Promise<voi
   const connected = record.networks.some(({ endpointId }) => endpointId !== '')
   if (connected || engine.uppers.mounted(container.id)) {
     await clearRun(engine, container)
-    await engine.containers.save(container)
+    await saveIfPossible(engine, container)
   }
   if (record.hostConfig.AutoRemove && record.runs > 0) await removeAfterExit(engine, container)
   if (!leftover) return

@@ -53,7 +53,9 @@ export class Networks {
       const record = before ? { ...wanted, id: before.id, created: before.created } : wanted
       if (record.bridge) record.bridge.networkId = record.id
       networks.#byId.set(record.id, record)
-      await database.write([{ kind, id: record.id, value: record }], { durable: !before })
+      // Nothing is written where nothing changed, so that a full disk keeps no daemon from starting.
+      if (JSON.stringify(record) !== JSON.stringify(before))
+        await database.write([{ kind, id: record.id, value: record }], { durable: !before })
     }
     networks.#openPool()
     return networks
