@@ -11,6 +11,7 @@ import { Registry } from '../engine/containers/registry.ts'
 import { restoreContainers } from '../engine/containers/restore.ts'
 import { recoverViews } from '../engine/containers/rootView.ts'
 import { monitorEvents } from '../engine/containers/supervise.ts'
+import type { ContainerRecord } from '../engine/containers/types.ts'
 import { recoverVolumes } from '../engine/containers/volumes.ts'
 import type { Engine } from '../engine/engine.ts'
 import { Events } from '../engine/events/events.ts'
@@ -21,7 +22,6 @@ import type { NetworkRecord } from '../engine/networks/types.ts'
 import { probeOverlay } from '../linux/overlay.ts'
 import { Network } from '../net/network.ts'
 import type { PortKeeper } from '../net/types.ts'
-import { connectHolder } from '../runtime/holder.ts'
 import type { HolderClient } from '../runtime/types.ts'
 import { openContentStore } from '../store/content.ts'
 import { Database } from '../store/database.ts'
@@ -29,7 +29,8 @@ import { openLayerStore } from '../store/layers.ts'
 import { Unmounter } from '../store/unmounter.ts'
 import { openUpperStore } from '../store/uppers.ts'
 import { defaultBridge } from './bridge.ts'
-import { claimDockerSocket, defaultSocket, listenAll, parseHost } from './listen.ts'
+import { DescriptorStore } from './descriptorStore.ts'
+import { claimDockerSocket, defaultSocket, holdListeners, listenAll, parseHost } from './listen.ts'
 import type { DaemonSettings } from './settings.ts'
 
 /** The composition root: opens every store and service in order, restores, listens. */
@@ -60,13 +61,10 @@ const identify = async (database: Database): Promise<Identity & { bootChanged: b
   return { ...identity, bootChanged: stored !== undefined && stored.bootId !== now }
 }
 
-const portKeeper = (holder: () => HolderClient): PortKeeper => ({
-  keep: async (name, fd) => holder().put(name, fd, 'port'),
-  drop: async name => holder().drop(name),
-  names: async () =>
-    holder()
-      .list('port:')
-      .map(held => held.name),
+const portKeeper = (store: DescriptorStore): PortKeeper => ({
+  keep: (name, fd) => store.use(holder => holder.put(name, fd, 'port')),
+  drop: name => store.use(holder => holder.drop(name)),
+  names: () => store.use(holder => holder.list('port:').map(held => held.name)),
 })
 
 const knownSubnet = async (database: Database) => {
@@ -78,7 +76,7 @@ const knownSubnet = async (database: Database) => {
 const openNetwork = (
   settings: DaemonSettings,
   log: Log,
-  holder: () => HolderClient,
+  store: DescriptorStore,
   nameOf: (id: string) => string | undefined,
 ) =>
   Network.open({
@@ -88,7 +86,7 @@ const openNetwork = (
       enabled: settings.firewall,
     },
     ipForward: settings.ipForward,
-    keeper: portKeeper(holder),
+    keeper: portKeeper(store),
     containerName: nameOf,
     onWarning: text => log.warn(text),
   })
@@ -99,30 +97,13 @@ export const openDaemon = async (settings: DaemonSettings, log: Log): Promise<Da
   mkdirSync(path.join(dataRoot, 'containers'), { recursive: true, mode: 0o710 })
   const database = await Database.open(path.join(dataRoot, 'berth.db'))
   const identity = await identify(database)
-  let holder = await connectHolder(execRoot, {
-    binary: monitorBinary,
-    onLost: () =>
-      void refreshHolder().catch(error =>
-        log.error('the descriptor store was lost', { error: messageOf(error) }),
-      ),
-  })
-  const refreshHolder = async (): Promise<void> => {
-    holder = await connectHolder(execRoot, { binary: monitorBinary })
-    log.warn(
-      'the descriptor store was lost and started anew: restart the daemon to put its listeners there again',
-    )
-  }
+  const store = await DescriptorStore.open(execRoot, { binary: monitorBinary, log })
   const events = new Events(database)
   const pool = new WorkerPool()
   const { content, layers, uppers } = openStores(settings, log, pool)
   const images = await Images.open(database, layers)
   const containers = await Registry.load(database)
-  const network = await openNetwork(
-    settings,
-    log,
-    () => holder,
-    id => containers.byId(id)?.record.name,
-  )
+  const network = await openNetwork(settings, log, store, id => containers.byId(id)?.record.name)
   const bridge = defaultBridge(settings, network, await knownSubnet(database))
   const networks = await Networks.open({ database, network, events }, bridge)
   const engine: Engine = {
@@ -146,14 +127,16 @@ export const openDaemon = async (settings: DaemonSettings, log: Log): Promise<Da
   await recover(engine, identity.bootChanged)
   const http = createApiServer(engine, allRoutes({ id: identity.id }))
   const hosts = settings.hosts.length ? settings.hosts : [parseHost(`unix://${defaultSocket}`)]
-  await listenAll({ hosts, group: settings.group, http, holder, log })
+  const listening = await listenAll({ hosts, group: settings.group, http, holder: store.client, log })
+  store.onReplaced(holder => holdListeners(holder, listening))
+  store.onReplaced(() => networks.reserveAgain(runningRecords(engine)))
   for (const host of hosts) log.info(`API listen on ${host.text}`)
   if (settings.hosts.length === 0 && settings.claimDockerSocket) claimDockerSocket(defaultSocket, log)
   return {
     id: identity.id,
     engine,
     get holder() {
-      return holder
+      return store.client
     },
     close: async () => {
       await events.flush()
@@ -162,6 +145,9 @@ export const openDaemon = async (settings: DaemonSettings, log: Log): Promise<Da
     },
   }
 }
+
+const runningRecords = (engine: Engine): ContainerRecord[] =>
+  engine.containers.all().flatMap(container => (container.isAlive ? [container.record] : []))
 
 /** Blobs, layers and uppers; without overlayfs the layers are copied for each container. */
 const openStores = (settings: DaemonSettings, log: Log, pool: WorkerPool) => {

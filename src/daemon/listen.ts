@@ -135,11 +135,22 @@ const listenOne = async (host: Host, { http, holder, group, log }: ListenOptions
   return server
 }
 
+/** A host that is listened on: for a store that replaces a lost one. */
+export interface Listening {
+  host: Host
+  server: Server
+}
+
 /** Listens on all hosts, with the sockets of an earlier daemon where they are held. */
-export const listenAll = async (options: ListenOptions): Promise<Server[]> => {
-  const servers: Server[] = []
-  for (const host of options.hosts) servers.push(await listenOne(host, options))
-  return servers
+export const listenAll = async (options: ListenOptions): Promise<Listening[]> => {
+  const listening: Listening[] = []
+  for (const host of options.hosts) listening.push({ host, server: await listenOne(host, options) })
+  return listening
+}
+
+/** Gives the listeners to another store. */
+export const holdListeners = (holder: HolderClient, listening: readonly Listening[]): void => {
+  for (const { host, server } of listening) holder.put(heldName(host), descriptorOf(server), 'api')
 }
 
 /**

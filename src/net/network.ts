@@ -239,6 +239,11 @@ export class Network implements AsyncDisposable {
     return { changes, lost: plan.lost }
   }
 
+  /** After the loss of the keeper: holds the ports of these endpoints again where that is possible. */
+  async reserveAgain(endpoints: readonly Endpoint[]): Promise<void> {
+    await this.#place.ports.reserveAgain(endpoints)
+  }
+
   /** Ids with a file in the pin folder, pinned or left by a death half way. */
   #pinned(): string[] {
     if (!fs.existsSync(this.#pinFolder)) return []

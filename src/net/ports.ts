@@ -172,6 +172,18 @@ export class PortAllocator {
     return changes
   }
 
+  /** While containers run: holds again what a lost keeper held. */
+  async reserveAgain(owners: readonly { containerId: string; published: PublishedPort[] }[]): Promise<void> {
+    const kept = new Set(await this.#keeper.names())
+    for (const { containerId, published } of owners) {
+      if (published.length > heldAtMost) continue
+      for (const port of published) {
+        const name = keeperName(containerId, port)
+        if (!kept.has(name)) await this.#holdAgain(name, port)
+      }
+    }
+  }
+
   async #holdAgain(name: string, port: PublishedPort): Promise<string> {
     try {
       const fd = holdPort(port)

@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict'
-import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import path from 'node:path'
 import { instanceOf } from '../../src/daemon/settings.ts'
 import type { TestDaemon } from './daemon.ts'
 import { groupFolders } from './groups.ts'
+import { monitorsOf } from './monitors.ts'
 import { must } from './shell.ts'
 
 /**
@@ -138,38 +139,6 @@ const checkGroups = ({ daemon, running }: State): string[] =>
       running,
     ),
   )
-
-/** A process of ours holds something below exec-root open: its run directory, or the store's lock. */
-const holdsBelow = (pid: string, execRoot: string): boolean => {
-  try {
-    return readdirSync(`/proc/${pid}/fd`).some(fd =>
-      readlinkSync(`/proc/${pid}/fd/${fd}`).startsWith(`${execRoot}/`),
-    )
-  } catch {
-    return false
-  }
-}
-
-export interface MonitorProcess {
-  pid: number
-  /** Of a container or an exec; empty for the descriptor store. */
-  id: string
-}
-
-/** The processes that outlive a daemon: monitors and the descriptor store. */
-export const monitorsOf = (execRoot: string): MonitorProcess[] =>
-  readdirSync('/proc')
-    .filter(name => /^\d+$/.test(name))
-    .flatMap(pid => {
-      try {
-        const [program, verb, subject = ''] = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0')
-        if (program !== 'berth-monitor') return []
-        if (verb === 'hold') return subject === execRoot ? [{ pid: Number(pid), id: '' }] : []
-        return holdsBelow(pid, execRoot) ? [{ pid: Number(pid), id: subject }] : []
-      } catch {
-        return []
-      }
-    })
 
 const checkMonitors = async ({ daemon, owners }: State): Promise<string[]> => {
   const running = owners.filter(owner => owner.running).map(owner => owner.id)

@@ -1,19 +1,12 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import {
-  createWriteStream,
-  existsSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  rmdirSync,
-  rmSync,
-} from 'node:fs'
+import { createWriteStream, existsSync, mkdirSync, readFileSync, rmdirSync, rmSync } from 'node:fs'
 import { request } from 'node:http'
 import path from 'node:path'
 import { hasCode } from '../../src/core/errors.ts'
-import { groupFolders } from './groups.ts'
+import { groupFolders, groupProcesses, groupsBelow } from './groups.ts'
 import { busyboxArchive, projectRoot } from './images.ts'
+import { monitorsOf } from './monitors.ts'
 import { must, type Outcome, type RunOptions, run, until } from './shell.ts'
 
 /**
@@ -34,6 +27,14 @@ const clientPath = (): string => {
   return cached
 }
 
+const killQuietly = (pid: number): void => {
+  try {
+    process.kill(pid, 'SIGKILL')
+  } catch (error) {
+    if (!hasCode(error, 'ESRCH')) throw error
+  }
+}
+
 /** A monitor that was let go may still be ending. */
 const whenEmpty = (folder: string): Promise<boolean> =>
   until(`the control group ${folder} was empty`, () => {
@@ -49,9 +50,7 @@ const whenEmpty = (folder: string): Promise<boolean> =>
 /** The folders of a daemon's control groups, which a daemon itself leaves for its next start. */
 const removeGroups = async (execRoot: string): Promise<void> => {
   for (const folder of groupFolders(execRoot)) {
-    for (const entry of readdirSync(folder, { withFileTypes: true }))
-      if (entry.isDirectory()) await whenEmpty(path.join(folder, entry.name))
-    await whenEmpty(folder)
+    for (const group of groupsBelow(folder)) await whenEmpty(group)
   }
 }
 
@@ -238,6 +237,19 @@ export class TestDaemon {
     await this.mustDocker(['load', '-q', '-i', await busyboxArchive()])
   }
 
+  /** As a power cut does: daemon, store, monitors and containers are gone at once, and with them all that is not on a disk. */
+  async loseKernelObjects(): Promise<void> {
+    await this.kill()
+    for (const { pid } of monitorsOf(this.execRoot)) killQuietly(pid)
+    for (const pid of groupProcesses(this.execRoot)) killQuietly(pid)
+    await this.#unmountAll(this.execRoot)
+    rmSync(this.execRoot, { recursive: true, force: true })
+    rmSync(this.socket, { force: true })
+    await removeGroups(this.execRoot)
+    await must(['ip', 'netns', 'del', this.name])
+    await this.prepare()
+  }
+
   /** Removes every container, stops the daemon with all it holds, and takes its folders away. */
   async close(): Promise<void> {
     if (!this.alive) await this.start()
@@ -259,12 +271,12 @@ export class TestDaemon {
     for (const pid of pids) process.kill(Number(pid), 'SIGKILL')
   }
 
-  async #unmountAll(): Promise<void> {
+  async #unmountAll(below = `${this.base}/`): Promise<void> {
     for (;;) {
       const mounts = readFileSync('/proc/self/mountinfo', 'utf8')
         .split('\n')
         .map(line => line.split(' ')[4] ?? '')
-        .filter(target => target.startsWith(`${this.base}/`))
+        .filter(target => target.startsWith(below))
       const last = mounts.at(-1)
       if (last === undefined) return
       await must(['umount', '-l', last])

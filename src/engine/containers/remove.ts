@@ -6,6 +6,7 @@ import type { Engine } from '../engine.ts'
 import { dropPending } from './attach.ts'
 import type { Container } from './container.ts'
 import { containerEvent } from './containerEvents.ts'
+import { giveUpStart } from './giveUpStart.ts'
 import { containerDirectory } from './logConfig.ts'
 import { cancelRestart } from './restart.ts'
 import { runDirectory, settleExit } from './state.ts'
@@ -90,6 +91,7 @@ export const removeContainer = async (
   container.record.state.stoppedByCall = true
   const volumes =
     options.volumes || ((container.isRunning && container.record.hostConfig.AutoRemove) ?? false)
+  if (options.force) giveUpStart(container)
   if (container.isRunning) await killForRemoval(engine, container, volumes)
   await container.queue.run(async () => {
     if (container.removing) return

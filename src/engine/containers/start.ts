@@ -19,6 +19,7 @@ import { startHealth } from './health.ts'
 import { logSettings } from './logConfig.ts'
 import { joinedNamespaces } from './namespaces.ts'
 import { containerDevices, hostCapabilities } from './privileges.ts'
+import { outlivesBoot } from './restartPolicy.ts'
 import { mountSharedShm, unmountSharedShm } from './sharedMemory.ts'
 import { buildSpec } from './spec.ts'
 import { noteStarted, runDirectory } from './state.ts'
@@ -176,12 +177,14 @@ const startNow = async (engine: Engine, container: Container): Promise<void> => 
     throw error
   }
   // What runs is found by its monitor, so nobody needs to wait for the record, or be told that it could not be written.
-  engine.containers.save(container).catch(error => {
+  const durable = outlivesBoot(container)
+  const recorded = engine.containers.save(container, { durable }).catch(error => {
     engine.log.error('a started container could not be recorded', {
       container: container.id,
       error: messageOf(error),
     })
   })
+  if (durable) await recorded
   failpoint('start.recorded')
   if (container.isRunning) startHealth(engine, container)
 }

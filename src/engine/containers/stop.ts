@@ -7,8 +7,10 @@ import { signalNumber } from '../../linux/signals.ts'
 import type { Engine } from '../engine.ts'
 import type { Container } from './container.ts'
 import { containerEvent } from './containerEvents.ts'
+import { giveUpStart } from './giveUpStart.ts'
 import { containerGroup } from './groups.ts'
 import { cancelRestart } from './restart.ts'
+import { outlivesBoot } from './restartPolicy.ts'
 import { startInQueue } from './start.ts'
 import { settleExit } from './state.ts'
 
@@ -54,7 +56,7 @@ const signalPaused = async (engine: Engine, container: Container): Promise<void>
 /** Written down before the signal, so that no restart policy undoes it after a crash. A full disk stops nobody from stopping. */
 const noteStop = async (engine: Engine, container: Container): Promise<void> => {
   container.record.state.stoppedByCall = true
-  await engine.containers.save(container).catch(error => {
+  await engine.containers.save(container, { durable: outlivesBoot(container) }).catch(error => {
     engine.log.error('a stop could not be recorded', { container: container.id, error: messageOf(error) })
   })
 }
@@ -81,6 +83,7 @@ export const killContainer = async (engine: Engine, container: Container, signal
     cancelRestart(container)
     return
   }
+  if (giveUpStart(container)) return
   if (!container.isRunning)
     throw conflict(
       `cannot kill container: ${container.record.name}: container ${container.id} is not running`,
@@ -106,6 +109,7 @@ export const stopContainer = async (
   await settleExit(engine, container)
   const wasRestarting = container.record.state.status === 'restarting'
   cancelRestart(container)
+  if (giveUpStart(container)) return true
   await noteStop(engine, container)
   failpoint('stop.recorded')
   if (!container.isRunning) return wasRestarting

@@ -222,6 +222,13 @@ export class Networks {
     return report.lost.map(endpoint => endpoint.containerId)
   }
 
+  /** Holds the ports of these containers again, after the loss of what held them. */
+  async reserveAgain(running: readonly ContainerRecord[]): Promise<void> {
+    await this.#network.reserveAgain(
+      running.flatMap(record => record.networks.flatMap(({ endpoint }) => (endpoint ? [endpoint] : []))),
+    )
+  }
+
   /** The namespace of a container that has its own. */
   sandboxPath(id: string): string {
     return this.#network.sandboxPath(id)

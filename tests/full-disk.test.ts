@@ -1,0 +1,92 @@
+import assert from 'node:assert/strict'
+import { readdirSync, writeFileSync } from 'node:fs'
+import path from 'node:path'
+import { after, before, test } from 'node:test'
+import { audit } from './harness/audit.ts'
+import { TestDaemon } from './harness/daemon.ts'
+import { dockerArchive, file } from './harness/images.ts'
+import { LoopFilesystem } from './harness/powerCut.ts'
+import { must, run, until } from './harness/shell.ts'
+import { inspected } from './harness/verbs.ts'
+
+/** What runs out is said to the one who asked, harms nobody else, and is forgotten when there is enough again. */
+const daemon = new TestDaemon({})
+const disk = new LoopFilesystem(path.join(daemon.base, 'disk'), daemon.dataRoot)
+before(async () => {
+  await daemon.prepare()
+  await disk.make(48)
+  await disk.mount()
+  await daemon.start()
+  await daemon.loadBusybox()
+})
+after(() => daemon.close())
+
+const ballast = path.join(daemon.dataRoot, 'ballast')
+
+const fill = async (): Promise<void> => {
+  await run(['dd', 'if=/dev/zero', `of=${ballast}`, 'bs=64k'])
+  await run(['dd', 'if=/dev/zero', `of=${ballast}`, 'bs=512', 'oflag=append', 'conv=notrunc'])
+  await must(['sync', '-f', daemon.dataRoot])
+}
+
+const spaceless = /no space left on device/i
+
+test('a full disk is said to whoever needs space, and harms no one else', async () => {
+  await daemon.mustDocker(['run', '-d', '--name', 'other', 'busybox', 'sleep', '1000'])
+  await daemon.mustDocker(
+    ['run', '-d', '--name', 'ends', 'busybox', 'sh', '-c'].concat(
+      'while ! test -e /dev/shm/go; do sleep 0.1; done; exit 7',
+    ),
+  )
+  const archive = path.join(daemon.base, 'big.tar')
+  const layers = [[file('big', Buffer.alloc(8 << 20, 'x'))]]
+  writeFileSync(archive, await dockerArchive([{ tags: ['big:1'], layers }]))
+  await fill()
+  const load = await daemon.docker(['load', '-q', '-i', archive])
+  assert.equal(load.code, 1)
+  assert.match(load.stderr, spaceless)
+  const create = await daemon.docker(['create', '--name', 'late', 'busybox', 'true'])
+  assert.equal(create.code, 1, create.stdout)
+  assert.match(create.stderr, spaceless)
+  const late = await daemon.docker(['run', '--rm', '--name', 'late', 'busybox', 'true'])
+  assert.equal(late.code, 125)
+  assert.match(late.stderr, spaceless)
+  assert.equal((await inspected(daemon, 'other'))?.State.Status, 'running')
+  assert.equal(await daemon.mustDocker(['exec', 'other', 'echo', 'alive']), 'alive')
+  await daemon.mustDocker(['exec', 'ends', 'touch', '/dev/shm/go'])
+  await until('it ended', async () => (await inspected(daemon, 'ends'))?.State.Status === 'exited')
+  assert.equal((await inspected(daemon, 'ends'))?.State.ExitCode, 7)
+})
+
+test('a daemon that dies then finds the end that it could not record', async () => {
+  await daemon.kill()
+  await must(['truncate', '-s', '0', ballast])
+  await must(['rm', ballast])
+  await daemon.start()
+  assert.equal((await inspected(daemon, 'ends'))?.State.ExitCode, 7)
+  assert.equal((await inspected(daemon, 'other'))?.State.Status, 'running')
+  await daemon.mustDocker(['load', '-q', '-i', path.join(daemon.base, 'big.tar')])
+  assert.equal(
+    await daemon.mustDocker(['run', '--rm', '--name', 'late', 'busybox', 'echo', 'again']),
+    'again',
+  )
+  await daemon.mustDocker(['rm', '-f', 'ends', 'other'])
+  await daemon.mustDocker(['rmi', 'big:1'])
+  await audit(daemon)
+})
+
+test('a daemon without descriptors says so, and goes on when it has some again', async () => {
+  await daemon.mustDocker(['run', '-d', '--name', 'other', 'busybox', 'sleep', '1000'])
+  const limit = (soft: number): Promise<string> =>
+    must(['prlimit', '--pid', String(daemon.pid), `--nofile=${soft}:`])
+  // Enough for a client's connection, too few for what a container needs.
+  await limit(Math.max(...readdirSync(`/proc/${daemon.pid}/fd`).map(Number)) + 4)
+  const refused = await daemon.docker(['run', '--rm', 'busybox', 'true'])
+  assert.notEqual(refused.code, 0)
+  assert.match(refused.stderr, /too many open files|EOF|error during connect/i)
+  await limit(4096)
+  assert.equal(await daemon.mustDocker(['run', '--rm', 'busybox', 'echo', 'again']), 'again')
+  assert.equal(await daemon.mustDocker(['exec', 'other', 'echo', 'alive']), 'alive')
+  await daemon.mustDocker(['rm', '-f', 'other'])
+  await audit(daemon)
+})
