@@ -17,7 +17,6 @@ const archive = async (name: string, layer: () => OutgoingMember[]): Promise<str
   return target
 }
 
-export const lineLength = 80
 export const lineCount = 500_000
 
 /** Busybox with `/lines`: half a million lines of 80 bytes with their newline. */

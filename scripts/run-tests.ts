@@ -1,13 +1,15 @@
 /**
  * The suite: checks first, then every test file, files in parallel. Files that
  * need the machine to themselves (`*.alone.test.ts`) come last, one by one.
- * Ends with the line `N passed, N failed`.
+ * Last it looks whether anything was left behind: mounts, namespaces, links,
+ * firewall tables, control groups, processes, files. Ends with the line `N passed, N failed`.
  */
 import { spawnSync } from 'node:child_process'
 import { globSync } from 'node:fs'
 import { cpus } from 'node:os'
 import { run } from 'node:test'
 import { spec } from 'node:test/reporters'
+import { leftovers } from './leftovers.ts'
 
 interface Count {
   passed: number
@@ -37,6 +39,7 @@ const add = ({ passed, failed }: Count): void => {
   total.failed += failed
 }
 
+const before = leftovers()
 if (chosen.length === 0) {
   const checks = spawnSync('scripts/check', { stdio: 'inherit' })
   add(checks.status === 0 ? { passed: 1, failed: 0 } : { passed: 0, failed: 1 })
@@ -48,5 +51,8 @@ add(
   ),
 )
 add(await runFiles(alone, 1))
+const left = [...leftovers()].filter(entry => !before.has(entry))
+for (const entry of left) console.error(`left behind: ${entry}`)
+add(left.length === 0 ? { passed: 1, failed: 0 } : { passed: 0, failed: 1 })
 console.log(`${total.passed} passed, ${total.failed} failed`)
 process.exitCode = total.failed > 0 ? 1 : 0

@@ -1,4 +1,4 @@
-import type { ChangeName, TreeChange, TreeKind } from './changes.ts'
+import type { TreeChange, TreeKind } from './changes.ts'
 import type { CompleteTask } from './complete.ts'
 import type { ComposeTask } from './compose.ts'
 import type { LayerResult, LayerTask } from './layer.ts'
@@ -9,7 +9,7 @@ import type { ByteString } from './paths.ts'
 
 /** What workers do, and the messages between them and the pool. Paths in tasks are of the host. */
 
-export type { ChangeName, TreeChange }
+export type { TreeChange }
 
 /** A writable tree and the layers that it is compared with, bottom first. */
 export interface ChangesTask {

@@ -19,8 +19,6 @@ export class BerthError extends Error {
 export const badRequest = (message: string, cause?: unknown): BerthError =>
   new BerthError('bad-request', 400, message, { cause })
 
-export const forbidden = (message: string): BerthError => new BerthError('forbidden', 403, message)
-
 export const notFound = (message: string): BerthError => new BerthError('not-found', 404, message)
 
 export const conflict = (message: string): BerthError => new BerthError('conflict', 409, message)

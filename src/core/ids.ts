@@ -8,8 +8,5 @@ export const newId = (): string => {
   }
 }
 
-/** The 12 digits that Docker shows. */
-export const shortId = (id: string): string => id.replace(/^sha256:/, '').slice(0, 12)
-
 /** A short random token for names of kernel objects and temporary files: 8 hex digits. */
 export const nonce = (): string => randomBytes(4).toString('hex')

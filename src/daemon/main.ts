@@ -3,6 +3,7 @@ import path from 'node:path'
 import { serverVersion } from '../api/server.ts'
 import { messageOf } from '../core/errors.ts'
 import { createLog, type Log } from '../core/log.ts'
+import { notifySystemd } from '../linux/notify.ts'
 import { type Daemon, openDaemon } from './compose.ts'
 import { readConfig } from './config.ts'
 import { lockDataRoot, prepareExecRoot } from './dataRoot.ts'
@@ -28,6 +29,7 @@ const onSignals = (daemon: Daemon, settings: DaemonSettings, log: Log): void => 
     if (stopping) process.exit(1)
     stopping = true
     log.info(`stopping on ${signal}`)
+    notifySystemd('STOPPING=1')
     const all = await stopsContainers(daemon.engine)
     if (all) await stopAll(daemon.engine)
     daemon.engine.stopping = true
@@ -61,6 +63,7 @@ const main = async (): Promise<void> => {
   writePidFile(settings)
   onSignals(daemon, settings, log)
   process.on('SIGHUP', () => void reload(daemon, settings, log))
+  notifySystemd(`READY=1\nMAINPID=${process.pid}`)
   log.info(`Berth ${serverVersion} is ready`, {
     containers: daemon.engine.containers.all().length,
     runtime: settings.engine.defaultRuntime,

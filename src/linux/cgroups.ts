@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync, rmdirSync, statfsSync, writeFileSync } from 'node:fs'
+import { readdirSync, readFileSync, rmdirSync, statfsSync } from 'node:fs'
 import path from 'node:path'
 import { hasCode } from '../core/errors.ts'
 
@@ -55,9 +55,6 @@ export const readGroupFile = (group: string, controller: string, file: string): 
   const lines = linesOf(path.join(groupDirectory(group, controller), file))
   return lines.length === 0 ? undefined : lines.join('\n')
 }
-
-export const writeGroupFile = (group: string, controller: string, file: string, value: string): void =>
-  writeFileSync(path.join(groupDirectory(group, controller), file), value)
 
 const descend = (directory: string, visit: (directory: string) => void): void => {
   let names: string[] = []

@@ -16,10 +16,8 @@ export const AT_EMPTY_PATH = 0x1000
 const arm = process.arch === 'arm64'
 export const O_RDONLY = 0
 export const O_WRONLY = 1
-export const O_RDWR = 2
 export const O_CREAT = 0o100
 export const O_EXCL = 0o200
-export const O_TRUNC = 0o1000
 export const O_NONBLOCK = 0o4000
 export const O_DIRECTORY = arm ? 0o40000 : 0o200000
 export const O_NOFOLLOW = arm ? 0o100000 : 0o400000
@@ -66,8 +64,6 @@ const calls = {
   utimensat: sys('int utimensat(int dir, const void *path, const void *times, int flags)'),
   futimens: sys('int futimens(int fd, const void *times)'),
   ftruncate: sys('int ftruncate(int fd, int64_t size)'),
-  fsync: sys('int fsync(int fd)'),
-  syncfs: sys('int syncfs(int fd)'),
   fstatfs: sys('int fstatfs(int fd, void *out)'),
   copyFileRange: sys(
     'long copy_file_range(int from, void *fromOffset, int to, void *toOffset, size_t size, unsigned int flags)',
@@ -154,8 +150,6 @@ export const makeNodeAt = (at: At, mode: number, device = 0n): void => {
   calls.mknodat(at.dir, zeroEnded(at.name), mode, device)
 }
 
-export const RENAME_NOREPLACE = 1
-
 export const renameAt = (from: At, to: At, flags = 0): void => {
   calls.renameat2(from.dir, zeroEnded(from.name), to.dir, zeroEnded(to.name), flags)
 }
@@ -200,15 +194,6 @@ export const setTimesAt = (at: At, atime: bigint, mtime: bigint): void => {
 
 export const truncateFd = (fd: number, size: number): void => {
   calls.ftruncate(fd, size)
-}
-
-export const fsyncFd = (fd: number): void => {
-  calls.fsync(fd)
-}
-
-/** Writes back everything of the filesystem that holds this descriptor. */
-export const syncFilesystem = (fd: number): void => {
-  calls.syncfs(fd)
 }
 
 /** Copies inside the kernel from both descriptors' positions; returns bytes copied, 0 at the end. */

@@ -12,8 +12,6 @@ export const MS_REMOUNT = 32
 export const MS_BIND = 4096
 export const MS_REC = 16384
 export const MS_PRIVATE = 1 << 18
-export const MS_SLAVE = 1 << 19
-export const MS_SHARED = 1 << 20
 export const MNT_DETACH = 2
 
 const mountCall = sys(

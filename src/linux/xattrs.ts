@@ -11,7 +11,6 @@ const lset = sys(
 )
 const lget = sys('long lgetxattr(const void *path, const void *name, void *value, size_t size)')
 const llist = sys('long llistxattr(const void *path, void *list, size_t size)')
-const lremove = sys('int lremovexattr(const void *path, const void *name)')
 const fset = sys('int fsetxattr(int fd, const void *name, const void *value, size_t size, int flags)')
 const fget = sys('long fgetxattr(int fd, const void *name, void *value, size_t size)')
 const flist = sys('long flistxattr(int fd, void *list, size_t size)')
@@ -65,8 +64,4 @@ export const setXattrFd = (fd: number, name: string, value: Uint8Array): void =>
 /** Sets it on the name itself, not on what a symlink points at. */
 export const setXattr = (path: Name, name: string, value: Uint8Array): void => {
   lset(zeroEnded(path), zeroEnded(Buffer.from(name, 'latin1')), value, value.length, 0)
-}
-
-export const removeXattr = (path: Name, name: string): void => {
-  lremove(zeroEnded(path), zeroEnded(Buffer.from(name, 'latin1')))
 }

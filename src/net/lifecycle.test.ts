@@ -21,7 +21,6 @@ import {
   runOnStage,
   type Stage,
   setStage,
-  stageProblem,
 } from './testing/stage.ts'
 import type { Endpoint } from './types.ts'
 
@@ -352,7 +351,6 @@ const suite = () => {
 
 if (onStage) describe('life cycle', suite)
 else {
-  test('life cycle, in a network namespace that plays the host', { skip: stageProblem() }, () =>
-    runOnStage(fileURLToPath(import.meta.url)),
-  )
+  test('life cycle, in a network namespace that plays the host', () =>
+    runOnStage(fileURLToPath(import.meta.url)))
 }

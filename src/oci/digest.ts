@@ -1,5 +1,4 @@
 import { createHash } from 'node:crypto'
-import { badRequest } from '../core/errors.ts'
 
 /** `sha256:` and 64 lower-case hex digits (OCI image specification, descriptor.md). */
 export type Digest = `sha256:${string}`
@@ -7,11 +6,6 @@ export type Digest = `sha256:${string}`
 const form = /^sha256:[a-f0-9]{64}$/
 
 export const isDigest = (text: string): text is Digest => form.test(text)
-
-export const parseDigest = (text: string): Digest => {
-  if (!isDigest(text)) throw badRequest(`invalid digest ${JSON.stringify(text)}: want sha256:<64 hex digits>`)
-  return text
-}
 
 export const digestOf = (bytes: Uint8Array | string): Digest =>
   `sha256:${createHash('sha256').update(bytes).digest('hex')}`

@@ -62,9 +62,6 @@ export const parsePlatform = (text: string): Platform | undefined => {
   return normalizePlatform(platform)
 }
 
-export const formatPlatform = (platform: Platform): string =>
-  [platform.os, platform.architecture, platform.variant].filter(Boolean).join('/')
-
 /**
  * How well an image platform runs on a wanted one: 0 does not run, larger is
  * better. An older arm variant runs on a newer one.

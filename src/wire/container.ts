@@ -103,7 +103,6 @@ export const restartPolicy = object({ Name: string, MaximumRetryCount: int })
 export type RestartPolicy = Decoded<typeof restartPolicy>
 
 export const portBinding = object({ HostIp: string, HostPort: string })
-export type PortBinding = Decoded<typeof portBinding>
 
 export const mountRequest = object({
   Target: string,
@@ -214,4 +213,3 @@ export const execCreateRequest = object({
 export type ExecCreateRequest = Decoded<typeof execCreateRequest>
 
 export const execStartRequest = object({ Detach: bool, Tty: bool, ConsoleSize: list(int) })
-export type ExecStartRequest = Decoded<typeof execStartRequest>

@@ -33,14 +33,6 @@ export const int: Decoder<number> = (value, path) => {
   return value
 }
 
-export const float: Decoder<number> = (value, path) => {
-  if (typeof value !== 'number') throw wrong(path, 'a number', value)
-  return value
-}
-
-/** Kept as it came. */
-export const any: Decoder<unknown> = value => value
-
 /** Go's `{}`-valued sets and other members whose content does not matter. */
 export const empty: Decoder<object> = () => ({})
 
