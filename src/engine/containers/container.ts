@@ -10,6 +10,8 @@ export class Container {
   /** Verbs that change it run one after another; reads never wait here. */
   readonly queue = new SerialQueue()
   monitor: MonitorClient | undefined
+  /** Clears away the run that has ended, where that still waits in the queue. */
+  finishRun: () => Promise<void> = async () => {}
   /** True while a runtime is at work on the current run: what it has in the kernel is in use. */
   starting = false
   /** The last run whose end has been cleared away. */

@@ -194,6 +194,8 @@ const startNow = async (engine: Engine, container: Container): Promise<void> => 
  */
 export const startInQueue = async (engine: Engine, container: Container): Promise<boolean> => {
   if (engine.stopping) throw new BerthError('stopping', 503, 'the daemon is shutting down')
+  // This start may have been asked for before the end of the last run was seen.
+  await container.finishRun()
   if (container.removing) throw conflict(`container is marked for removal and cannot be started`)
   if (container.record.state.status === 'paused')
     throw conflict('cannot start a paused container, try unpause instead')

@@ -2,10 +2,12 @@ import type { Engine } from '../engine.ts'
 import type { Container } from './container.ts'
 import { removeAfterExit } from './remove.ts'
 import { startInQueue } from './start.ts'
+import { settleExit } from './state.ts'
 
 /** `POST /containers/{id}/start`. Returns false where it runs already. A `--rm` container that cannot start is removed. */
-export const startContainer = (engine: Engine, container: Container): Promise<boolean> =>
-  container.queue.run(async () => {
+export const startContainer = async (engine: Engine, container: Container): Promise<boolean> => {
+  await settleExit(engine, container)
+  return container.queue.run(async () => {
     try {
       return await startInQueue(engine, container)
     } catch (error) {
@@ -15,3 +17,4 @@ export const startContainer = (engine: Engine, container: Container): Promise<bo
       throw error
     }
   })
+}

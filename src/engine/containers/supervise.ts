@@ -59,9 +59,11 @@ const log = (engine: Engine, container: Container, what: string) => (error: unkn
 const exitSeen = (engine: Engine, container: Container, record: ExitRecord): Promise<void> => {
   const run = container.record.runs
   applyExit(engine, container, record)
-  return container.queue
-    .run(() => finishRun(engine, container, run))
-    .catch(log(engine, container, 'the end of a run could not be cleared away'))
+  container.finishRun = () =>
+    finishRun(engine, container, run).catch(
+      log(engine, container, 'the end of a run could not be cleared away'),
+    )
+  return container.queue.run(() => container.finishRun())
 }
 
 /** On a full disk the exit record in exec-root goes on telling how the run ended. */
