@@ -1,3 +1,4 @@
+import { rmSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import path from 'node:path'
 import { BerthError, conflict, messageOf } from '../../core/errors.ts'
@@ -39,13 +40,13 @@ const erase = async (engine: Engine, container: Container, volumes: boolean): Pr
 /** What cannot be removed now has no owner any more: the next start tries again. */
 const removeFiles = async (engine: Engine, container: Container, volumes: boolean): Promise<void> => {
   const { dataRoot } = engine.settings
-  const steps: (() => Promise<void>)[] = [
+  const steps: (() => void | Promise<void>)[] = [
     () => engine.uppers.remove(container.id),
     async () => {
       if (volumes) await removeVolumes(engine, container.record)
     },
     () => rm(containerDirectory(dataRoot, container.id), { recursive: true, force: true }),
-    () => rm(path.dirname(runDirectory(engine, container)), { recursive: true, force: true }),
+    () => rmSync(path.dirname(runDirectory(engine, container)), { recursive: true, force: true }),
   ]
   for (const step of steps) {
     try {
