@@ -6,11 +6,6 @@ import type { Readable } from 'node:stream'
 const agent = new Agent({ keepAlive: true, maxSockets: 256, maxFreeSockets: 256 })
 const version = '/v1.45'
 
-export interface Answer {
-  status: number
-  text: string
-}
-
 const bodyOf = async (response: IncomingMessage): Promise<string> => {
   const chunks: Buffer[] = []
   for await (const chunk of response) chunks.push(chunk as Buffer)
