@@ -32,13 +32,14 @@ const take = async ({ group, once }: Contender): Promise<Sample> => {
   return { wall, cpu: (await settled(group)) - cpu }
 }
 
-/** Takes turns; the first act of each warms up and is not counted. */
+/** Takes turns; the first acts of each, `warmups` of them, are not counted. */
 export const interleave = async (
   contenders: readonly Contender[],
   rounds: number,
+  warmups = 1,
 ): Promise<Map<string, Sample[]>> => {
   const samples = new Map<string, Sample[]>(contenders.map(({ name }) => [name, []]))
-  for (let round = -1; round < rounds; round++)
+  for (let round = -warmups; round < rounds; round++)
     for (const contender of contenders) {
       const sample = await take(contender)
       if (round >= 0) samples.get(contender.name)?.push(sample)

@@ -3,6 +3,7 @@
  *   berth-monitor run NAME      one run of a container or one exec
  *   berth-monitor hold DIR      the descriptor store of an exec-root
  *   berth-monitor init -- CMD   the first process of a container, for --init
+ *   berth-monitor unmount       unmounts what its input names, apart from the daemon
  */
 #include <stdio.h>
 #include <string.h>
@@ -10,11 +11,12 @@
 #include "hold.h"
 #include "init.h"
 #include "run.h"
+#include "unmount.h"
 
 static int usage(void)
 {
-	fputs("usage: berth-monitor run NAME | hold DIRECTORY | init [--] COMMAND [ARGUMENT...]\n"
-	      "The first two are started by berthd, which hands them descriptors.\n",
+	fputs("usage: berth-monitor run NAME | hold DIRECTORY | init [--] COMMAND [ARGUMENT...] | unmount\n"
+	      "All but init are started by berthd, which hands them descriptors.\n",
 		stderr);
 	return 2;
 }
@@ -34,6 +36,8 @@ int main(int count, char **arguments)
 		return run_main();
 	if (count == 3 && strcmp(arguments[1], "hold") == 0)
 		return hold_main(arguments[2]);
+	if (count == 2 && strcmp(arguments[1], "unmount") == 0)
+		return unmount_main();
 	if (count >= 3 && strcmp(arguments[1], "init") == 0)
 		return init_main(arguments + 2);
 	return usage();

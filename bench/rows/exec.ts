@@ -2,6 +2,8 @@ import { execTrue, remove, runSleeper } from '../acts.ts'
 import { atMost, compareCpu, compareWall, interleave } from '../measure.ts'
 import type { RowGroup } from '../types.ts'
 
+const warmups = 10
+
 /** `exec ID true`: against dockerd, and against the runtime alone. */
 export const execRows: RowGroup = async bench => {
   const [ours, peer, floor] = [await bench.ours(), await bench.peer(), await bench.floor()]
@@ -15,6 +17,7 @@ export const execRows: RowGroup = async bench => {
   const samples = await interleave(
     [...daemons, { name: used, group: floor.group, once: () => floor.exec(used) }],
     bench.rounds,
+    warmups,
   )
   await Promise.all([ours, peer].map((engine, index) => remove(engine.socket, held[index] ?? '')))
   const pair = { name: 'exec true', ours: 'berth' }

@@ -96,7 +96,6 @@ const decompressor = (
   source: Readable,
   size: number | undefined,
 ): AsyncIterable<Buffer> => {
-  if (kind === 'none') return source
   if (kind === 'zstd') return throughZlib(kind, createZstdDecompress({ chunkSize: CHUNK }), source)
   const tool = findTool(kind === 'gzip' ? 'igzip' : kind)
   if (kind === 'gzip' && (!tool || (size ?? TOOL_WORTH) < TOOL_WORTH))
@@ -137,6 +136,11 @@ const peek = async (
   return { head: Buffer.concat(parts), all: all() }
 }
 
+async function* buffers(source: AsyncIterable<Uint8Array>): AsyncGenerator<Buffer> {
+  for await (const chunk of source)
+    yield Buffer.isBuffer(chunk) ? chunk : Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength)
+}
+
 /**
  * Undoes whatever compression the first bytes tell. `size`, the compressed
  * size where it is known, decides whether a faster tool is worth its start.
@@ -147,6 +151,7 @@ export const decompress = async (
 ): Promise<PlainStream> => {
   const { head, all } = await peek(source)
   const compression = detectCompression(head)
+  if (compression === 'none') return { compression, stream: buffers(all) }
   const readable = Readable.from(all, { objectMode: false, highWaterMark: 1 << 20 })
   return { compression, stream: decompressor(compression, readable, options.size) }
 }

@@ -172,7 +172,7 @@ const openStores = (settings: DaemonSettings, log: Log, pool: WorkerPool) => {
     root,
     execRoot,
     pool,
-    unmounter: new Unmounter(),
+    unmounter: new Unmounter({ helper: [settings.engine.monitorBinary, 'unmount'] }),
     snapshotter: probe.path ?? 'copy',
     onError,
   })

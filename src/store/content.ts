@@ -6,7 +6,7 @@ import { Readable } from 'node:stream'
 import { BerthError, badRequest, hasCode, notFound } from '../core/errors.ts'
 import { failpoint } from '../core/failpoint.ts'
 import { type Digest, digestHex, digestOf, isDigest } from '../oci/digest.ts'
-import { publish, syncDirectory, UNFINISHED, unfinishedName, writeAll } from './durable.ts'
+import { publish, syncDirectory, UNFINISHED, unfinishedName, writeVector } from './durable.ts'
 import type { BlobInfo, ContentStore } from './types.ts'
 
 /** Blobs as files below `<root>/blobs/sha256`, ingests beside them under names that are no digests. */
@@ -23,7 +23,11 @@ const wrongSize = (expected: number, found: number | string): Error =>
 
 type Expected = Partial<BlobInfo>
 
-/** Copies a source into a file, hashing; stops as soon as more comes than was expected. */
+const batchBytes = 1 << 20
+/** A chunk may be a small piece of a large buffer that it keeps alive. */
+const batchChunks = 64
+
+/** Copies a source into a file, hashing; stops as soon as more comes than was expected. A batch is written while the next is hashed. */
 const ingest = async (
   path: string,
   source: AsyncIterable<Uint8Array>,
@@ -32,17 +36,31 @@ const ingest = async (
   const { expected, signal } = options
   const hash = createHash('sha256')
   let size = 0
+  let batch: Uint8Array[] = []
+  let held = 0
+  let writing: Promise<void> = Promise.resolve()
   await using file = await open(path, 'wx', 0o600)
+  const flush = async (): Promise<void> => {
+    await writing
+    writing = writeVector(file, batch)
+    // It is awaited by the next flush; until then its failure is nobody's.
+    writing.catch(() => {})
+    batch = []
+    held = 0
+  }
   for await (const chunk of source) {
     signal?.throwIfAborted()
     size += chunk.length
     if (expected?.size !== undefined && size > expected.size) throw wrongSize(expected.size, 'more')
     hash.update(chunk)
-    await writeAll(file, chunk)
+    held += chunk.length
+    if (batch.push(chunk) >= batchChunks || held >= batchBytes) await flush()
   }
   if (expected?.size !== undefined && size !== expected.size) throw wrongSize(expected.size, size)
   const digest: Digest = `sha256:${hash.digest('hex')}`
   if (expected?.digest && expected.digest !== digest) throw wrongDigest(expected.digest, digest)
+  await flush()
+  await writing
   failpoint('blob.before-sync')
   await file.sync()
   return { digest, size }

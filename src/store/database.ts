@@ -32,6 +32,9 @@ export type Request =
   | { op: 'trim-events'; keep: number }
   | { op: 'close' }
 
+/** What goes to the worker: an array of these; an array of replies comes back. */
+export type Message = Request & { id: number }
+
 export type Reply =
   | { id: number; ok: true; value: unknown }
   | { id: number; ok: false; message: string; code: string }
@@ -51,12 +54,15 @@ const errorFrom = (reply: { message: string; code: string }): BerthError => {
 export class Database {
   readonly #worker: Worker
   readonly #pending = new Map<number, Pending>()
+  readonly #outbox: Message[] = []
   #next = 1
   #failure: Error | undefined
 
   private constructor(worker: Worker) {
     this.#worker = worker
-    worker.on('message', (reply: Reply) => this.#settle(reply))
+    worker.on('message', (replies: Reply[]) => {
+      for (const reply of replies) this.#settle(reply)
+    })
     worker.on('error', error => this.#fail(internal(`metadata database: ${messageOf(error)}`, error)))
     worker.on('exit', () => this.#fail(internal('the metadata database has been closed')))
   }
@@ -88,8 +94,14 @@ export class Database {
     const id = this.#next++
     if (this.#pending.size === 0) this.#worker.ref()
     const answer = new Promise((resolve, reject) => this.#pending.set(id, { resolve, reject }))
-    this.#worker.postMessage({ id, ...request })
+    if (this.#outbox.length === 0) setImmediate(() => this.#send())
+    this.#outbox.push({ id, ...request })
     return answer
+  }
+
+  /** All requests of one turn of the loop in one message: each message wakes the worker, and each batch is a commit. */
+  #send(): void {
+    this.#worker.postMessage(this.#outbox.splice(0))
   }
 
   /** Writes these documents in one transaction. */

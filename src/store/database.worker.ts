@@ -1,11 +1,9 @@
 import { DatabaseSync, type StatementSync } from 'node:sqlite'
 import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads'
 import { messageOf } from '../core/errors.ts'
-import type { Reply, Request } from './database.ts'
+import type { Message, Reply, Request } from './database.ts'
 
 /** The database's side of database.ts: takes all waiting requests at once and commits them together. */
-
-type Message = Request & { id: number }
 
 const schemaVersion = 1
 const maxBatch = 512
@@ -100,14 +98,14 @@ const commit = (batch: Message[]): Reply[] => {
   }
 }
 
-port.on('message', (first: Message) => {
-  const batch = [first]
+port.on('message', (first: Message[]) => {
+  const batch = [...first]
   while (batch.length < maxBatch) {
     const next = receiveMessageOnPort(port)
     if (!next) break
-    batch.push(next.message as Message)
+    batch.push(...(next.message as Message[]))
   }
   const replies = commit(batch)
   if (batch.some(message => message.op === 'close')) database.close()
-  for (const reply of replies) port.postMessage(reply)
+  port.postMessage(replies)
 })

@@ -29,3 +29,11 @@ export const publish = async (from: string, to: string, point: string): Promise<
 export const writeAll = async (handle: FileHandle, bytes: Uint8Array): Promise<void> => {
   for (let done = 0; done < bytes.length; ) done += (await handle.write(bytes, done)).bytesWritten
 }
+
+/** Several chunks in one call where the kernel takes them so. */
+export const writeVector = async (handle: FileHandle, chunks: readonly Uint8Array[]): Promise<void> => {
+  const wanted = chunks.reduce((sum, chunk) => sum + chunk.length, 0)
+  if (wanted === 0) return
+  const { bytesWritten } = await handle.writev([...chunks])
+  if (bytesWritten < wanted) await writeAll(handle, Buffer.concat(chunks).subarray(bytesWritten))
+}

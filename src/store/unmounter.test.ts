@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
-import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs'
+import { closeSync, mkdirSync, mkdtempSync, openSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { fileURLToPath } from 'node:url'
 import { hasCode } from '../core/errors.ts'
 import { isMountRoot, mount } from '../linux/mount.ts'
 import { removeAll } from './fixture.ts'
@@ -18,14 +19,22 @@ const mounts = (count: number): { base: string; targets: string[] } & Disposable
   return { base, targets, [Symbol.dispose]: () => removeAll(base) }
 }
 
-test('unmounts many at once, and what is no mount', async () => {
-  using at = mounts(20)
-  using unmounter = new Unmounter()
-  await Promise.all(at.targets.map(target => unmounter.unmount(target)))
-  assert.deepEqual(at.targets.filter(isMountRoot), [])
-  await unmounter.unmount(at.base)
-  await unmounter.unmount(join(at.base, 'absent'))
-})
+const monitor = [fileURLToPath(new URL('../../build/berth-monitor', import.meta.url)), 'unmount']
+
+for (const [name, options] of [
+  ['a shell', {}],
+  ['berth-monitor', { helper: monitor }],
+] as const)
+  test(`${name} unmounts many at once, busy ones too, and what is no mount`, async () => {
+    using at = mounts(20)
+    using unmounter = new Unmounter(options)
+    const user = openSync(join(at.targets[3] ?? '', 'used'), 'w')
+    await Promise.all(at.targets.map(target => unmounter.unmount(target)))
+    assert.deepEqual(at.targets.filter(isMountRoot), [])
+    await unmounter.unmount(at.base)
+    await unmounter.unmount(join(at.base, 'absent'))
+    closeSync(user)
+  })
 
 test('an unmount that hangs is abandoned, others go on, and too many are refused', async () => {
   using at = mounts(10)
@@ -40,7 +49,7 @@ test('an unmount that hangs is abandoned, others go on, and too many are refused
   )
   const before = process.env['PATH']
   process.env['PATH'] = `${join(at.base, 'bin')}:${before}`
-  using unmounter = new Unmounter(300)
+  using unmounter = new Unmounter({ deadlineMs: 300 })
   try {
     const [first = '', ...rest] = at.targets.slice(0, 8)
     await assert.rejects(unmounter.unmount(first), error => hasCode(error, 'unmount-timeout'))

@@ -5,10 +5,12 @@ import { isMountRoot } from '../linux/mount.ts'
 
 /**
  * Unmounts in helper processes, because an unmount syncs a whole filesystem
- * and can hang for ever. A helper is a shell that reads one path a line; it
- * ends with our end of its input, so none outlives the daemon for long. One
- * that does not answer in time is abandoned: it ends when its unmount does.
- * Busy and abandoned together they are never more than `HELPERS`.
+ * and can hang for ever. A helper reads one path a line and answers each with
+ * `ok` or `failed REASON`: `berth-monitor unmount`, which makes the call itself,
+ * or a shell, which starts umount for each. It ends with our end of its input,
+ * so none outlives the daemon for long. One that does not answer in time is
+ * abandoned: it ends when its unmount does. Busy and abandoned together they
+ * are never more than `HELPERS`.
  */
 
 const HELPERS = 8
@@ -24,8 +26,11 @@ interface Helper {
   answer: (line: string) => void
 }
 
-const startHelper = (onEnd: (helper: Helper) => void): Helper => {
-  const child = spawn('/bin/sh', ['-c', LOOP], {
+const SHELL = ['/bin/sh', '-c', LOOP]
+
+const startHelper = (command: readonly string[], onEnd: (helper: Helper) => void): Helper => {
+  const [file = '', ...args] = command
+  const child = spawn(file, args, {
     stdio: ['pipe', 'pipe', 'ignore'],
     env: { PATH: process.env['PATH'], LC_ALL: 'C' },
   })
@@ -53,10 +58,13 @@ export class Unmounter implements Disposable {
   readonly #helpers: Helper[] = []
   readonly #waiting: ((helper: Helper) => void)[] = []
   readonly #deadline: number
+  readonly #command: readonly string[]
   #abandoned = 0
 
-  constructor(deadlineMs = DEADLINE_MS) {
-    this.#deadline = deadlineMs
+  /** `helper` is the command of a helper, with its arguments. */
+  constructor(options: { deadlineMs?: number; helper?: readonly string[] } = {}) {
+    this.#deadline = options.deadlineMs ?? DEADLINE_MS
+    this.#command = options.helper ?? SHELL
   }
 
   /** Unmounts; a path that is no mount is fine. Errors: `unmount-timeout`, `internal` with umount's words. */
@@ -100,7 +108,7 @@ export class Unmounter implements Disposable {
       return idle
     }
     if (this.#helpers.length + this.#abandoned < HELPERS) {
-      const helper = startHelper(ended => this.#drop(ended))
+      const helper = startHelper(this.#command, ended => this.#drop(ended))
       helper.busy = true
       this.#helpers.push(helper)
       return helper

@@ -1,4 +1,4 @@
-import { rm } from 'node:fs/promises'
+import { rmSync } from 'node:fs'
 import path from 'node:path'
 import { messageOf } from '../../core/errors.ts'
 import { killGroup, removeGroup } from '../../linux/cgroups.ts'
@@ -20,9 +20,9 @@ const tryAll = async (engine: Engine, container: Container, steps: readonly Step
   }
 }
 
-const runtimeState = async (engine: Engine, container: Container): Promise<void> => {
+const runtimeState = (engine: Engine, container: Container): void => {
   const runtime = engine.settings.runtimes.get(container.record.hostConfig.Runtime ?? '')
-  if (runtime) await rm(path.join(runtime.root, container.id), { recursive: true, force: true })
+  if (runtime) rmSync(path.join(runtime.root, container.id), { recursive: true, force: true })
 }
 
 /** What a runtime made, or left half-made: processes, its state, the control group. Idempotent. */

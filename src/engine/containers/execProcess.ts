@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises'
+import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import type { RuntimeSpec, SpecProcess } from '../../oci/runtimeSpec.ts'
 import type { ExecCreateRequest } from '../../wire/container.ts'
@@ -10,14 +10,14 @@ import { runDirectory } from './state.ts'
 import { containerUser } from './userFiles.ts'
 
 /** The process of an exec: that of its container's bundle, changed as the request says. */
-export const execProcess = async (
+export const execProcess = (
   engine: Engine,
   container: Container,
   request: ExecCreateRequest,
   size?: [rows: number, columns: number],
-): Promise<SpecProcess> => {
+): SpecProcess => {
   const bundle = path.join(runDirectory(engine, container), 'config.json')
-  const { process: base } = JSON.parse(await readFile(bundle, 'utf8')) as RuntimeSpec
+  const { process: base } = JSON.parse(readFileSync(bundle, 'utf8')) as RuntimeSpec
   const { config, hostConfig, state } = container.record
   const user = containerUser(
     `/proc/${state.pid}/root`,

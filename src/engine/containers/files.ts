@@ -1,5 +1,4 @@
-import { existsSync } from 'node:fs'
-import { mkdir, readFile, writeFile } from 'node:fs/promises'
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { hostname } from 'node:os'
 import path from 'node:path'
 import { badRequest, hasCode } from '../../core/errors.ts'
@@ -14,9 +13,9 @@ import type { ContainerRecord } from './types.ts'
 
 const hostResolvConf = '/etc/resolv.conf'
 
-const readOr = async (file: string, otherwise: string): Promise<string> => {
+const readOr = (file: string, otherwise: string): string => {
   try {
-    return await readFile(file, 'utf8')
+    return readFileSync(file, 'utf8')
   } catch (error) {
     if (hasCode(error, 'ENOENT')) return otherwise
     throw error
@@ -37,11 +36,11 @@ const parseExtraHost = (text: string, gateway: string): { name: string; address:
 const ownFiles = (record: ContainerRecord): boolean =>
   !record.hostConfig.NetworkMode?.startsWith('container:')
 
-const hostsText = async (engine: Engine, record: ContainerRecord): Promise<string> => {
+const hostsText = (engine: Engine, record: ContainerRecord): string => {
   const gateway = engine.settings.hostGatewayIp || (engine.networks.find('bridge')?.bridge?.gateway ?? '')
   const extra = (record.hostConfig.ExtraHosts ?? []).map(entry => parseExtraHost(entry, gateway))
   if (record.hostConfig.NetworkMode === 'host') {
-    const host = await readOr('/etc/hosts', '127.0.0.1\tlocalhost\n')
+    const host = readOr('/etc/hosts', '127.0.0.1\tlocalhost\n')
     return host + extra.map(({ name, address }) => `${address}\t${name}\n`).join('')
   }
   const addresses = record.networks.flatMap(({ endpoint }) => (endpoint ? [endpoint.ipv4] : []))
@@ -49,10 +48,10 @@ const hostsText = async (engine: Engine, record: ContainerRecord): Promise<strin
   return buildHosts({ self: { addresses, names }, extra, ipv6: true })
 }
 
-const resolvText = async (engine: Engine, record: ContainerRecord): Promise<string> => {
+const resolvText = (engine: Engine, record: ContainerRecord): string => {
   const { dns } = engine.settings
   const { Dns: servers, DnsSearch: search, DnsOptions: options } = record.hostConfig
-  const own = await readOr(hostResolvConf, '')
+  const own = readOr(hostResolvConf, '')
   const settings = {
     servers: servers?.length ? servers : dns.servers,
     search: search?.length ? search : dns.search,
@@ -60,22 +59,23 @@ const resolvText = async (engine: Engine, record: ContainerRecord): Promise<stri
   }
   const untouched = !settings.servers.length && !settings.search.length && !settings.options.length
   if (record.hostConfig.NetworkMode === 'host' && untouched) return own
-  return buildResolvConf(usesResolvedStub(own) ? await readOr(resolvedUpstreamFile, own) : own, settings)
+  return buildResolvConf(usesResolvedStub(own) ? readOr(resolvedUpstreamFile, own) : own, settings)
 }
 
-/** Writes the files for a start. What the container's owner changed in resolv.conf or hosts is written anew, as Docker does. */
-export const prepareFiles = async (engine: Engine, record: ContainerRecord): Promise<void> => {
+/**
+ * Writes the files for a start. What the container's owner changed in resolv.conf or hosts is written anew, as
+ * Docker does. They are a few lines that nobody waits for the disk to take: each call is quicker than a thread's.
+ */
+export const prepareFiles = (engine: Engine, record: ContainerRecord): void => {
   if (!ownFiles(record)) return
   const directory = containerDirectory(engine.settings.dataRoot, record.id)
-  await mkdir(directory, { recursive: true, mode: 0o710 })
+  mkdirSync(directory, { recursive: true, mode: 0o710 })
   const name = record.hostConfig.UTSMode === 'host' ? hostname() : (record.config.Hostname ?? '')
-  await Promise.all([
-    writeFile(path.join(directory, 'hostname'), `${name}\n`, { mode: 0o644 }),
-    hostsText(engine, record).then(text => writeFile(path.join(directory, 'hosts'), text, { mode: 0o644 })),
-    resolvText(engine, record).then(text =>
-      writeFile(path.join(directory, 'resolv.conf'), text, { mode: 0o644 }),
-    ),
-  ])
+  const write = (file: string, text: string): void =>
+    writeFileSync(path.join(directory, file), text, { mode: 0o644 })
+  write('hostname', `${name}\n`)
+  write('hosts', hostsText(engine, record))
+  write('resolv.conf', resolvText(engine, record))
 }
 
 /** The container whose files and network another one shares. */

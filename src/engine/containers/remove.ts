@@ -40,7 +40,7 @@ const erase = async (engine: Engine, container: Container, volumes: boolean): Pr
 /** What cannot be removed now has no owner any more: the next start tries again. */
 const removeFiles = async (engine: Engine, container: Container, volumes: boolean): Promise<void> => {
   const { dataRoot } = engine.settings
-  const steps: (() => Promise<void>)[] = [
+  const steps: (() => void | Promise<void>)[] = [
     () => engine.uppers.remove(container.id),
     async () => {
       if (volumes) await removeVolumes(engine, container.record)

@@ -1,4 +1,4 @@
-import { rm } from 'node:fs/promises'
+import { rmSync } from 'node:fs'
 import path from 'node:path'
 import { nowNanos, parseTime } from '../../core/clock.ts'
 import { messageOf } from '../../core/errors.ts'
@@ -93,7 +93,7 @@ export const finishRun = async (engine: Engine, container: Container, run: numbe
     await monitor.release().catch(log(engine, container, 'the monitor could not be released'))
   }
   failpoint('exit.released')
-  if (saved) await rm(path.dirname(runDirectory(engine, container)), { recursive: true, force: true })
+  if (saved) rmSync(path.dirname(runDirectory(engine, container)), { recursive: true, force: true })
   again?.()
 }
 

@@ -72,7 +72,8 @@ const checkCpu = (resources: Resources): void => {
     throw badRequest('Conflicting options: Nano CPUs and CPU Period cannot both be set')
   if (nano > 0 && quota > 0)
     throw badRequest('Conflicting options: Nano CPUs and CPU Quota cannot both be set')
-  const count = cpus().length
+  // Counting the CPUs reads /proc, which takes longer than all the rest: only where it matters.
+  const count = nano === 0 ? 0 : cpus().length
   if (nano < 0 || nano > count * 1e9)
     throw badRequest(`range of CPUs is from 0.01 to ${count}.00, as there are only ${count} CPUs available`)
   if (period !== 0 && (period < 1000 || period > 1_000_000))
