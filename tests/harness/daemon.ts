@@ -133,18 +133,14 @@ export class TestDaemon {
     child.unref()
     this.#exited = new Promise(resolve => child.once('exit', () => resolve()))
     if (more.wait === false) return
-    let ended = false
-    child.once('exit', () => {
-      ended = true
+    // A connection to a dead daemon's socket waits, so its end must be seen by itself.
+    const died = this.#exited.then(() => {
+      throw new Error(`the daemon ended: ${this.log.slice(-2000)}`)
     })
-    await until(
-      'the daemon answered',
-      async () => {
-        if (ended) throw new Error(`the daemon ended: ${this.log.slice(-2000)}`)
-        return (await this.ping()) === 200
-      },
-      60_000,
-    )
+    const answered = until('the daemon answered', async () => (await this.ping()) === 200, 60_000)
+    died.catch(() => {})
+    answered.catch(() => {})
+    await Promise.race([answered, died])
   }
 
   async ping(): Promise<number> {

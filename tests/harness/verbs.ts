@@ -78,7 +78,7 @@ const lifeVerbs: Verb[] = [
   },
   {
     name: 'run --rm of what ends at once',
-    points: ['start.started', ...endPoints, ...removePoints],
+    points: ['start.started', 'exit.saved', 'exit.cleared', 'exit.released', ...removePoints],
     run: daemon =>
       daemon.docker(['run', '--rm', '--name', 'brief', ...everything, 'busybox', 'sh', '-c', 'exit 3']),
     check: async (daemon, { outcome }) => {
@@ -111,7 +111,7 @@ const endVerbs: Verb[] = [
   },
   {
     name: 'stop',
-    points: ['stop.recorded', 'stop.signalled', ...endPoints],
+    points: ['stop.recorded', 'stop.signalled', 'exit.saved', 'exit.cleared'],
     prepare: daemon =>
       daemon.mustDocker(
         ['run', '-d', '--name', 'halted', '--restart', 'unless-stopped', ...everything].concat([

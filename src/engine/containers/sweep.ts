@@ -45,9 +45,17 @@ export const releaseStray = async (engine: Engine, runDirectory: string): Promis
 
 const sweepUppers = async (engine: Engine, alive: ReadonlySet<string>): Promise<void> => {
   for (const id of await engine.uppers.list()) {
-    if (!engine.containers.byId(id)) await engine.uppers.remove(id)
-    // Also where nothing is mounted: the mount point may be there.
-    else if (!alive.has(id)) await engine.uppers.unmount(id)
+    try {
+      if (!engine.containers.byId(id)) await engine.uppers.remove(id)
+      // Also where nothing is mounted: the mount point may be there.
+      else if (!alive.has(id)) await engine.uppers.unmount(id)
+    } catch (error) {
+      // One mount that hangs must not keep the daemon from starting.
+      engine.log.error('a root filesystem could not be taken away', {
+        container: id,
+        error: messageOf(error),
+      })
+    }
   }
 }
 
