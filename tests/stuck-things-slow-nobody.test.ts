@@ -40,7 +40,7 @@ const startStuck = async (name: string) => {
   return starting.then(outcome => ({ outcome }))
 }
 
-const leftSleeping = async (): Promise<string> => (await run(['pgrep', '-f', runtime])).stdout
+const leftSleeping = async (): Promise<string> => (await run(['pgrep', '-f', `^/bin/sh ${runtime}`])).stdout
 
 /** All that others do goes on while a start hangs. */
 const othersGoOn = async (stuck: string): Promise<void> => {
