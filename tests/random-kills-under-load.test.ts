@@ -116,8 +116,8 @@ class Worker {
     if (!told.started || told.code !== undefined) return
     const code = 1 + this.#random.below(100)
     const outcome = await this.#daemon.docker(['exec', told.name, 'sh', '-c', `exit ${code}`])
-    // 126 where it was never started, 137 where somebody stopped the container, 1 where it does not run.
-    const fair = [code, 126, 137].includes(outcome.code) || /is not running/.test(outcome.stderr)
+    // 255 where the client lost the daemon, 126 where it was never started, 137 where somebody stopped the container, 1 where it does not run.
+    const fair = [code, 126, 137, 255].includes(outcome.code) || /is not running/.test(outcome.stderr)
     assert.ok(fair || lostDaemon(outcome), `exec: ${outcome.code} for ${code}: ${outcome.stderr}`)
   }
 }
