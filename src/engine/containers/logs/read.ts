@@ -133,7 +133,7 @@ export async function* readLogs(
   signal: AbortSignal,
 ): AsyncGenerator<Buffer> {
   const log = logSettings(engine.settings.dataRoot, container.record).path
-  const format = lineFormatter(options, !container.record.config.Tty)
+  const format = lineFormatter(options, !container.record.config.Tty && !options.raw)
   const directory = containerDirectory(engine.settings.dataRoot, container.id)
   if (options.follow) await mkdir(directory, { recursive: true, mode: 0o710 })
   using growth = options.follow ? new Growth(container, path.dirname(log)) : undefined
