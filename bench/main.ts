@@ -111,6 +111,11 @@ const main = async (): Promise<void> => {
   const { rounds, names } = choose(process.argv.slice(2))
   const subjects = new Subjects(rounds)
   const rows: Row[] = []
+  const leave = (): void => {
+    // Daemons and namespaces of a run that was broken off must not stay.
+    void subjects.close().finally(() => process.exit(1))
+  }
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, leave)
   try {
     for (const name of names) {
       subjects.say(`bench: ${name}`)

@@ -206,7 +206,7 @@ test('with --live-restore=false a stop ends everything, and a crash’s survivor
 })
 
 test('the journal outlives the daemon and tells causes', async () => {
-  await daemon.mustDocker(['run', '--name', 'cause', 'busybox', 'sh', '-c', 'exit 3'])
+  assert.equal((await daemon.docker(['run', '--name', 'cause', 'busybox', 'sh', '-c', 'exit 3'])).code, 3)
   await daemon.restart()
   const { text } = await daemon.api(
     'GET',

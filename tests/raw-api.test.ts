@@ -187,3 +187,10 @@ test('attach is taken over with and without an upgrade, half-closed both ways', 
     assert.ok(answer.endsWith('\x01\0\0\0\0\0\0\x06typed\n'), JSON.stringify(answer))
   }
 })
+
+test('attach with logs alone prints what was logged and ends', async () => {
+  await daemon.mustDocker(['run', '--name', 'spoke', 'busybox', 'sh', '-c', 'echo out; echo err >&2'])
+  const head = 'HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n'
+  const answer = await raw(`POST /containers/spoke/attach?logs=1&stdout=1 ${head}`)
+  assert.ok(answer.endsWith('\r\n\r\n\x01\0\0\0\0\0\0\x04out\n'), JSON.stringify(answer))
+})

@@ -46,7 +46,7 @@ const rawClient = (socket: Socket, pending: Buffer): RawClient => {
       return handleOf(socket).fd
     },
     pending,
-    write: bytes => void socket.write(bytes),
+    write: bytes => new Promise(resolve => socket.write(bytes, () => resolve())),
     end: () => {
       released = true
       socket.end()

@@ -6,6 +6,7 @@ import { containerEvent } from './containerEvents.ts'
 import { parseDetachKeys } from './detachKeys.ts'
 import { logSettings } from './logConfig.ts'
 import { listLogFiles } from './logs/files.ts'
+import { readLogs } from './logs/read.ts'
 import type { RawClient } from './rawClient.ts'
 
 /** `POST /containers/{id}/attach` */
@@ -72,6 +73,7 @@ export const attachContainer = async (
   if (container.record.state.status === 'paused')
     throw conflict(`container ${container.id} is paused, unpause the container before attach`)
   if (container.removing) throw conflict(`container ${container.id} is being removed`)
+  if (!options.stream) return printLog(engine, container, options, await accept())
   const from = options.logs ? await oldestLog(engine, container) : undefined
   const pending: PendingAttach = { client: await accept(), options, ...(from ? { from } : {}) }
   containerEvent(engine, container, 'attach')
@@ -80,6 +82,22 @@ export const attachContainer = async (
   pending.client.onGone(() => {
     container.attaching = container.attaching.filter(entry => entry !== pending)
   })
+}
+
+/** `logs=1&stream=0`: what was logged up to now, and no more. */
+const printLog = async (
+  engine: Engine,
+  container: Container,
+  { stdout, stderr, raw }: AttachOptions,
+  client: RawClient,
+): Promise<void> => {
+  const left = new AbortController()
+  client.onGone(() => left.abort())
+  const wanted = { stdout, stderr, since: undefined, until: undefined, tail: undefined }
+  const plain = { timestamps: false, details: false, follow: false, raw: raw ?? false }
+  for await (const bytes of readLogs(engine, container, { ...wanted, ...plain }, left.signal))
+    await client.write(bytes)
+  client.end()
 }
 
 /** Ends clients that waited for a start that will not come. */

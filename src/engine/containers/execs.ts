@@ -192,7 +192,7 @@ export class Execs {
   /** By the monitor where it has the client already. */
   async #tellFailure({ monitor }: Exec, client: RawClient | undefined, text: string): Promise<void> {
     if (!monitor) {
-      client?.write(`${text}\r\n`)
+      await client?.write(`${text}\r\n`)
       client?.end()
       return
     }

@@ -53,7 +53,7 @@ export const messageClient = (channel: MessageChannel): RawClient => {
   return {
     fd: theirs,
     pending: Buffer.alloc(0),
-    write: bytes => channel.send(Buffer.from(bytes as string), () => {}),
+    write: bytes => new Promise(resolve => channel.send(Buffer.from(bytes as string), () => resolve())),
     end: () => {
       release()
       channel.close()

@@ -24,7 +24,7 @@ export const outputCollector = (limit: number): { client: RawClient; text(): Pro
   const client: RawClient = {
     fd: theirs,
     pending: Buffer.alloc(0),
-    write: bytes => void closing.write(bytes),
+    write: bytes => new Promise(resolve => closing.write(bytes, () => resolve())),
     end: () => void closing.end(),
     release: () => closing.destroy(),
     onGone: () => {},

@@ -7,7 +7,8 @@ export interface RawClient {
   readonly fd: number
   /** What the client had already sent past its request. */
   readonly pending: Uint8Array
-  write(bytes: string | Uint8Array): void
+  /** Settles when the bytes are on their way, or the client is gone. */
+  write(bytes: string | Uint8Array): Promise<void>
   end(): void
   /** Closes our copy without a shutdown: the connection lives on where the descriptor was sent. */
   release(): void

@@ -19,7 +19,7 @@ export interface Waiter {
 }
 
 const answer = (waiter: Waiter, exitCode: number, error = ''): void => {
-  waiter.client.write(
+  void waiter.client.write(
     `${JSON.stringify({ StatusCode: exitCode, ...(error ? { Error: { Message: error } } : {}) })}\n`,
   )
   waiter.client.end()

@@ -14,7 +14,8 @@ export interface LogFile {
 const currentSequence = async (file: string, rotated: readonly number[]): Promise<number> => {
   try {
     const stored = Number((await readFile(`${file}.seq`, 'utf8')).trim())
-    if (Number.isSafeInteger(stored)) return stored
+    // Between a rotation's two steps the number is still the rotated file's.
+    if (Number.isSafeInteger(stored) && !rotated.includes(stored)) return stored
   } catch (error) {
     if (!hasCode(error, 'ENOENT')) throw error
   }

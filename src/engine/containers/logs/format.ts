@@ -10,6 +10,8 @@ export interface LogOptions {
   timestamps: boolean
   details: boolean
   follow: boolean
+  /** Without frames, whatever the container is. */
+  raw?: boolean
   /** Lines from the end; undefined for all. */
   tail: number | undefined
 }

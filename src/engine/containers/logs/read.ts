@@ -133,7 +133,7 @@ export async function* readLogs(
   signal: AbortSignal,
 ): AsyncGenerator<Buffer> {
   const log = logSettings(engine.settings.dataRoot, container.record).path
-  const format = lineFormatter(options, !container.record.config.Tty)
+  const format = lineFormatter(options, !container.record.config.Tty && !options.raw)
   const directory = containerDirectory(engine.settings.dataRoot, container.id)
   if (options.follow) await mkdir(directory, { recursive: true, mode: 0o710 })
   using growth = options.follow ? new Growth(container, path.dirname(log)) : undefined
@@ -141,6 +141,8 @@ export async function* readLogs(
   try {
     for (;;) {
       const ended = !goesOn(container)
+      // Asked before the file is read to its end: what was written up to its rotation is read, too.
+      const complete = !reader || reader.file.path !== log || (await wasRotated(reader.handle, log))
       for (let lines = await reader?.read(); lines; lines = await reader?.read()) {
         const batch: Buffer[] = []
         for (const line of lines) {
@@ -151,7 +153,7 @@ export async function* readLogs(
         if (batch.length) yield Buffer.concat(batch)
         if (signal.aborted) return
       }
-      const moved = await advance(log, reader)
+      const moved = complete ? await followingReader(log, reader) : undefined
       if (moved) {
         await reader?.[Symbol.asyncDispose]()
         reader = moved
@@ -165,11 +167,12 @@ export async function* readLogs(
   }
 }
 
-/** The reader of the file after this one, where this one has been read to its end for good. */
-const advance = async (log: string, reader: LineReader | undefined): Promise<LineReader | undefined> => {
-  if (reader && reader.file.path === log && !(await wasRotated(reader.handle, log))) return undefined
+/** The reader of the file after this one; undefined where there is none yet. */
+const followingReader = async (
+  log: string,
+  reader: LineReader | undefined,
+): Promise<LineReader | undefined> => {
   const file = await nextFile(log, reader?.file.sequence ?? -1)
-  if (!file) return undefined
-  const handle = await openLogFile(file)
-  return handle ? new LineReader(file, handle, 0) : undefined
+  const handle = file ? await openLogFile(file) : undefined
+  return file && handle ? new LineReader(file, handle, 0) : undefined
 }
