@@ -1,5 +1,4 @@
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmdirSync } from 'node:fs'
-import { open } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import type { ChangeName } from '../archive/changes.ts'
@@ -12,7 +11,7 @@ import { SerialQueue } from '../core/queue.ts'
 import { isMountRoot, makePrivateMount } from '../linux/mount.ts'
 import type { OverlayPath } from '../linux/overlay.ts'
 import { CopySnapshotter } from './copy.ts'
-import { syncDirectory, UNFINISHED, unfinishedName } from './durable.ts'
+import { syncDirectory, UNFINISHED, unfinishedName, writeDurably } from './durable.ts'
 import { contentDirectory, effectiveStack, layerHome, stackLayer } from './layerRecord.ts'
 import { OverlaySnapshotter } from './overlay.ts'
 import { type Snapshotter, UPPER } from './snapshotter.ts'
@@ -249,12 +248,6 @@ const readUpper = (home: string): UpperRecord | undefined => {
   } catch {
     return undefined
   }
-}
-
-const writeDurably = async (path: string, text: string): Promise<void> => {
-  await using file = await open(path, 'wx', 0o600)
-  await file.writeFile(text)
-  await file.sync()
 }
 
 /** The store of writable layers. Call `recover` once before anything else. */

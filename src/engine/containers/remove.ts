@@ -1,4 +1,9 @@
+<<<<<<< HEAD
 import { rm } from 'node:fs/promises'
+=======
+import { readdirSync, rmdirSync, rmSync } from 'node:fs'
+import { rm, unlink } from 'node:fs/promises'
+>>>>>>> refs/heads/bench
 import path from 'node:path'
 import { BerthError, conflict, messageOf } from '../../core/errors.ts'
 import { failpoint } from '../../core/failpoint.ts'
@@ -37,6 +42,16 @@ const erase = async (engine: Engine, container: Container, volumes: boolean): Pr
   containerEvent(engine, container, 'destroy')
 }
 
+/** A container's directory has few files and mostly no folders: only the removal of a large log takes time. */
+const removeDirectory = async (directory: string): Promise<void> => {
+  try {
+    await Promise.all(readdirSync(directory).map(name => unlink(path.join(directory, name))))
+    rmdirSync(directory)
+  } catch {
+    await rm(directory, { recursive: true, force: true })
+  }
+}
+
 /** What cannot be removed now has no owner any more: the next start tries again. */
 const removeFiles = async (engine: Engine, container: Container, volumes: boolean): Promise<void> => {
   const { dataRoot } = engine.settings
@@ -45,7 +60,12 @@ const removeFiles = async (engine: Engine, container: Container, volumes: boolea
     async () => {
       if (volumes) await removeVolumes(engine, container.record)
     },
+<<<<<<< HEAD
     () => rm(containerDirectory(dataRoot, container.id), { recursive: true, force: true }),
+=======
+    () => removeDirectory(containerDirectory(dataRoot, container.id)),
+    () => rmSync(path.dirname(runDirectory(engine, container)), { recursive: true, force: true }),
+>>>>>>> refs/heads/bench
   ]
   for (const step of steps) {
     try {

@@ -1,5 +1,4 @@
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
-import { mkdir } from 'node:fs/promises'
 import path from 'node:path'
 import { UndoStack } from '../../core/disposal.ts'
 import { BerthError, conflict, hasCode, messageOf } from '../../core/errors.ts'
@@ -99,7 +98,7 @@ const handOverClients = async (engine: Engine, container: Container): Promise<vo
 const prepare = async (engine: Engine, container: Container, undo: UndoStack): Promise<MonitorClient> => {
   const { record } = container
   await prepareBindSources(record)
-  await mkdir(path.dirname(logSettings(engine.settings.dataRoot, record).path), {
+  mkdirSync(path.dirname(logSettings(engine.settings.dataRoot, record).path), {
     recursive: true,
     mode: 0o710,
   })
