@@ -1,9 +1,5 @@
-<<<<<<< HEAD
-import { rm } from 'node:fs/promises'
-=======
-import { readdirSync, rmdirSync, rmSync } from 'node:fs'
+import { readdirSync, rmdirSync } from 'node:fs'
 import { rm, unlink } from 'node:fs/promises'
->>>>>>> refs/heads/bench
 import path from 'node:path'
 import { BerthError, conflict, messageOf } from '../../core/errors.ts'
 import { failpoint } from '../../core/failpoint.ts'
@@ -60,12 +56,7 @@ const removeFiles = async (engine: Engine, container: Container, volumes: boolea
     async () => {
       if (volumes) await removeVolumes(engine, container.record)
     },
-<<<<<<< HEAD
-    () => rm(containerDirectory(dataRoot, container.id), { recursive: true, force: true }),
-=======
     () => removeDirectory(containerDirectory(dataRoot, container.id)),
-    () => rmSync(path.dirname(runDirectory(engine, container)), { recursive: true, force: true }),
->>>>>>> refs/heads/bench
   ]
   for (const step of steps) {
     try {
