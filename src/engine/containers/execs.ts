@@ -9,13 +9,7 @@ import { controllers } from '../../linux/cgroups.ts'
 import { startFailure } from '../../runtime/errors.ts'
 import { launchMonitor } from '../../runtime/launch.ts'
 import { connectMonitor, readExitRecord } from '../../runtime/monitor.ts'
-import type {
-  ExitRecord,
-  MonitorClient,
-  MonitorEvents,
-  MonitorSpec,
-  MonitorStatus,
-} from '../../runtime/types.ts'
+import type { ExitRecord, MonitorClient, MonitorEvents, MonitorSpec } from '../../runtime/types.ts'
 import type { ExecCreateRequest } from '../../wire/container.ts'
 import type { Engine } from '../engine.ts'
 import type { Container } from './container.ts'
@@ -58,11 +52,11 @@ const refused = (text: string): BerthError =>
     `OCI runtime exec failed: exec failed: unable to start container process: ${text}: unknown`,
   )
 
-const startProcess = async (monitor: MonitorClient, program: string): Promise<MonitorStatus> => {
+/** Its state follows from the monitor's events; by the time of the answer it may have ended. */
+const startProcess = async (monitor: MonitorClient, program: string): Promise<void> => {
   try {
     const status = await monitor.start()
-    if (status.phase !== 'failed') return status
-    throw refused(startFailure(status.exit?.error ?? '', program).message)
+    if (status.phase === 'failed') throw refused(startFailure(status.exit?.error ?? '', program).message)
   } catch (error) {
     if (hasCode(error, 'monitor-refused')) throw refused(startFailure(messageOf(error), program).message)
     throw error
@@ -177,10 +171,8 @@ export class Execs {
       failpoint('exec.monitor')
       if (client) await this.#attach(exec, client)
       failpoint('exec.attached')
-      const status = await startProcess(exec.monitor, request.Cmd?.[0] ?? '')
+      await startProcess(exec.monitor, request.Cmd?.[0] ?? '')
       failpoint('exec.started')
-      exec.record.running = status.phase === 'running'
-      exec.record.pid = status.pid
       this.#save(exec)
     } catch (error) {
       if (exec.record.exitCode === null) this.#ended(engine, exec, failedRecord(messageOf(error)))
