@@ -51,6 +51,10 @@ const apiDocs = (): string => {
     '',
     '- `GET /system/df`: `Berth` has the bytes on disk by owner, as `du` counts them.',
     '',
+    'Events carry causes as attributes:',
+    '',
+    '- `berth.cause` of a container’s `die` (its process ended, a signal, out of memory, a call, a lost monitor, a restarted host) and of a `start` that nobody asked for by a call (restart policy).',
+    '',
   )
   return lines.join('\n')
 }

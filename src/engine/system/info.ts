@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync, readFileSync, statfsSync } from 'node:fs'
 import { cpus, hostname, release, totalmem } from 'node:os'
 import { nowText } from '../../core/clock.ts'
 import { cgroupVersion, controllers } from '../../linux/cgroups.ts'
@@ -87,6 +87,19 @@ const limits = (): object => ({
   OomKillDisable: cgroupVersion === 1 && has('memory'),
 })
 
+/** Names as Docker has them, by statfs(2)'s magic numbers. */
+const filesystems: Record<number, string> = {
+  61267: 'extfs',
+  1481003842: 'xfs',
+  2435016766: 'btrfs',
+  16914836: 'tmpfs',
+  2035054128: 'overlayfs',
+  801189825: 'zfs',
+  26985: 'nfs',
+}
+
+const backingFilesystem = (folder: string): string => filesystems[statfsSync(folder).type] ?? '<unknown>'
+
 /** Engine API `SystemInfo`. */
 export const systemInfo = async (
   engine: Engine,
@@ -100,7 +113,7 @@ export const systemInfo = async (
     Images: engine.images.all().length,
     Driver: 'overlay2',
     DriverStatus: [
-      ['Backing Filesystem', 'extfs'],
+      ['Backing Filesystem', backingFilesystem(settings.dataRoot)],
       ['Supports d_type', 'true'],
       ['Using metacopy', 'false'],
       ['Native Overlay Diff', 'true'],
