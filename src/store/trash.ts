@@ -8,6 +8,10 @@ import { nonce } from '../core/ids.ts'
 /** The stores of a data root share the folder: what one deletes, another leaves alone. */
 const underway = new Set<string>()
 
+/** Milliseconds until what could not be deleted is tried again; doubled each time. */
+const firstRetry = 1_000
+const longestRetry = 600_000
+
 /**
  * Removal in two steps: a rename takes the folder out of the way, a worker
  * deletes it later. What a crash leaves here is deleted at the next start.
@@ -17,6 +21,8 @@ export class Trash {
   readonly #pool: WorkerPool
   readonly #pending = new Set<Promise<void>>()
   readonly #onError: (path: string, error: unknown) => void
+  #retry: NodeJS.Timeout | undefined
+  #retryDelay = firstRetry
 
   constructor(options: { root: string; pool: WorkerPool; onError?: (path: string, error: unknown) => void }) {
     this.#directory = join(options.root, 'trash')
@@ -48,18 +54,37 @@ export class Trash {
     while (this.#pending.size > 0) await Promise.all(this.#pending)
   }
 
-  /** A failure leaves the rest to the next start. */
+  /** A failure, for want of descriptors say, is made up for later: by a timer, or by the next start. */
   #delete(path: string): void {
     if (underway.has(path)) return
     underway.add(path)
     const work = this.#pool.run('remove', { directory: path }).then(
-      () => {},
-      error => this.#onError(path, error),
+      () => {
+        this.#retryDelay = firstRetry
+      },
+      error => {
+        this.#onError(path, error)
+        this.#retryLater()
+      },
     )
     this.#pending.add(work)
     void work.finally(() => {
       this.#pending.delete(work)
       underway.delete(path)
     })
+  }
+  #retryLater(): void {
+    if (this.#retry) return
+    this.#retry = setTimeout(() => {
+      this.#retry = undefined
+      try {
+        this.recover()
+      } catch (error) {
+        this.#onError(this.#directory, error)
+        this.#retryLater()
+      }
+    }, this.#retryDelay)
+    this.#retry.unref()
+    this.#retryDelay = Math.min(this.#retryDelay * 2, longestRetry)
   }
 }
