@@ -272,7 +272,8 @@ export class Execs {
   #ended(engine: Engine, exec: Exec, exit: ExitRecord): void {
     if (exec.record.exitCode !== null) return
     const wasRunning = exit.phase === 'exited'
-    exec.record.exitCode = wasRunning ? exit.exitCode : startFailure(exit.error).exitCode
+    // An exec that could not run has 127 (not found) or, as Docker's, 126.
+    exec.record.exitCode = wasRunning ? exit.exitCode : startFailure(exit.error).exitCode === 127 ? 127 : 126
     exec.record.running = false
     exec.record.pid = exit.pid
     const container = engine.containers.byId(exec.record.containerId)
