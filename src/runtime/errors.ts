@@ -100,10 +100,16 @@ export const startFailure = (text: string, program = ''): StartFailure => {
   return { exitCode: 128, message: cause }
 }
 
-/** The error that a client is told; 126 and 127 are the request's fault. */
-export const startError = (failure: StartFailure): BerthError =>
-  new BerthError(
-    'start-failed',
-    failure.exitCode === 128 ? 500 : 400,
-    `failed to create task for container: OCI runtime create failed: unable to start container process: ${failure.message}: unknown`,
-  )
+/** A start that the runtime refused, with the exit code that the container has now. */
+export class StartError extends BerthError {
+  readonly exitCode: StartFailure['exitCode']
+
+  constructor({ exitCode, message }: StartFailure) {
+    super(
+      'start-failed',
+      exitCode === 128 ? 500 : 400,
+      `failed to create task for container: OCI runtime create failed: unable to start container process: ${message}: unknown`,
+    )
+    this.exitCode = exitCode
+  }
+}

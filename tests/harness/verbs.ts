@@ -77,6 +77,25 @@ const lifeVerbs: Verb[] = [
     },
   },
   {
+    name: 'start of one that ended with 3',
+    points: ['start.connected', 'start.saved', 'start.bundle', 'start.monitor', 'start.handed'],
+    prepare: daemon =>
+      daemon.docker(
+        ['run', '--name', 'before', ...everything].concat([
+          'busybox',
+          'sh',
+          '-c',
+          'test -e /done && exec sleep 1000; touch /done; exit 3',
+        ]),
+      ),
+    run: daemon => daemon.docker(['start', 'before']),
+    check: async daemon => {
+      const state = (await inspected(daemon, 'before'))?.State
+      assert.deepEqual([state?.Status, state?.ExitCode], ['exited', 3])
+      await isWholeOrAbsent(daemon, 'before')
+    },
+  },
+  {
     name: 'run --rm of what ends at once',
     points: ['start.started', 'exit.saved', 'exit.cleared', 'exit.released', ...removePoints],
     run: daemon =>

@@ -5,7 +5,7 @@ import { BerthError, conflict, hasCode, messageOf } from '../../core/errors.ts'
 import { failpoint } from '../../core/failpoint.ts'
 import { stringify } from '../../core/json.ts'
 import { cgroupVersion, controllers } from '../../linux/cgroups.ts'
-import { startError, startFailure } from '../../runtime/errors.ts'
+import { StartError, startFailure } from '../../runtime/errors.ts'
 import { launchMonitor } from '../../runtime/launch.ts'
 import type { MonitorClient, MonitorSpec, RuntimeBinary } from '../../runtime/types.ts'
 import type { Engine } from '../engine.ts'
@@ -150,13 +150,18 @@ const runtimeStart = async (engine: Engine, container: Container, monitor: Monit
 }
 
 const refuse = (container: Container, text: string): never => {
-  const failure = startFailure(text, commandOf(container.record)[0])
-  container.record.state.exitCode = failure.exitCode
-  throw startError(failure)
+  throw new StartError(startFailure(text, commandOf(container.record)[0]))
+}
+
+/** How a start failed is the container's state from now on; what the run before ended with stays until then, whenever the daemon dies. */
+const noteFailure = async (engine: Engine, container: Container, error: unknown): Promise<void> => {
+  const { state } = container.record
+  state.error = messageOf(error)
+  state.exitCode = error instanceof StartError ? error.exitCode : 128
+  await engine.containers.save(container).catch(() => {})
 }
 
 const startNow = async (engine: Engine, container: Container): Promise<void> => {
-  const { state } = container.record
   await using undo = new UndoStack((step, error) =>
     engine.log.error(`undo of start: ${step}`, { container: container.id, error: messageOf(error) }),
   )
@@ -165,8 +170,6 @@ const startNow = async (engine: Engine, container: Container): Promise<void> => 
     container.starting = false
   })
   container.starting = true
-  state.error = ''
-  state.exitCode = 0
   try {
     const monitor = await prepare(engine, container, undo)
     await runtimeStart(engine, container, monitor)
@@ -174,9 +177,7 @@ const startNow = async (engine: Engine, container: Container): Promise<void> => 
     undo.commit()
     container.starting = false
   } catch (error) {
-    state.error = messageOf(error)
-    if (state.exitCode === 0) state.exitCode = 128
-    await engine.containers.save(container).catch(() => {})
+    await noteFailure(engine, container, error)
     throw error
   }
   // What runs is found by its monitor, so nobody needs to wait for the record, or be told that it could not be written.
