@@ -84,7 +84,7 @@ export const openStores = async (options: StoresOptions = {}): Promise<Stores> =
   const pool = new WorkerPool(2)
   const unmounter = new Unmounter()
   const content = openContentStore(root)
-  const layers = openLayerStore({ root, content, pool, ...options })
+  const layers = openLayerStore({ root, content, pool, bootId: 'this boot', ...options })
   const uppers = openUpperStore({
     root,
     execRoot,

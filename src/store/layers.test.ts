@@ -536,12 +536,53 @@ describe('the store', () => {
       join(stores.root, 'trash/t'),
     ])
     writeFileSync(join(broken, 'layer.json'), '{')
-    const again = openLayerStore(stores)
+    const again = openLayerStore({ ...stores, bootId: 'this boot' })
     await again.recover()
     await again.idle()
     assert.deepEqual(await again.find(layers.map(layer => layer.diffId)), layers)
     assert.equal(readdirSync(join(stores.root, 'layers')).length, 2)
     assert.deepEqual(readdirSync(join(stores.root, 'trash')), [])
+  })
+
+  test('what another boot left that may not be on disk is not trusted, what this one left is', async () => {
+    await using stores = await openStores()
+    const sources = await Promise.all(
+      [file('a'), file('b')].map(async member => stores.source(await makeTar([member]))),
+    )
+    const layers = await stores.layers.ensure(sources)
+    await stores.layers.synced()
+    const [first] = layers
+    const recordOf = join(first?.path ?? '', '../layer.json')
+    const record = JSON.parse(readFileSync(recordOf, 'utf8'))
+    assert.equal('unsynced' in record, false)
+    writeFileSync(recordOf, JSON.stringify({ ...record, unsynced: 'this boot' }))
+    const same = openLayerStore({ ...stores, bootId: 'this boot' })
+    await same.recover()
+    assert.equal((await same.list()).length, 2)
+    await same.idle()
+    assert.equal('unsynced' in JSON.parse(readFileSync(recordOf, 'utf8')), false)
+    writeFileSync(recordOf, JSON.stringify({ ...record, unsynced: 'this boot' }))
+    const later = openLayerStore({ ...stores, bootId: 'the next' })
+    await later.recover()
+    assert.deepEqual(
+      (await later.list()).map(layer => layer.key),
+      [layers[1]?.key],
+    )
+    assert.deepEqual(await later.ensure(sources), layers)
+  })
+
+  test('a blob that was just hashed is not hashed again, a compressed one is', async () => {
+    await using stores = await openStores()
+    const tar = await makeTar([file('a', 'text')])
+    const plain = await stores.source(tar)
+    const [layer] = await stores.layers.ensure([plain], { verified: () => true })
+    assert.equal(layer?.diffId, digestOf(tar))
+    const packed = await stores.source(await makeTar([file('b')]), gzipSync(await makeTar([file('b')])))
+    // A configuration that gives the compressed blob's digest for the layer's is found out.
+    await assert.rejects(
+      stores.layers.ensure([{ blob: packed.blob, diffId: packed.blob }], { verified: () => true }),
+      error => hasCode(error, 'digest-mismatch'),
+    )
   })
 
   test('a removed layer is gone at once, and can be made again', async () => {
