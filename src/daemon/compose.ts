@@ -19,6 +19,7 @@ import { collectEverything } from '../engine/images/collect.ts'
 import { Images } from '../engine/images/images.ts'
 import { Networks } from '../engine/networks/networks.ts'
 import type { NetworkRecord } from '../engine/networks/types.ts'
+import { Operations } from '../engine/operations.ts'
 import { probeOverlay } from '../linux/overlay.ts'
 import { Network } from '../net/network.ts'
 import type { PortKeeper } from '../net/types.ts'
@@ -121,6 +122,7 @@ export const openDaemon = async (settings: DaemonSettings, log: Log): Promise<Da
     images,
     containers,
     execs: new Execs(execRoot),
+    operations: new Operations(),
     supervise: container => monitorEvents(engine, container),
     restoring: true,
     stopping: false,

@@ -10,6 +10,7 @@ import type { Registry } from './containers/registry.ts'
 import type { Events } from './events/events.ts'
 import type { Images } from './images/images.ts'
 import type { Networks } from './networks/networks.ts'
+import type { Operations } from './operations.ts'
 import type { EngineSettings } from './settings.ts'
 
 /** What the services work with; made once by the composition root in `daemon/`. */
@@ -28,6 +29,7 @@ export interface Engine {
   images: Images
   containers: Registry
   execs: Execs
+  operations: Operations
   /** What the daemon does when a container's monitor speaks (containers/supervise.ts). */
   supervise(container: Container): MonitorEvents
   /** Set until what an earlier daemon left has been taken back. */

@@ -121,7 +121,7 @@ export interface UpperStore {
   /** What differs from the layers, in path order, as `docker diff` shows. */
   changes(id: string): Promise<Change[]>
   /** The upper as a layer tar with whiteouts (for commit). */
-  diffTar(id: string): Readable
+  diffTar(id: string, signal?: AbortSignal): Readable
   list(): Promise<string[]>
   /** Paths that `docker inspect` shows as GraphDriver.Data of overlay2. */
   paths(id: string): { LowerDir: string; MergedDir: string; UpperDir: string; WorkDir: string }

@@ -124,8 +124,9 @@ class DirectoryUpperStore implements UpperStore {
     return found.map(({ path, kind }) => ({ Path: `/${toBytes(path).toString('utf8')}`, Kind: kinds[kind] }))
   }
 
-  diffTar(id: string): Readable {
-    return Readable.from(this.#options.pool.stream('packChanges', this.#task(id)), { objectMode: false })
+  diffTar(id: string, signal?: AbortSignal): Readable {
+    const bytes = this.#options.pool.stream('packChanges', this.#task(id), signal ? { signal } : {})
+    return Readable.from(bytes, { objectMode: false })
   }
 
   async list(): Promise<string[]> {

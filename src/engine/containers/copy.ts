@@ -1,5 +1,6 @@
 import path from 'node:path'
 import { extractTree, packTree } from '../../archive/trees.ts'
+import { untilAborted } from '../../core/abort.ts'
 import { BerthError, badRequest, hasCode, internal, messageOf, notFound } from '../../core/errors.ts'
 import { O_DIRECTORY, O_RDONLY, openIn, owned } from '../../linux/files.ts'
 import { isDirectory } from '../../linux/stat.ts'
@@ -46,9 +47,16 @@ const explaining = async <T>(place: CopyPlace, work: () => Promise<T>): Promise<
 }
 
 /** `HEAD /containers/{id}/archive`. Errors: 404 where nothing is there. */
-export const statPath = (engine: Engine, container: Container, place: CopyPlace): Promise<PathStat> =>
+export const statPath = (
+  engine: Engine,
+  container: Container,
+  { place, signal }: { place: CopyPlace; signal: AbortSignal },
+): Promise<PathStat> =>
   explaining(place, () =>
-    withRootView(engine, container, async view => pathStat(view.fd, absolutePath(place.path))),
+    withRootView(engine, container, {
+      signal,
+      use: async view => pathStat(view.fd, absolutePath(place.path)),
+    }),
   )
 
 const openDirectory = (root: number, name: string): { fd: number } & Disposable =>
@@ -92,12 +100,15 @@ export const copyOut = async (engine: Engine, container: Container, request: Cop
   const use = (view: RootView): Promise<void> =>
     request.send(pathStat(view.fd, name), packed(engine, view, { name, signal }))
   await explaining(place, async () => {
-    const done = await withRootView(engine, container, async view => {
-      if (holdsKernelPlaces(followLinks(view.fd, name))) return false
-      await use(view)
-      return true
+    const done = await withRootView(engine, container, {
+      signal,
+      use: async view => {
+        if (holdsKernelPlaces(followLinks(view.fd, name))) return false
+        await use(view)
+        return true
+      },
     })
-    if (!done) await withLayerView(engine, container, { mounts: true, use })
+    if (!done) await withLayerView(engine, container, { mounts: true, signal, use })
   })
   containerEvent(engine, container, 'archive-path')
 }
@@ -152,7 +163,7 @@ const extract = async (
     await extractTree(engine.pool, {
       root: descriptorPath(directory.fd),
       path: '',
-      source: options.source,
+      source: untilAborted(options.signal, options.source),
       noOverwriteDirNonDir: options.noOverwriteDirNonDir,
       signal: options.signal,
       ...(user ? { owner: { uid: user.uid, gid: user.gid } } : {}),
@@ -173,8 +184,9 @@ export const copyIn = (
   options: CopyInOptions,
 ): Promise<void> =>
   explaining(place, async () => {
-    await withRootView(engine, container, view =>
-      extract(engine, container, { view, name: absolutePath(place.path), options }),
-    )
+    await withRootView(engine, container, {
+      signal: options.signal,
+      use: view => extract(engine, container, { view, name: absolutePath(place.path), options }),
+    })
     containerEvent(engine, container, 'extract-to-dir')
   })

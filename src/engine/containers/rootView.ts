@@ -188,9 +188,9 @@ const withLayerRoot = async <T>(
 export const withLayerView = async <T>(
   engine: Engine,
   container: Container,
-  options: { mounts: boolean; use: (view: RootView) => Promise<T> },
+  options: { mounts: boolean; signal: AbortSignal; use: (view: RootView) => Promise<T> },
 ): Promise<T> => {
-  const { mounts, use } = options
+  const { mounts, signal, use } = options
   const open = (root: string): RootView & Disposable =>
     openMounted(engine, root, mounts ? bindingsOf(engine, container.record) : [])
   const rest = await container.queue.run(async (): Promise<() => Promise<T>> => {
@@ -203,7 +203,7 @@ export const withLayerView = async <T>(
     if (mounts) await prepareBindSources(container.record)
     const result = await withLayerRoot(engine, container, root => closing(open(root), use))
     return async () => result
-  })
+  }, signal)
   return rest()
 }
 
@@ -211,13 +211,14 @@ export const withLayerView = async <T>(
 export const withRootView = async <T>(
   engine: Engine,
   container: Container,
-  use: (view: RootView) => Promise<T>,
+  options: { signal: AbortSignal; use: (view: RootView) => Promise<T> },
 ): Promise<T> => {
+  const { use } = options
   await settleExit(engine, container)
   refuseRemoved(container)
   const running = container.isRunning ? openRunning(container) : undefined
   if (running) return closing(running, use)
-  return withLayerView(engine, container, { mounts: true, use })
+  return withLayerView(engine, container, { ...options, mounts: true })
 }
 
 /** At a start: takes away what a crash left mounted. */
