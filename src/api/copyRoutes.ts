@@ -46,8 +46,8 @@ export const copyRoutes: Route[] = [
     operation: 'ContainerArchiveInfo',
     handle: async call => {
       const target = container(call)
-      const stat = await tracked(call, copying(target), ({ signal }) =>
-        statPath(call.engine, target, { place: place(call), signal }),
+      const stat = await tracked(call, copying(target), operation =>
+        statPath(call.engine, target, { place: place(call), operation }),
       )
       call.res.writeHead(200, statHeader(stat))
       call.res.end()
@@ -60,11 +60,11 @@ export const copyRoutes: Route[] = [
     operation: 'ContainerArchive',
     handle: async call => {
       const target = container(call)
-      await tracked(call, copying(target), ({ signal }) =>
+      await tracked(call, copying(target), operation =>
         copyOut(call.engine, target, {
           place: place(call),
-          signal,
-          send: (stat, archive) => sendArchive(call, signal, { stat, archive }),
+          operation,
+          send: (stat, archive) => sendArchive(call, operation.signal, { stat, archive }),
         }),
       )
       return undefined
@@ -77,12 +77,12 @@ export const copyRoutes: Route[] = [
     handle: async call => {
       const { query } = call
       const target = container(call)
-      await tracked(call, copying(target), ({ signal }) =>
+      await tracked(call, copying(target), operation =>
         copyIn(call.engine, target, place(call), {
           source: call.req,
           noOverwriteDirNonDir: query.flag('noOverwriteDirNonDir'),
           copyUIDGID: query.flag('copyUIDGID'),
-          signal,
+          operation,
         }),
       )
       return { status: 200 }

@@ -29,7 +29,7 @@ export const exportContainer = async (
   operation.at('sending its files')
   await withLayerView(engine, container, {
     mounts: false,
-    signal,
+    operation,
     use: view =>
       options.send(packTree(engine.pool, { root: descriptorPath(view.fd), path: '', as: '', signal })),
   })

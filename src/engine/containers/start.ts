@@ -11,6 +11,7 @@ import type { MonitorClient, MonitorSpec, RuntimeBinary } from '../../runtime/ty
 import type { Engine } from '../engine.ts'
 import type { Operation } from '../operations.ts'
 import { dropPending, handOver } from './attach.ts'
+import { prepareBindSources } from './bindSources.ts'
 import { clearProcesses } from './clearRun.ts'
 import type { Container } from './container.ts'
 import { commandOf } from './describe.ts'
@@ -26,7 +27,6 @@ import { mountSharedShm, unmountSharedShm } from './sharedMemory.ts'
 import { buildSpec } from './spec.ts'
 import { noteStarted, runDirectory } from './state.ts'
 import { containerUser } from './userFiles.ts'
-import { prepareBindSources } from './volumes.ts'
 import { handOverWaiters } from './wait.ts'
 
 const runtimeOf = (engine: Engine, container: Container): RuntimeBinary => {
@@ -111,7 +111,7 @@ const prepare = async (
 ): Promise<MonitorClient> => {
   const { record } = container
   operation.at('looking at the sources of its mounts')
-  await prepareBindSources(record)
+  await prepareBindSources(engine, record, { operation, certain: false })
   operation.at('mounting its file system')
   mkdirSync(path.dirname(logSettings(engine.settings.dataRoot, record).path), {
     recursive: true,

@@ -1,9 +1,9 @@
 import { execFile } from 'node:child_process'
 import { closeSync, openSync } from 'node:fs'
-import { mkdir, readdir, rename, rm, stat } from 'node:fs/promises'
+import { mkdir, readdir, rename, rm } from 'node:fs/promises'
 import path from 'node:path'
 import { promisify } from 'node:util'
-import { badRequest, hasCode, internal, messageOf } from '../../core/errors.ts'
+import { hasCode, internal, messageOf } from '../../core/errors.ts'
 import { newId, nonce } from '../../core/ids.ts'
 import { closeFd, O_DIRECTORY, O_RDONLY, openIn } from '../../linux/files.ts'
 import type { Put } from '../../store/database.ts'
@@ -110,23 +110,3 @@ export const recoverVolumes = async (engine: Engine): Promise<void> => {
     await rm(path.join(folder(engine), name), { recursive: true, force: true })
   }
 }
-
-/** Makes the missing host directories of `-v` mounts. Errors: `bad-request` where a `--mount` source is missing. */
-export const prepareBindSources = async (record: ContainerRecord): Promise<void> => {
-  for (const mount of record.mounts) {
-    if (mount.type !== 'bind') continue
-    const exists = await stat(mount.source).then(
-      () => true,
-      error => {
-        if (hasCode(error, 'ENOENT')) return false
-        throw error
-      },
-    )
-    if (exists) continue
-    if (!mount.createSource) throw missingSource(mount.source)
-    await mkdir(mount.source, { recursive: true, mode: 0o755 })
-  }
-}
-
-const missingSource = (source: string): Error =>
-  badRequest(`invalid mount config for type "bind": bind source path does not exist: ${source}`)
