@@ -1,7 +1,7 @@
 import { mkdirSync, readdirSync, rmdirSync, rmSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { UndoStack } from '../../core/disposal.ts'
-import { BerthError, conflict, hasCode, messageOf } from '../../core/errors.ts'
+import { asBerthError, BerthError, conflict, hasCode, messageOf } from '../../core/errors.ts'
 import { failpoint } from '../../core/failpoint.ts'
 import { stringify } from '../../core/json.ts'
 import { cgroupVersion, controllers, killGroup } from '../../linux/cgroups.ts'
@@ -179,7 +179,7 @@ const refuse = (container: Container, text: string): never => {
 /** How a start failed is the container's state from now on; what the run before ended with stays until then, whenever the daemon dies. */
 const noteFailure = async (engine: Engine, container: Container, error: unknown): Promise<void> => {
   const { state } = container.record
-  state.error = messageOf(error)
+  state.error = asBerthError(error).message
   state.exitCode = error instanceof StartError ? error.exitCode : 128
   await engine.containers.save(container).catch(() => {})
 }

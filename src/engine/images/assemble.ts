@@ -1,3 +1,4 @@
+import { asBerthError, BerthError, badRequest, internal, messageOf } from '../../core/errors.ts'
 import type { Digest } from '../../oci/digest.ts'
 import { type Descriptor, type ImageConfig, type Manifest, mediaTypes } from '../../oci/image.ts'
 import { familiar, type Reference } from '../../oci/reference.ts'
@@ -77,6 +78,14 @@ export const assembleImage = async (
     target,
     name ? [name] : [],
   )
+}
+
+/** What ended the reading of an archive: the archive's fault, unless the system refused something. */
+export const unreadable = (verb: string, error: unknown): BerthError => {
+  if (error instanceof BerthError) return error
+  if (error instanceof Error && 'syscall' in error)
+    return internal(`cannot ${verb} the archive: ${asBerthError(error).message}`, error)
+  return badRequest(`cannot ${verb} the archive: ${messageOf(error)}`, error)
 }
 
 /** Says that an image got a name. */

@@ -1,14 +1,14 @@
 import { decompress } from '../../archive/compression.ts'
 import { untilAborted } from '../../core/abort.ts'
 import { nowText } from '../../core/clock.ts'
-import { BerthError, badRequest, messageOf } from '../../core/errors.ts'
+import { badRequest } from '../../core/errors.ts'
 import { failpoint } from '../../core/failpoint.ts'
 import type { ImageConfig } from '../../oci/image.ts'
 import type { Platform } from '../../oci/platform.ts'
 import type { Reference } from '../../oci/reference.ts'
 import type { Engine } from '../engine.ts'
 import type { Operation } from '../operations.ts'
-import { assembleImage, plainLayer, publishTag, withIncoming } from './assemble.ts'
+import { assembleImage, plainLayer, publishTag, unreadable, withIncoming } from './assemble.ts'
 import { applyChanges } from './changes.ts'
 import { hostPlatform } from './reach.ts'
 import { runConfigOf } from './runConfig.ts'
@@ -52,8 +52,7 @@ export const importImage = async (engine: Engine, request: ImportRequest): Promi
     const layers = [{ descriptor: plainLayer(layer), diffId: layer.digest }]
     return assembleImage(engine, { config, layers, name, operation }, brought)
   }).catch(error => {
-    if (error instanceof BerthError) throw error
-    throw badRequest(`cannot import the archive: ${messageOf(error)}`, error)
+    throw unreadable('import', error)
   })
   publishTag(engine, image.id, name)
   engine.events.publish('image', 'import', image.id, { name: image.id })

@@ -1,7 +1,7 @@
 import { decompress } from '../../archive/compression.ts'
 import { readTar, type TarMember } from '../../archive/reader.ts'
 import { untilAborted } from '../../core/abort.ts'
-import { BerthError, badRequest } from '../../core/errors.ts'
+import { badRequest } from '../../core/errors.ts'
 import { failpoint } from '../../core/failpoint.ts'
 import { type Digest, isDigest } from '../../oci/digest.ts'
 import { type Descriptor, type ImageConfig, type Index, isIndexType } from '../../oci/image.ts'
@@ -9,7 +9,7 @@ import { familiar, parseReference, type Reference, withDefaultTag } from '../../
 import type { LayerSource } from '../../store/types.ts'
 import type { Engine } from '../engine.ts'
 import type { Operation } from '../operations.ts'
-import { plainLayer, writeManifest } from './assemble.ts'
+import { plainLayer, unreadable, writeManifest } from './assemble.ts'
 import { collectQuietly } from './collect.ts'
 import { reachTarget } from './reach.ts'
 
@@ -269,11 +269,7 @@ export const loadImages = async (
       )
     for (const image of found) await takeImage(engine, image, options)
   } catch (error) {
-    if (error instanceof BerthError) throw error
-    throw badRequest(
-      `cannot load the archive: ${error instanceof Error ? error.message : String(error)}`,
-      error,
-    )
+    throw unreadable('load', error)
   } finally {
     await collectQuietly(engine, [...new Set(archive.blobs.values())])
   }
