@@ -27,6 +27,7 @@ import type { HolderClient } from '../runtime/types.ts'
 import { openContentStore } from '../store/content.ts'
 import { Database } from '../store/database.ts'
 import { openLayerStore } from '../store/layers.ts'
+import { Ballast } from '../store/reserve.ts'
 import { Unmounter } from '../store/unmounter.ts'
 import { openUpperStore } from '../store/uppers.ts'
 import { defaultBridge } from './bridge.ts'
@@ -97,12 +98,14 @@ const openNetwork = (
 export const openDaemon = async (settings: DaemonSettings, log: Log): Promise<Daemon> => {
   const { dataRoot, execRoot, monitorBinary } = settings.engine
   mkdirSync(path.join(dataRoot, 'containers'), { recursive: true, mode: 0o710 })
+  const ballast = new Ballast(dataRoot)
+  ballast.releaseIfFull()
   const database = await Database.open(path.join(dataRoot, 'berth.db'))
   const identity = await identify(database)
   const store = await DescriptorStore.open(execRoot, { binary: monitorBinary, log })
   const events = new Events(database)
   const pool = new WorkerPool()
-  const { content, layers, uppers } = openStores(settings, log, pool)
+  const { content, layers, uppers } = openStores(settings, log, { pool, onDeleted: () => ballast.hold() })
   const images = await Images.open(database, layers)
   const containers = await Registry.load(database)
   const network = await openNetwork(settings, log, store, id => containers.byId(id)?.record.name)
@@ -113,6 +116,7 @@ export const openDaemon = async (settings: DaemonSettings, log: Log): Promise<Da
     log,
     database,
     events,
+    ballast,
     pool,
     content,
     layers,
@@ -128,6 +132,8 @@ export const openDaemon = async (settings: DaemonSettings, log: Log): Promise<Da
     stopping: false,
   }
   await recover(engine, identity.bootChanged)
+  ballast.hold()
+  if (ballast.warning) log.warn(ballast.warning)
   const http = createApiServer(engine, allRoutes({ id: identity.id }))
   const hosts = settings.hosts.length ? settings.hosts : [parseHost(`unix://${defaultSocket}`)]
   const listening = await listenAll({ hosts, group: settings.group, http, holder: store.client, log })
@@ -153,9 +159,13 @@ const runningRecords = (engine: Engine): ContainerRecord[] =>
   engine.containers.all().flatMap(container => (container.isAlive ? [container.record] : []))
 
 /** Blobs, layers and uppers; without overlayfs the layers are copied for each container. */
-const openStores = (settings: DaemonSettings, log: Log, pool: WorkerPool) => {
+const openStores = (
+  settings: DaemonSettings,
+  log: Log,
+  { pool, onDeleted }: { pool: WorkerPool; onDeleted: () => void },
+) => {
   const { dataRoot: root, execRoot } = settings.engine
-  const probe = probeOverlay(root)
+  const probe = probeOverlay(root, execRoot)
   if (!probe.path)
     log.warn(`overlayfs cannot be used on ${root}: every container gets a copy of its image`, {
       reason: probe.reason,
@@ -169,6 +179,7 @@ const openStores = (settings: DaemonSettings, log: Log, pool: WorkerPool) => {
     pool,
     whiteouts: probe.path ? 'overlay' : 'record',
     onError,
+    onDeleted,
   })
   const uppers = openUpperStore({
     root,
@@ -177,6 +188,7 @@ const openStores = (settings: DaemonSettings, log: Log, pool: WorkerPool) => {
     unmounter: new Unmounter({ helper: [settings.engine.monitorBinary, 'unmount'] }),
     snapshotter: probe.path ?? 'copy',
     onError,
+    onDeleted,
   })
   return { content, layers, uppers }
 }

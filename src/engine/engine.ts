@@ -3,6 +3,7 @@ import type { Log } from '../core/log.ts'
 import type { Network } from '../net/network.ts'
 import type { MonitorEvents } from '../runtime/types.ts'
 import type { Database } from '../store/database.ts'
+import type { Ballast } from '../store/reserve.ts'
 import type { ContentStore, LayerStore, UpperStore } from '../store/types.ts'
 import type { Container } from './containers/container.ts'
 import type { Execs } from './containers/execs.ts'
@@ -19,6 +20,8 @@ export interface Engine {
   log: Log
   database: Database
   events: Events
+  /** Space kept for a full disk. */
+  ballast: Ballast
   /** Workers for archives: copies, exports, imports. */
   pool: WorkerPool
   content: ContentStore

@@ -64,6 +64,7 @@ const calls = {
   utimensat: sys('int utimensat(int dir, const void *path, const void *times, int flags)'),
   futimens: sys('int futimens(int fd, const void *times)'),
   ftruncate: sys('int ftruncate(int fd, int64_t size)'),
+  fallocate: sys('int fallocate(int fd, int mode, int64_t offset, int64_t size)'),
   fstatfs: sys('int fstatfs(int fd, void *out)'),
   copyFileRange: sys(
     'long copy_file_range(int from, void *fromOffset, int to, void *toOffset, size_t size, unsigned int flags)',
@@ -210,6 +211,17 @@ export const setTimesAt = (at: At, atime: bigint, mtime: bigint): void => {
 
 export const truncateFd = (fd: number, size: number): void => {
   calls.ftruncate(fd, size)
+}
+
+const FALLOC_FL_KEEP_SIZE = 1
+
+/** Gives a file blocks up to `size` bytes; `keepSize` leaves its length as it is. Errors: SystemError ENOSPC, EOPNOTSUPP. */
+export const allocateFd = (
+  fd: number,
+  size: number,
+  options: { keepSize: boolean } = { keepSize: false },
+): void => {
+  calls.fallocate(fd, options.keepSize ? FALLOC_FL_KEEP_SIZE : 0, 0, size)
 }
 
 /** Copies inside the kernel from both descriptors' positions; returns bytes copied, 0 at the end. */

@@ -31,6 +31,8 @@ export interface LayerStoreOptions {
   limits?: Partial<UnpackLimits>
   /** Hears of deletions in the background that failed. */
   onError?: (path: string, error: unknown) => void
+  /** Hears of each deletion: space is free again. */
+  onDeleted?: () => void
 }
 
 type EnsureOptions = NonNullable<Parameters<LayerStore['ensure']>[1]>

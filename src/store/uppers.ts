@@ -30,6 +30,8 @@ export interface UpperStoreOptions {
   snapshotter: OverlayPath | 'copy'
   /** Hears of deletions in the background that failed. */
   onError?: (path: string, error: unknown) => void
+  /** Hears of each deletion: space is free again. */
+  onDeleted?: () => void
 }
 
 /** `<root>/uppers/<id>/upper.json`. */

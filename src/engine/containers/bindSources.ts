@@ -6,6 +6,7 @@ import { Gate } from '../../core/queue.ts'
 import { isCached } from '../../linux/files.ts'
 import { hangingMountOf, hangingMountsOf } from '../../linux/hangingMounts.ts'
 import type { MountInfo } from '../../linux/mount.ts'
+import { refuseWithoutPipes } from '../../linux/spawn.ts'
 import type { Engine } from '../engine.ts'
 import type { Operation } from '../operations.ts'
 import type { ContainerRecord, MountPoint } from './types.ts'
@@ -30,7 +31,13 @@ const gateOf = (mount: MountInfo): Gate => {
 const askApart = (args: readonly string[], binary: string, signal: AbortSignal) => {
   const answer = Promise.withResolvers<string>()
   const ended = Promise.withResolvers<void>()
+  answer.promise.catch(() => {})
   const child = spawn(binary, ['reach', ...args], { stdio: ['ignore', 'pipe', 'ignore'] })
+  child.once('error', error => {
+    answer.reject(error)
+    ended.resolve()
+  })
+  refuseWithoutPipes(child, binary)
   let text = ''
   child.stdout.on('data', (bytes: Buffer) => {
     text += bytes.toString()
@@ -40,10 +47,6 @@ const askApart = (args: readonly string[], binary: string, signal: AbortSignal) 
     answer.reject(signal.reason)
   }
   signal.addEventListener('abort', abandon, { once: true })
-  child.once('error', error => {
-    answer.reject(error)
-    ended.resolve()
-  })
   child.once('close', () => {
     signal.removeEventListener('abort', abandon)
     if (text === '') answer.reject(new Error('the process that looks at it was killed'))
@@ -69,12 +72,14 @@ const reach = (
   const args = make ? [path, 'make'] : [path]
   return new Promise((resolve, reject) => {
     signal.addEventListener('abort', () => reject(signal.reason), { once: true })
-    void gateOf(mount).run(async () => {
-      if (signal.aborted) return
-      const { answer, ended } = askApart(args, engine.settings.monitorBinary, signal)
-      answer.then(resolve, reject)
-      await ended
-    })
+    void gateOf(mount)
+      .run(async () => {
+        if (signal.aborted) return
+        const { answer, ended } = askApart(args, engine.settings.monitorBinary, signal)
+        answer.then(resolve, reject)
+        await ended
+      })
+      .catch(reject)
   })
 }
 
