@@ -152,7 +152,7 @@ export const createContainer = async (
   operation.at('unpacking its image')
   const layers = await engine.images.layersOf(lease.image, operation.signal)
   undo.push('upper', () => engine.uppers.remove(id))
-  await engine.uppers.create(id, layers)
+  await engine.uppers.create(id, layers, { init: true })
   failpoint('create.upper')
   undo.push('volumes', () => removeVolumes(engine, record))
   operation.at('filling its volumes')
