@@ -20,6 +20,7 @@ import { Images } from '../engine/images/images.ts'
 import { remakeLayers } from '../engine/images/remake.ts'
 import { Networks } from '../engine/networks/networks.ts'
 import type { NetworkRecord } from '../engine/networks/types.ts'
+import { Operations } from '../engine/operations.ts'
 import { probeOverlay } from '../linux/overlay.ts'
 import { Network } from '../net/network.ts'
 import type { PortKeeper } from '../net/types.ts'
@@ -27,6 +28,7 @@ import type { HolderClient } from '../runtime/types.ts'
 import { openContentStore } from '../store/content.ts'
 import { Database } from '../store/database.ts'
 import { openLayerStore } from '../store/layers.ts'
+import { Ballast } from '../store/reserve.ts'
 import { Unmounter } from '../store/unmounter.ts'
 import { openUpperStore } from '../store/uppers.ts'
 import { defaultBridge } from './bridge.ts'
@@ -97,12 +99,20 @@ const openNetwork = (
 export const openDaemon = async (settings: DaemonSettings, log: Log): Promise<Daemon> => {
   const { dataRoot, execRoot, monitorBinary } = settings.engine
   mkdirSync(path.join(dataRoot, 'containers'), { recursive: true, mode: 0o710 })
+  const ballast = new Ballast(dataRoot)
+  ballast.releaseIfFull()
   const database = await Database.open(path.join(dataRoot, 'berth.db'))
   const identity = await identify(database)
   const store = await DescriptorStore.open(execRoot, { binary: monitorBinary, log })
   const events = new Events(database)
   const pool = new WorkerPool()
-  const { content, layers, uppers } = openStores({ settings, log, pool, bootId: identity.bootId })
+  const { content, layers, uppers } = openStores({
+    settings,
+    log,
+    pool,
+    bootId: identity.bootId,
+    onDeleted: () => ballast.hold(),
+  })
   const images = await Images.open(database, layers)
   const containers = await Registry.load(database)
   const network = await openNetwork(settings, log, store, id => containers.byId(id)?.record.name)
@@ -113,6 +123,7 @@ export const openDaemon = async (settings: DaemonSettings, log: Log): Promise<Da
     log,
     database,
     events,
+    ballast,
     pool,
     content,
     layers,
@@ -122,11 +133,14 @@ export const openDaemon = async (settings: DaemonSettings, log: Log): Promise<Da
     images,
     containers,
     execs: new Execs(execRoot),
+    operations: new Operations(),
     supervise: container => monitorEvents(engine, container),
     restoring: true,
     stopping: false,
   }
   await recover(engine, identity.bootChanged)
+  ballast.hold()
+  if (ballast.warning) log.warn(ballast.warning)
   const http = createApiServer(engine, allRoutes({ id: identity.id }))
   const hosts = settings.hosts.length ? settings.hosts : [parseHost(`unix://${defaultSocket}`)]
   const listening = await listenAll({ hosts, group: settings.group, http, holder: store.client, log })
@@ -156,12 +170,14 @@ interface StoreNeeds {
   log: Log
   pool: WorkerPool
   bootId: string
+  /** What was deleted in the background is gone. */
+  onDeleted: () => void
 }
 
 /** Blobs, layers and uppers; without overlayfs the layers are copied for each container. */
-const openStores = ({ settings, log, pool, bootId }: StoreNeeds) => {
+const openStores = ({ settings, log, pool, bootId, onDeleted }: StoreNeeds) => {
   const { dataRoot: root, execRoot } = settings.engine
-  const probe = probeOverlay(root)
+  const probe = probeOverlay(root, execRoot)
   if (!probe.path)
     log.warn(`overlayfs cannot be used on ${root}: every container gets a copy of its image`, {
       reason: probe.reason,
@@ -176,6 +192,7 @@ const openStores = ({ settings, log, pool, bootId }: StoreNeeds) => {
     whiteouts: probe.path ? 'overlay' : 'record',
     bootId,
     onError,
+    onDeleted,
   })
   const uppers = openUpperStore({
     root,
@@ -184,6 +201,7 @@ const openStores = ({ settings, log, pool, bootId }: StoreNeeds) => {
     unmounter: new Unmounter({ helper: [settings.engine.monitorBinary, 'unmount'] }),
     snapshotter: probe.path ?? 'copy',
     onError,
+    onDeleted,
   })
   return { content, layers, uppers }
 }

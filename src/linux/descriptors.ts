@@ -1,3 +1,4 @@
+import { constants } from 'node:os'
 import { hasCode } from '../core/errors.ts'
 import { koffi, SystemError, sys } from './ffi.ts'
 
@@ -197,7 +198,15 @@ const filled = (fd: number, bytes: Uint8Array): number => {
 }
 
 /** A second descriptor of the same open file, numbered `least` or higher. */
-export const duplicateDescriptor = (fd: number, least = 3): number => sysFcntl(fd, F_DUPFD_CLOEXEC, least)
+export const duplicateDescriptor = (fd: number, least = 3): number => {
+  try {
+    return sysFcntl(fd, F_DUPFD_CLOEXEC, least)
+  } catch (error) {
+    // Of a number above the limit fcntl(2) says that it is invalid.
+    if (hasCode(error, 'EINVAL')) throw new SystemError('fcntl', constants.errno.EMFILE)
+    throw error
+  }
+}
 
 /** Closes a descriptor that was made here; one that is already closed is a programming error and throws. */
 export const closeDescriptor = (fd: number): void => {

@@ -1,12 +1,17 @@
 import { closeSync, openSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
-import { BerthError, messageOf } from '../core/errors.ts'
+import { asBerthError, BerthError, hasCode, messageOf } from '../core/errors.ts'
 import { closeDescriptor, duplicateDescriptor, socketPair } from '../linux/descriptors.ts'
 import { spawnDetached } from '../linux/spawn.ts'
 import { openMonitor } from './monitor.ts'
 import { encodeMonitorSpec } from './monitorSpec.ts'
 import { sealedProgram } from './sealedProgram.ts'
 import type { MonitorClient, MonitorEvents, MonitorSpec } from './types.ts'
+
+const unstartable = (error: unknown): string =>
+  hasCode(error, 'ENOENT') || hasCode(error, 'EACCES')
+    ? `${messageOf(error)}; check that it is installed and executable`
+    : asBerthError(error).message
 
 export interface LaunchOptions {
   /** Absolute path of berth-monitor. */
@@ -46,12 +51,9 @@ const start = (
     return ours
   } catch (error) {
     closeDescriptor(ours)
-    throw new BerthError(
-      'monitor-not-started',
-      500,
-      `cannot start ${binary}: ${messageOf(error)}; check that it is installed and executable`,
-      { cause: error },
-    )
+    throw new BerthError('monitor-not-started', 500, `cannot start ${binary}: ${unstartable(error)}`, {
+      cause: error,
+    })
   } finally {
     closeDescriptor(theirs)
   }

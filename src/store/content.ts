@@ -3,6 +3,7 @@ import { createReadStream } from 'node:fs'
 import { mkdir, open, opendir, readdir, readFile, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
+import { untilAborted } from '../core/abort.ts'
 import { BerthError, badRequest, hasCode, notFound } from '../core/errors.ts'
 import { failpoint } from '../core/failpoint.ts'
 import { startWriting } from '../linux/files.ts'
@@ -60,8 +61,7 @@ const ingest = async (
     batch = []
     held = 0
   }
-  for await (const chunk of source) {
-    signal?.throwIfAborted()
+  for await (const chunk of signal ? untilAborted(signal, source) : source) {
     size += chunk.length
     if (expected?.size !== undefined && size > expected.size) throw wrongSize(expected.size, 'more')
     hash.update(chunk)

@@ -1,4 +1,5 @@
 import { Worker } from 'node:worker_threads'
+import { withAdvice } from '../core/advice.ts'
 import { BerthError, internal, messageOf } from '../core/errors.ts'
 
 /**
@@ -49,7 +50,7 @@ const errorFrom = (reply: { message: string; code: string }): BerthError => {
     return new BerthError(
       'disk-full',
       500,
-      'the data root is full: no space left on device; free some space and try again',
+      withAdvice('the data root is full: no space left on device', 'ENOSPC'),
     )
   return internal(`metadata database: ${reply.message}`)
 }

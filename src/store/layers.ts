@@ -33,6 +33,8 @@ export interface LayerStoreOptions {
   bootId: string
   /** Hears of what failed in the background: deletions, and writing layers to the disk. */
   onError?: (path: string, error: unknown) => void
+  /** Hears of each deletion: space is free again. */
+  onDeleted?: () => void
 }
 
 type EnsureOptions = NonNullable<Parameters<LayerStore['ensure']>[1]>

@@ -112,8 +112,12 @@ export interface Change {
 }
 
 export interface UpperStore {
-  /** Makes the writable directory of a container over a stack of layers, bottom first. Idempotent. */
-  create(id: string, layers: readonly Layer[]): Promise<void>
+  /**
+   * Makes the writable directory of a container over a stack of layers, bottom
+   * first. Idempotent. `init` puts an init layer over them: places for what is
+   * mounted into every container, which are then no change of its own.
+   */
+  create(id: string, layers: readonly Layer[], options?: { init: boolean }): Promise<void>
   /**
    * Mounts it and returns the root path. Idempotent: a mount that is there is taken over.
    * `volatile` drops the container's fsync; only where the layer dies with the container.
@@ -128,7 +132,7 @@ export interface UpperStore {
   /** What differs from the layers, in path order, as `docker diff` shows. */
   changes(id: string): Promise<Change[]>
   /** The upper as a layer tar with whiteouts (for commit). */
-  diffTar(id: string): Readable
+  diffTar(id: string, signal?: AbortSignal): Readable
   list(): Promise<string[]>
   /** Paths that `docker inspect` shows as GraphDriver.Data of overlay2. */
   paths(id: string): { LowerDir: string; MergedDir: string; UpperDir: string; WorkDir: string }

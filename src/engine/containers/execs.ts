@@ -12,10 +12,12 @@ import { connectMonitor, readExitRecord } from '../../runtime/monitor.ts'
 import type { ExitRecord, MonitorClient, MonitorEvents, MonitorSpec } from '../../runtime/types.ts'
 import type { ExecCreateRequest } from '../../wire/container.ts'
 import type { Engine } from '../engine.ts'
+import type { Operation } from '../operations.ts'
 import type { Container } from './container.ts'
 import { containerEvent } from './containerEvents.ts'
 import { parseDetachKeys } from './detachKeys.ts'
 import { execProcess } from './execProcess.ts'
+import { killRuntimeOnAbort } from './giveUpStart.ts'
 import { monitorDirectories } from './groups.ts'
 import type { RawClient } from './rawClient.ts'
 import { settleExit } from './state.ts'
@@ -53,7 +55,12 @@ const refused = (text: string): BerthError =>
   )
 
 /** Its state follows from the monitor's events; by the time of the answer it may have ended. */
-const startProcess = async (monitor: MonitorClient, program: string): Promise<void> => {
+const startProcess = async (
+  monitor: MonitorClient,
+  program: string,
+  signal: AbortSignal | undefined,
+): Promise<void> => {
+  using _killing = signal && killRuntimeOnAbort(signal, monitor)
   try {
     const status = await monitor.start()
     if (status.phase === 'failed') throw refused(startFailure(status.exit?.error ?? '', program).message)
@@ -61,6 +68,15 @@ const startProcess = async (monitor: MonitorClient, program: string): Promise<vo
     if (hasCode(error, 'monitor-refused')) throw refused(startFailure(messageOf(error), program).message)
     throw error
   }
+}
+
+export interface ExecStart {
+  tty: boolean
+  size?: [rows: number, columns: number]
+  /** Absent: nobody attends. */
+  accept?: () => Promise<RawClient>
+  /** Absent for health probes. */
+  operation?: Operation
 }
 
 /** The execs of all containers. They live below exec-root, so that they outlive the daemon and not the host. */
@@ -153,11 +169,7 @@ export class Execs {
    * it detached. What the runtime refuses is told to the client in the stream,
    * since the answer's head is out by then.
    */
-  async start(
-    engine: Engine,
-    id: string,
-    options: { tty: boolean; size?: [rows: number, columns: number]; accept?: () => Promise<RawClient> },
-  ): Promise<void> {
+  async start(engine: Engine, id: string, options: ExecStart): Promise<void> {
     const exec = this.#get(id)
     const container = engine.containers.get(exec.record.containerId)
     if (exec.record.started) throw conflict(`exec ${id} has already been started`)
@@ -171,9 +183,11 @@ export class Execs {
       failpoint('exec.monitor')
       if (client) await this.#attach(exec, client)
       failpoint('exec.attached')
-      await startProcess(exec.monitor, request.Cmd?.[0] ?? '')
+      options.operation?.at('waiting for the OCI runtime')
+      await startProcess(exec.monitor, request.Cmd?.[0] ?? '', options.operation?.signal)
       failpoint('exec.started')
-    } catch (error) {
+    } catch (thrown) {
+      const error = options.operation?.signal.aborted ? options.operation.signal.reason : thrown
       if (exec.record.exitCode === null) this.#ended(engine, exec, failedRecord(messageOf(error)))
       await this.#tellFailure(exec, client, messageOf(error))
       if (!client) throw error
@@ -350,8 +364,8 @@ export class Execs {
     }
   }
 
-  isTty(id: string): boolean {
-    return this.#get(id).record.request.Tty ?? false
+  record(id: string): ExecRecord {
+    return this.#get(id).record
   }
 
   /** Takes back what an earlier daemon started: runs on, or ended meanwhile. */
