@@ -33,6 +33,8 @@ export interface SpecInput {
   deviceAccess: string[]
   defaultCgroupnsMode: 'private' | 'host'
   cgroupVersion: 1 | 2
+  /** For the runtime, beside the container's own. */
+  annotations: Record<string, string>
 }
 
 const securityOption = (record: ContainerRecord, name: string): string | undefined => {
@@ -164,7 +166,7 @@ export const buildSpec = (input: SpecInput): RuntimeSpec => {
     root: { path: input.rootfs, readonly: hostConfig.ReadonlyRootfs ?? false },
     ...(ownUts && record.config.Hostname ? { hostname: record.config.Hostname } : {}),
     mounts: specMounts(record, input.files),
-    annotations: { ...hostConfig.Annotations },
+    annotations: { ...input.annotations, ...hostConfig.Annotations },
     linux: {
       cgroupsPath: input.cgroupsPath,
       namespaces: namespaces(input),

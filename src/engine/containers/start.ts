@@ -4,7 +4,7 @@ import { UndoStack } from '../../core/disposal.ts'
 import { BerthError, conflict, hasCode, messageOf } from '../../core/errors.ts'
 import { failpoint } from '../../core/failpoint.ts'
 import { stringify } from '../../core/json.ts'
-import { cgroupVersion, controllers } from '../../linux/cgroups.ts'
+import { cgroupVersion } from '../../linux/cgroups.ts'
 import { StartError, startFailure } from '../../runtime/errors.ts'
 import { launchMonitor } from '../../runtime/launch.ts'
 import type { MonitorClient, MonitorSpec, RuntimeBinary } from '../../runtime/types.ts'
@@ -14,7 +14,7 @@ import { clearProcesses } from './clearRun.ts'
 import type { Container } from './container.ts'
 import { commandOf } from './describe.ts'
 import { containerFiles, prepareFiles } from './files.ts'
-import { containerGroup, memoryDirectory, monitorDirectories } from './groups.ts'
+import { containerGroup, memoryDirectory, monitorDirectories, scopeAnnotations } from './groups.ts'
 import { startHealth } from './health.ts'
 import { logSettings } from './logConfig.ts'
 import { joinedNamespaces } from './namespaces.ts'
@@ -53,6 +53,7 @@ const writeBundle = async (engine: Engine, container: Container, rootfs: string)
     deviceAccess: devices.map(device => device.access),
     defaultCgroupnsMode: engine.settings.defaultCgroupnsMode,
     cgroupVersion,
+    annotations: scopeAnnotations(engine.settings),
   })
   writeFileSync(path.join(runDirectory(engine, container), 'config.json'), stringify(spec))
 }
@@ -72,7 +73,7 @@ const monitorSpec = (engine: Engine, container: Container): MonitorSpec => {
     openStdin: record.config.OpenStdin ?? false,
     stdinOnce: record.config.StdinOnce ?? false,
     log: logSettings(engine.settings.dataRoot, record),
-    monitorCgroups: monitorDirectories(engine.settings, controllers),
+    monitorCgroups: monitorDirectories(engine.settings),
     memoryCgroup: memoryDirectory(containerGroup(engine.settings, record).group),
     blockOnSlowClient: false,
   }
