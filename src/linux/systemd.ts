@@ -11,6 +11,9 @@ export const ownUnit = (): string => {
   return /\/([\w:.@-]+\.service)$/.exec(line)?.[1] ?? ''
 }
 
+/** Microseconds for what does not end at the host's shutdown. */
+const stopTimeout = 20_000_000
+
 export interface Scope {
   /** `berth-monitors.scope` */
   name: string
@@ -32,6 +35,8 @@ export const openScope = async (scope: Scope): Promise<void> => {
     ['Slice', 's', slice],
     ['Delegate', 'b', 'true'],
     ['CollectMode', 's', 'inactive-or-failed'],
+    ['TasksMax', 't', `${2n ** 64n - 1n}`],
+    ['TimeoutStopUSec', 't', `${stopTimeout}`],
     // What is started before is stopped after.
     ...(before.length ? [['Before', 'as', `${before.length}`, ...before] as [string, ...string[]]] : []),
   ]

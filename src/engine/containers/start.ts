@@ -1,4 +1,4 @@
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { UndoStack } from '../../core/disposal.ts'
 import { BerthError, conflict, hasCode, messageOf } from '../../core/errors.ts'
@@ -53,6 +53,7 @@ const writeBundle = async (engine: Engine, container: Container, rootfs: string)
     deviceAccess: devices.map(device => device.access),
     defaultCgroupnsMode: engine.settings.defaultCgroupnsMode,
     cgroupVersion,
+    daemonOomScore: Number(readFileSync('/proc/self/oom_score_adj', 'utf8')),
     annotations: scopeAnnotations(engine.settings),
   })
   writeFileSync(path.join(runDirectory(engine, container), 'config.json'), stringify(spec))
