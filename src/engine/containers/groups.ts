@@ -52,10 +52,12 @@ export const scopeAnnotations = ({ cgroupDriver, unit }: EngineSettings): Record
 /** The directory that the monitor watches for OOM, `''` where there is none. */
 export const memoryDirectory = (group: string): string => groupDirectory(group, 'memory')
 
-/** Whether the processes of a group are stopped, as the kernel has it. */
+/** Whether the processes of a group are stopped, as the kernel has it. With systemd crun runs and freezes them in a group below the scope. */
 export const isFrozen = (group: string): boolean =>
   cgroupVersion === 2
-    ? (readGroupFile(group, '', 'cgroup.events') ?? '').includes('frozen 1')
+    ? [group, ...groupsBelow(group).map(name => path.posix.join(group, name))].some(each =>
+        /^frozen 1$/m.test(readGroupFile(each, '', 'cgroup.events') ?? ''),
+      )
     : (readGroupFile(group, 'freezer', 'freezer.state') ?? 'THAWED') !== 'THAWED'
 
 /** Ids of containers that have groups of their own below the daemon's parent. */
