@@ -140,13 +140,16 @@ static bool drain(const struct oom_watch *watch)
 bool oom_event(struct oom_watch *watch)
 {
 	uint64_t kills;
+	uint64_t parent_kills = watch->parent_kills;
 	if (drain(watch))
 		watch->changed = true;
+	/* The parent's first: a kill in between is seen in the cgroup's own. */
+	read_parent_kills(watch, &parent_kills);
 	if (!read_kills(watch, &kills))
 		return false;
+	watch->parent_kills = parent_kills;
 	if (!watch->version2 || kills > watch->kills_before)
 		watch->noticed = true;
-	read_parent_kills(watch, &watch->parent_kills);
 	return watch->noticed;
 }
 

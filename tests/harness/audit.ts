@@ -3,7 +3,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import path from 'node:path'
 import { instanceOf } from '../../src/daemon/settings.ts'
 import type { TestDaemon } from './daemon.ts'
-import { groupFolders } from './groups.ts'
+import { groupOwners } from './groups.ts'
 import { monitorsOf } from './monitors.ts'
 import { must, run } from './shell.ts'
 
@@ -130,15 +130,7 @@ const checkDataRoot = ({ daemon, owners, ids }: State): string[] => {
 }
 
 const checkGroups = ({ daemon, running }: State): string[] =>
-  groupFolders(daemon.execRoot).flatMap(folder =>
-    surplus(
-      `control group in ${folder}`,
-      readdirSync(folder, { withFileTypes: true })
-        .filter(entry => entry.isDirectory() && entry.name !== 'monitors')
-        .map(entry => entry.name),
-      running,
-    ),
-  )
+  surplus('control group', groupOwners(daemon.execRoot), running)
 
 const checkMonitors = async ({ daemon, owners }: State): Promise<string[]> => {
   const running = owners.filter(owner => owner.running).map(owner => owner.id)
