@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
+import { readFileSync } from 'node:fs'
 import { after, before, test } from 'node:test'
 import { startDaemon, type TestDaemon } from './harness/daemon.ts'
+import { monitorsOf } from './harness/monitors.ts'
 import { run, until } from './harness/shell.ts'
 
 let daemon: TestDaemon
@@ -215,4 +217,20 @@ test('the journal outlives the daemon and tells causes', async () => {
   const event = JSON.parse(text) as { Actor: { Attributes: Record<string, string> } }
   assert.equal(event.Actor.Attributes['berth.cause'], 'its process ended')
   assert.equal(event.Actor.Attributes['exitCode'], '3')
+})
+
+test('monitors and the descriptor store are in a control group apart from the daemon and the containers', async () => {
+  await daemon.mustDocker(['run', '-d', '--name', 'apart', '-p', '127.0.0.1::80', 'busybox', 'sleep', '1000'])
+  const groupOf = (pid: number | string): string =>
+    readFileSync(`/proc/${pid}/cgroup`, 'utf8').match(/^\d+:(?:pids|):(.*)$/m)?.[1] ?? ''
+  const owners = monitorsOf(daemon.execRoot)
+  assert.ok(owners.some(owner => owner.id === '') && owners.some(owner => owner.id !== ''))
+  const groups = new Set(owners.map(owner => groupOf(owner.pid)))
+  assert.equal(groups.size, 1, [...groups].join(' '))
+  const [group = ''] = groups
+  assert.match(group, /berth-.*monitors(\.scope)?$/)
+  const container = groupOf(await daemon.mustDocker(['inspect', '-f', '{{.State.Pid}}', 'apart']))
+  assert.doesNotMatch(container, /monitors/)
+  assert.notEqual(groupOf(daemon.pid), group)
+  await daemon.mustDocker(['rm', '-f', 'apart'])
 })
