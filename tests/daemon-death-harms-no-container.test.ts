@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
-import { readFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import path from 'node:path'
 import { after, before, test } from 'node:test'
 import { startDaemon, type TestDaemon } from './harness/daemon.ts'
 import { monitorsOf } from './harness/monitors.ts'
@@ -137,26 +138,22 @@ test('the API socket keeps its inode, and a client that connects meanwhile is se
 })
 
 test('restart policies and exec results are caught up', async () => {
+  const folder = path.join(daemon.base, 'phoenix')
+  mkdirSync(folder)
   await daemon.mustDocker([
-    'run',
-    '-d',
-    '--restart',
-    'always',
-    '--name',
-    'phoenix',
+    ...'run -d --restart always --name phoenix -v'.split(' '),
+    `${folder}:/told`,
     'busybox',
     'sh',
     '-c',
-    'echo up; sleep 1; exit 4',
+    'echo up; until rm /told/end 2>/dev/null; do sleep 0.1; done; exit 4',
   ])
   const client = background(['exec', 'phoenix', 'sh', '-c', 'exit 5'])
   assert.equal(await client.done, 5)
+  const pid = await daemon.mustDocker(['inspect', '-f', '{{.State.Pid}}', 'phoenix'])
   await daemon.kill()
-  await until('its process has ended', async () => {
-    const logs = await run(['sh', '-c', `grep -c up ${daemon.dataRoot}/containers/*/*-json.log | tail -1`])
-    return logs.code === 0
-  })
-  await new Promise(resolve => setTimeout(resolve, 1500))
+  writeFileSync(path.join(folder, 'end'), '')
+  await until('its process has ended', () => !existsSync(`/proc/${pid}`))
   await daemon.start()
   await until('it was started again', async () => {
     const logs = await daemon.mustDocker(['logs', 'phoenix'])
