@@ -90,8 +90,10 @@ const sweepGroups = (engine: Engine, alive: ReadonlySet<string>): void => {
 
 const sweepRuntimes = async (engine: Engine, alive: ReadonlySet<string>): Promise<void> => {
   for (const runtime of engine.settings.runtimes.values())
+    // crun keeps its seccomp programs in `.cache`.
     for (const id of await names(runtime.root))
-      if (!alive.has(id)) await rm(path.join(runtime.root, id), { recursive: true, force: true })
+      if (!alive.has(id) && !id.startsWith('.'))
+        await rm(path.join(runtime.root, id), { recursive: true, force: true })
 }
 
 /** Kernel objects and directories of containers that do not run or do not exist. Nothing may start meanwhile. */
