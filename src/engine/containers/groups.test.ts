@@ -39,9 +39,11 @@ test('only a slice can be the parent of a scope', () => {
     assert.throws(() => checkSlice(wrong), { status: 400, message: /valid slice named as "xxx.slice"/ })
 })
 
-test('scopes are stopped after the unit of the daemon', () => {
-  assert.deepEqual(scopeAnnotations(settings({})), {})
+test('scopes that failed are not kept, and are stopped after the unit of the daemon', () => {
+  const collect = { 'org.systemd.property.CollectMode': "'inactive-or-failed'" }
+  assert.deepEqual(scopeAnnotations(settings({})), collect)
   assert.deepEqual(scopeAnnotations(settings({ unit: 'berth.service' })), {
+    ...collect,
     'org.systemd.property.Before': "['berth.service']",
   })
   assert.deepEqual(scopeAnnotations(settings({ unit: 'berth.service', cgroupDriver: 'cgroupfs' })), {})

@@ -42,12 +42,18 @@ export const containerGroup = (settings: EngineSettings, record: ContainerRecord
 }
 
 /**
- * What a runtime tells systemd of a container's scope: when the host goes down
- * it is stopped after the daemon, which until then stops containers in its own
- * way. (Units are stopped in the reverse of the order in which they start.)
+ * What a runtime tells systemd of a container's scope. One that failed is not
+ * kept. When the host goes down it is stopped after the daemon, which until then
+ * stops containers in its own way (units are stopped in the reverse of the order
+ * in which they start).
  */
 export const scopeAnnotations = ({ cgroupDriver, unit }: EngineSettings): Record<string, string> =>
-  cgroupDriver === 'systemd' && unit !== '' ? { 'org.systemd.property.Before': `['${unit}']` } : {}
+  cgroupDriver === 'systemd'
+    ? {
+        'org.systemd.property.CollectMode': "'inactive-or-failed'",
+        ...(unit === '' ? {} : { 'org.systemd.property.Before': `['${unit}']` }),
+      }
+    : {}
 
 /** The directory that the monitor watches for OOM, `''` where there is none. */
 export const memoryDirectory = (group: string): string => groupDirectory(group, 'memory')

@@ -89,8 +89,8 @@ const sweepGroups = (engine: Engine, alive: ReadonlySet<string>): void => {
 }
 
 const sweepRuntimes = async (engine: Engine, alive: ReadonlySet<string>): Promise<void> => {
+  // crun keeps its seccomp programs in `.cache`.
   for (const runtime of engine.settings.runtimes.values())
-    // crun keeps its seccomp programs in `.cache`.
     for (const id of await names(runtime.root))
       if (!alive.has(id) && !id.startsWith('.'))
         await rm(path.join(runtime.root, id), { recursive: true, force: true })
