@@ -3,11 +3,13 @@ import { UndoStack } from '../../core/disposal.ts'
 import { BerthError, badRequest, notFound } from '../../core/errors.ts'
 import { failpoint } from '../../core/failpoint.ts'
 import { newId } from '../../core/ids.ts'
+import { cgroupVersion } from '../../linux/cgroups.ts'
 import type { ContainerConfig, CreateRequest, HostConfig } from '../../wire/container.ts'
 import type { Engine } from '../engine.ts'
 import type { Operation } from '../operations.ts'
 import type { Container } from './container.ts'
 import { containerEvent } from './containerEvents.ts'
+import { checkSlice } from './groups.ts'
 import { checkLogConfig } from './logConfig.ts'
 import { mergeConfig } from './mergeConfig.ts'
 import { decideMounts } from './mountRequests.ts'
@@ -16,7 +18,7 @@ import { checkExposed, decidePorts } from './portRequests.ts'
 import { checkSecurityOptions } from './spec.ts'
 import { parseDeviceRule, specRlimits } from './specResources.ts'
 import type { ContainerRecord } from './types.ts'
-import { checkConfig, checkHostConfig } from './validate.ts'
+import { checkConfig, checkHostConfig, dropUnsupported } from './validate.ts'
 import { prepareVolumes, removeVolumes, volumePuts } from './volumes.ts'
 
 /** Fills in what Docker fills in, so that inspect shows effective values. */
@@ -74,7 +76,9 @@ const decideRecord = (
   if (!config.Cmd?.length && !config.Entrypoint?.length) throw badRequest('no command specified')
   const hostConfig = withDefaults(engine, givenHost)
   checkConfig(config)
-  const warnings = checkHostConfig(config, hostConfig)
+  const warnings = [...dropUnsupported(hostConfig, cgroupVersion), ...checkHostConfig(config, hostConfig)]
+  if (engine.settings.cgroupDriver === 'systemd' && hostConfig.CgroupParent)
+    checkSlice(hostConfig.CgroupParent)
   checkExposed(config.ExposedPorts)
   checkSecurityOptions(hostConfig.SecurityOpt ?? [])
   checkRuntime(engine, hostConfig)

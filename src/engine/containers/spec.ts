@@ -33,6 +33,10 @@ export interface SpecInput {
   deviceAccess: string[]
   defaultCgroupnsMode: 'private' | 'host'
   cgroupVersion: 1 | 2
+  /** The daemon's own `oom_score_adj`. */
+  daemonOomScore: number
+  /** For the runtime, beside the container's own. */
+  annotations: Record<string, string>
 }
 
 const securityOption = (record: ContainerRecord, name: string): string | undefined => {
@@ -126,6 +130,12 @@ const args = (record: ContainerRecord, init: boolean): string[] => {
   return init ? ['/sbin/docker-init', '--', ...command] : command
 }
 
+/** What protects the daemon is not for its containers. A score above zero stays: lowering it needs a capability. */
+const oomScore = ({ record, daemonOomScore }: SpecInput): { oomScoreAdj?: number } => {
+  const wanted = record.hostConfig.OomScoreAdj ?? 0
+  return wanted !== 0 || daemonOomScore < 0 ? { oomScoreAdj: wanted } : {}
+}
+
 const specProcess = (input: SpecInput, capabilities: string[]): RuntimeSpec['process'] => {
   const { record, user } = input
   const isRoot = user.uid === 0
@@ -141,7 +151,7 @@ const specProcess = (input: SpecInput, capabilities: string[]): RuntimeSpec['pro
     capabilities: { bounding: capabilities, effective, permitted: effective, inheritable: [], ambient: [] },
     rlimits: specRlimits(record.hostConfig),
     noNewPrivileges: ['true', ''].includes(securityOption(record, 'no-new-privileges') ?? 'false'),
-    ...(record.hostConfig.OomScoreAdj ? { oomScoreAdj: record.hostConfig.OomScoreAdj } : {}),
+    ...oomScore(input),
   }
 }
 
@@ -164,7 +174,7 @@ export const buildSpec = (input: SpecInput): RuntimeSpec => {
     root: { path: input.rootfs, readonly: hostConfig.ReadonlyRootfs ?? false },
     ...(ownUts && record.config.Hostname ? { hostname: record.config.Hostname } : {}),
     mounts: specMounts(record, input.files),
-    annotations: { ...hostConfig.Annotations },
+    annotations: { ...input.annotations, ...hostConfig.Annotations },
     linux: {
       cgroupsPath: input.cgroupsPath,
       namespaces: namespaces(input),

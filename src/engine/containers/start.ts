@@ -1,10 +1,10 @@
-import { mkdirSync, readdirSync, rmdirSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync, rmdirSync, rmSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { UndoStack } from '../../core/disposal.ts'
 import { asBerthError, BerthError, conflict, hasCode, messageOf } from '../../core/errors.ts'
 import { failpoint } from '../../core/failpoint.ts'
 import { stringify } from '../../core/json.ts'
-import { cgroupVersion, controllers, killGroup } from '../../linux/cgroups.ts'
+import { cgroupVersion, killGroup } from '../../linux/cgroups.ts'
 import { StartError, startFailure } from '../../runtime/errors.ts'
 import { launchMonitor } from '../../runtime/launch.ts'
 import type { MonitorClient, MonitorSpec, RuntimeBinary } from '../../runtime/types.ts'
@@ -17,7 +17,7 @@ import type { Container } from './container.ts'
 import { commandOf } from './describe.ts'
 import { containerFiles, prepareFiles } from './files.ts'
 import { killRuntimeOnAbort } from './giveUpStart.ts'
-import { containerGroup, memoryDirectory, monitorDirectories } from './groups.ts'
+import { containerGroup, memoryDirectory, monitorDirectories, scopeAnnotations } from './groups.ts'
 import { startHealth } from './health.ts'
 import { logSettings } from './logConfig.ts'
 import { joinedNamespaces } from './namespaces.ts'
@@ -55,6 +55,8 @@ const writeBundle = async (engine: Engine, container: Container, rootfs: string)
     deviceAccess: devices.map(device => device.access),
     defaultCgroupnsMode: engine.settings.defaultCgroupnsMode,
     cgroupVersion,
+    daemonOomScore: Number(readFileSync('/proc/self/oom_score_adj', 'utf8')),
+    annotations: scopeAnnotations(engine.settings),
   })
   writeFileSync(path.join(runDirectory(engine, container), 'config.json'), stringify(spec))
 }
@@ -74,7 +76,7 @@ const monitorSpec = (engine: Engine, container: Container): MonitorSpec => {
     openStdin: record.config.OpenStdin ?? false,
     stdinOnce: record.config.StdinOnce ?? false,
     log: logSettings(engine.settings.dataRoot, record),
-    monitorCgroups: monitorDirectories(engine.settings, controllers),
+    monitorCgroups: monitorDirectories(engine.settings),
     memoryCgroup: memoryDirectory(containerGroup(engine.settings, record).group),
     blockOnSlowClient: false,
   }

@@ -5,13 +5,14 @@ import { promisify } from 'node:util'
 import { conflict, internal, messageOf } from '../../core/errors.ts'
 import { failpoint } from '../../core/failpoint.ts'
 import { stringify } from '../../core/json.ts'
+import { cgroupVersion } from '../../linux/cgroups.ts'
 import type { HostConfig, UpdateRequest } from '../../wire/container.ts'
 import type { Engine } from '../engine.ts'
 import type { Container } from './container.ts'
 import { containerEvent } from './containerEvents.ts'
 import { specLimits } from './specResources.ts'
 import { runDirectory } from './state.ts'
-import { checkResources, checkRestartPolicy } from './validate.ts'
+import { checkResources, checkRestartPolicy, dropUnsupported } from './validate.ts'
 
 const applyToRuntime = async (
   engine: Engine,
@@ -64,6 +65,7 @@ export const updateContainer = (
       hostConfig.CpuPeriod = 0
       hostConfig.CpuQuota = 0
     }
+    const warnings = dropUnsupported(hostConfig, cgroupVersion)
     checkResources(hostConfig)
     checkRestartPolicy(hostConfig.RestartPolicy, hostConfig.AutoRemove ?? false)
     if (container.isRunning) await applyToRuntime(engine, container, hostConfig)
@@ -77,5 +79,5 @@ export const updateContainer = (
     }
     failpoint('update.saved')
     containerEvent(engine, container, 'update')
-    return []
+    return warnings
   })

@@ -96,6 +96,21 @@ const checkCpuSet = (resources: Resources): void => {
     )
 }
 
+/** Takes away, with Docker's warnings, what control groups version 2 do not have and the runtime would refuse. */
+export const dropUnsupported = (resources: Resources, version: 1 | 2): string[] => {
+  if (version === 1) return []
+  const warnings: string[] = []
+  if ((resources.MemorySwappiness ?? -1) !== -1)
+    warnings.push(
+      'Your kernel does not support memory swappiness capabilities or the cgroup is not mounted. Memory swappiness discarded.',
+    )
+  if (resources.OomKillDisable)
+    warnings.push('Your kernel does not support OomKillDisable. OomKillDisable discarded.')
+  delete resources.MemorySwappiness
+  delete resources.OomKillDisable
+  return warnings
+}
+
 /** Limits of create and update. */
 export const checkResources = (resources: Resources): void => {
   checkMemory(resources)
