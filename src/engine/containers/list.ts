@@ -5,6 +5,7 @@ import type { ApiVersion } from '../../wire/version.ts'
 import type { Engine } from '../engine.ts'
 import type { Container } from './container.ts'
 import { commandOf, mountList, portList, statusText } from './describe.ts'
+import { manifestOf } from './inspect.ts'
 import { networkSettings } from './networkSettings.ts'
 import { settleExit } from './state.ts'
 
@@ -184,6 +185,16 @@ const imageName = (engine: Engine, container: Container): string => {
   }
 }
 
+const laterFields = (engine: Engine, { record }: Container, version: ApiVersion): object => {
+  const health = record.state.health
+  return {
+    ...(version.atLeast('1.48') ? { ImageManifestDescriptor: manifestOf(engine, record) } : {}),
+    ...(version.atLeast('1.52')
+      ? { Health: { Status: health?.Status ?? 'none', FailingStreak: health?.FailingStreak ?? 0 } }
+      : {}),
+  }
+}
+
 const summary = async (engine: Engine, container: Container, options: ListOptions): Promise<object> => {
   const { record } = container
   const usage = options.size ? await engine.uppers.usage(record.id) : undefined
@@ -207,10 +218,13 @@ const summary = async (engine: Engine, container: Container, options: ListOption
     Status: statusText(container),
     HostConfig: {
       NetworkMode: record.hostConfig.NetworkMode,
-      ...(record.hostConfig.Annotations ? { Annotations: record.hostConfig.Annotations } : {}),
+      ...(record.hostConfig.Annotations && options.version.atLeast('1.46')
+        ? { Annotations: record.hostConfig.Annotations }
+        : {}),
     },
     NetworkSettings: { Networks },
     Mounts: mountList(record),
+    ...laterFields(engine, container, options.version),
   }
 }
 

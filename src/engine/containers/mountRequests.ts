@@ -46,12 +46,14 @@ export const parseBind = (text: string): MountPoint => {
   const parts = text.split(':')
   const [source = '', destination, mode = ''] = parts
   if (source === '' || parts.length > 3) throw invalid()
-  if (destination === undefined || (parts.length === 2 && isMode(destination))) throw invalid()
+  if (destination === undefined) return parseMount({ Type: 'volume', Target: source })
+  if (parts.length === 2 && isMode(destination)) throw invalid()
   if (parts.length === 3 && !isMode(mode)) throw badRequest(`invalid mode: ${mode}`)
   try {
     checkTarget(destination)
   } catch (error) {
-    throw invalid(messageOf(error))
+    const type = source.startsWith('/') ? 'bind' : 'volume'
+    throw invalid(`invalid mount config for type "${type}": ${messageOf(error)}`)
   }
   if (!source.startsWith('/')) throw notImplemented(`a named volume (${source})`)
   const words = mode.split(',')
@@ -97,6 +99,9 @@ const bindMount = (request: MountRequest): MountPoint => {
   if (options.Propagation && !propagations.includes(options.Propagation))
     throw new Error(`invalid propagation mode: ${options.Propagation}`)
   if (!source.startsWith('/')) throw new Error(`invalid mount path: '${source}' mount path must be absolute`)
+  const { ReadOnlyNonRecursive: never, ReadOnlyForceRecursive: always } = options
+  if (never && always)
+    throw new Error('mount options conflict: ReadOnlyNonRecursive && ReadOnlyForceRecursive')
   return {
     ...blank('bind', request.Target ?? ''),
     source: path.posix.normalize(source),
@@ -104,6 +109,7 @@ const bindMount = (request: MountRequest): MountPoint => {
     propagation: options.Propagation || 'rprivate',
     nonRecursive: options.NonRecursive ?? false,
     createSource: options.CreateMountpoint ?? false,
+    ...(never ? { recursiveReadOnly: 'never' } : always ? { recursiveReadOnly: 'always' } : {}),
   }
 }
 
@@ -158,9 +164,13 @@ const tmpfsMounts = (tmpfs: Record<string, string> | undefined): MountPoint[] =>
 export const decideMounts = (
   hostConfig: HostConfig,
   volumes: Record<string, object> | undefined,
+  { recursiveReadOnly }: { recursiveReadOnly: boolean },
 ): MountPoint[] => {
+  const binds = (hostConfig.Binds ?? []).map(parseBind)
   const chosen = [
-    ...(hostConfig.Binds ?? []).map(parseBind),
+    ...(recursiveReadOnly
+      ? binds
+      : binds.map((mount): MountPoint => ({ ...mount, recursiveReadOnly: 'never' }))),
     ...(hostConfig.Mounts ?? []).map(parseMount),
     ...tmpfsMounts(hostConfig.Tmpfs),
   ]

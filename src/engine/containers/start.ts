@@ -4,12 +4,14 @@ import { UndoStack } from '../../core/disposal.ts'
 import { BerthError, conflict, hasCode, messageOf } from '../../core/errors.ts'
 import { failpoint } from '../../core/failpoint.ts'
 import { stringify } from '../../core/json.ts'
-import { cgroupVersion, controllers } from '../../linux/cgroups.ts'
+import { controllers } from '../../linux/cgroups.ts'
 import { StartError, startFailure } from '../../runtime/errors.ts'
 import { launchMonitor } from '../../runtime/launch.ts'
 import type { MonitorClient, MonitorSpec, RuntimeBinary } from '../../runtime/types.ts'
 import type { Engine } from '../engine.ts'
 import { dropPending, handOver } from './attach.ts'
+import { checkPropagation } from './bindPropagation.ts'
+import { blockIo } from './blockIo.ts'
 import { clearProcesses } from './clearRun.ts'
 import type { Container } from './container.ts'
 import { commandOf } from './describe.ts'
@@ -17,7 +19,7 @@ import { containerFiles, prepareFiles } from './files.ts'
 import { containerGroup, memoryDirectory, monitorDirectories } from './groups.ts'
 import { startHealth } from './health.ts'
 import { logSettings } from './logConfig.ts'
-import { joinedNamespaces } from './namespaces.ts'
+import { joinedNamespaces, takePartnersName } from './namespaces.ts'
 import { containerDevices, hostCapabilities } from './privileges.ts'
 import { outlivesBoot } from './restartPolicy.ts'
 import { mountSharedShm, unmountSharedShm } from './sharedMemory.ts'
@@ -41,6 +43,7 @@ const runtimeOf = (engine: Engine, container: Container): RuntimeBinary => {
 const writeBundle = async (engine: Engine, container: Container, rootfs: string): Promise<void> => {
   const { record } = container
   const devices = containerDevices(record)
+  const io = blockIo(record.hostConfig)
   const spec = buildSpec({
     record,
     rootfs,
@@ -51,8 +54,7 @@ const writeBundle = async (engine: Engine, container: Container, rootfs: string)
     hostCapabilities: hostCapabilities(),
     devices: devices.map(device => device.device),
     deviceAccess: devices.map(device => device.access),
-    defaultCgroupnsMode: engine.settings.defaultCgroupnsMode,
-    cgroupVersion,
+    ...(io ? { blockIO: io } : {}),
   })
   writeFileSync(path.join(runDirectory(engine, container), 'config.json'), stringify(spec))
 }
@@ -97,7 +99,9 @@ const handOverClients = async (engine: Engine, container: Container): Promise<vo
 /** Steps of a start, each with its undo; on failure everything made for it is taken away. */
 const prepare = async (engine: Engine, container: Container, undo: UndoStack): Promise<MonitorClient> => {
   const { record } = container
+  await takePartnersName(engine, record)
   await prepareBindSources(record)
+  checkPropagation(record.mounts)
   mkdirSync(path.dirname(logSettings(engine.settings.dataRoot, record).path), {
     recursive: true,
     mode: 0o710,

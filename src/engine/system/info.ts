@@ -170,6 +170,9 @@ export const systemInfo = async (
     RuncCommit: { ID: versions.get(settings.defaultRuntime) ?? '' },
     InitCommit: { ID: options.serverVersion },
     SecurityOptions: securityOptions(),
+    ...(settings.addressPools.length
+      ? { DefaultAddressPools: settings.addressPools.map(({ base, size }) => ({ Base: base, Size: size })) }
+      : {}),
     CDISpecDirs: [],
     Warnings: warnings(engine),
   }
