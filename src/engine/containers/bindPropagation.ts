@@ -1,3 +1,4 @@
+import { stat } from 'node:fs/promises'
 import { badRequest } from '../../core/errors.ts'
 import { type MountInfo, readMounts } from '../../linux/mount.ts'
 import type { MountPoint } from './types.ts'
@@ -29,4 +30,11 @@ export const checkPropagation = (wanted: readonly MountPoint[], read = readMount
       `path ${source} is mounted on ${holder?.target ?? '/'} but it is not a shared${shares ? '' : ' or slave'} mount`,
     )
   }
+}
+
+/** The sources of read-only binds that are no directories; each is there, and was looked at before. */
+export const plainFiles = async (mounts: readonly MountPoint[]): Promise<Set<string>> => {
+  const asking = mounts.filter(({ type, readWrite }) => type === 'bind' && !readWrite)
+  const kinds = await Promise.all(asking.map(async ({ source }) => (await stat(source)).isDirectory()))
+  return new Set(asking.filter((_, index) => !kinds[index]).map(({ source }) => source))
 }

@@ -147,6 +147,20 @@ export const parseMount = (request: MountRequest): MountPoint => {
   }
 }
 
+const tmpfsFlags = new Set(
+  `defaults ro rw suid nosuid dev nodev exec noexec sync async dirsync remount mand nomand atime noatime diratime
+  nodiratime bind rbind unbindable runbindable relatime norelatime strictatime nostrictatime`
+    .split(/\s+/)
+    .concat(propagations),
+)
+const tmpfsValues = new Set(['size', 'mode', 'uid', 'gid', 'nr_inodes', 'nr_blocks', 'mpol'])
+
+const checkTmpfsOption = (option: string): void => {
+  const [name = '', value] = option.split('=')
+  if (value === undefined ? !tmpfsFlags.has(option) : !tmpfsValues.has(name))
+    throw badRequest(`invalid tmpfs option "${name}"`)
+}
+
 const tmpfsMounts = (tmpfs: Record<string, string> | undefined): MountPoint[] =>
   Object.entries(tmpfs ?? {}).map(([destination, options]) => {
     try {
@@ -154,7 +168,9 @@ const tmpfsMounts = (tmpfs: Record<string, string> | undefined): MountPoint[] =>
     } catch (error) {
       throw badRequest(`invalid tmpfs mount: ${messageOf(error)}`, error)
     }
-    return { ...blank('tmpfs', destination), options: options === '' ? [] : options.split(',') }
+    const words = options === '' ? [] : options.split(',')
+    for (const word of words) checkTmpfsOption(word)
+    return { ...blank('tmpfs', destination), options: words.filter(word => word !== 'defaults') }
   })
 
 /**

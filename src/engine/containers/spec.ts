@@ -25,6 +25,8 @@ export interface SpecInput {
   cgroupsPath: string
   user: ProcessUser
   files: ContainerFiles
+  /** Sources of read-only binds that are no directories. */
+  plainFiles: ReadonlySet<string>
   /** Paths of namespaces to join; a kind that is absent is decided by the modes alone. */
   join: Partial<Record<SpecNamespace['type'], string>>
   /** Capabilities that this daemon can give. */
@@ -135,6 +137,7 @@ export const buildSpec = (input: SpecInput): RuntimeSpec => {
     ...(ownUts && record.config.Hostname ? { hostname: record.config.Hostname } : {}),
     mounts: specMounts(record, {
       files: input.files,
+      plainFiles: input.plainFiles,
       cgroupWritable: securityOf(record).writableCgroups ?? hostConfig.Privileged ?? false,
     }),
     annotations: { ...hostConfig.Annotations },

@@ -25,21 +25,29 @@ const kernelMakesAllReadOnly = (): boolean => {
   return major > 5 || (major === 5 && minor >= 12)
 }
 
-const bindAccess = ({ readWrite, recursiveReadOnly }: MountPoint): string => {
+const bindAccess = (mount: MountPoint, plainFiles: ReadonlySet<string>): string => {
+  const { readWrite, recursiveReadOnly, nonRecursive } = mount
   if (readWrite) return 'rw'
-  if (recursiveReadOnly === 'never') return 'ro'
+  // Below a file there is nothing, and crun 1.8 takes `rro` for directories only.
+  if (recursiveReadOnly === 'never' || nonRecursive || plainFiles.has(mount.source)) return 'ro'
   if (kernelMakesAllReadOnly()) return 'rro'
   if (recursiveReadOnly === 'always')
     throw badRequest('mounts below a mount can be read-only from Linux 5.12 on: leave bind-recursive out')
   return 'ro'
 }
 
-const bindMount = (mount: MountPoint): SpecMount => ({
-  destination: mount.destination,
-  type: 'bind',
-  source: mount.source,
-  options: [mount.nonRecursive ? 'bind' : 'rbind', bindAccess(mount), mount.propagation || 'rprivate'],
-})
+const bindMount = (mount: MountPoint, plainFiles: ReadonlySet<string>): SpecMount => {
+  const propagation = mount.propagation || 'rprivate'
+  return {
+    destination: mount.destination,
+    type: 'bind',
+    source: mount.source,
+    options: mount.nonRecursive
+      ? // crun would take the `r` of the propagation for the mount's own.
+        ['bind', bindAccess(mount, plainFiles), propagation.replace(/^r/, '')]
+      : ['rbind', bindAccess(mount, plainFiles), propagation],
+  }
+}
 
 /** The root's own propagation must let through what a mount in it wants to share. */
 export const rootPropagation = (record: ContainerRecord): 'shared' | 'rslave' | undefined => {
@@ -81,10 +89,18 @@ const depth = (mount: SpecMount): number => mount.destination.split('/').filter(
  */
 export const specMounts = (
   record: ContainerRecord,
-  { files, cgroupWritable }: { files: ContainerFiles; cgroupWritable: boolean },
+  options: {
+    files: ContainerFiles
+    cgroupWritable: boolean
+    /** Sources of binds that are no directories. */
+    plainFiles: ReadonlySet<string>
+  },
 ): SpecMount[] => {
+  const { files, cgroupWritable } = options
   const privileged = record.hostConfig.Privileged ?? false
-  const user = record.mounts.map(mount => (mount.type === 'tmpfs' ? tmpfsMount(mount) : bindMount(mount)))
+  const user = record.mounts.map(mount =>
+    mount.type === 'tmpfs' ? tmpfsMount(mount) : bindMount(mount, options.plainFiles),
+  )
   const taken = new Set(user.map(mount => mount.destination))
   const readWrite = !(record.hostConfig.ReadonlyRootfs ?? false)
   const own = [

@@ -10,7 +10,7 @@ import { launchMonitor } from '../../runtime/launch.ts'
 import type { MonitorClient, MonitorSpec, RuntimeBinary } from '../../runtime/types.ts'
 import type { Engine } from '../engine.ts'
 import { dropPending, handOver } from './attach.ts'
-import { checkPropagation } from './bindPropagation.ts'
+import { checkPropagation, plainFiles } from './bindPropagation.ts'
 import { blockIo } from './blockIo.ts'
 import { clearProcesses } from './clearRun.ts'
 import type { Container } from './container.ts'
@@ -50,6 +50,7 @@ const writeBundle = async (engine: Engine, container: Container, rootfs: string)
     cgroupsPath: containerGroup(engine.settings, record).specPath,
     user: containerUser(rootfs, record.config.User ?? '', record.hostConfig.GroupAdd ?? []),
     files: containerFiles(engine, record),
+    plainFiles: await plainFiles(record.mounts),
     join: await joinedNamespaces(engine, record),
     hostCapabilities: hostCapabilities(),
     devices: devices.map(device => device.device),
