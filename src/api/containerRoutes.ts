@@ -1,4 +1,4 @@
-import { asBerthError, BerthError, badRequest } from '../core/errors.ts'
+import { asBerthError, BerthError, badRequest, notImplemented } from '../core/errors.ts'
 import { createContainer } from '../engine/containers/create.ts'
 import { inspectContainer } from '../engine/containers/inspect.ts'
 import { listContainers } from '../engine/containers/list.ts'
@@ -93,8 +93,7 @@ export const containerRoutes: Route[] = [
         throw badRequest(
           'starting container with non-empty request body was deprecated since API v1.22 and removed in v1.24',
         )
-      if (call.query.get('checkpoint'))
-        throw badRequest('checkpoint is not supported by this version of Berth')
+      if (call.query.get('checkpoint')) throw notImplemented('starting from a checkpoint')
       const started = await startContainer(call.engine, target)
       return { status: started ? 204 : 304 }
     },
@@ -184,7 +183,7 @@ export const containerRoutes: Route[] = [
     operation: 'ContainerDelete',
     handle: async call => {
       const { query } = call
-      if (query.flag('link')) throw badRequest('links are not supported by this version of Berth')
+      if (query.flag('link')) throw notImplemented('the removal of a link')
       await removeContainer(call.engine, container(call), {
         force: query.flag('force'),
         volumes: query.flag('v'),

@@ -4,6 +4,8 @@ import { UndoStack } from '../../core/disposal.ts'
 import { BerthError, badRequest } from '../../core/errors.ts'
 import { failpoint } from '../../core/failpoint.ts'
 import { newId } from '../../core/ids.ts'
+import type { ImageConfig } from '../../oci/image.ts'
+import { architectureOf } from '../../oci/platform.ts'
 import type { ContainerConfig, CreateRequest, HostConfig } from '../../wire/container.ts'
 import type { Engine } from '../engine.ts'
 import type { Container } from './container.ts'
@@ -31,6 +33,16 @@ const publishes = (mode: string): boolean =>
 const hostnameOf = (config: ContainerConfig, hostConfig: HostConfig, id: string): string => {
   if (config.Hostname) return config.Hostname
   return hostConfig.NetworkMode === 'host' ? hostname() : id.slice(0, 12)
+}
+
+/** An image for another machine runs only where the host emulates it. */
+const platformWarning = ({ os, architecture, variant }: ImageConfig, asked: string): string[] => {
+  const host = architectureOf(process.arch)
+  if (asked !== '' || (os === 'linux' && architecture === host)) return []
+  const image = [os, architecture, variant].filter(Boolean).join('/')
+  return [
+    `The requested image's platform (${image}) does not match the detected host platform (linux/${host}) and no specific platform was requested`,
+  ]
 }
 
 export interface CreateOptions {
@@ -87,7 +99,7 @@ const decideRecord = (
     restartCount: 0,
     runs: 0,
   }
-  return { record, warnings }
+  return { record, warnings: [...warnings, ...platformWarning(image.config, options.platform)] }
 }
 
 const chooseName = (engine: Engine, wanted: string, id: string): string => {

@@ -15,6 +15,9 @@ import { runDirectory } from './state.ts'
 import { checkRestartPolicy } from './validate.ts'
 import { checkResources } from './validateResources.ts'
 
+/** PID_MAX_LIMIT of 64-bit kernels: no host has more processes. */
+const mostPids = 4_194_304
+
 const applyToRuntime = async (
   engine: Engine,
   container: Container,
@@ -25,7 +28,10 @@ const applyToRuntime = async (
   // By a file: crun opens what it is given, and cannot open a pipe of Node's.
   const file = path.join(runDirectory(engine, container), 'update.json')
   const io = blockIo(hostConfig)
-  await writeFile(file, stringify({ ...specLimits(hostConfig), ...(io ? { blockIO: io } : {}) }))
+  const limits = specLimits(hostConfig)
+  // crun 1.8 writes a negative number as it is, which the kernel refuses.
+  if (limits.pids && limits.pids.limit < 0) limits.pids.limit = mostPids
+  await writeFile(file, stringify({ ...limits, ...(io ? { blockIO: io } : {}) }))
   try {
     await promisify(execFile)(runtime.path, [
       ...runtime.args,
@@ -37,7 +43,8 @@ const applyToRuntime = async (
       container.id,
     ])
   } catch (error) {
-    throw internal(`Cannot update container ${container.id}: ${messageOf(error)}`, error)
+    const told = (error as { stderr?: string }).stderr?.trim()
+    throw internal(`Cannot update container ${container.id}: ${told || messageOf(error)}`, error)
   }
 }
 
