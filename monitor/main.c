@@ -32,8 +32,8 @@ int main(int count, char **arguments)
 {
 	if (count >= 2 && is_init_name(arguments[0]))
 		return init_main(arguments + 1);
-	if (count >= 2 && strcmp(arguments[1], "run") == 0)
-		return run_main();
+	if (count == 3 && strcmp(arguments[1], "run") == 0)
+		return run_main(arguments[2]);
 	if (count == 3 && strcmp(arguments[1], "hold") == 0)
 		return hold_main(arguments[2]);
 	if (count == 2 && strcmp(arguments[1], "unmount") == 0)

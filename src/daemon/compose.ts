@@ -17,6 +17,7 @@ import type { Engine } from '../engine/engine.ts'
 import { Events } from '../engine/events/events.ts'
 import { collectEverything } from '../engine/images/collect.ts'
 import { Images } from '../engine/images/images.ts'
+import { remakeLayers } from '../engine/images/remake.ts'
 import { Networks } from '../engine/networks/networks.ts'
 import type { NetworkRecord } from '../engine/networks/types.ts'
 import { probeOverlay } from '../linux/overlay.ts'
@@ -101,7 +102,7 @@ export const openDaemon = async (settings: DaemonSettings, log: Log): Promise<Da
   const store = await DescriptorStore.open(execRoot, { binary: monitorBinary, log })
   const events = new Events(database)
   const pool = new WorkerPool()
-  const { content, layers, uppers } = openStores(settings, log, pool)
+  const { content, layers, uppers } = openStores({ settings, log, pool, bootId: identity.bootId })
   const images = await Images.open(database, layers)
   const containers = await Registry.load(database)
   const network = await openNetwork(settings, log, store, id => containers.byId(id)?.record.name)
@@ -150,8 +151,15 @@ export const openDaemon = async (settings: DaemonSettings, log: Log): Promise<Da
 const runningRecords = (engine: Engine): ContainerRecord[] =>
   engine.containers.all().flatMap(container => (container.isAlive ? [container.record] : []))
 
+interface StoreNeeds {
+  settings: DaemonSettings
+  log: Log
+  pool: WorkerPool
+  bootId: string
+}
+
 /** Blobs, layers and uppers; without overlayfs the layers are copied for each container. */
-const openStores = (settings: DaemonSettings, log: Log, pool: WorkerPool) => {
+const openStores = ({ settings, log, pool, bootId }: StoreNeeds) => {
   const { dataRoot: root, execRoot } = settings.engine
   const probe = probeOverlay(root)
   if (!probe.path)
@@ -159,13 +167,14 @@ const openStores = (settings: DaemonSettings, log: Log, pool: WorkerPool) => {
       reason: probe.reason,
     })
   const onError = (path: string, error: unknown): void =>
-    log.error('a directory could not be removed', { path, error: messageOf(error) })
+    log.error('work on the disk failed in the background', { path, error: messageOf(error) })
   const content = openContentStore(root)
   const layers = openLayerStore({
     root,
     content,
     pool,
     whiteouts: probe.path ? 'overlay' : 'record',
+    bootId,
     onError,
   })
   const uppers = openUpperStore({
@@ -185,6 +194,7 @@ const recover = async (engine: Engine, bootChanged: boolean): Promise<void> => {
   recoverViews(engine)
   await engine.uppers.recover()
   await recoverVolumes(engine)
+  await remakeLayers(engine)
   await restoreContainers(engine, bootChanged)
   await collectEverything(engine)
 }

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { BerthError, badRequest, hasCode, notFound } from '../core/errors.ts'
 import { failpoint } from '../core/failpoint.ts'
+import { startWriting } from '../linux/files.ts'
 import { type Digest, digestHex, digestOf, isDigest } from '../oci/digest.ts'
 import { publish, syncDirectory, UNFINISHED, unfinishedName, writeVector } from './durable.ts'
 import type { BlobInfo, ContentStore } from './types.ts'
@@ -24,6 +25,8 @@ const wrongSize = (expected: number, found: number | string): Error =>
 type Expected = Partial<BlobInfo>
 
 const batchBytes = 1 << 20
+/** As much is handed to the disk at a time while more is to come. */
+const writebackBytes = 8 << 20
 /** A chunk may be a small piece of a large buffer that it keeps alive. */
 const batchChunks = 64
 
@@ -39,9 +42,18 @@ const ingest = async (
   let batch: Uint8Array[] = []
   let held = 0
   let writing: Promise<void> = Promise.resolve()
+  let written = 0
+  let begun = 0
   await using file = await open(path, 'wx', 0o600)
   const flush = async (): Promise<void> => {
     await writing
+    if (written - begun >= writebackBytes) {
+      const [offset, length] = [begun, written - begun]
+      begun = written
+      writing = startWriting(file.fd, offset, length)
+      await writing
+    }
+    written += held
     writing = writeVector(file, batch)
     // It is awaited by the next flush; until then its failure is nobody's.
     writing.catch(() => {})

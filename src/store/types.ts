@@ -71,11 +71,16 @@ export interface LayerSource {
 }
 
 export interface LayerStore {
-  /** Unpacks what is missing of an image, bottom first, in parallel and in workers; all durable when it returns. */
+  /**
+   * Unpacks what is missing of an image, bottom first, in parallel and in workers. Its blobs are durable; the
+   * layers become so in the background, and are unpacked again where the power fails before.
+   */
   ensure(
     sources: readonly LayerSource[],
     options?: {
       signal?: AbortSignal
+      /** Blobs whose digest was computed just now: it is not computed again where it is the layer's too. */
+      verified?: (blob: Digest) => boolean
       /** Bytes of the blob read so far. */
       onProgress?: (source: LayerSource, bytesRead: number) => void
     },
@@ -87,7 +92,9 @@ export interface LayerStore {
   remove(key: Digest): Promise<void>
   /** Removes what a crash left half made or half removed; to be called once, before anything else. */
   recover(): Promise<void>
-  /** Resolves when nothing is being deleted in the background. */
+  /** Resolves when all layers are durable: before that, no blob may go that one of them was made from. */
+  synced(): Promise<void>
+  /** Resolves when nothing is being written or deleted in the background. */
   idle(): Promise<void>
 }
 

@@ -1,4 +1,4 @@
-import { mkdirSync, renameSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { mkdir, readdir, readFile, rm } from 'node:fs/promises'
 import path from 'node:path'
 import { BerthError, badRequest, conflict, hasCode, messageOf } from '../../core/errors.ts'
@@ -139,7 +139,7 @@ export class Execs {
     const { monitor, record } = exec
     if (monitor && record.exitCode === null) await new Promise<void>(resolve => exec.ended.push(resolve))
     await monitor?.release().catch(() => {})
-    await rm(this.#directory(record.id), { recursive: true, force: true })
+    rmSync(this.#directory(record.id), { recursive: true, force: true })
   }
 
   /** Drops all of a container that is removed. */
@@ -173,7 +173,6 @@ export class Execs {
       failpoint('exec.attached')
       await startProcess(exec.monitor, request.Cmd?.[0] ?? '')
       failpoint('exec.started')
-      this.#save(exec)
     } catch (error) {
       if (exec.record.exitCode === null) this.#ended(engine, exec, failedRecord(messageOf(error)))
       await this.#tellFailure(exec, client, messageOf(error))
@@ -218,11 +217,16 @@ export class Execs {
       openStdin: request.AttachStdin ?? false,
       stdinOnce: true,
       log: { driver: 'none', path: '', maxSize: 0, maxFile: 1, attrs: '' },
-      monitorCgroups: monitorDirectories(engine.settings, controllers),
+      // Made by the container's monitor it is where that is.
+      monitorCgroups: container.monitor?.canFork ? [] : monitorDirectories(engine.settings, controllers),
       memoryCgroup: '',
       blockOnSlowClient: false,
     }
-    return launchMonitor(spec, { binary: engine.settings.monitorBinary, events: this.#events(engine, exec) })
+    return launchMonitor(spec, {
+      binary: engine.settings.monitorBinary,
+      events: this.#events(engine, exec),
+      parent: container.monitor,
+    })
   }
 
   async #attach(exec: Exec, client: RawClient): Promise<void> {
@@ -376,6 +380,8 @@ export class Execs {
     const directory = this.#directory(record.id)
     const exit = readExitRecord(directory)
     if (exit) this.#ended(engine, exec, exit)
+    // Whether a monitor was made is told by its specification: that it started is written down with its end.
+    record.started ||= existsSync(path.join(directory, 'spec'))
     try {
       exec.monitor = await connectMonitor(directory, this.#events(engine, exec))
     } catch (error) {

@@ -27,6 +27,8 @@ interface Archive {
   /** Digest of each file by its name. */
   blobs: Map<string, Digest>
   json: Map<string, Buffer>
+  /** Blobs that this load wrote, and so hashed. */
+  written: Set<Digest>
 }
 
 interface DockerEntry {
@@ -58,6 +60,7 @@ const takeFile = async (engine: Engine, archive: Archive, member: TarMember): Pr
     archive.blobs.set(name, digest)
     if (await engine.content.info(digest)) return
     await engine.content.write(member.body, { expected: { digest } })
+    archive.written.add(digest)
     failpoint('load.blob')
     return
   }
@@ -66,7 +69,9 @@ const takeFile = async (engine: Engine, archive: Archive, member: TarMember): Pr
     return
   }
   if (name.endsWith('.json') || name.endsWith('.tar')) {
-    archive.blobs.set(name, (await engine.content.write(member.body)).digest)
+    const { digest } = await engine.content.write(member.body)
+    archive.blobs.set(name, digest)
+    archive.written.add(digest)
     failpoint('load.file')
   }
 }
@@ -199,7 +204,7 @@ const checkRootfs = (config: ImageConfig, layers: Descriptor[]): LayerSource[] =
 
 const takeImage = async (
   engine: Engine,
-  found: Found,
+  { found, archive }: { found: Found; archive: Archive },
   report: (progress: LoadProgress) => void,
 ): Promise<void> => {
   const target = await reachTarget(engine, found.descriptor)
@@ -216,6 +221,7 @@ const takeImage = async (
   let current = 0
   const sizes = new Map(target.layers.map(layer => [layer.digest, layer.size]))
   await engine.layers.ensure(layers, {
+    verified: blob => archive.written.has(blob),
     onProgress: (source, bytes) => {
       current = bytes
       report({
@@ -248,7 +254,7 @@ export const loadImages = async (
   source: AsyncIterable<Uint8Array>,
   report: (progress: LoadProgress) => void,
 ): Promise<void> => {
-  const archive: Archive = { blobs: new Map(), json: new Map() }
+  const archive: Archive = { blobs: new Map(), json: new Map(), written: new Set() }
   try {
     using _sharing = await engine.images.incoming.share()
     await readArchive(engine, source, archive)
@@ -259,7 +265,7 @@ export const loadImages = async (
       throw badRequest(
         'invalid image archive: it has neither a manifest.json (docker save) nor an index.json (OCI layout)',
       )
-    for (const image of found) await takeImage(engine, image, report)
+    for (const image of found) await takeImage(engine, { found: image, archive }, report)
   } catch (error) {
     if (error instanceof BerthError) throw error
     throw badRequest(
