@@ -268,11 +268,14 @@ static void raise_limit(void)
 	setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-static const char *be_born(struct hold *hold, const char *directory)
+static const char *be_born(struct hold *hold, const char *directory, char **cgroups)
 {
 	char score[16];
 	for (size_t i = 0; i < DAEMONS_MAX; i++)
 		hold->daemons[i].fd = -1;
+	for (; *cgroups; cgroups++)
+		if (enter_cgroup(*cgroups) < 0)
+			return "the descriptor store cannot enter its cgroup";
 	raise_limit();
 	protect_from_oom(score, sizeof score);
 	if (process_signals() < 0)
@@ -289,14 +292,14 @@ static const char *be_born(struct hold *hold, const char *directory)
 	return hold->listener < 0 ? "the descriptor store cannot listen in its directory" : NULL;
 }
 
-int hold_main(const char *directory)
+int hold_main(const char *directory, char **cgroups)
 {
 	struct hold *hold = &the_hold;
 	char path[4096];
 	/* Before the working directory changes. */
 	if (!format_text(path, sizeof path, "%s", directory) || process_detach(HOLD_CONTROL_FD) < 0)
 		return 1;
-	const char *error = be_born(hold, path);
+	const char *error = be_born(hold, path, cgroups);
 	if (error) {
 		channel_open(&hold->daemons[0], HOLD_CONTROL_FD);
 		channel_refuse(&hold->daemons[0], error);

@@ -1,7 +1,7 @@
 /*
  * berth-monitor: what keeps a container alive without the daemon.
  *   berth-monitor run NAME      one run of a container or one exec
- *   berth-monitor hold DIR      the descriptor store of an exec-root
+ *   berth-monitor hold DIR …    the descriptor store of an exec-root, with the cgroups that it enters
  *   berth-monitor init -- CMD   the first process of a container, for --init
  *   berth-monitor unmount       unmounts what its input names, apart from the daemon
  */
@@ -15,7 +15,7 @@
 
 static int usage(void)
 {
-	fputs("usage: berth-monitor run NAME | hold DIRECTORY | init [--] COMMAND [ARGUMENT...] | unmount\n"
+	fputs("usage: berth-monitor run NAME | hold DIRECTORY [CGROUP...] | init [--] COMMAND [ARGUMENT...] | unmount\n"
 	      "All but init are started by berthd, which hands them descriptors.\n",
 		stderr);
 	return 2;
@@ -34,8 +34,8 @@ int main(int count, char **arguments)
 		return init_main(arguments + 1);
 	if (count == 3 && strcmp(arguments[1], "run") == 0)
 		return run_main(arguments[2]);
-	if (count == 3 && strcmp(arguments[1], "hold") == 0)
-		return hold_main(arguments[2]);
+	if (count >= 3 && strcmp(arguments[1], "hold") == 0)
+		return hold_main(arguments[2], arguments + 3);
 	if (count == 2 && strcmp(arguments[1], "unmount") == 0)
 		return unmount_main();
 	if (count >= 3 && strcmp(arguments[1], "init") == 0)

@@ -16,14 +16,12 @@ static bool file_of(const struct oom_watch *watch, const char *name, char path[4
 	return format_text(path, 4096, "%s/%s", watch->directory, name);
 }
 
-/* The number behind `name` in the counters' file; false if it cannot be read (the cgroup may be gone). */
-static bool read_counter(const struct oom_watch *watch, const char *name, uint64_t *value)
+/* The number of kills in a counters' file; false if it cannot be read (the cgroup may be gone). */
+static bool read_kills_of(const char *path, uint64_t *value)
 {
-	char path[4096];
+	const char name[] = "oom_kill";
+	size_t length = sizeof name - 1;
 	char text[1024];
-	size_t length = strlen(name);
-	if (!file_of(watch, watch->version2 ? "memory.events" : "memory.oom_control", path))
-		return false;
 	if (read_text_file(path, text, sizeof text) < 0)
 		return false;
 	for (char *line = text; line && *line; line = strchr(line, '\n')) {
@@ -34,6 +32,23 @@ static bool read_counter(const struct oom_watch *watch, const char *name, uint64
 		}
 	}
 	return false;
+}
+
+static bool read_kills(const struct oom_watch *watch, uint64_t *value)
+{
+	char path[4096];
+	return file_of(watch, watch->version2 ? "memory.events" : "memory.oom_control", path) &&
+		read_kills_of(path, value);
+}
+
+/* Of version 2: a cgroup's counters hold those of all below it, also once they are gone. */
+static bool read_parent_kills(const struct oom_watch *watch, uint64_t *value)
+{
+	char path[4096];
+	const char *slash = strrchr(watch->directory, '/');
+	return watch->version2 && slash &&
+		format_text(path, sizeof path, "%.*s/memory.events", (int)(slash - watch->directory), watch->directory) &&
+		read_kills_of(path, value);
 }
 
 static int register_version1(struct oom_watch *watch)
@@ -94,9 +109,27 @@ int oom_open(struct oom_watch *watch, const char *directory)
 	watch->version2 = access(path, F_OK) != 0;
 	if ((watch->version2 ? register_version2(watch) : register_version1(watch)) < 0)
 		return -1;
-	if (!read_counter(watch, "oom_kill", &watch->kills_before))
+	if (!read_kills(watch, &watch->kills_before))
 		watch->kills_before = 0;
+	if (!read_parent_kills(watch, &watch->parent_kills))
+		watch->parent_kills = UINT64_MAX;
 	return 0;
+}
+
+/* Takes what the descriptor has to say; whether it was more than the end of the cgroup. */
+static bool drain(const struct oom_watch *watch)
+{
+	_Alignas(struct inotify_event) char data[4096];
+	bool changed = false;
+	ssize_t got;
+	while ((got = read(watch->fd, data, sizeof data)) > 0) {
+		const struct inotify_event *event;
+		for (ssize_t at = 0; watch->version2 && at < got; at += (ssize_t)(sizeof *event + event->len)) {
+			event = (const struct inotify_event *)(const void *)(data + at);
+			changed = changed || (event->mask & IN_MODIFY) != 0;
+		}
+	}
+	return changed;
 }
 
 /*
@@ -106,24 +139,41 @@ int oom_open(struct oom_watch *watch, const char *directory)
  */
 bool oom_event(struct oom_watch *watch)
 {
-	char drain[4096];
 	uint64_t kills;
-	while (read(watch->fd, drain, sizeof drain) > 0)
-		continue;
-	if (!read_counter(watch, "oom_kill", &kills))
+	uint64_t parent_kills = watch->parent_kills;
+	if (drain(watch))
+		watch->changed = true;
+	/* The parent's first: a kill in between is seen in the cgroup's own. */
+	read_parent_kills(watch, &parent_kills);
+	if (!read_kills(watch, &kills))
 		return false;
+	watch->parent_kills = parent_kills;
 	if (!watch->version2 || kills > watch->kills_before)
 		watch->noticed = true;
 	return watch->noticed;
 }
 
-bool oom_killed(struct oom_watch *watch)
+/*
+ * The cgroup is gone already and cannot be asked. Its own word may have been on its way still (the kernel holds such
+ * words back for up to 10 ms): the parent's counter has it, and others' too.
+ */
+static bool killed_unseen(const struct oom_watch *watch, bool by_kill)
+{
+	uint64_t kills;
+	return by_kill && watch->changed && read_parent_kills(watch, &kills) && kills > watch->parent_kills;
+}
+
+bool oom_killed(struct oom_watch *watch, bool by_kill)
 {
 	uint64_t kills;
 	if (watch->fd < 0 || watch->killed)
 		return watch->killed;
-	/* A cgroup that is gone already cannot be asked: then what was noticed counts. */
-	watch->killed = read_counter(watch, "oom_kill", &kills) ? kills > watch->kills_before : watch->noticed;
+	if (watch->version2 && drain(watch))
+		watch->changed = true;
+	if (read_kills(watch, &kills))
+		watch->killed = kills > watch->kills_before;
+	else
+		watch->killed = watch->noticed || killed_unseen(watch, by_kill);
 	return watch->killed;
 }
 

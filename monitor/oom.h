@@ -15,6 +15,9 @@ struct oom_watch {
 	bool noticed;
 	bool killed;
 	uint64_t kills_before;
+	/* Version 2: the counters changed at least once, and the kills below the parent when they were last read. */
+	bool changed;
+	uint64_t parent_kills;
 };
 
 /* Makes the cgroup where it is missing, so that nothing is missed from the start. 0, or -1 and errno. */
@@ -23,8 +26,11 @@ int oom_open(struct oom_watch *watch, const char *directory);
 /* The descriptor is readable; true if the container's memory ran out. */
 bool oom_event(struct oom_watch *watch);
 
-/* Whether one has been killed: to be asked before anyone removes the cgroup. */
-bool oom_killed(struct oom_watch *watch);
+/*
+ * Whether one has been killed: to be asked at once when the first process has ended, since systemd removes a scope's
+ * cgroup when it is empty. `by_kill`: SIGKILL ended it.
+ */
+bool oom_killed(struct oom_watch *watch, bool by_kill);
 
 /* Nothing ran: removes the cgroup if we made it. */
 void oom_undo(struct oom_watch *watch);

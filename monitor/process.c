@@ -107,9 +107,16 @@ int enter_cgroup(const char *directory)
 		errno = ENAMETOOLONG;
 		return -1;
 	}
-	if (make_directories(directory, &made) < 0)
-		return -1;
-	return write_text_file(path, "0");
+	/* systemd removes a scope's directory when the last process has left it: perhaps just now. */
+	for (int attempt = 0; attempt < 10; attempt++) {
+		if (make_directories(directory, &made) < 0 && errno != ENOENT)
+			return -1;
+		if (write_text_file(path, "0") == 0)
+			return 0;
+		if (errno != ENOENT && errno != ENODEV)
+			return -1;
+	}
+	return -1;
 }
 
 int process_signals(void)

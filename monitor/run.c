@@ -122,11 +122,8 @@ static void fill_poll_set(const struct run *run, struct poll_set *set)
 
 static void take_oom(struct run *run)
 {
-	bool noticed = oom_event(&run->oom);
-	if (!noticed || run->oom_told)
-		return;
-	run->oom_told = true;
-	control_event(run, EVENT_OOM, NULL, 0);
+	if (oom_event(&run->oom))
+		run_tell_oom(run);
 }
 
 static void take_signals(struct run *run)

@@ -72,6 +72,8 @@ pid_t run_fork(int spec, int control, int runtime);
 /* run_life.c: start to exit. NULL, or why it cannot be. */
 const char *run_start(struct run *run);
 void run_reap(struct run *run);
+/* The container's memory ran out: told once. */
+void run_tell_oom(struct run *run);
 /* Ends the drain where its limits are reached, then settles: record, word, answers, closes. */
 void run_settle_if_drained(struct run *run, int64_t now);
 struct exit_record run_exit_record(const struct run *run);

@@ -124,14 +124,22 @@ static void runtime_ended(struct run *run, int status)
 	answer_starter(run);
 }
 
+void run_tell_oom(struct run *run)
+{
+	if (run->oom_told)
+		return;
+	run->oom_told = true;
+	control_event(run, EVENT_OOM, NULL, 0);
+}
+
 static void first_ended(struct run *run, int status)
 {
 	run->code = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
 	run->finished_at = clock_wall_ns();
 	run->draining = true;
 	run->drain_began = run->drain_moved = run->drain_ticked = clock_mono_ms();
-	/* Before anyone removes the cgroup. */
-	oom_killed(&run->oom);
+	if (oom_killed(&run->oom, run->code == 128 + SIGKILL))
+		run_tell_oom(run);
 	streams_close_input(&run->streams);
 	control_event(run, EVENT_ENDED, NULL, 0);
 }
@@ -179,7 +187,8 @@ void run_settle_if_drained(struct run *run, int64_t now)
 	}
 	if (run_output_ended(run)) {
 		log_close(&run->log);
-		oom_killed(&run->oom);
+		if (oom_killed(&run->oom, run->code == 128 + SIGKILL))
+			run_tell_oom(run);
 		settle(run, PHASE_EXITED);
 	}
 }

@@ -9,6 +9,7 @@ import { globSync } from 'node:fs'
 import { cpus } from 'node:os'
 import { run } from 'node:test'
 import { spec } from 'node:test/reporters'
+import { patience } from '../tests/harness/shell.ts'
 import { leftovers } from './leftovers.ts'
 
 interface Count {
@@ -19,7 +20,7 @@ interface Count {
 const runFiles = (files: string[], concurrency: number): Promise<Count> => {
   const count: Count = { passed: 0, failed: 0 }
   if (files.length === 0) return Promise.resolve(count)
-  const stream = run({ files, concurrency, timeout: 600_000 })
+  const stream = run({ files, concurrency, timeout: 600_000 * patience })
   stream.on('test:pass', event => {
     if (event.details.type !== 'suite' && event.skip === undefined) count.passed++
   })

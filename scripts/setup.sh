@@ -50,6 +50,8 @@ need_modules() {
 
 need_monitor() {
 	command -v musl-gcc >/dev/null || need_packages musl-tools
+	# The compiler only recommends its assembler and linker.
+	command -v ld >/dev/null || need_packages binutils
 	make -s -C monitor >"$log" 2>&1 || die "the monitor cannot be compiled: $(grep -m1 error "$log")"
 }
 

@@ -5,7 +5,7 @@ import { describe, test } from 'node:test'
 import { audit } from './harness/audit.ts'
 import { startDaemon, TestDaemon } from './harness/daemon.ts'
 import { projectRoot } from './harness/images.ts'
-import { must, until } from './harness/shell.ts'
+import { must, patience, until } from './harness/shell.ts'
 import { inspected, type Verb, verbGroups } from './harness/verbs.ts'
 
 /**
@@ -53,7 +53,10 @@ const dieAt = async (daemon: TestDaemon, verb: Verb, point: string): Promise<voi
 
 const diesSoon = async (dead: Promise<void>, what: string): Promise<void> => {
   const { promise, reject } = Promise.withResolvers<never>()
-  const timer = setTimeout(() => reject(new Error(`${what}: the fail point was never passed`)), 20_000)
+  const timer = setTimeout(
+    () => reject(new Error(`${what}: the fail point was never passed`)),
+    20_000 * patience,
+  )
   try {
     await Promise.race([dead, promise])
   } finally {

@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import path from 'node:path'
 import { after, before, test } from 'node:test'
 import { startDaemon, type TestDaemon } from './harness/daemon.ts'
+import { monitorsOf } from './harness/monitors.ts'
 import { run, until } from './harness/shell.ts'
 
 let daemon: TestDaemon
@@ -135,26 +138,22 @@ test('the API socket keeps its inode, and a client that connects meanwhile is se
 })
 
 test('restart policies and exec results are caught up', async () => {
+  const folder = path.join(daemon.base, 'phoenix')
+  mkdirSync(folder)
   await daemon.mustDocker([
-    'run',
-    '-d',
-    '--restart',
-    'always',
-    '--name',
-    'phoenix',
+    ...'run -d --restart always --name phoenix -v'.split(' '),
+    `${folder}:/told`,
     'busybox',
     'sh',
     '-c',
-    'echo up; sleep 1; exit 4',
+    'echo up; until rm /told/end 2>/dev/null; do sleep 0.1; done; exit 4',
   ])
   const client = background(['exec', 'phoenix', 'sh', '-c', 'exit 5'])
   assert.equal(await client.done, 5)
+  const pid = await daemon.mustDocker(['inspect', '-f', '{{.State.Pid}}', 'phoenix'])
   await daemon.kill()
-  await until('its process has ended', async () => {
-    const logs = await run(['sh', '-c', `grep -c up ${daemon.dataRoot}/containers/*/*-json.log | tail -1`])
-    return logs.code === 0
-  })
-  await new Promise(resolve => setTimeout(resolve, 1500))
+  writeFileSync(path.join(folder, 'end'), '')
+  await until('its process has ended', () => !existsSync(`/proc/${pid}`))
   await daemon.start()
   await until('it was started again', async () => {
     const logs = await daemon.mustDocker(['logs', 'phoenix'])
@@ -215,4 +214,20 @@ test('the journal outlives the daemon and tells causes', async () => {
   const event = JSON.parse(text) as { Actor: { Attributes: Record<string, string> } }
   assert.equal(event.Actor.Attributes['berth.cause'], 'its process ended')
   assert.equal(event.Actor.Attributes['exitCode'], '3')
+})
+
+test('monitors and the descriptor store are in a control group apart from the daemon and the containers', async () => {
+  await daemon.mustDocker(['run', '-d', '--name', 'apart', '-p', '127.0.0.1::80', 'busybox', 'sleep', '1000'])
+  const groupOf = (pid: number | string): string =>
+    readFileSync(`/proc/${pid}/cgroup`, 'utf8').match(/^\d+:(?:pids|):(.*)$/m)?.[1] ?? ''
+  const owners = monitorsOf(daemon.execRoot)
+  assert.ok(owners.some(owner => owner.id === '') && owners.some(owner => owner.id !== ''))
+  const groups = new Set(owners.map(owner => groupOf(owner.pid)))
+  assert.equal(groups.size, 1, [...groups].join(' '))
+  const [group = ''] = groups
+  assert.match(group, /berth-.*monitors(\.scope)?$/)
+  const container = groupOf(await daemon.mustDocker(['inspect', '-f', '{{.State.Pid}}', 'apart']))
+  assert.doesNotMatch(container, /monitors/)
+  assert.notEqual(groupOf(daemon.pid), group)
+  await daemon.mustDocker(['rm', '-f', 'apart'])
 })

@@ -7,6 +7,7 @@ import { messageOf } from '../core/errors.ts'
 import { newId } from '../core/ids.ts'
 import type { Log } from '../core/log.ts'
 import { Execs } from '../engine/containers/execs.ts'
+import { monitorDirectories } from '../engine/containers/groups.ts'
 import { Registry } from '../engine/containers/registry.ts'
 import { restoreContainers } from '../engine/containers/restore.ts'
 import { recoverViews } from '../engine/containers/rootView.ts'
@@ -32,6 +33,7 @@ import { openUpperStore } from '../store/uppers.ts'
 import { defaultBridge } from './bridge.ts'
 import { DescriptorStore } from './descriptorStore.ts'
 import { claimDockerSocket, defaultSocket, holdListeners, listenAll, parseHost } from './listen.ts'
+import { claimMonitorScope } from './monitorScope.ts'
 import type { DaemonSettings } from './settings.ts'
 
 /** The composition root: opens every store and service in order, restores, listens. */
@@ -99,7 +101,13 @@ export const openDaemon = async (settings: DaemonSettings, log: Log): Promise<Da
   mkdirSync(path.join(dataRoot, 'containers'), { recursive: true, mode: 0o710 })
   const database = await Database.open(path.join(dataRoot, 'berth.db'))
   const identity = await identify(database)
-  const store = await DescriptorStore.open(execRoot, { binary: monitorBinary, log })
+  const store = await DescriptorStore.open(execRoot, {
+    binary: monitorBinary,
+    groups: monitorDirectories(settings.engine),
+    log,
+  })
+  await claimMonitorScope(settings.engine, store.client.pid, log)
+  store.onReplaced(holder => claimMonitorScope(settings.engine, holder.pid, log))
   const events = new Events(database)
   const pool = new WorkerPool()
   const { content, layers, uppers } = openStores({ settings, log, pool, bootId: identity.bootId })

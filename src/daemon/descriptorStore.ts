@@ -3,6 +3,13 @@ import type { Log } from '../core/log.ts'
 import { connectHolder } from '../runtime/holder.ts'
 import type { HolderClient } from '../runtime/types.ts'
 
+interface StoreOptions {
+  binary: string
+  /** Control groups that the store enters. */
+  groups: readonly string[]
+  log: Log
+}
+
 /** Puts into a new store what the lost one held. */
 type Refill = (client: HolderClient) => void | Promise<void>
 
@@ -12,21 +19,21 @@ type Refill = (client: HolderClient) => void | Promise<void>
  */
 export class DescriptorStore {
   readonly #execRoot: string
-  readonly #options: { binary: string; log: Log }
+  readonly #options: StoreOptions
   readonly #refills: Refill[] = []
   #client: HolderClient
   /** Settles when the store that replaces a lost one has been filled. */
   #replacing: Promise<HolderClient> | undefined
 
-  private constructor(execRoot: string, options: { binary: string; log: Log }, client: HolderClient) {
+  private constructor(execRoot: string, options: StoreOptions, client: HolderClient) {
     this.#execRoot = execRoot
     this.#options = options
     this.#client = client
   }
 
-  static async open(execRoot: string, options: { binary: string; log: Log }): Promise<DescriptorStore> {
+  static async open(execRoot: string, options: StoreOptions): Promise<DescriptorStore> {
     const lost = { tell: () => {} }
-    const client = await connectHolder(execRoot, { binary: options.binary, onLost: () => lost.tell() })
+    const client = await connectHolder(execRoot, { ...options, onLost: () => lost.tell() })
     const store = new DescriptorStore(execRoot, options, client)
     lost.tell = () => store.#lost(client)
     return store
@@ -73,7 +80,7 @@ export class DescriptorStore {
     before.close()
     const lost = { tell: () => {} }
     const client = await connectHolder(this.#execRoot, {
-      binary: this.#options.binary,
+      ...this.#options,
       onLost: () => lost.tell(),
     })
     lost.tell = () => this.#lost(client)

@@ -5,10 +5,12 @@ import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { badRequest } from '../core/errors.ts'
 import type { Level } from '../core/log.ts'
+import { checkSlice } from '../engine/containers/groups.ts'
 import { checkLogConfig, parseSize } from '../engine/containers/logConfig.ts'
 import { specRlimits } from '../engine/containers/specResources.ts'
 import type { EngineSettings } from '../engine/settings.ts'
 import { cgroupVersion } from '../linux/cgroups.ts'
+import { ownUnit } from '../linux/systemd.ts'
 import { defaultShmSize } from '../runtime/spec/defaults.ts'
 import type { Config } from './config.ts'
 import { type Host, parseHost } from './listen.ts'
@@ -75,6 +77,7 @@ const runtimesOf = (value: unknown): Map<string, { path: string; args: string[] 
   return added
 }
 
+/** As dockerd: with systemd as the init and control groups version 2, systemd makes the groups. */
 const cgroupDriver = (execOpts: readonly string[]): 'cgroupfs' | 'systemd' => {
   let driver: 'cgroupfs' | 'systemd' =
     cgroupVersion === 2 && existsSync('/run/systemd/system') ? 'systemd' : 'cgroupfs'
@@ -86,6 +89,12 @@ const cgroupDriver = (execOpts: readonly string[]): 'cgroupfs' | 'systemd' => {
     driver = value
   }
   return driver
+}
+
+/** Errors: `bad-request` where systemd is to make groups below what is no slice. */
+const cgroupParent = (given: string, driver: 'cgroupfs' | 'systemd', name: string): string => {
+  if (driver === 'systemd' && given !== '') checkSlice(given)
+  return given || (driver === 'systemd' ? 'system.slice' : `/${name}`)
 }
 
 const oneOf = <T extends string>(name: string, value: unknown, choices: readonly T[], otherwise: T): T => {
@@ -154,6 +163,7 @@ export const settingsOf = ({ values }: Config): DaemonSettings => {
   const execRoot = path.resolve(text('exec-root', defaultExecRoot))
   const debug = flag('debug', false)
   const instance = instanceOf(execRoot)
+  const scopePrefix = instance === '' ? 'berth' : `berth-${instance}`
   const driver = cgroupDriver(list('exec-opt'))
   const defaultLog = {
     type: text('log-driver', 'json-file'),
@@ -196,10 +206,9 @@ export const settingsOf = ({ values }: Config): DaemonSettings => {
       runtimes: new Map(),
       defaultRuntime: text('default-runtime'),
       cgroupDriver: driver,
-      cgroupParent: text(
-        'cgroup-parent',
-        driver === 'systemd' ? 'system.slice' : instance === '' ? '/berth' : `/berth-${instance}`,
-      ),
+      cgroupParent: cgroupParent(text('cgroup-parent'), driver, scopePrefix),
+      scopePrefix,
+      unit: ownUnit(),
       labels: list('label'),
       defaultLog,
       defaultIpcMode: oneOf(

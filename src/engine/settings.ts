@@ -14,6 +14,10 @@ export interface EngineSettings {
   cgroupDriver: 'cgroupfs' | 'systemd'
   /** `/berth`, or a slice with systemd. */
   cgroupParent: string
+  /** `berth`, or `berth-<hash>` for another exec-root: begins the names of this daemon's scopes of systemd. */
+  scopePrefix: string
+  /** The unit of systemd that this daemon runs in; empty where there is none. */
+  unit: string
   labels: string[]
   defaultLog: { type: string; options: Record<string, string> }
   defaultIpcMode: 'private' | 'shareable'

@@ -69,6 +69,19 @@ const descend = (directory: string, visit: (directory: string) => void): void =>
   visit(directory)
 }
 
+/** Names of the groups right below one, in any hierarchy. */
+export const groupsBelow = (group: string): string[] => {
+  const names = groupDirectories(group).flatMap(directory => {
+    try {
+      return readdirSync(directory, { withFileTypes: true })
+    } catch (error) {
+      if (hasCode(error, 'ENOENT')) return []
+      throw error
+    }
+  })
+  return [...new Set(names.flatMap(entry => (entry.isDirectory() ? [entry.name] : [])))]
+}
+
 /** Processes of a group and of the groups below it. */
 export const groupProcesses = (group: string): number[] => {
   const pids = new Set<number>()

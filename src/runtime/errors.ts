@@ -18,7 +18,13 @@ interface Rule {
 }
 
 const rules: Rule[] = [
-  // crun says only this of a directory, and of a file that may not be executed.
+  // crun names the path from 1.21 on …
+  {
+    form: /the path `([^`]*)` exists but it is not executable/,
+    exitCode: 126,
+    words: 'exec: "$1": permission denied',
+  },
+  // … and before it says only this of a directory, and of a file that may not be executed.
   {
     form: /open executable: Operation not permitted/,
     exitCode: 126,

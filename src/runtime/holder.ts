@@ -16,6 +16,8 @@ const classOf = (number: number | undefined): HeldClass =>
 export interface HolderOptions {
   /** Absolute path of berth-monitor, for the case that no store runs yet. */
   binary: string
+  /** Control groups that a store which is started enters. */
+  groups?: readonly string[]
   /** The store ended without being asked: connect again (this starts another) and put everything anew. */
   onLost?: () => void
   env?: Record<string, string>

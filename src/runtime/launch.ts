@@ -109,5 +109,10 @@ export const launchMonitor = async (spec: MonitorSpec, options: LaunchOptions): 
 /** Starts a descriptor store; returns its first connection. It says an error there where another one runs. */
 export const launchHolder = (
   execRoot: string,
-  options: { binary: string; env?: Record<string, string> },
-): number => start(options.binary, { args: ['hold', execRoot], fds: [], env: options.env ?? {} })
+  options: { binary: string; groups?: readonly string[]; env?: Record<string, string> },
+): number =>
+  start(options.binary, {
+    args: ['hold', execRoot, ...(options.groups ?? [])],
+    fds: [],
+    env: options.env ?? {},
+  })

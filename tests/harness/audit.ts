@@ -3,9 +3,9 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import path from 'node:path'
 import { instanceOf } from '../../src/daemon/settings.ts'
 import type { TestDaemon } from './daemon.ts'
-import { groupFolders } from './groups.ts'
+import { groupOwners } from './groups.ts'
 import { monitorsOf } from './monitors.ts'
-import { must, run } from './shell.ts'
+import { must, patience, run } from './shell.ts'
 
 /**
  * Compares what a daemon says that it has with what is in the kernel and on the
@@ -100,7 +100,11 @@ const checkExecRoot = ({ daemon, owners, ids, running }: State): string[] => {
     ...compare('namespace file', names(path.join(root, 'netns')), sandboxes),
     ...surplus('exec directory', execs, new Set()),
     ...names(path.join(root, 'runtime')).flatMap(name =>
-      surplus(`state of ${name}`, names(path.join(root, 'runtime', name)), running),
+      surplus(
+        `state of ${name}`,
+        names(path.join(root, 'runtime', name)).filter(id => !id.startsWith('.')),
+        running,
+      ),
     ),
   ]
 }
@@ -130,15 +134,7 @@ const checkDataRoot = ({ daemon, owners, ids }: State): string[] => {
 }
 
 const checkGroups = ({ daemon, running }: State): string[] =>
-  groupFolders(daemon.execRoot).flatMap(folder =>
-    surplus(
-      `control group in ${folder}`,
-      readdirSync(folder, { withFileTypes: true })
-        .filter(entry => entry.isDirectory() && entry.name !== 'monitors')
-        .map(entry => entry.name),
-      running,
-    ),
-  )
+  surplus('control group', groupOwners(daemon.execRoot), running)
 
 const checkMonitors = async ({ daemon, owners }: State): Promise<string[]> => {
   const running = owners.filter(owner => owner.running).map(owner => owner.id)
@@ -211,11 +207,11 @@ const check = async (daemon: TestDaemon): Promise<string[]> => {
 }
 
 /** Milliseconds for what ends in the background; only against waiting for ever. */
-const patience = 20_000
+const limit = 20_000 * patience
 
 /** Fails with everything that is orphaned or lost. */
 export const audit = async (daemon: TestDaemon, when = ''): Promise<void> => {
-  const end = Date.now() + patience
+  const end = Date.now() + limit
   for (;;) {
     const problems = await check(daemon)
     if (problems.length === 0) return

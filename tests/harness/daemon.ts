@@ -43,6 +43,8 @@ const whenEmpty = (folder: string): Promise<boolean> =>
       return true
     } catch (error) {
       if (hasCode(error, 'EBUSY')) return false
+      // With systemd's scopes, systemd may have been quicker.
+      if (hasCode(error, 'ENOENT')) return true
       throw error
     }
   })

@@ -14,6 +14,9 @@ export interface RunOptions {
   deadline?: number
 }
 
+/** All deadlines of the suite, which only guard against hanging, are this many times as long: for slow machines. */
+export const patience = Number(process.env['BERTH_TEST_PATIENCE'] ?? 1)
+
 const collect = (child: ChildProcess): Promise<Outcome> =>
   new Promise((resolve, reject) => {
     const out: Buffer[] = []
@@ -39,7 +42,7 @@ export const run = async (command: readonly string[], options: RunOptions = {}):
   })
   child.stdin?.on('error', () => {})
   child.stdin?.end(options.input)
-  const timer = setTimeout(() => child.kill('SIGKILL'), options.deadline ?? 120_000)
+  const timer = setTimeout(() => child.kill('SIGKILL'), (options.deadline ?? 120_000) * patience)
   try {
     return await collect(child)
   } finally {
@@ -60,11 +63,11 @@ export const until = async <T>(
   look: () => Promise<T | undefined | false> | T | undefined | false,
   deadline = 30_000,
 ): Promise<T> => {
-  const end = Date.now() + deadline
+  const end = Date.now() + deadline * patience
   for (;;) {
     const found = await look()
     if (found) return found
-    if (Date.now() > end) throw new Error(`${what} did not happen within ${deadline / 1000} s`)
+    if (Date.now() > end) throw new Error(`${what} did not happen within ${(deadline * patience) / 1000} s`)
     await new Promise(resolve => setTimeout(resolve, 20))
   }
 }

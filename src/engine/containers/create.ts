@@ -11,6 +11,7 @@ import type { Engine } from '../engine.ts'
 import type { Container } from './container.ts'
 import { containerEvent } from './containerEvents.ts'
 import { effectiveHostConfig } from './effectiveHostConfig.ts'
+import { checkSlice } from './groups.ts'
 import { checkLogConfig } from './logConfig.ts'
 import { mergeConfig } from './mergeConfig.ts'
 import { decideMounts } from './mountRequests.ts'
@@ -63,6 +64,8 @@ const decideRecord = (
   checkConfig(config)
   const warnings = checkHostConfig(given, givenHost)
   const hostConfig = effectiveHostConfig(engine, givenHost)
+  if (engine.settings.cgroupDriver === 'systemd' && hostConfig.CgroupParent)
+    checkSlice(hostConfig.CgroupParent)
   checkExposed(config.ExposedPorts)
   checkSecurityOptions(hostConfig.SecurityOpt ?? [])
   checkRuntime(engine, hostConfig)

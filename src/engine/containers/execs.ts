@@ -5,7 +5,6 @@ import { BerthError, badRequest, conflict, hasCode, messageOf } from '../../core
 import { failpoint } from '../../core/failpoint.ts'
 import { newId, nonce } from '../../core/ids.ts'
 import { stringify } from '../../core/json.ts'
-import { controllers } from '../../linux/cgroups.ts'
 import { startFailure } from '../../runtime/errors.ts'
 import { launchMonitor } from '../../runtime/launch.ts'
 import { connectMonitor, readExitRecord } from '../../runtime/monitor.ts'
@@ -218,7 +217,7 @@ export class Execs {
       stdinOnce: true,
       log: { driver: 'none', path: '', maxSize: 0, maxFile: 1, attrs: '' },
       // Made by the container's monitor it is where that is.
-      monitorCgroups: container.monitor?.canFork ? [] : monitorDirectories(engine.settings, controllers),
+      monitorCgroups: container.monitor?.canFork ? [] : monitorDirectories(engine.settings),
       memoryCgroup: '',
       blockOnSlowClient: false,
     }

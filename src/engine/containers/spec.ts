@@ -35,6 +35,10 @@ export interface SpecInput {
   /** Access of each device, like `rwm`, in the order of `devices`. */
   deviceAccess: string[]
   blockIO?: SpecResources['blockIO']
+  /** The daemon's own `oom_score_adj`. */
+  daemonOomScore: number
+  /** For the runtime, beside the container's own. */
+  annotations: Record<string, string>
 }
 
 const securityOf = (record: ContainerRecord): SecurityOptions =>
@@ -98,6 +102,12 @@ const args = (record: ContainerRecord, init: boolean): string[] => {
   return init ? ['/sbin/docker-init', '--', ...command] : command
 }
 
+/** What protects the daemon is not for its containers. A score above zero stays: lowering it needs a capability. */
+const oomScore = ({ record, daemonOomScore }: SpecInput): { oomScoreAdj?: number } => {
+  const wanted = record.hostConfig.OomScoreAdj ?? 0
+  return wanted !== 0 || daemonOomScore < 0 ? { oomScoreAdj: wanted } : {}
+}
+
 const specProcess = (input: SpecInput, capabilities: string[]): RuntimeSpec['process'] => {
   const { record, user } = input
   const isRoot = user.uid === 0
@@ -113,7 +123,7 @@ const specProcess = (input: SpecInput, capabilities: string[]): RuntimeSpec['pro
     capabilities: { bounding: capabilities, effective, permitted: effective, inheritable: [], ambient: [] },
     rlimits: specRlimits(record.hostConfig),
     noNewPrivileges: securityOf(record).noNewPrivileges,
-    ...(record.hostConfig.OomScoreAdj ? { oomScoreAdj: record.hostConfig.OomScoreAdj } : {}),
+    ...oomScore(input),
   }
 }
 
@@ -140,7 +150,7 @@ export const buildSpec = (input: SpecInput): RuntimeSpec => {
       plainFiles: input.plainFiles,
       cgroupWritable: securityOf(record).writableCgroups ?? hostConfig.Privileged ?? false,
     }),
-    annotations: { ...hostConfig.Annotations },
+    annotations: { ...input.annotations, ...hostConfig.Annotations },
     linux: {
       cgroupsPath: input.cgroupsPath,
       namespaces: namespaces(input),

@@ -1,10 +1,9 @@
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { UndoStack } from '../../core/disposal.ts'
 import { BerthError, conflict, hasCode, messageOf } from '../../core/errors.ts'
 import { failpoint } from '../../core/failpoint.ts'
 import { stringify } from '../../core/json.ts'
-import { controllers } from '../../linux/cgroups.ts'
 import { StartError, startFailure } from '../../runtime/errors.ts'
 import { launchMonitor } from '../../runtime/launch.ts'
 import type { MonitorClient, MonitorSpec, RuntimeBinary } from '../../runtime/types.ts'
@@ -16,7 +15,7 @@ import { clearProcesses } from './clearRun.ts'
 import type { Container } from './container.ts'
 import { commandOf } from './describe.ts'
 import { containerFiles, prepareFiles } from './files.ts'
-import { containerGroup, memoryDirectory, monitorDirectories } from './groups.ts'
+import { containerGroup, memoryDirectory, monitorDirectories, scopeAnnotations } from './groups.ts'
 import { startHealth } from './health.ts'
 import { logSettings } from './logConfig.ts'
 import { joinedNamespaces, takePartnersName } from './namespaces.ts'
@@ -56,6 +55,8 @@ const writeBundle = async (engine: Engine, container: Container, rootfs: string)
     devices: devices.map(device => device.device),
     deviceAccess: devices.map(device => device.access),
     ...(io ? { blockIO: io } : {}),
+    daemonOomScore: Number(readFileSync('/proc/self/oom_score_adj', 'utf8')),
+    annotations: scopeAnnotations(engine.settings),
   })
   writeFileSync(path.join(runDirectory(engine, container), 'config.json'), stringify(spec))
 }
@@ -75,7 +76,7 @@ const monitorSpec = (engine: Engine, container: Container): MonitorSpec => {
     openStdin: record.config.OpenStdin ?? false,
     stdinOnce: record.config.StdinOnce ?? false,
     log: logSettings(engine.settings.dataRoot, record),
-    monitorCgroups: monitorDirectories(engine.settings, controllers),
+    monitorCgroups: monitorDirectories(engine.settings),
     memoryCgroup: memoryDirectory(containerGroup(engine.settings, record).group),
     blockOnSlowClient: false,
   }

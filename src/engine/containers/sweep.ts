@@ -1,12 +1,12 @@
-import { readdirSync } from 'node:fs'
 import { readdir, rm } from 'node:fs/promises'
 import path from 'node:path'
 import { hasCode, messageOf } from '../../core/errors.ts'
 import { failpoint } from '../../core/failpoint.ts'
-import { controllers, groupDirectory, killGroup, removeGroup } from '../../linux/cgroups.ts'
+import { killGroup, removeGroup } from '../../linux/cgroups.ts'
 import { connectMonitor } from '../../runtime/monitor.ts'
 import type { Engine } from '../engine.ts'
 import { sharedShm } from './files.ts'
+import { groupsOfContainers } from './groups.ts'
 import { unmountSharedShm } from './sharedMemory.ts'
 
 /** Takes away what no living run owns: each object carries its owner's id in its name. */
@@ -81,28 +81,19 @@ const sweepFiles = async (engine: Engine): Promise<void> => {
 }
 
 const sweepGroups = (engine: Engine, alive: ReadonlySet<string>): void => {
-  if (engine.settings.cgroupDriver === 'systemd') return
-  const parent = engine.settings.cgroupParent
-  const found = new Set<string>()
-  for (const controller of controllers) {
-    try {
-      for (const entry of readdirSync(groupDirectory(parent, controller), { withFileTypes: true }))
-        if (entry.isDirectory() && /^[a-f0-9]{64}$/.test(entry.name)) found.add(entry.name)
-    } catch (error) {
-      if (!hasCode(error, 'ENOENT')) throw error
-    }
-  }
-  for (const id of found) {
+  for (const { id, group } of groupsOfContainers(engine.settings)) {
     if (alive.has(id)) continue
-    killGroup(path.posix.join(parent, id))
-    removeGroup(path.posix.join(parent, id))
+    killGroup(group)
+    removeGroup(group)
   }
 }
 
 const sweepRuntimes = async (engine: Engine, alive: ReadonlySet<string>): Promise<void> => {
+  // crun keeps its seccomp programs in `.cache`.
   for (const runtime of engine.settings.runtimes.values())
     for (const id of await names(runtime.root))
-      if (!alive.has(id)) await rm(path.join(runtime.root, id), { recursive: true, force: true })
+      if (!alive.has(id) && !id.startsWith('.'))
+        await rm(path.join(runtime.root, id), { recursive: true, force: true })
 }
 
 /** Kernel objects and directories of containers that do not run or do not exist. Nothing may start meanwhile. */

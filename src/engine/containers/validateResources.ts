@@ -81,15 +81,15 @@ const checkCpuSets = ({ CpusetCpus: wanted = '', CpusetMems: mems = '' }: Resour
 }
 
 /** What was asked for and the host's control groups cannot do: a predicate, the fields, Docker's warning. */
-const discards: { absent: () => boolean; keys: (keyof Resources)[]; warning: string }[] = [
+const discards: { absent: (version: 1 | 2) => boolean; keys: (keyof Resources)[]; warning: string }[] = [
   {
-    absent: () => cgroupVersion === 2,
+    absent: version => version === 2,
     keys: ['MemorySwappiness'],
     warning:
       'Your kernel does not support memory swappiness capabilities or the cgroup is not mounted. Memory swappiness discarded.',
   },
   {
-    absent: () => cgroupVersion === 2,
+    absent: version => version === 2,
     keys: ['OomKillDisable'],
     warning: 'Your kernel does not support OomKillDisable. OomKillDisable discarded.',
   },
@@ -105,12 +105,12 @@ const discards: { absent: () => boolean; keys: (keyof Resources)[]; warning: str
     warning: 'Your kernel does not support cpuset or the cgroup is not mounted. Cpuset discarded.',
   },
   {
-    absent: () => cgroupVersion === 1 && !existsSync('/sys/fs/cgroup/blkio/blkio.weight'),
+    absent: version => version === 1 && !existsSync('/sys/fs/cgroup/blkio/blkio.weight'),
     keys: ['BlkioWeight'],
     warning: 'Your kernel does not support Block I/O weight or the cgroup is not mounted. Weight discarded.',
   },
   {
-    absent: () => cgroupVersion === 1 && !existsSync('/sys/fs/cgroup/blkio/blkio.weight_device'),
+    absent: version => version === 1 && !existsSync('/sys/fs/cgroup/blkio/blkio.weight_device'),
     keys: ['BlkioWeightDevice'],
     warning:
       'Your kernel does not support Block I/O weight_device or the cgroup is not mounted. Weight-device discarded.',
@@ -124,11 +124,11 @@ const discards: { absent: () => boolean; keys: (keyof Resources)[]; warning: str
 
 const asked = (value: unknown): boolean => (Array.isArray(value) ? value.length > 0 : !!value && value !== -1)
 
-/** Takes out of `resources` what the host cannot do; returns Docker's warnings of it. */
-const discard = (resources: Resources): string[] =>
+/** Takes out of `resources` what a host with this version of control groups cannot do; returns Docker's warnings of it. */
+export const dropUnsupported = (resources: Resources, version: 1 | 2): string[] =>
   discards.flatMap(({ absent, keys, warning }) => {
     const given = keys.filter(key => asked(resources[key]))
-    if (given.length === 0 || !absent()) return []
+    if (given.length === 0 || !absent(version)) return []
     for (const key of keys) delete resources[key]
     return [warning]
   })
@@ -142,7 +142,7 @@ export const checkResources = (resources: Resources, { update }: { update: boole
   if (weight !== 0 && (weight < 10 || weight > 1000))
     throw badRequest('Range of blkio weight is from 10 to 1000')
   if (resources.CpuRealtimePeriod || resources.CpuRealtimeRuntime) checkRealtime(resources)
-  const warnings = discard(resources)
+  const warnings = dropUnsupported(resources, cgroupVersion)
   if (resources.OomKillDisable && !resources.Memory)
     warnings.push(
       'OOM killer is disabled for the container, but no memory limit is set, this can result in the system running out of resources.',
