@@ -62,8 +62,49 @@ test('wrong flags and files are refused with their name', async () => {
     ['-D', '--config-file', config('{"debug": true}')],
     /specified both as a flag and in the configuration file: debug: \(from flag: true, from file: true\)/,
   )
+  await refused(
+    ['--label', 'a=b', '--config-file', config('{"labels": ["c=d"]}')],
+    /specified both as a flag and in the configuration file: labels: \(from flag: \["a=b"\], from file: \["c=d"\]\)/,
+  )
   await refused(['-b', 'x0', '--bip', '10.0.0.1/24'], /-b & --bip, mutually exclusive/)
+  await refused(['--label', 'novalue'], /bad attribute format: novalue/)
+  await refused(['--label', 'a=b', '--label', 'a=c'], /conflict labels for a=c and a=b/)
+  await refused(['--mtu', '-5'], /invalid default MTU: -5/)
+  await refused(['--dns', 'x'], /invalid value "x" for dns: not an IP address/)
+  await refused(['--dns-search', '..'], /\.\. is not a valid domain/)
+  await refused(['--ip', 'x'], /invalid value "x" for ip: not an IP address/)
+  await refused(['--default-address-pool', 'base=10.0.0.0/8'], /invalid default address pool/)
+  await refused(['--default-ulimit', 'nofile=x'], /invalid default ulimit nofile=x/)
+  await refused(['--default-ipc-mode', 'host'], /invalid value "host" for default-ipc-mode/)
+  await refused(['--exec-opt', 'x=y'], /invalid exec option: x/)
+  await refused(['--add-runtime', 'runc=/x'], /runtime name 'runc' is reserved/)
+  await refused(['-H', 'nonsense'], /invalid bind address format: nonsense/)
   await refused(['--log-driver', 'nonsense'], /no log driver named 'nonsense'/)
+})
+
+test('help and version are printed without a daemon', async () => {
+  const help = await run([berthd, '--help'])
+  assert.equal(help.code, 0)
+  assert.match(help.stdout, /^Usage: berthd \[OPTIONS\][\s\S]*-H, --host list[\s\S]*--live-restore/)
+  assert.match((await run([berthd, '-v'])).stdout, /^Berth version \d/)
+})
+
+test('a daemon.json as it stands on many machines is accepted', async () => {
+  const file = config(
+    `\ufeff${JSON.stringify({
+      'default-ulimits': { nofile: { Name: 'nofile', Hard: 64000, Soft: 64000 } },
+      'default-address-pools': [{ base: '10.0.0.0/8', size: 24 }],
+      'registry-mirrors': ['https://mirror.example'],
+      'exec-opts': ['native.cgroupdriver=cgroupfs'],
+      'storage-driver': 'overlay2',
+      'userland-proxy': false,
+      features: { buildkit: true },
+      builder: { gc: { enabled: true } },
+      runtimes: { other: { path: '/usr/bin/crun', runtimeArgs: ['--debug'] } },
+      'host-gateway-ips': ['10.1.1.1'],
+    })}`,
+  )
+  assert.equal((await run([berthd, '--validate', '--config-file', file])).stdout, 'configuration OK\n')
 })
 
 test('what would weaken security is refused, the rest accepted', async () => {
@@ -142,12 +183,17 @@ test('the options of the bridge, containers and info take effect', async () => {
 
 test('SIGHUP reads daemon.json again, and a wrong one changes nothing', async () => {
   const file = path.join(daemon.base, 'daemon.json')
-  writeFileSync(file, '{"shutdown-timeout": 7, "debug": true}')
+  writeFileSync(file, '{"shutdown-timeout": 7, "debug": true, "default-shm-size": "32M"}')
   process.kill(daemon.pid, 'SIGHUP')
   await until('the reload', () => daemon.log.includes('configuration reloaded'))
   assert.equal(await daemon.mustDocker(['info', '-f', '{{.Debug}}']), 'true')
   const { text } = await daemon.api('GET', `/events?since=0&until=${Date.now() / 1000 + 0.1}`)
-  assert.match(text, /"Action":"reload".*"shutdown-timeout":"7"/)
+  assert.match(text, /"Action":"reload".*"default-shm-size":"33554432".*"shutdown-timeout":"7"/)
+  await daemon.mustDocker(['create', '--name', 'after-reload', 'busybox'])
+  assert.equal(
+    await daemon.mustDocker(['inspect', '-f', '{{.HostConfig.ShmSize}}', 'after-reload']),
+    '33554432',
+  )
   writeFileSync(file, '{"debug": 7}')
   process.kill(daemon.pid, 'SIGHUP')
   await until('the refusal', () => daemon.log.includes('configuration not reloaded'))

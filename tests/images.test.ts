@@ -25,7 +25,7 @@ test('load, run, tag, untag and remove', async () => {
   const used = await daemon.docker(['rmi', 'busybox'])
   assert.match(
     used.stderr,
-    /conflict: unable to (delete|remove) [^ ]+ \(must be forced\) - .*is (being used by|using)/,
+    /conflict: unable to remove repository reference "busybox" \(must force\) - .*is using/,
   )
   await docker('rm', 'user')
   const removed = (await docker('rmi', 'busybox')).split('\n')
@@ -145,4 +145,48 @@ test('prune removes unnamed images, or all without a container', async () => {
   )
   await docker('rm', 'keeps')
   assert.ok(existsSync(daemon.dataRoot))
+})
+
+test('an image that others were built upon stays; with them go parents that have no name', async () => {
+  const docker = (...args: string[]): Promise<string> => daemon.mustDocker(args)
+  await daemon.loadBusybox()
+  await docker('tag', 'busybox', 'base:1')
+  await docker('create', '--name', 'maker', 'base:1')
+  const middle = await docker('commit', 'maker')
+  await docker('create', '--name', 'maker2', middle)
+  await docker('commit', 'maker2', 'top:1')
+  await docker('rm', 'maker', 'maker2')
+  const refused = await daemon.docker(['rmi', '-f', middle])
+  assert.match(
+    refused.stderr,
+    /conflict: unable to delete \w+ \(cannot be forced\) - image has dependent child images/,
+  )
+  assert.equal((await docker('image', 'prune', '-f')).includes(middle), false)
+  await docker('tag', 'top:1', 'kept:1')
+  await docker('rmi', 'kept:1')
+  await docker('rmi', '--no-prune', 'top:1')
+  assert.match(await docker('images', '-q', '--no-trunc', '-a'), new RegExp(middle))
+  await docker('create', '--name', 'maker3', middle)
+  await docker('commit', 'maker3', 'top:2')
+  await docker('rm', 'maker3')
+  assert.match(await docker('rmi', 'top:2'), new RegExp(`Deleted: ${middle}`))
+})
+
+test('an image in use is not removed by its only name, and its name says so', async () => {
+  const docker = (...args: string[]): Promise<string> => daemon.mustDocker(args)
+  await daemon.loadBusybox()
+  await docker('create', '--name', 'source', 'busybox', 'sleep', '1000')
+  const id = await docker('commit', 'source', 'used:1')
+  await docker('create', '--name', 'stopped', 'used:1')
+  await docker('run', '-d', '--name', 'running', 'used:1')
+  const refused = async (...args: string[]): Promise<string> => (await daemon.docker(['rmi', ...args])).stderr
+  assert.match(
+    await refused('used:1'),
+    /conflict: unable to remove repository reference "used:1" \(must force\) - container \w{12} is using its referenced image \w{12}/,
+  )
+  assert.match(await refused(id), /\(cannot be forced\) - image is being used by running container \w{12}/)
+  await docker('rm', '-f', 'running')
+  assert.match(await refused(id), /\(must be forced\) - image is being used by stopped container \w{12}/)
+  assert.equal(await docker('rmi', '-f', 'used:1'), 'Untagged: used:1')
+  await docker('rm', 'stopped', 'source')
 })

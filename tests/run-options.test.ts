@@ -183,7 +183,7 @@ test('capabilities, seccomp, privileges and hidden paths', async () => {
   )
   assert.match(
     (await daemon.docker(['run', '--rm', '--cap-add', 'NONSENSE', 'busybox', 'true'])).stderr,
-    /unknown capability: "NONSENSE"/,
+    /unknown capability: "CAP_NONSENSE"/,
   )
 })
 

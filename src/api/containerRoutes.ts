@@ -1,4 +1,4 @@
-import { badRequest } from '../core/errors.ts'
+import { asBerthError, BerthError, badRequest, notImplemented } from '../core/errors.ts'
 import { createContainer } from '../engine/containers/create.ts'
 import { inspectContainer } from '../engine/containers/inspect.ts'
 import { listContainers } from '../engine/containers/list.ts'
@@ -18,6 +18,7 @@ import { waitContainer } from '../engine/containers/wait.ts'
 import { parseWaitCondition } from '../engine/containers/waiters.ts'
 import { createRequest, updateRequest } from '../wire/container.ts'
 import { readJson } from './body.ts'
+import { adaptCreate } from './createVersions.ts'
 import type { Call, Route } from './route.ts'
 import { standardHeaders } from './server.ts'
 import { onContainer, tracked } from './track.ts'
@@ -27,9 +28,15 @@ import { onContainer, tracked } from './track.ts'
 const container = (call: Call) => call.engine.containers.get(call.params['id'] ?? '')
 
 const stopOptions = (call: Call): { signal?: string; timeout?: number } => {
-  const signal = call.query.get('signal')
+  const signal = call.version.atLeast('1.42') ? call.query.get('signal') : undefined
   const timeout = call.query.int('t')
   return { ...(signal ? { signal } : {}), ...(timeout === undefined ? {} : { timeout }) }
+}
+
+/** The same error with what was under way before its text, as Docker tells it. */
+const prefixed = (what: string, thrown: unknown): BerthError => {
+  const { code, status, message } = asBerthError(thrown)
+  return new BerthError(code, status, `${what}: ${message}`, { cause: thrown })
 }
 
 export const containerRoutes: Route[] = [
@@ -53,15 +60,21 @@ export const containerRoutes: Route[] = [
     operation: 'ContainerCreate',
     lacks: 'named volumes, IPv6 and several networks',
     handle: async call => {
-      const { engine, req, query } = call
+      const { engine, req, query, version } = call
       const request = await readJson(req, createRequest)
+      if (Object.keys(request).every(key => key === 'HostConfig' || key === 'NetworkingConfig'))
+        throw badRequest('config cannot be empty in order to create a container')
+      const adapted = adaptCreate(request, version)
       const name = query.get('name') ?? ''
-      const platform = query.get('platform') ?? ''
+      const options = {
+        platform: version.atLeast('1.41') ? (query.get('platform') ?? '') : '',
+        recursiveReadOnly: version.atLeast('1.44'),
+      }
       const subject = { type: 'container', id: '', name }
       const { container: made, warnings } = await tracked(call, { verb: 'create', subject }, operation =>
-        createContainer(engine, request, { name, platform, operation }),
+        createContainer(engine, request, { ...options, name, operation }),
       )
-      return { status: 201, json: { Id: made.id, Warnings: warnings } }
+      return { status: 201, json: { Id: made.id, Warnings: [...warnings, ...adapted] } }
     },
   },
   {
@@ -81,8 +94,12 @@ export const containerRoutes: Route[] = [
     operation: 'ContainerStart',
     handle: async call => {
       const target = container(call)
-      if (call.query.get('checkpoint'))
-        throw badRequest('checkpoint is not supported by this version of Berth')
+      // Docker, too, takes a body as short as `{}` or `null`, which old clients send.
+      if (Number(call.req.headers['content-length'] ?? 0) > 7)
+        throw badRequest(
+          'starting container with non-empty request body was deprecated since API v1.22 and removed in v1.24',
+        )
+      if (call.query.get('checkpoint')) throw notImplemented('starting from a checkpoint')
       const started = await tracked(call, onContainer('start', target), operation =>
         startContainer(call.engine, target, operation),
       )
@@ -118,7 +135,12 @@ export const containerRoutes: Route[] = [
     path: '/containers/{id}/kill',
     operation: 'ContainerKill',
     handle: async call => {
-      await killContainer(call.engine, container(call), call.query.get('signal') ?? '')
+      const name = call.params['id'] ?? ''
+      try {
+        await killContainer(call.engine, container(call), call.query.get('signal') ?? '')
+      } catch (error) {
+        throw prefixed(`cannot kill container: ${name}`, error)
+      }
       return { status: 204 }
     },
   },
@@ -182,7 +204,7 @@ export const containerRoutes: Route[] = [
     operation: 'ContainerDelete',
     handle: async call => {
       const { query } = call
-      if (query.flag('link')) throw badRequest('links are not supported by this version of Berth')
+      if (query.flag('link')) throw notImplemented('the removal of a link')
       const target = container(call)
       const options = { force: query.flag('force'), volumes: query.flag('v') }
       await tracked(call, onContainer('rm', target), operation =>

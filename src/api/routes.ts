@@ -1,6 +1,7 @@
 import { archiveRoutes } from './archiveRoutes.ts'
 import { containerRoutes } from './containerRoutes.ts'
 import { copyRoutes } from './copyRoutes.ts'
+import { eventRoutes } from './eventRoutes.ts'
 import { imageRoutes } from './imageRoutes.ts'
 import { imageSourceRoutes } from './imageSourceRoutes.ts'
 import { networkRoutes } from './networkRoutes.ts'
@@ -14,6 +15,7 @@ import { webSocketRoutes } from './webSocketRoutes.ts'
 
 /** Every route of the Engine API, built or not; docs/api.md is made from it. */
 export const allRoutes = (identity: { id: string }): Route[] => [
+  ...eventRoutes,
   ...systemRoutes(identity),
   ...containerRoutes,
   ...streamRoutes,

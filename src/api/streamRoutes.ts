@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { badRequest, conflict } from '../core/errors.ts'
+import { badRequest, conflict, messageOf } from '../core/errors.ts'
 import { attachContainer } from '../engine/containers/attach.ts'
 import type { LogOptions } from '../engine/containers/logs/format.ts'
 import { checkReadable, checkStreams, readLogs } from '../engine/containers/logs/read.ts'
@@ -43,7 +43,12 @@ const attach = async (call: Call): Promise<undefined> => {
 
 const timeOf = (query: Query, name: string): bigint | undefined => {
   const text = query.get(name)
-  return text === undefined || text === '' || text === '0' ? undefined : parseTimestamp(text)
+  if (text === undefined || text === '' || text === '0') return undefined
+  try {
+    return parseTimestamp(text)
+  } catch (error) {
+    throw badRequest(`invalid value for "${name}": ${messageOf(error)}`, error)
+  }
 }
 
 const logOptions = (query: Query): LogOptions => {

@@ -30,7 +30,7 @@ const nameOf = (spec: OptionSpec): string => spec.flag || spec.key
 const readFile = (file: string, named: boolean): Record<string, unknown> => {
   let text: string
   try {
-    text = readFileSync(file, 'utf8')
+    text = readFileSync(file, 'utf8').replace(/^\ufeff/, '')
   } catch (error) {
     if (hasCode(error, 'ENOENT') && !named) return {}
     throw badRequest(`unable to configure the daemon with file ${file}: ${messageOf(error)}`, error)
@@ -67,10 +67,11 @@ const checkKeys = (file: string, content: Record<string, unknown>): Map<string, 
 
 const checkConflicts = (file: string, flags: Given, fromFile: Map<string, unknown>): void => {
   const twice = [...fromFile.keys()].filter(name => flags.has(name))
+  const keyOf = (name: string): string => optionTable.find(spec => spec.flag === name)?.key ?? name
   if (twice.length === 0) return
   const shown = twice.map(
     name =>
-      `${name}: (from flag: ${JSON.stringify(flags.get(name))}, from file: ${JSON.stringify(fromFile.get(name))})`,
+      `${keyOf(name)}: (from flag: ${JSON.stringify(flags.get(name))}, from file: ${JSON.stringify(fromFile.get(name))})`,
   )
   throw badRequest(
     `unable to configure the daemon with file ${file}: the following directives are specified both as a flag and in the configuration file: ${shown.join(', ')}`,

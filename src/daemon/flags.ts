@@ -50,3 +50,16 @@ export const parseFlags = (args: readonly string[]): Given => {
   }
   return given
 }
+
+const explained = { works: '', ignored: 'no effect', later: 'no effect yet', refused: 'refused' } as const
+
+/** What `--help` prints. */
+export const usage = (): string => {
+  const lines = optionTable
+    .filter(spec => spec.flag !== '')
+    .map(({ flag, short, type, state }) => {
+      const names = `${short ? `-${short}, ` : '    '}--${flag}${type === 'bool' ? '' : ` ${type}`}`
+      return `  ${names.padEnd(44)}${explained[state]}`.trimEnd()
+    })
+  return `Usage: berthd [OPTIONS]\n\nA container engine with Docker's Engine API.\n\nOptions:\n${lines.join('\n')}\n`
+}

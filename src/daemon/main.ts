@@ -7,6 +7,7 @@ import { notifySystemd } from '../linux/notify.ts'
 import { type Daemon, openDaemon } from './compose.ts'
 import { readConfig } from './config.ts'
 import { lockDataRoot, prepareExecRoot } from './dataRoot.ts'
+import { parseFlags, usage } from './flags.ts'
 import { reload } from './reload.ts'
 import { findRuntimes } from './runtimes.ts'
 import { type DaemonSettings, settingsOf } from './settings.ts'
@@ -46,6 +47,11 @@ const onSignals = (daemon: Daemon, settings: DaemonSettings, log: Log): void => 
 }
 
 const main = async (): Promise<void> => {
+  const asked = parseFlags(process.argv.slice(2))
+  if (asked.get('help') || asked.get('version')) {
+    process.stdout.write(asked.get('help') ? usage() : `Berth version ${serverVersion}\n`)
+    return
+  }
   const config = readConfig(process.argv.slice(2))
   const settings = settingsOf(config)
   if (config.validateOnly) {

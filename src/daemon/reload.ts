@@ -18,9 +18,15 @@ const apply = async (daemon: Daemon, settings: DaemonSettings, log: Log): Promis
   engine.settings.shutdownTimeout = fresh.engine.shutdownTimeout
   engine.settings.runtimes = fresh.engine.runtimes
   engine.settings.defaultRuntime = fresh.engine.defaultRuntime
+  engine.settings.defaultShmSize = fresh.engine.defaultShmSize
+  engine.settings.defaultIpcMode = fresh.engine.defaultIpcMode
+  engine.settings.defaultCgroupnsMode = fresh.engine.defaultCgroupnsMode
   return {
     debug: String(fresh.engine.debug),
+    'default-cgroupns-mode': fresh.engine.defaultCgroupnsMode,
+    'default-ipc-mode': fresh.engine.defaultIpcMode,
     'default-runtime': fresh.engine.defaultRuntime,
+    'default-shm-size': String(fresh.engine.defaultShmSize),
     labels: JSON.stringify(fresh.engine.labels),
     'live-restore': String(fresh.engine.liveRestore),
     runtimes: [...fresh.engine.runtimes.keys()].join(' '),

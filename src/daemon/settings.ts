@@ -7,6 +7,7 @@ import { badRequest } from '../core/errors.ts'
 import type { Level } from '../core/log.ts'
 import { checkSlice } from '../engine/containers/groups.ts'
 import { checkLogConfig, parseSize } from '../engine/containers/logConfig.ts'
+import { specRlimits } from '../engine/containers/specResources.ts'
 import type { EngineSettings } from '../engine/settings.ts'
 import { cgroupVersion } from '../linux/cgroups.ts'
 import { ownUnit } from '../linux/systemd.ts'
@@ -110,6 +111,49 @@ const addressOr = (name: string, value: unknown, otherwise: string): string => {
   return value
 }
 
+const domainForm = /^([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]*[a-z0-9])?\.?$/i
+
+const checkSearch = (domains: readonly string[]): void => {
+  for (const domain of domains)
+    if (domain !== '.' && !(domainForm.test(domain) && /[a-z]/i.test(domain) && domain.length < 255))
+      throw badRequest(`${domain} is not a valid domain`)
+}
+
+const checkLabels = (labels: readonly string[]): void => {
+  const known = new Map<string, string>()
+  for (const label of labels) {
+    const at = label.indexOf('=')
+    if (at < 0) throw badRequest(`bad attribute format: ${label}`)
+    const [key, value] = [label.slice(0, at), label.slice(at + 1)]
+    const before = known.get(key)
+    if (before !== undefined && before !== value)
+      throw badRequest(`conflict labels for ${key}=${value} and ${key}=${before}`)
+    known.set(key, value)
+  }
+}
+
+const mtuOf = (value: unknown): number => {
+  const mtu = (value as number | undefined) ?? 0
+  if (mtu < 0) throw badRequest(`invalid default MTU: ${mtu}`)
+  return mtu || 1500
+}
+
+/** By flag `nofile=1024:2048`, in daemon.json `{"nofile": {"Name": "nofile", "Soft": 1024, "Hard": 2048}}`. */
+const ulimitsOf = (value: unknown): EngineSettings['defaultUlimits'] => {
+  const limits = Object.entries((value ?? {}) as Record<string, unknown>).map(([name, entry]) => {
+    if (typeof entry === 'object' && entry !== null) {
+      const { Soft, Hard } = entry as { Soft?: number; Hard?: number }
+      return { Name: name, Soft: Number(Soft ?? 0), Hard: Number(Hard ?? 0) }
+    }
+    const [soft = '', hard = soft] = String(entry).split(':')
+    if (!/^-?\d+$/.test(soft) || !/^-?\d+$/.test(hard))
+      throw badRequest(`invalid default ulimit ${name}=${entry}: want name=soft[:hard]`)
+    return { Name: name, Soft: Number(soft), Hard: Number(hard) }
+  })
+  specRlimits({ Ulimits: limits })
+  return limits
+}
+
 /** All options, checked and with their defaults. Errors: `bad-request` that names the option. */
 export const settingsOf = ({ values }: Config): DaemonSettings => {
   const text = (name: string, otherwise = ''): string => (values.get(name) as string | undefined) ?? otherwise
@@ -134,6 +178,10 @@ export const settingsOf = ({ values }: Config): DaemonSettings => {
       `invalid value ${JSON.stringify(text('default-shm-size'))} for default-shm-size: not a size`,
     )
   for (const server of list('dns')) addressOr('dns', server, '')
+  checkSearch(list('dns-search'))
+  checkLabels(list('label'))
+  const pools = ((values.get('default-address-pool') as unknown[] | undefined) ?? []).map(parsePool)
+  const gateways = list('host-gateway-ips').filter(address => isIP(address) !== 6)
   return {
     hosts: list('host').map(parseHost),
     claimDockerSocket: flag('claim-docker-socket', true),
@@ -144,8 +192,8 @@ export const settingsOf = ({ values }: Config): DaemonSettings => {
     bridge: text('bridge'),
     bip: text('bip'),
     fixedCidr: text('fixed-cidr'),
-    addressPools: ((values.get('default-address-pool') as unknown[] | undefined) ?? []).map(parsePool),
-    mtu: (values.get('mtu') as number | undefined) ?? 1500,
+    addressPools: pools,
+    mtu: mtuOf(values.get('mtu')),
     publishAddress: addressOr('ip', values.get('ip'), '0.0.0.0'),
     firewall: flag('iptables', true),
     ipForward: flag('ip-forward', true),
@@ -179,13 +227,15 @@ export const settingsOf = ({ values }: Config): DaemonSettings => {
       initPath: text('init-path', path.join(projectRoot, 'build/berth-monitor')),
       liveRestore: flag('live-restore', true),
       shutdownTimeout: (values.get('shutdown-timeout') as number | undefined) ?? 15,
-      hostGatewayIp: addressOr('host-gateway-ip', values.get('host-gateway-ip'), ''),
+      hostGatewayIp: addressOr('host-gateway-ip', values.get('host-gateway-ip') ?? gateways[0], ''),
       dns: {
         servers: list('dns'),
         search: list('dns-search'),
         options: [...list('dns-option'), ...list('dns-opt')],
       },
       defaultShmSize: shmSize,
+      defaultUlimits: ulimitsOf(values.get('default-ulimit')),
+      addressPools: pools,
       debug,
     },
   }

@@ -32,5 +32,9 @@ export interface EngineSettings {
   dns: { servers: string[]; search: string[]; options: string[] }
   /** Bytes. */
   defaultShmSize: number
+  /** For containers that do not set them. */
+  defaultUlimits: { Name: string; Soft: number; Hard: number }[]
+  /** As given by `--default-address-pool`, for `docker info`. */
+  addressPools: { base: string; size: number }[]
   debug: boolean
 }

@@ -17,9 +17,12 @@ const ipv6Lines = [
   'ff02::2\tip6-allrouters',
 ]
 
-/** `web` with domain `example.org` is known as `web.example.org` and `web`. */
-export const selfNames = (hostname: string, domain: string): string[] =>
-  domain === '' ? [hostname] : [`${hostname}.${domain}`, hostname]
+/** `web` with domain `example.org`, or `web.example.org` alone, is known as `web.example.org` and `web`. */
+export const selfNames = (hostname: string, domain: string): string[] => {
+  const full = domain === '' ? hostname : `${hostname}.${domain}`
+  const [bare = ''] = full.split('.')
+  return bare === full ? [full] : [full, bare]
+}
 
 export const buildHosts = ({ self, extra, ipv6 }: HostsSettings): string => {
   const lines = ['127.0.0.1\tlocalhost', ...(ipv6 ? ipv6Lines : [])]

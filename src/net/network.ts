@@ -177,6 +177,11 @@ export class Network implements AsyncDisposable {
     removeNamespace(this.sandboxPath(containerId))
   }
 
+  /** Whether ports can be published at all: not without a firewall, which carries them. */
+  get publishes(): boolean {
+    return this.#place.firewall !== undefined
+  }
+
   /** Connects a sandbox to a bridge; see `connect` in endpoint.ts. */
   async connect(spec: EndpointSpec): Promise<Endpoint> {
     if (spec.ports.length > 0 && this.firewallProblem !== '') {

@@ -37,6 +37,12 @@ const rules: Rule[] = [
     exitCode: 127,
     words: 'exec: "$1": executable file not found in $PATH',
   },
+  // crun says it of a path, too, which no $PATH was asked about.
+  {
+    form: /executable file `([^`]*\/[^`]*)` not found/,
+    exitCode: 127,
+    words: 'exec: "$1": stat $1: no such file or directory',
+  },
   // crun: executable file `foo` not found in $PATH: No such file or directory
   {
     form: /executable file `([^`]*)` not found(?: in \$PATH)?/,

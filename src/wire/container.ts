@@ -143,6 +143,8 @@ const hostOnly = object({
   Annotations: map(string),
   CapAdd: strings,
   CapDrop: strings,
+  /** Of API 1.40 alone. */
+  Capabilities: list(string),
   CgroupnsMode: string,
   Dns: list(string),
   DnsOptions: list(string),
@@ -185,6 +187,8 @@ const endpointSettings = object({
   IPAddress: string,
   IPPrefixLen: int,
 })
+export type EndpointSettings = Decoded<typeof endpointSettings>
+
 export const networkingConfig = object({ EndpointsConfig: map(nullable(endpointSettings)) })
 export type NetworkingConfig = Decoded<typeof networkingConfig>
 

@@ -2,8 +2,8 @@ import { badRequest } from '../core/errors.ts'
 
 /**
  * Decoders that read JSON as Go's encoding/json does: keys match whatever their
- * case, null is absent, unknown keys are ignored; a wrong type is refused with
- * the field's name.
+ * case, null is absent (and the zero value within lists and maps), unknown keys
+ * are ignored; a wrong type is refused with the field's name.
  */
 export type Decoder<T> = (value: unknown, path: string) => T
 
@@ -16,17 +16,20 @@ const wrong = (path: string, want: string, value: unknown): Error =>
   badRequest(`invalid JSON: ${path || 'the body'} must be ${want}, not ${kindOf(value)}`)
 
 export const string: Decoder<string> = (value, path) => {
+  if (value === null) return ''
   if (typeof value !== 'string') throw wrong(path, 'a string', value)
   return value
 }
 
 export const bool: Decoder<boolean> = (value, path) => {
+  if (value === null) return false
   if (typeof value !== 'boolean') throw wrong(path, 'true or false', value)
   return value
 }
 
 /** An integer that a double holds exactly; larger ones are refused rather than rounded. */
 export const int: Decoder<number> = (value, path) => {
+  if (value === null) return 0
   if (typeof value !== 'number') throw wrong(path, 'an integer', value)
   if (!Number.isSafeInteger(value))
     throw badRequest(`invalid JSON: ${path} must be an integer within ±2^53, not ${value}`)
@@ -39,6 +42,7 @@ export const empty: Decoder<object> = () => ({})
 export const list =
   <T>(item: Decoder<T>): Decoder<T[]> =>
   (value, path) => {
+    if (value === null) return []
     if (!Array.isArray(value)) throw wrong(path, 'a list', value)
     return value.map((entry, index) => item(entry, `${path}[${index}]`))
   }
@@ -47,6 +51,7 @@ export const list =
 export const map =
   <T>(item: Decoder<T>): Decoder<Record<string, T>> =>
   (value, path) => {
+    if (value === null) return {}
     if (kindOf(value) !== 'object') throw wrong(path, 'an object', value)
     const result: Record<string, T> = {}
     for (const [key, entry] of Object.entries(value as object)) result[key] = item(entry, `${path}.${key}`)
@@ -69,6 +74,7 @@ type ObjectOf<F extends Fields> = { [K in keyof F]?: Decoded<F[K]> }
 export const object = <F extends Fields>(fields: F): Decoder<ObjectOf<F>> => {
   const byLower = new Map(Object.keys(fields).map(name => [name.toLowerCase(), name]))
   return (value, path) => {
+    if (value === null) return {}
     if (kindOf(value) !== 'object') throw wrong(path, 'an object', value)
     const result: Record<string, unknown> = {}
     for (const [key, entry] of Object.entries(value as object)) {

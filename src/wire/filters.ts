@@ -30,7 +30,7 @@ export class Filters {
     try {
       value = JSON.parse(text)
     } catch (error) {
-      throw badRequest('invalid filter: not JSON', error)
+      throw badRequest('invalid filter', error)
     }
     if (typeof value !== 'object' || value === null || Array.isArray(value))
       throw badRequest('invalid filter')

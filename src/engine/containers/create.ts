@@ -1,93 +1,80 @@
+import { hostname } from 'node:os'
 import { nowText, zeroTime } from '../../core/clock.ts'
 import { UndoStack } from '../../core/disposal.ts'
-import { BerthError, badRequest, notFound } from '../../core/errors.ts'
+import { BerthError, badRequest } from '../../core/errors.ts'
 import { failpoint } from '../../core/failpoint.ts'
 import { newId } from '../../core/ids.ts'
-import { cgroupVersion } from '../../linux/cgroups.ts'
+import type { ImageConfig } from '../../oci/image.ts'
+import { architectureOf } from '../../oci/platform.ts'
 import type { ContainerConfig, CreateRequest, HostConfig } from '../../wire/container.ts'
 import type { Engine } from '../engine.ts'
 import type { Operation } from '../operations.ts'
 import type { Container } from './container.ts'
 import { containerEvent } from './containerEvents.ts'
+import { effectiveHostConfig } from './effectiveHostConfig.ts'
 import { checkSlice } from './groups.ts'
 import { checkLogConfig } from './logConfig.ts'
 import { mergeConfig } from './mergeConfig.ts'
 import { decideMounts } from './mountRequests.ts'
 import { randomName } from './names.ts'
 import { checkExposed, decidePorts } from './portRequests.ts'
-import { checkSecurityOptions } from './spec.ts'
+import { checkSecurityOptions } from './securityOptions.ts'
 import { parseDeviceRule, specRlimits } from './specResources.ts'
 import type { ContainerRecord } from './types.ts'
-import { checkConfig, checkHostConfig, dropUnsupported } from './validate.ts'
+import { checkConfig, checkHostConfig } from './validate.ts'
 import { prepareVolumes, removeVolumes, volumePuts } from './volumes.ts'
-
-/** Fills in what Docker fills in, so that inspect shows effective values. */
-const withDefaults = (engine: Engine, given: HostConfig): HostConfig => {
-  const { settings } = engine
-  const hostConfig: HostConfig = { ...given }
-  hostConfig.NetworkMode =
-    !given.NetworkMode || given.NetworkMode === 'default' ? 'bridge' : given.NetworkMode
-  hostConfig.IpcMode = given.IpcMode || settings.defaultIpcMode
-  hostConfig.CgroupnsMode = given.CgroupnsMode || settings.defaultCgroupnsMode
-  hostConfig.ShmSize = given.ShmSize || settings.defaultShmSize
-  hostConfig.Runtime = given.Runtime || settings.defaultRuntime
-  hostConfig.RestartPolicy = {
-    MaximumRetryCount: 0,
-    ...given.RestartPolicy,
-    Name: given.RestartPolicy?.Name || 'no',
-  }
-  hostConfig.LogConfig = {
-    Type: given.LogConfig?.Type || settings.defaultLog.type,
-    Config: {
-      ...(given.LogConfig?.Type && given.LogConfig.Type !== settings.defaultLog.type
-        ? {}
-        : settings.defaultLog.options),
-      ...given.LogConfig?.Config,
-    },
-  }
-  return hostConfig
-}
 
 const checkRuntime = (engine: Engine, hostConfig: HostConfig): void => {
   if (!engine.settings.runtimes.has(hostConfig.Runtime ?? ''))
     throw badRequest(`unknown or invalid runtime name: ${hostConfig.Runtime}`)
 }
 
-const checkNetwork = (engine: Engine, hostConfig: HostConfig): void => {
-  const mode = hostConfig.NetworkMode ?? ''
-  if (mode.startsWith('container:')) return
-  if (!engine.networks.find(mode)) throw notFound(`network ${mode} not found`)
-}
+const publishes = (mode: string): boolean =>
+  !['host', 'none'].includes(mode) && !mode.startsWith('container:')
 
 const hostnameOf = (config: ContainerConfig, hostConfig: HostConfig, id: string): string => {
   if (config.Hostname) return config.Hostname
-  if (hostConfig.NetworkMode?.startsWith('container:')) return ''
-  return id.slice(0, 12)
+  return hostConfig.NetworkMode === 'host' ? hostname() : id.slice(0, 12)
+}
+
+/** An image for another machine runs only where the host emulates it. */
+const platformWarning = ({ os, architecture, variant }: ImageConfig, asked: string): string[] => {
+  const host = architectureOf(process.arch)
+  if (asked !== '' || (os === 'linux' && architecture === host)) return []
+  const image = [os, architecture, variant].filter(Boolean).join('/')
+  return [
+    `The requested image's platform (${image}) does not match the detected host platform (linux/${host}) and no specific platform was requested`,
+  ]
+}
+
+export interface CreateOptions {
+  platform: string
+  /** Whether a read-only bind makes the mounts below it read-only where nothing is said of that. */
+  recursiveReadOnly: boolean
 }
 
 const decideRecord = (
   engine: Engine,
   request: CreateRequest,
-  options: { id: string; name: string; platform: string },
+  options: { id: string; name: string } & CreateOptions,
 ): { record: ContainerRecord; warnings: string[] } => {
   const { HostConfig: givenHost = {}, NetworkingConfig: _networking, ...given } = request
   const image = engine.images.get(given.Image ?? '', options.platform)
   const config = mergeConfig(given, image.config.config ?? {})
   if (!config.Cmd?.length && !config.Entrypoint?.length) throw badRequest('no command specified')
-  const hostConfig = withDefaults(engine, givenHost)
   checkConfig(config)
-  const warnings = [...dropUnsupported(hostConfig, cgroupVersion), ...checkHostConfig(config, hostConfig)]
+  const warnings = checkHostConfig(given, givenHost)
+  const hostConfig = effectiveHostConfig(engine, givenHost)
   if (engine.settings.cgroupDriver === 'systemd' && hostConfig.CgroupParent)
     checkSlice(hostConfig.CgroupParent)
   checkExposed(config.ExposedPorts)
   checkSecurityOptions(hostConfig.SecurityOpt ?? [])
   checkRuntime(engine, hostConfig)
-  checkNetwork(engine, hostConfig)
   checkLogConfig(hostConfig.LogConfig?.Type ?? '', hostConfig.LogConfig?.Config ?? {})
   specRlimits(hostConfig)
   for (const rule of hostConfig.DeviceCgroupRules ?? []) parseDeviceRule(rule)
   config.Hostname = hostnameOf(config, hostConfig, options.id)
-  const ports = hostConfig.NetworkMode === 'bridge' ? decidePorts(hostConfig, config.ExposedPorts) : []
+  const ports = decidePorts(hostConfig, config.ExposedPorts)
   const record: ContainerRecord = {
     id: options.id,
     name: options.name,
@@ -97,8 +84,8 @@ const decideRecord = (
     platform: image.config.os,
     config,
     hostConfig,
-    mounts: decideMounts(hostConfig, config.Volumes),
-    ports,
+    mounts: decideMounts(hostConfig, config.Volumes, { recursiveReadOnly: options.recursiveReadOnly }),
+    ports: publishes(hostConfig.NetworkMode ?? '') ? ports : [],
     networks: engine.networks.attachmentsFor(
       hostConfig.NetworkMode ?? 'bridge',
       request.NetworkingConfig ?? {},
@@ -116,7 +103,7 @@ const decideRecord = (
     restartCount: 0,
     runs: 0,
   }
-  return { record, warnings }
+  return { record, warnings: [...warnings, ...platformWarning(image.config, options.platform)] }
 }
 
 const chooseName = (engine: Engine, wanted: string, id: string): string => {
@@ -140,7 +127,7 @@ const chooseName = (engine: Engine, wanted: string, id: string): string => {
 export const createContainer = async (
   engine: Engine,
   request: CreateRequest,
-  options: { name: string; platform: string; operation: Operation },
+  options: { name: string; operation: Operation } & CreateOptions,
 ): Promise<{ container: Container; warnings: string[] }> => {
   if (engine.stopping) throw new BerthError('stopping', 503, 'the daemon is shutting down')
   const id = newId()
@@ -149,7 +136,7 @@ export const createContainer = async (
   )
   const name = chooseName(engine, options.name, id)
   undo.push('name', () => engine.containers.releaseName(name, id))
-  const { record, warnings } = decideRecord(engine, request, { id, name, platform: options.platform })
+  const { record, warnings } = decideRecord(engine, request, { ...options, id, name })
   failpoint('create.decided')
   using lease = engine.images.lease(record.imageId)
   const { operation } = options

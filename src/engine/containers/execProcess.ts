@@ -49,6 +49,5 @@ export const execProcess = (
     env: processEnv({ config, terminal, home: user.home, extra: request.Env ?? [] }),
     user: { uid: user.uid, gid: user.gid, additionalGids: user.additionalGids },
     capabilities: { bounding, effective, permitted: effective, inheritable: [], ambient: [] },
-    ...(request.Privileged ? { apparmorProfile: '' } : {}),
   }
 }

@@ -1,10 +1,11 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { hostname } from 'node:os'
 import path from 'node:path'
-import { badRequest, hasCode } from '../../core/errors.ts'
+import { hasCode } from '../../core/errors.ts'
 import { buildHosts, selfNames } from '../../net/hosts.ts'
 import { buildResolvConf, resolvedUpstreamFile, usesResolvedStub } from '../../net/resolv.ts'
 import type { Engine } from '../engine.ts'
+import { extraHost } from './extraHosts.ts'
 import { containerDirectory } from './logConfig.ts'
 import type { ContainerFiles } from './specMounts.ts'
 import type { ContainerRecord } from './types.ts'
@@ -22,23 +23,12 @@ const readOr = (file: string, otherwise: string): string => {
   }
 }
 
-/** `name:address` of `--add-host`, `host-gateway` replaced. Errors: `bad-request`. */
-const parseExtraHost = (text: string, gateway: string): { name: string; address: string } => {
-  const separator = text.includes('=') ? text.indexOf('=') : text.indexOf(':')
-  const name = text.slice(0, separator)
-  const address = text.slice(separator + 1).replace(/^\[(.*)\]$/, '$1')
-  if (separator < 1 || address === '') throw badRequest(`bad format for add-host: "${text}"`)
-  if (address !== 'host-gateway') return { name, address }
-  if (gateway === '') throw badRequest('unable to derive the IP value for host-gateway')
-  return { name, address: gateway }
-}
-
 const ownFiles = (record: ContainerRecord): boolean =>
   !record.hostConfig.NetworkMode?.startsWith('container:')
 
 const hostsText = (engine: Engine, record: ContainerRecord): string => {
   const gateway = engine.settings.hostGatewayIp || (engine.networks.find('bridge')?.bridge?.gateway ?? '')
-  const extra = (record.hostConfig.ExtraHosts ?? []).map(entry => parseExtraHost(entry, gateway))
+  const extra = (record.hostConfig.ExtraHosts ?? []).map(entry => extraHost(entry, gateway))
   if (record.hostConfig.NetworkMode === 'host') {
     const host = readOr('/etc/hosts', '127.0.0.1\tlocalhost\n')
     return host + extra.map(({ name, address }) => `${address}\t${name}\n`).join('')
@@ -100,7 +90,9 @@ const shmOf = (engine: Engine, record: ContainerRecord): string | undefined => {
 export const containerFiles = (engine: Engine, record: ContainerRecord): ContainerFiles => {
   const directory = containerDirectory(engine.settings.dataRoot, filesOwner(engine, record))
   const shm = shmOf(engine, record)
-  const init = record.hostConfig.Init ?? engine.settings.init
+  // In another's pid namespace there is an init already.
+  const ownPids = !/^(host$|container:)/.test(record.hostConfig.PidMode ?? '')
+  const init = ownPids && (record.hostConfig.Init ?? engine.settings.init)
   const file = (name: string): string => path.join(directory, name)
   return {
     ...(existsSync(file('hosts'))

@@ -1,5 +1,4 @@
 import path from 'node:path'
-import { maskedPaths, readonlyPaths } from '../../runtime/spec/defaults.ts'
 import type { ApiVersion } from '../../wire/version.ts'
 import type { Engine } from '../engine.ts'
 import type { Container } from './container.ts'
@@ -8,6 +7,7 @@ import { inspectedConfig, inspectedHostConfig } from './inspectConfig.ts'
 import { containerDirectory, logSettings } from './logConfig.ts'
 import { networkSettings } from './networkSettings.ts'
 import { settleExit } from './state.ts'
+import type { ContainerRecord } from './types.ts'
 
 const stateOf = (container: Container): object => {
   const { state } = container.record
@@ -48,7 +48,6 @@ export const inspectContainer = async (
   await settleExit(engine, container)
   const { record } = container
   const [program = '', ...args] = commandOf(record)
-  const privileged = record.hostConfig.Privileged ?? false
   const usage = options.size ? await engine.uppers.usage(record.id) : undefined
   const layers = options.size ? ((await engine.layers.find(record.diffIds)) ?? []) : []
   const execs = engine.execs.idsOf(record.id)
@@ -68,21 +67,24 @@ export const inspectContainer = async (
     ProcessLabel: '',
     AppArmorProfile: '',
     ExecIDs: execs.length ? execs : null,
-    HostConfig: {
-      ...inspectedHostConfig(record.hostConfig),
-      MaskedPaths: record.hostConfig.MaskedPaths ?? (privileged ? null : maskedPaths),
-      ReadonlyPaths: record.hostConfig.ReadonlyPaths ?? (privileged ? null : readonlyPaths),
-    },
+    HostConfig: inspectedHostConfig(record.hostConfig),
     GraphDriver: { Name: 'overlay2', Data: { ID: record.id, ...engine.uppers.paths(record.id) } },
     ...(usage
       ? { SizeRw: usage.size, SizeRootFs: usage.size + layers.reduce((sum, layer) => sum + layer.size, 0) }
       : {}),
     Mounts: mountList(record),
-    Config: inspectedConfig(record.config),
+    Config: { ...inspectedConfig(record.config), ...legacyMac(record, options.version) },
     NetworkSettings: networkSettings(engine, record, options.version),
-    ...(options.version.atLeast('1.48') ? { ImageManifestDescriptor: manifestOf(engine, container) } : {}),
+    ...(options.version.atLeast('1.48') ? { ImageManifestDescriptor: manifestOf(engine, record) } : {}),
   }
 }
 
-const manifestOf = (engine: Engine, container: Container): object | undefined =>
-  engine.images.byId(container.record.imageId)?.targets[0]?.manifest
+/** The address that was asked for stood in the configuration until 1.52. */
+const legacyMac = ({ networks }: ContainerRecord, version: ApiVersion): { MacAddress?: string } => {
+  const mac = networks[0]?.mac ?? ''
+  return mac === '' || version.atLeast('1.52') ? {} : { MacAddress: mac }
+}
+
+/** The manifest of a container's image, as far as its image came with one. */
+export const manifestOf = (engine: Engine, { imageId }: ContainerRecord): object | undefined =>
+  engine.images.byId(imageId)?.targets[0]?.manifest

@@ -86,6 +86,8 @@ const hostZero = {
   CpuPercent: 0,
   IOMaximumIOps: 0,
   IOMaximumBandwidth: 0,
+  MaskedPaths: null,
+  ReadonlyPaths: null,
 }
 
 export const inspectedHostConfig = (hostConfig: HostConfig): object => ({ ...hostZero, ...hostConfig })

@@ -4,7 +4,8 @@ import { Filters } from '../../wire/filters.ts'
 import type { ApiVersion } from '../../wire/version.ts'
 import type { Engine } from '../engine.ts'
 import type { Container } from './container.ts'
-import { commandOf, mountList, portList, statusText } from './describe.ts'
+import { commandOf, mountList, portList, portMap, statusText } from './describe.ts'
+import { manifestOf } from './inspect.ts'
 import { networkSettings } from './networkSettings.ts'
 import { settleExit } from './state.ts'
 
@@ -40,26 +41,43 @@ export interface ListOptions {
 
 const checkValues = (filters: Filters): void => {
   for (const status of filters.get('status'))
-    if (!statuses.includes(status)) throw badRequest(`invalid filter 'status=${status}'`)
+    if (!statuses.includes(status))
+      throw badRequest(
+        `invalid filter 'status=${status}': invalid value for state (${status}): must be one of ${statuses.join(', ')}`,
+      )
   for (const health of filters.get('health'))
-    if (!healths.includes(health)) throw badRequest(`invalid filter 'health=${health}'`)
+    if (!healths.includes(health))
+      throw badRequest(
+        `invalid filter 'health=${health}': invalid value for health (${health}): must be one of ${healths.join(', ')}`,
+      )
   for (const code of filters.get('exited'))
-    if (!/^-?\d+$/.test(code)) throw badRequest(`invalid filter 'exited=${code}'`)
+    if (!/^-?\d+$/.test(code)) throw badRequest(`invalid filter 'exited=${code}': "${code}" is not a number`)
+}
+
+const checkPorts = (filters: Filters): void => {
+  for (const key of ['expose', 'publish'])
+    for (const wanted of filters.get(key)) {
+      if (wanted.includes(':')) throw badRequest(`filter for '${key}' should not contain ':': ${wanted}`)
+      if (!portForm.test(wanted))
+        throw badRequest(`error while looking up for ${key} ${wanted}: invalid port range: ${wanted}`)
+    }
 }
 
 const createdAt = (container: Container): bigint => parseTime(container.record.created) ?? 0n
 
 /** `80`, `80/tcp`, `8000-8010/udp` against a port. */
+const portForm = /^(\d+)(?:-(\d+))?(?:\/(\w+))?$/
+
 const portMatches = (wanted: string, port: number, protocol: string): boolean => {
-  const match = /^(\d+)(?:-(\d+))?(?:\/(\w+))?$/.exec(wanted)
-  if (!match) throw badRequest(`invalid filter: "${wanted}" is not a port`)
+  const match = portForm.exec(wanted)
+  if (!match) return false
   const first = Number(match[1])
   const last = Number(match[2] ?? match[1])
   return port >= first && port <= last && (match[3] ?? 'tcp') === protocol
 }
 
 const hasExposed = (container: Container, wanted: string): boolean =>
-  Object.keys(container.record.config.ExposedPorts ?? {}).some(spec => {
+  Object.keys({ ...container.record.config.ExposedPorts, ...portMap(container.record) }).some(spec => {
     const [port, protocol = 'tcp'] = spec.split('/')
     return portMatches(wanted, Number(port), protocol)
   })
@@ -95,11 +113,14 @@ const isBase = (base: readonly string[], whole: readonly string[]): boolean =>
   base.every((layer, index) => whole[index] === layer)
 
 const nameMatches = (container: Container, pattern: string): boolean => {
+  const { name } = container.record
+  if (pattern === name || pattern === `/${name}`) return true
   try {
     const form = new RegExp(pattern)
-    return form.test(container.record.name) || form.test(`/${container.record.name}`)
+    return form.test(name) || form.test(`/${name}`)
   } catch {
-    throw badRequest(`invalid filter 'name=${pattern}'`)
+    // What is no expression matches nothing, as in Docker.
+    return false
   }
 }
 
@@ -114,6 +135,9 @@ const tests = (engine: Engine, filters: Filters): Test[] => {
   const ancestorTests = filters.get('ancestor').map(wanted => ancestors(engine, wanted))
   const before = filters.get('before').map(wanted => createdAt(engine.containers.get(wanted)))
   const since = filters.get('since').map(wanted => createdAt(engine.containers.get(wanted)))
+  const hasPorts = filters.has('expose') || filters.has('publish')
+  const exposed: Test = container => filters.get('expose').some(wanted => hasExposed(container, wanted))
+  const published: Test = container => filters.get('publish').some(wanted => hasPublished(container, wanted))
   return [
     some(filters, 'id', (container, wanted) => container.id.startsWith(wanted)),
     some(filters, 'name', nameMatches),
@@ -138,8 +162,7 @@ const tests = (engine: Engine, filters: Filters): Test[] => {
     some(filters, 'volume', (container, wanted) =>
       container.record.mounts.some(mount => [mount.name, mount.destination, mount.source].includes(wanted)),
     ),
-    some(filters, 'expose', hasExposed),
-    some(filters, 'publish', hasPublished),
+    container => !hasPorts || exposed(container) || published(container),
     () => filters.flag('is-task') !== true,
     container => ancestorTests.length === 0 || ancestorTests.some(test => test(container)),
     container => before.every(time => createdAt(container) < time),
@@ -154,13 +177,8 @@ export const selectContainers = async (
 ): Promise<Container[]> => {
   const filters = Filters.parse(options.filters, known)
   checkValues(filters)
-  const everything =
-    options.all ||
-    options.limit > 0 ||
-    filters.has('status') ||
-    filters.has('exited') ||
-    filters.has('before') ||
-    filters.has('since')
+  checkPorts(filters)
+  const everything = options.all || options.limit > 0 || filters.has('status')
   const containers = engine.containers.all().filter(container => !container.removing)
   await Promise.all(containers.map(container => settleExit(engine, container)))
   const all = tests(engine, filters)
@@ -184,6 +202,16 @@ const imageName = (engine: Engine, container: Container): string => {
   }
 }
 
+const laterFields = (engine: Engine, { record }: Container, version: ApiVersion): object => {
+  const health = record.state.health
+  return {
+    ...(version.atLeast('1.48') ? { ImageManifestDescriptor: manifestOf(engine, record) } : {}),
+    ...(version.atLeast('1.52')
+      ? { Health: { Status: health?.Status ?? 'none', FailingStreak: health?.FailingStreak ?? 0 } }
+      : {}),
+  }
+}
+
 const summary = async (engine: Engine, container: Container, options: ListOptions): Promise<object> => {
   const { record } = container
   const usage = options.size ? await engine.uppers.usage(record.id) : undefined
@@ -195,7 +223,7 @@ const summary = async (engine: Engine, container: Container, options: ListOption
     Image: imageName(engine, container),
     ImageID: record.imageId,
     Command: commandOf(record)
-      .map(word => (/[\s'"]/.test(word) ? `'${word}'` : word))
+      .map((word, index) => (index > 0 && word.includes(' ') ? `'${word}'` : word))
       .join(' '),
     Created: Number(createdAt(container) / 1_000_000_000n),
     Ports: portList(record),
@@ -207,10 +235,13 @@ const summary = async (engine: Engine, container: Container, options: ListOption
     Status: statusText(container),
     HostConfig: {
       NetworkMode: record.hostConfig.NetworkMode,
-      ...(record.hostConfig.Annotations ? { Annotations: record.hostConfig.Annotations } : {}),
+      ...(record.hostConfig.Annotations && options.version.atLeast('1.46')
+        ? { Annotations: record.hostConfig.Annotations }
+        : {}),
     },
     NetworkSettings: { Networks },
     Mounts: mountList(record),
+    ...laterFields(engine, container, options.version),
   }
 }
 

@@ -46,12 +46,14 @@ export const parseBind = (text: string): MountPoint => {
   const parts = text.split(':')
   const [source = '', destination, mode = ''] = parts
   if (source === '' || parts.length > 3) throw invalid()
-  if (destination === undefined || (parts.length === 2 && isMode(destination))) throw invalid()
+  if (destination === undefined) return parseMount({ Type: 'volume', Target: source })
+  if (parts.length === 2 && isMode(destination)) throw invalid()
   if (parts.length === 3 && !isMode(mode)) throw badRequest(`invalid mode: ${mode}`)
   try {
     checkTarget(destination)
   } catch (error) {
-    throw invalid(messageOf(error))
+    const type = source.startsWith('/') ? 'bind' : 'volume'
+    throw invalid(`invalid mount config for type "${type}": ${messageOf(error)}`)
   }
   if (!source.startsWith('/')) throw notImplemented(`a named volume (${source})`)
   const words = mode.split(',')
@@ -97,6 +99,9 @@ const bindMount = (request: MountRequest): MountPoint => {
   if (options.Propagation && !propagations.includes(options.Propagation))
     throw new Error(`invalid propagation mode: ${options.Propagation}`)
   if (!source.startsWith('/')) throw new Error(`invalid mount path: '${source}' mount path must be absolute`)
+  const { ReadOnlyNonRecursive: never, ReadOnlyForceRecursive: always } = options
+  if (never && always)
+    throw new Error('mount options conflict: ReadOnlyNonRecursive && ReadOnlyForceRecursive')
   return {
     ...blank('bind', request.Target ?? ''),
     source: path.posix.normalize(source),
@@ -104,6 +109,7 @@ const bindMount = (request: MountRequest): MountPoint => {
     propagation: options.Propagation || 'rprivate',
     nonRecursive: options.NonRecursive ?? false,
     createSource: options.CreateMountpoint ?? false,
+    ...(never ? { recursiveReadOnly: 'never' } : always ? { recursiveReadOnly: 'always' } : {}),
   }
 }
 
@@ -141,6 +147,20 @@ export const parseMount = (request: MountRequest): MountPoint => {
   }
 }
 
+const tmpfsFlags = new Set(
+  `defaults ro rw suid nosuid dev nodev exec noexec sync async dirsync remount mand nomand atime noatime diratime
+  nodiratime bind rbind unbindable runbindable relatime norelatime strictatime nostrictatime`
+    .split(/\s+/)
+    .concat(propagations),
+)
+const tmpfsValues = new Set(['size', 'mode', 'uid', 'gid', 'nr_inodes', 'nr_blocks', 'mpol'])
+
+const checkTmpfsOption = (option: string): void => {
+  const [name = '', value] = option.split('=')
+  if (value === undefined ? !tmpfsFlags.has(option) : !tmpfsValues.has(name))
+    throw badRequest(`invalid tmpfs option "${name}"`)
+}
+
 const tmpfsMounts = (tmpfs: Record<string, string> | undefined): MountPoint[] =>
   Object.entries(tmpfs ?? {}).map(([destination, options]) => {
     try {
@@ -148,7 +168,9 @@ const tmpfsMounts = (tmpfs: Record<string, string> | undefined): MountPoint[] =>
     } catch (error) {
       throw badRequest(`invalid tmpfs mount: ${messageOf(error)}`, error)
     }
-    return { ...blank('tmpfs', destination), options: options === '' ? [] : options.split(',') }
+    const words = options === '' ? [] : options.split(',')
+    for (const word of words) checkTmpfsOption(word)
+    return { ...blank('tmpfs', destination), options: words.filter(word => word !== 'defaults') }
   })
 
 /**
@@ -158,9 +180,13 @@ const tmpfsMounts = (tmpfs: Record<string, string> | undefined): MountPoint[] =>
 export const decideMounts = (
   hostConfig: HostConfig,
   volumes: Record<string, object> | undefined,
+  { recursiveReadOnly }: { recursiveReadOnly: boolean },
 ): MountPoint[] => {
+  const binds = (hostConfig.Binds ?? []).map(parseBind)
   const chosen = [
-    ...(hostConfig.Binds ?? []).map(parseBind),
+    ...(recursiveReadOnly
+      ? binds
+      : binds.map((mount): MountPoint => ({ ...mount, recursiveReadOnly: 'never' }))),
     ...(hostConfig.Mounts ?? []).map(parseMount),
     ...tmpfsMounts(hostConfig.Tmpfs),
   ]

@@ -1,4 +1,4 @@
-import { badRequest, conflict } from '../../core/errors.ts'
+import { badRequest, conflict, internal } from '../../core/errors.ts'
 import type { SpecNamespace } from '../../oci/runtimeSpec.ts'
 import type { Engine } from '../engine.ts'
 import type { Container } from './container.ts'
@@ -9,12 +9,30 @@ import type { ContainerRecord } from './types.ts'
 
 const prefix = 'container:'
 
-const partner = async (engine: Engine, record: ContainerRecord, mode: string): Promise<Container> => {
-  const other = engine.containers.get(mode.slice(prefix.length))
-  if (other.id === record.id) throw badRequest('cannot join own namespace')
+const running = async (engine: Engine, other: Container): Promise<boolean> => {
   await settleExit(engine, other)
-  if (!other.isRunning)
-    throw conflict(`cannot join network namespace of a non running container: ${other.id}`)
+  return other.isRunning
+}
+
+/** The container whose network another one shares. Errors: in Docker's words. */
+const networkPartner = async (engine: Engine, record: ContainerRecord): Promise<Container> => {
+  const name = (record.hostConfig.NetworkMode ?? '').slice(prefix.length)
+  const other = engine.containers.find(name)
+  if (!other) throw internal(`joining network namespace of container: No such container: ${name}`)
+  if (other.id === record.id) throw internal('cannot join own network namespace')
+  if (!(await running(engine, other)))
+    throw conflict(
+      `cannot join network namespace of a non running container: container ${other.record.name} is ${other.record.state.status}`,
+    )
+  return other
+}
+
+const partner = async (engine: Engine, mode: string, kind: 'IPC' | 'PID'): Promise<Container> => {
+  const name = mode.slice(prefix.length)
+  const other = engine.containers.find(name)
+  if (!other) throw badRequest(`failed to join ${kind} namespace: No such container: ${name}`)
+  if (!(await running(engine, other)))
+    throw conflict(`failed to join ${kind} namespace: container ${name} is not running`)
   return other
 }
 
@@ -28,16 +46,23 @@ export const joinedNamespaces = async (
 ): Promise<Partial<Record<SpecNamespace['type'], string>>> => {
   const { NetworkMode: network = '', PidMode: pid = '', IpcMode: ipc = '' } = record.hostConfig
   const join: Partial<Record<SpecNamespace['type'], string>> = {}
-  if (network.startsWith(prefix)) join.network = namespaceFile(await partner(engine, record, network), 'net')
+  if (network.startsWith(prefix)) join.network = namespaceFile(await networkPartner(engine, record), 'net')
   else if (network !== 'host') join.network = engine.networks.sandboxPath(record.id)
-  if (pid.startsWith(prefix)) join.pid = namespaceFile(await partner(engine, record, pid), 'pid')
+  if (pid.startsWith(prefix)) join.pid = namespaceFile(await partner(engine, pid, 'PID'), 'pid')
   if (ipc.startsWith(prefix)) {
-    const other = await partner(engine, record, ipc)
+    const other = await partner(engine, ipc, 'IPC')
     if (other.record.hostConfig.IpcMode !== 'shareable')
       throw badRequest(
-        `cannot join IPC of container ${other.id}: non-shareable IPC (hint: use IpcMode:shareable for the donor container)`,
+        `failed to join IPC namespace: container ${other.id}: non-shareable IPC (hint: use IpcMode:shareable for the donor container)`,
       )
     join.ipc = namespaceFile(other, 'ipc')
   }
   return join
+}
+
+/** Who shares another container's network bears its name, too. Errors: as `networkPartner`. */
+export const takePartnersName = async (engine: Engine, record: ContainerRecord): Promise<void> => {
+  if (!record.hostConfig.NetworkMode?.startsWith(prefix)) return
+  const { Hostname = '', Domainname = '' } = (await networkPartner(engine, record)).record.config
+  Object.assign(record.config, { Hostname, Domainname })
 }

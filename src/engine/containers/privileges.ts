@@ -33,14 +33,18 @@ const major = (device: number): number => Number((BigInt(device) >> 8n) & 0xfffn
 const minor = (device: number): number =>
   Number((BigInt(device) & 0xffn) | ((BigInt(device) >> 12n) & 0xfff00n))
 
+export const deviceNumbers = (device: number): { major: number; minor: number } => ({
+  major: major(device),
+  minor: minor(device),
+})
+
 const deviceAt = (source: string, destination: string): SpecDevice | undefined => {
   const found = statSync(source)
   if (!found.isCharacterDevice() && !found.isBlockDevice()) return undefined
   const type = found.isBlockDevice() ? 'b' : 'c'
   return specDevice(destination, {
     type,
-    major: major(found.rdev),
-    minor: minor(found.rdev),
+    ...deviceNumbers(found.rdev),
     mode: found.mode,
     uid: found.uid,
     gid: found.gid,

@@ -104,15 +104,20 @@ export class Registry {
 
   /** By full id, name (with or without slash), or unique prefix of an id. Errors: `no-such-container`, `bad-request`. */
   get(reference: string): Container {
+    const found = this.find(reference)
+    if (!found) throw new BerthError('no-such-container', 404, `No such container: ${reference}`)
+    return found
+  }
+
+  /** As `get`, but undefined where there is none. Errors: `bad-request` for a prefix of several. */
+  find(reference: string): Container | undefined {
     const exact = this.#byId.get(reference) ?? this.#byName(reference)
     if (exact) return exact
     const matches = /^[a-f0-9]+$/.test(reference)
       ? this.all().filter(entry => entry.id.startsWith(reference))
       : []
     if (matches.length > 1) throw badRequest(`multiple IDs found with provided prefix: ${reference}`)
-    const [match] = matches
-    if (!match) throw new BerthError('no-such-container', 404, `No such container: ${reference}`)
-    return match
+    return matches[0]
   }
 
   #byName(name: string): Container | undefined {

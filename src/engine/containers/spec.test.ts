@@ -15,8 +15,7 @@ const specOf = (hostConfig: HostConfig, daemonOomScore: number) =>
     hostCapabilities: [],
     devices: [],
     deviceAccess: [],
-    defaultCgroupnsMode: 'private',
-    cgroupVersion: 2,
+    plainFiles: new Set(),
     daemonOomScore,
     annotations: { 'org.systemd.property.Before': "['berth.service']" },
   })

@@ -1,18 +1,19 @@
 import { release } from 'node:os'
-import { badRequest } from '../../core/errors.ts'
 import { architectureOf } from '../../oci/platform.ts'
 import type {
   RuntimeSpec,
   SpecDevice,
   SpecDeviceRule,
   SpecNamespace,
+  SpecResources,
   SpecSeccomp,
 } from '../../oci/runtimeSpec.ts'
 import { containerCapabilities } from '../../runtime/spec/capabilities.ts'
 import { allowAllDevices, deviceRules, maskedPaths, readonlyPaths } from '../../runtime/spec/defaults.ts'
 import { defaultProfile, parseSeccompProfile, resolveSeccomp } from '../../runtime/spec/seccomp.ts'
 import { processEnv } from './processEnv.ts'
-import { type ContainerFiles, specMounts } from './specMounts.ts'
+import { parseSecurityOptions, type SecurityOptions } from './securityOptions.ts'
+import { type ContainerFiles, rootPropagation, specMounts } from './specMounts.ts'
 import { parseDeviceRule, specLimits, specRlimits } from './specResources.ts'
 import type { ContainerRecord } from './types.ts'
 import type { ProcessUser } from './users.ts'
@@ -24,6 +25,8 @@ export interface SpecInput {
   cgroupsPath: string
   user: ProcessUser
   files: ContainerFiles
+  /** Sources of read-only binds that are no directories. */
+  plainFiles: ReadonlySet<string>
   /** Paths of namespaces to join; a kind that is absent is decided by the modes alone. */
   join: Partial<Record<SpecNamespace['type'], string>>
   /** Capabilities that this daemon can give. */
@@ -31,37 +34,18 @@ export interface SpecInput {
   devices: SpecDevice[]
   /** Access of each device, like `rwm`, in the order of `devices`. */
   deviceAccess: string[]
-  defaultCgroupnsMode: 'private' | 'host'
-  cgroupVersion: 1 | 2
+  blockIO?: SpecResources['blockIO']
   /** The daemon's own `oom_score_adj`. */
   daemonOomScore: number
   /** For the runtime, beside the container's own. */
   annotations: Record<string, string>
 }
 
-const securityOption = (record: ContainerRecord, name: string): string | undefined => {
-  for (const option of record.hostConfig.SecurityOpt ?? []) {
-    const match = /^([a-z-]+)[=:](.*)$/s.exec(option)
-    if (match?.[1] === name) return match[2]
-    if (option === name) return 'true'
-  }
-  return undefined
-}
-
-const known = ['no-new-privileges', 'seccomp', 'apparmor', 'label', 'systempaths']
-
-/** Refuses security options that Docker does not know, and those that this version does not have. Errors: `bad-request`. */
-export const checkSecurityOptions = (options: readonly string[]): void => {
-  for (const option of options) {
-    const name = /^[a-z-]+/.exec(option)?.[0] ?? ''
-    if (!known.includes(name)) throw badRequest(`invalid --security-opt 2: "${option}"`)
-    const value = option.slice(name.length + 1)
-    if (name === 'seccomp' && value !== 'unconfined' && value !== 'builtin') parseSeccompProfile(value)
-  }
-}
+const securityOf = (record: ContainerRecord): SecurityOptions =>
+  parseSecurityOptions(record.hostConfig.SecurityOpt ?? [])
 
 const seccomp = (input: SpecInput, capabilities: string[]): SpecSeccomp | undefined => {
-  const option = securityOption(input.record, 'seccomp')
+  const option = securityOf(input.record).seccomp
   if (option === 'unconfined' || (input.record.hostConfig.Privileged && option === undefined))
     return undefined
   const profile = option === undefined || option === 'builtin' ? defaultProfile : parseSeccompProfile(option)
@@ -76,15 +60,12 @@ const isHost = (mode: string | undefined): boolean => mode === 'host'
 
 const namespaces = (input: SpecInput): SpecNamespace[] => {
   const { hostConfig } = input.record
-  const cgroupns =
-    hostConfig.CgroupnsMode ||
-    (hostConfig.Privileged && input.cgroupVersion === 1 ? 'host' : input.defaultCgroupnsMode)
   const shared: Record<string, boolean> = {
     network: isHost(hostConfig.NetworkMode),
     pid: isHost(hostConfig.PidMode),
     ipc: isHost(hostConfig.IpcMode),
     uts: isHost(hostConfig.UTSMode),
-    cgroup: isHost(cgroupns),
+    cgroup: isHost(hostConfig.CgroupnsMode),
     mount: false,
   }
   return (['mount', 'network', 'uts', 'pid', 'ipc', 'cgroup'] as const)
@@ -116,15 +97,6 @@ const deviceAccessRules = (input: SpecInput): SpecDeviceRule[] => {
   return [...deviceRules, ...own, ...(input.record.hostConfig.DeviceCgroupRules ?? []).map(parseDeviceRule)]
 }
 
-const hiddenPaths = (record: ContainerRecord): { masked: string[]; readonly: string[] } => {
-  const { hostConfig } = record
-  const open = hostConfig.Privileged || securityOption(record, 'systempaths') === 'unconfined'
-  return {
-    masked: hostConfig.MaskedPaths ?? (open ? [] : [...maskedPaths]),
-    readonly: hostConfig.ReadonlyPaths ?? (open ? [] : [...readonlyPaths]),
-  }
-}
-
 const args = (record: ContainerRecord, init: boolean): string[] => {
   const command = [...(record.config.Entrypoint ?? []), ...(record.config.Cmd ?? [])]
   return init ? ['/sbin/docker-init', '--', ...command] : command
@@ -150,7 +122,7 @@ const specProcess = (input: SpecInput, capabilities: string[]): RuntimeSpec['pro
     cwd: record.config.WorkingDir || '/',
     capabilities: { bounding: capabilities, effective, permitted: effective, inheritable: [], ambient: [] },
     rlimits: specRlimits(record.hostConfig),
-    noNewPrivileges: ['true', ''].includes(securityOption(record, 'no-new-privileges') ?? 'false'),
+    noNewPrivileges: securityOf(record).noNewPrivileges,
     ...oomScore(input),
   }
 }
@@ -165,24 +137,33 @@ export const buildSpec = (input: SpecInput): RuntimeSpec => {
     privileged: hostConfig.Privileged ?? false,
     host: input.hostCapabilities,
   })
+  const propagation = rootPropagation(record)
   const filter = seccomp(input, capabilities)
-  const hidden = hiddenPaths(record)
   const ownUts = !isHost(hostConfig.UTSMode)
   return {
     ociVersion: '1.0.2',
     process: specProcess(input, capabilities),
     root: { path: input.rootfs, readonly: hostConfig.ReadonlyRootfs ?? false },
     ...(ownUts && record.config.Hostname ? { hostname: record.config.Hostname } : {}),
-    mounts: specMounts(record, input.files),
+    mounts: specMounts(record, {
+      files: input.files,
+      plainFiles: input.plainFiles,
+      cgroupWritable: securityOf(record).writableCgroups ?? hostConfig.Privileged ?? false,
+    }),
     annotations: { ...input.annotations, ...hostConfig.Annotations },
     linux: {
       cgroupsPath: input.cgroupsPath,
       namespaces: namespaces(input),
-      resources: { ...specLimits(hostConfig), devices: deviceAccessRules(input) },
+      resources: {
+        ...specLimits(hostConfig),
+        ...(input.blockIO ? { blockIO: input.blockIO } : {}),
+        devices: deviceAccessRules(input),
+      },
       devices: input.devices,
+      ...(propagation ? { rootfsPropagation: propagation } : {}),
       ...(filter ? { seccomp: filter } : {}),
-      maskedPaths: hidden.masked,
-      readonlyPaths: hidden.readonly,
+      maskedPaths: hostConfig.MaskedPaths ?? (hostConfig.Privileged ? [] : [...maskedPaths]),
+      readonlyPaths: hostConfig.ReadonlyPaths ?? (hostConfig.Privileged ? [] : [...readonlyPaths]),
       sysctl: {
         ...sysctls(record),
         ...(ownUts && record.config.Domainname ? { 'kernel.domainname': record.config.Domainname } : {}),

@@ -1,3 +1,5 @@
+import { release } from 'node:os'
+import { badRequest } from '../../core/errors.ts'
 import type { SpecMount } from '../../oci/runtimeSpec.ts'
 import { defaultShmSize, kernelMounts } from '../../runtime/spec/defaults.ts'
 import type { ContainerRecord, MountPoint } from './types.ts'
@@ -17,26 +19,50 @@ export interface ContainerFiles {
 
 const readOnlyOption = (readWrite: boolean): string => (readWrite ? 'rw' : 'ro')
 
-const bindMount = (mount: MountPoint): SpecMount => ({
-  destination: mount.destination,
-  type: 'bind',
-  source: mount.source,
-  options: [
-    mount.nonRecursive ? 'bind' : 'rbind',
-    readOnlyOption(mount.readWrite),
-    mount.propagation || 'rprivate',
-  ],
-})
+/** mount_setattr(2), by which mounts below become read-only as well, came with Linux 5.12. */
+const kernelMakesAllReadOnly = (): boolean => {
+  const [major = 0, minor = 0] = release().split('.').map(Number)
+  return major > 5 || (major === 5 && minor >= 12)
+}
+
+const bindAccess = (mount: MountPoint, plainFiles: ReadonlySet<string>): string => {
+  const { readWrite, recursiveReadOnly, nonRecursive } = mount
+  if (readWrite) return 'rw'
+  // Below a file there is nothing, and crun 1.8 takes `rro` for directories only.
+  if (recursiveReadOnly === 'never' || nonRecursive || plainFiles.has(mount.source)) return 'ro'
+  if (kernelMakesAllReadOnly()) return 'rro'
+  if (recursiveReadOnly === 'always')
+    throw badRequest('mounts below a mount can be read-only from Linux 5.12 on: leave bind-recursive out')
+  return 'ro'
+}
+
+const bindMount = (mount: MountPoint, plainFiles: ReadonlySet<string>): SpecMount => {
+  const propagation = mount.propagation || 'rprivate'
+  return {
+    destination: mount.destination,
+    type: 'bind',
+    source: mount.source,
+    options: mount.nonRecursive
+      ? // crun would take the `r` of the propagation for the mount's own.
+        ['bind', bindAccess(mount, plainFiles), propagation.replace(/^r/, '')]
+      : ['rbind', bindAccess(mount, plainFiles), propagation],
+  }
+}
+
+/** The root's own propagation must let through what a mount in it wants to share. */
+export const rootPropagation = (record: ContainerRecord): 'shared' | 'rslave' | undefined => {
+  const wanted = record.mounts.map(mount => mount.propagation)
+  if (wanted.some(word => word === 'shared' || word === 'rshared')) return 'shared'
+  return wanted.some(word => word === 'slave' || word === 'rslave') ? 'rslave' : undefined
+}
 
 const tmpfsMount = (mount: MountPoint): SpecMount => ({
   destination: mount.destination,
   type: 'tmpfs',
   source: 'tmpfs',
   options: [
-    'nosuid',
-    'nodev',
-    ...(mount.options.includes('exec') ? [] : ['noexec']),
-    ...mount.options.filter(option => option !== 'noexec'),
+    ...['noexec', 'nosuid', 'nodev'].filter(option => !mount.options.includes(option.slice(2))),
+    ...mount.options.filter(option => !['noexec', 'nosuid', 'nodev'].includes(option)),
   ],
 })
 
@@ -61,9 +87,20 @@ const depth = (mount: SpecMount): number => mount.destination.split('/').filter(
  * Kernel mounts first, then everything else, a parent before what lies below
  * it. A mount of the user's at the place of one of ours replaces it.
  */
-export const specMounts = (record: ContainerRecord, files: ContainerFiles): SpecMount[] => {
+export const specMounts = (
+  record: ContainerRecord,
+  options: {
+    files: ContainerFiles
+    cgroupWritable: boolean
+    /** Sources of binds that are no directories. */
+    plainFiles: ReadonlySet<string>
+  },
+): SpecMount[] => {
+  const { files, cgroupWritable } = options
   const privileged = record.hostConfig.Privileged ?? false
-  const user = record.mounts.map(mount => (mount.type === 'tmpfs' ? tmpfsMount(mount) : bindMount(mount)))
+  const user = record.mounts.map(mount =>
+    mount.type === 'tmpfs' ? tmpfsMount(mount) : bindMount(mount, options.plainFiles),
+  )
   const taken = new Set(user.map(mount => mount.destination))
   const readWrite = !(record.hostConfig.ReadonlyRootfs ?? false)
   const own = [
@@ -72,8 +109,14 @@ export const specMounts = (record: ContainerRecord, files: ContainerFiles): Spec
     ...(files.hosts ? [fileMount(files.hosts, '/etc/hosts', readWrite)] : []),
     ...(files.init ? [fileMount(files.init, '/sbin/docker-init', false)] : []),
   ]
-  const kernel = [...kernelMounts({ privileged, cgroupWritable: privileged }), ...shmMount(record, files)]
+  const kernel = [...kernelMounts({ privileged, cgroupWritable }), ...shmMount(record, files)]
   const rest = [...own.filter(mount => !taken.has(mount.destination)), ...user]
   rest.sort((a, b) => depth(a) - depth(b))
-  return [...kernel.filter(mount => !taken.has(mount.destination)), ...rest]
+  const overDev = taken.has('/dev')
+  return [
+    ...kernel.filter(
+      ({ destination }) => !taken.has(destination) && !(overDev && destination.startsWith('/dev/')),
+    ),
+    ...rest,
+  ]
 }

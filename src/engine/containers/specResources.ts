@@ -39,16 +39,15 @@ const cpu = (resources: Resources): SpecResources['cpu'] => {
 const withoutUndefined = <T extends object>(value: T): T =>
   Object.fromEntries(Object.entries(value).filter(([, entry]) => entry !== undefined)) as T
 
-/** Everything but devices; used by create and by update. */
+/** Everything but devices and what is limited by device; used by create and by update. */
 export const specLimits = (resources: Resources): SpecResources => {
   const limits: { [K in keyof SpecResources]: SpecResources[K] | undefined } = {
     memory: memory(resources),
     cpu: cpu(resources),
     pids:
-      resources.PidsLimit === undefined || resources.PidsLimit === 0
+      resources.PidsLimit === undefined
         ? undefined
-        : { limit: resources.PidsLimit < 0 ? -1 : resources.PidsLimit },
-    blockIO: resources.BlkioWeight ? { weight: resources.BlkioWeight } : undefined,
+        : { limit: resources.PidsLimit <= 0 ? -1 : resources.PidsLimit },
   }
   return withoutUndefined(limits) as SpecResources
 }

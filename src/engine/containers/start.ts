@@ -4,14 +4,16 @@ import { UndoStack } from '../../core/disposal.ts'
 import { asBerthError, BerthError, conflict, hasCode, messageOf } from '../../core/errors.ts'
 import { failpoint } from '../../core/failpoint.ts'
 import { stringify } from '../../core/json.ts'
-import { cgroupVersion, killGroup } from '../../linux/cgroups.ts'
+import { killGroup } from '../../linux/cgroups.ts'
 import { StartError, startFailure } from '../../runtime/errors.ts'
 import { launchMonitor } from '../../runtime/launch.ts'
 import type { MonitorClient, MonitorSpec, RuntimeBinary } from '../../runtime/types.ts'
 import type { Engine } from '../engine.ts'
 import type { Operation } from '../operations.ts'
 import { dropPending, handOver } from './attach.ts'
+import { checkPropagation, plainFiles } from './bindPropagation.ts'
 import { prepareBindSources } from './bindSources.ts'
+import { blockIo } from './blockIo.ts'
 import { clearProcesses } from './clearRun.ts'
 import type { Container } from './container.ts'
 import { commandOf } from './describe.ts'
@@ -20,7 +22,7 @@ import { killRuntimeOnAbort } from './giveUpStart.ts'
 import { containerGroup, memoryDirectory, monitorDirectories, scopeAnnotations } from './groups.ts'
 import { startHealth } from './health.ts'
 import { logSettings } from './logConfig.ts'
-import { joinedNamespaces } from './namespaces.ts'
+import { joinedNamespaces, takePartnersName } from './namespaces.ts'
 import { containerDevices, hostCapabilities } from './privileges.ts'
 import { outlivesBoot } from './restartPolicy.ts'
 import { mountSharedShm, unmountSharedShm } from './sharedMemory.ts'
@@ -43,18 +45,19 @@ const runtimeOf = (engine: Engine, container: Container): RuntimeBinary => {
 const writeBundle = async (engine: Engine, container: Container, rootfs: string): Promise<void> => {
   const { record } = container
   const devices = containerDevices(record)
+  const io = blockIo(record.hostConfig)
   const spec = buildSpec({
     record,
     rootfs,
     cgroupsPath: containerGroup(engine.settings, record).specPath,
     user: containerUser(rootfs, record.config.User ?? '', record.hostConfig.GroupAdd ?? []),
     files: containerFiles(engine, record),
+    plainFiles: await plainFiles(record.mounts),
     join: await joinedNamespaces(engine, record),
     hostCapabilities: hostCapabilities(),
     devices: devices.map(device => device.device),
     deviceAccess: devices.map(device => device.access),
-    defaultCgroupnsMode: engine.settings.defaultCgroupnsMode,
-    cgroupVersion,
+    ...(io ? { blockIO: io } : {}),
     daemonOomScore: Number(readFileSync('/proc/self/oom_score_adj', 'utf8')),
     annotations: scopeAnnotations(engine.settings),
   })
@@ -112,8 +115,10 @@ const prepare = async (
   { undo, operation }: { undo: UndoStack; operation: Operation },
 ): Promise<MonitorClient> => {
   const { record } = container
+  await takePartnersName(engine, record)
   operation.at('looking at the sources of its mounts')
   await prepareBindSources(engine, record, { operation, certain: false })
+  checkPropagation(record.mounts)
   operation.at('mounting its file system')
   mkdirSync(path.dirname(logSettings(engine.settings.dataRoot, record).path), {
     recursive: true,

@@ -95,10 +95,7 @@ export const killContainer = async (engine: Engine, container: Container, signal
     return
   }
   if (giveUpStart(container, 'a kill')) return
-  if (!container.isRunning)
-    throw conflict(
-      `cannot kill container: ${container.record.name}: container ${container.id} is not running`,
-    )
+  if (!container.isRunning) throw notRunning(container)
   const stopSignal = signalNumber(container.record.config.StopSignal || 'SIGTERM')
   if (number === 9 || number === stopSignal) await noteStop(engine, container)
   failpoint('kill.recorded')

@@ -26,6 +26,8 @@ export interface MountPoint {
   /** Mount options of a tmpfs. */
   options: string[]
   nonRecursive: boolean
+  /** Read-only: whether mounts below it are so, too. Absent: where kernel and runtime can. */
+  recursiveReadOnly?: 'never' | 'always'
   /** Make the source directory if it is missing (`-v`, and `create-src`). */
   createSource: boolean
   /** Fill the empty directory from the image at first start. */

@@ -5,14 +5,18 @@ import { promisify } from 'node:util'
 import { conflict, internal, messageOf } from '../../core/errors.ts'
 import { failpoint } from '../../core/failpoint.ts'
 import { stringify } from '../../core/json.ts'
-import { cgroupVersion } from '../../linux/cgroups.ts'
 import type { HostConfig, UpdateRequest } from '../../wire/container.ts'
 import type { Engine } from '../engine.ts'
+import { blockIo } from './blockIo.ts'
 import type { Container } from './container.ts'
 import { containerEvent } from './containerEvents.ts'
 import { specLimits } from './specResources.ts'
 import { runDirectory } from './state.ts'
-import { checkResources, checkRestartPolicy, dropUnsupported } from './validate.ts'
+import { checkRestartPolicy } from './validate.ts'
+import { checkResources } from './validateResources.ts'
+
+/** PID_MAX_LIMIT of 64-bit kernels: no host has more processes. */
+const mostPids = 4_194_304
 
 const applyToRuntime = async (
   engine: Engine,
@@ -23,7 +27,11 @@ const applyToRuntime = async (
   if (!runtime) return
   // By a file: crun opens what it is given, and cannot open a pipe of Node's.
   const file = path.join(runDirectory(engine, container), 'update.json')
-  await writeFile(file, stringify(specLimits(hostConfig)))
+  const io = blockIo(hostConfig)
+  const limits = specLimits(hostConfig)
+  // crun 1.8 writes a negative number as it is, which the kernel refuses.
+  if (limits.pids && limits.pids.limit < 0) limits.pids.limit = mostPids
+  await writeFile(file, stringify({ ...limits, ...(io ? { blockIO: io } : {}) }))
   try {
     await promisify(execFile)(runtime.path, [
       ...runtime.args,
@@ -35,17 +43,78 @@ const applyToRuntime = async (
       container.id,
     ])
   } catch (error) {
-    throw internal(`Cannot update container ${container.id}: ${messageOf(error)}`, error)
+    const told = (error as { stderr?: string }).stderr?.trim()
+    throw internal(`Cannot update container ${container.id}: ${told || messageOf(error)}`, error)
   }
 }
 
-const numberKeys = (request: UpdateRequest): Partial<HostConfig> => {
-  const { RestartPolicy: policy, ...limits } = request
-  const given = Object.entries(limits).filter(
-    ([, value]) => value !== 0 && value !== '' && !(Array.isArray(value) && value.length === 0),
-  )
-  const named = policy?.Name ? { RestartPolicy: { MaximumRetryCount: 0, ...policy } } : {}
-  return { ...Object.fromEntries(given), ...named }
+const isGiven = (value: unknown): boolean =>
+  value !== 0 && value !== '' && value !== false && !(Array.isArray(value) && value.length === 0)
+
+/** What an update can change. */
+const changeable = [
+  'BlkioWeight',
+  'BlkioWeightDevice',
+  'BlkioDeviceReadBps',
+  'BlkioDeviceWriteBps',
+  'BlkioDeviceReadIOps',
+  'BlkioDeviceWriteIOps',
+  'CpuShares',
+  'NanoCpus',
+  'CpuPeriod',
+  'CpuQuota',
+  'CpuRealtimePeriod',
+  'CpuRealtimeRuntime',
+  'CpusetCpus',
+  'CpusetMems',
+  'Memory',
+  'MemorySwap',
+  'MemoryReservation',
+] as const satisfies (keyof UpdateRequest)[]
+
+const changesOf = (request: UpdateRequest): Partial<HostConfig> => {
+  const { RestartPolicy: policy, PidsLimit: pids } = request
+  return {
+    ...Object.fromEntries(changeable.flatMap(key => (isGiven(request[key]) ? [[key, request[key]]] : []))),
+    // Zero and less mean no limit from now on; only an absent one means unchanged.
+    ...(pids === undefined ? {} : { PidsLimit: Math.max(pids, 0) }),
+    ...(policy?.Name ? { RestartPolicy: { MaximumRetryCount: 0, ...policy } } : {}),
+  }
+}
+
+/** Errors: `conflict`, where what is asked for does not go with what is set already. */
+const checkAgainst = (before: HostConfig, request: UpdateRequest): void => {
+  const { NanoCpus: nano = 0, CpuPeriod: period = 0, CpuQuota: quota = 0, Memory: memory = 0 } = request
+  const set = (value: number | undefined): boolean => (value ?? 0) > 0
+  const refuse = (why: string): never => {
+    throw conflict(why)
+  }
+  if (nano > 0 && set(before.CpuPeriod))
+    refuse('Conflicting options: Nano CPUs cannot be updated as CPU Period has already been set')
+  if (nano > 0 && set(before.CpuQuota))
+    refuse('Conflicting options: Nano CPUs cannot be updated as CPU Quota has already been set')
+  if (period > 0 && set(before.NanoCpus))
+    refuse('Conflicting options: CPU Period cannot be updated as NanoCPUs has already been set')
+  if (quota > 0 && set(before.NanoCpus))
+    refuse('Conflicting options: CPU Quota cannot be updated as NanoCPUs has already been set')
+  if (memory !== 0 && !request.MemorySwap && memory > (before.MemorySwap ?? 0))
+    refuse(
+      'Memory limit should be smaller than already set memoryswap limit, update the memoryswap at the same time',
+    )
+  const policy = request.RestartPolicy?.Name ?? ''
+  if (before.AutoRemove && policy !== '' && policy !== 'no')
+    refuse('Restart policy cannot be updated because AutoRemove is enabled for the container')
+}
+
+const decide = (container: Container, request: UpdateRequest): HostConfig => {
+  const before = container.record.hostConfig
+  try {
+    if (container.removing) throw conflict('container is marked for removal and cannot be "update"')
+    checkAgainst(before, request)
+  } catch (error) {
+    throw conflict(`Cannot update container ${container.id}: ${messageOf(error)}`)
+  }
+  return { ...before, ...changesOf(request) }
 }
 
 /** `POST /containers/{id}/update`: zero means unchanged, as in Docker. Returns warnings. */
@@ -55,19 +124,10 @@ export const updateContainer = (
   request: UpdateRequest,
 ): Promise<string[]> =>
   container.queue.run(async () => {
-    if (container.removing)
-      throw conflict(
-        `Cannot update container ${container.id}: container is marked for removal and cannot be "update"`,
-      )
+    const warnings = checkResources(request, { update: true })
+    checkRestartPolicy(request.RestartPolicy, false)
     const before = container.record.hostConfig
-    const hostConfig: HostConfig = { ...before, ...numberKeys(request) }
-    if (request.NanoCpus) {
-      hostConfig.CpuPeriod = 0
-      hostConfig.CpuQuota = 0
-    }
-    const warnings = dropUnsupported(hostConfig, cgroupVersion)
-    checkResources(hostConfig)
-    checkRestartPolicy(hostConfig.RestartPolicy, hostConfig.AutoRemove ?? false)
+    const hostConfig = decide(container, request)
     if (container.isRunning) await applyToRuntime(engine, container, hostConfig)
     failpoint('update.applied')
     container.record.hostConfig = hostConfig

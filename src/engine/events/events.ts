@@ -11,18 +11,21 @@ const parse = (json: string): EventMessage =>
     key === 'timeNano' ? BigInt(context?.source ?? String(value)) : value,
   ) as EventMessage
 
+/** Fields at the top that said the same before 1.22, and were there until 1.52. */
+const legacyFields = ({ Type, Action, Actor }: EventMessage): object =>
+  Type === 'container' || Type === 'image'
+    ? {
+        status: Action,
+        id: Actor.ID,
+        ...(Actor.Attributes['image'] ? { from: Actor.Attributes['image'] } : {}),
+      }
+    : {}
+
 /** The JSON text of an event, `timeNano` with all its digits. */
-export const eventJson = (event: EventMessage): string => {
-  const { timeNano, ...rest } = event
-  const legacy =
-    event.Type === 'container' || event.Type === 'image'
-      ? {
-          status: event.Action,
-          id: event.Actor.ID,
-          ...(event.Actor.Attributes['image'] ? { from: event.Actor.Attributes['image'] } : {}),
-        }
-      : {}
-  return `${JSON.stringify({ ...legacy, ...rest }).slice(0, -1)},"timeNano":${timeNano}}`
+export const eventJson = (event: EventMessage, { legacy }: { legacy: boolean }): string => {
+  const { Type, Action, Actor, scope, time, timeNano } = event
+  const fields = { ...(legacy ? legacyFields(event) : {}), Type, Action, Actor, scope, time }
+  return `${JSON.stringify(fields).slice(0, -1)},"timeNano":${timeNano}}`
 }
 
 /** What happened: told to who listens, and kept in a journal that outlives the daemon. Events report; nothing is steered by them. */
@@ -53,7 +56,9 @@ export class Events {
     }
     // Execs come in numbers and leave nothing behind: their events may go with a daemon that dies in that moment.
     const lazy = action.startsWith('exec_')
-    this.#tail = this.#database.appendEvent(timeNano, eventJson(event), { lazy }).catch(() => {})
+    this.#tail = this.#database
+      .appendEvent(timeNano, eventJson(event, { legacy: false }), { lazy })
+      .catch(() => {})
     if (++this.#sinceTrim >= 1000) {
       this.#sinceTrim = 0
       void this.#database.trimEvents(keptEvents).catch(() => {})

@@ -19,12 +19,11 @@ const known = [
   'volume',
 ]
 
-/** An object by id, prefix of it, or name, in the way each kind of event tells them. */
-const names = (event: EventMessage, type: EventMessage['Type'], wanted: string): boolean =>
-  event.Type === type &&
-  (event.Actor.ID === wanted ||
-    event.Actor.Attributes['name'] === wanted ||
-    (wanted.length >= 4 && event.Actor.ID.startsWith(wanted)))
+/** As Docker's: what an event is about, by the beginning of its id or name, whatever its type. */
+const names = ({ Actor }: EventMessage, wanted: string): boolean =>
+  Actor.ID.startsWith(wanted) || (Actor.Attributes['name'] ?? '').startsWith(wanted)
+
+const objects = ['config', 'container', 'daemon', 'network', 'node', 'plugin', 'secret', 'service', 'volume']
 
 const imageNamed = (event: EventMessage, wanted: string): boolean => {
   const name =
@@ -42,10 +41,6 @@ export const eventFilter = (text: string | undefined): ((event: EventMessage) =>
     filters.exact('type', event.Type) &&
     filters.exact('scope', event.scope) &&
     filters.labels('label', event.Actor.Attributes) &&
-    filters.some('container', wanted => names(event, 'container', wanted)) &&
-    filters.some('network', wanted => names(event, 'network', wanted)) &&
-    filters.some('volume', wanted => names(event, 'volume', wanted)) &&
-    filters.some('daemon', wanted => names(event, 'daemon', wanted)) &&
     filters.some('image', wanted => imageNamed(event, wanted)) &&
-    ['config', 'node', 'plugin', 'secret', 'service'].every(kind => !filters.has(kind))
+    objects.every(kind => filters.some(kind, wanted => names(event, wanted)))
 }

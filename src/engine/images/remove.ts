@@ -17,16 +17,22 @@ const usersOf = (engine: Engine, image: ImageRecord) =>
 const isIdReference = (text: string, image: ImageRecord): boolean =>
   isDigest(text) || image.id.startsWith(`sha256:${text.replace(/^sha256:/, '')}`)
 
-const inUse = (engine: Engine, image: ImageRecord, force: boolean): void => {
-  for (const container of usersOf(engine, image)) {
-    const running = container.isRunning
-    if (force && !running) continue
-    const how = running ? 'cannot be forced' : 'must be forced'
-    const what = running ? 'running' : 'stopped'
-    throw conflict(
-      `conflict: unable to delete ${image.id.slice(7, 19)} (${how}) - image is being used by ${what} container ${container.id.slice(0, 12)}`,
-    )
+const childrenOf = (engine: Engine, image: ImageRecord): ImageRecord[] =>
+  engine.images.all().filter(({ parent }) => parent === image.id)
+
+/** Refuses what would take an image from under its users: hard reasons first, soft ones where nothing is forced. */
+const checkFree = (engine: Engine, image: ImageRecord, force: boolean): void => {
+  const users = usersOf(engine, image)
+  const refuse = (how: string, why: string): never => {
+    throw conflict(`conflict: unable to delete ${image.id.slice(7, 19)} (${how}) - ${why}`)
   }
+  if (childrenOf(engine, image).length > 0) refuse('cannot be forced', 'image has dependent child images')
+  const running = users.find(container => container.isRunning)
+  if (running)
+    refuse('cannot be forced', `image is being used by running container ${running.id.slice(0, 12)}`)
+  const [stopped] = users
+  if (stopped && !force)
+    refuse('must be forced', `image is being used by stopped container ${stopped.id.slice(0, 12)}`)
 }
 
 /** Forgets an image with all its names; its content goes when nothing else needs it. */
@@ -53,11 +59,48 @@ const untag = async (engine: Engine, image: ImageRecord, name: string): Promise<
   return [{ Untagged: shown }]
 }
 
+/** After an image, those that it was built upon and that are nothing but its parents. */
+const deleteWithParents = async (
+  engine: Engine,
+  image: ImageRecord,
+  noprune: boolean,
+): Promise<Removed[]> => {
+  const removed = await deleteImage(engine, image)
+  for (let child = image; child.parent !== '' && !noprune; ) {
+    const parent = engine.images.all().find(({ id }) => id === child.parent)
+    if (!parent || engine.images.tagsOf(parent.id).length > 0) break
+    if (childrenOf(engine, parent).length > 0 || usersOf(engine, parent).length > 0) break
+    removed.push(...(await deleteImage(engine, parent)))
+    child = parent
+  }
+  return removed
+}
+
+interface RemoveOptions {
+  force: boolean
+  noprune: boolean
+}
+
+const removeName = async (
+  engine: Engine,
+  image: ImageRecord,
+  { reference, name, force, noprune }: RemoveOptions & { reference: string; name: string },
+): Promise<Removed[]> => {
+  if (engine.images.tagsOf(image.id).length > 1) return untag(engine, image, name)
+  const [user] = usersOf(engine, image)
+  if (user && !force)
+    throw conflict(
+      `conflict: unable to remove repository reference "${reference}" (must force) - container ${user.id.slice(0, 12)} is using its referenced image ${image.id.slice(7, 19)}`,
+    )
+  if (user || childrenOf(engine, image).length > 0) return untag(engine, image, name)
+  return deleteWithParents(engine, image, noprune)
+}
+
 /** `DELETE /images/{name}`. Errors: 404, 409 in Docker's words. */
 export const removeImage = async (
   engine: Engine,
   reference: string,
-  options: { force: boolean; noprune: boolean; operation: Operation },
+  options: RemoveOptions & { operation: Operation },
 ): Promise<Removed[]> => {
   options.operation.commit(
     'its names and record go first, in one step; what remains is the removal of its content',
@@ -68,26 +111,20 @@ export const removeImage = async (
   const name = isIdReference(reference, image)
     ? undefined
     : canonical(withDefaultTag(parseReference(reference)))
-  if (name !== undefined && tags.some(tag => tag.name === name)) {
-    if (tags.length > 1) return untag(engine, image, name)
-    if (usersOf(engine, image).length > 0) {
-      if (!options.force) inUse(engine, image, false)
-      return untag(engine, image, name)
-    }
-    return deleteImage(engine, image)
-  }
+  if (name !== undefined && tags.some(tag => tag.name === name))
+    return removeName(engine, image, { ...options, reference, name })
   const repositories = new Set(tags.map(tag => canonical({ ...parseReference(tag.name), tag: 'x' })))
+  checkFree(engine, image, options.force)
   if (repositories.size > 1 && !options.force)
     throw conflict(
       `conflict: unable to delete ${image.id.slice(7, 19)} (must be forced) - image is referenced in multiple repositories`,
     )
-  inUse(engine, image, options.force)
   if (usersOf(engine, image).length > 0) {
     const removed: Removed[] = []
     for (const tag of tags) removed.push(...(await untag(engine, image, tag.name)))
     return removed
   }
-  return deleteImage(engine, image)
+  return deleteWithParents(engine, image, options.noprune)
 }
 
 /** `POST /images/prune`: unnamed images, or with `dangling=false` every image without a container. A cancelled one keeps what it had removed removed. */
@@ -102,7 +139,7 @@ export const pruneImages = async (
   for (const image of selectImages(engine, filters.without('dangling'), true)) {
     const { tags, digests } = engine.images.namesOf(image.id)
     if (danglingOnly && (tags.length > 0 || digests.length > 0)) continue
-    if (usersOf(engine, image).length > 0) continue
+    if (usersOf(engine, image).length > 0 || childrenOf(engine, image).length > 0) continue
     operation.at(`removing ${image.id}`)
     try {
       removed.push(...(await deleteImage(engine, image)))

@@ -1,16 +1,27 @@
 import { nowText } from '../../core/clock.ts'
-import { BerthError, badRequest, notFound } from '../../core/errors.ts'
+import { BerthError, badRequest, notFound, notImplemented, unavailable } from '../../core/errors.ts'
 import { newId } from '../../core/ids.ts'
 import { macOfAddress } from '../../net/addresses.ts'
 import type { Network } from '../../net/network.ts'
 import type { BridgeSpec, EndpointSpec, ExpectedNetwork, Ipv4Subnet } from '../../net/types.ts'
 import type { Database } from '../../store/database.ts'
-import type { NetworkingConfig } from '../../wire/container.ts'
+import type { EndpointSettings, NetworkingConfig } from '../../wire/container.ts'
 import type { ContainerRecord, NetworkAttachment } from '../containers/types.ts'
 import type { Events } from '../events/events.ts'
 import type { NetworkRecord } from './types.ts'
 
 const kind = 'network'
+
+/** Refuses what only user-defined networks can do. Errors: `bad-request` in Docker's words. */
+const checkEndpoint = (name: string, { IPAMConfig: wanted, Aliases: aliases }: EndpointSettings): void => {
+  const problems: string[] = []
+  if (wanted?.IPv4Address || wanted?.IPv6Address)
+    problems.push('user-specified IP address is supported on user-defined networks only')
+  if (aliases?.length) problems.push('network-scoped aliases are only supported for user-defined networks')
+  if (problems.length === 0) return
+  const text = problems.length === 1 ? problems[0] : problems.map(problem => `* ${problem}`).join('\n')
+  throw badRequest(`invalid config for network ${name}: invalid endpoint settings:\n${text}`)
+}
 
 /** How the default bridge is made, or that it is not. */
 export interface DefaultBridge {
@@ -117,28 +128,25 @@ export class Networks {
     return found
   }
 
-  /** What a create asks for; only one network, as long as there are only the default ones. */
+  /**
+   * What a create asks for; only one network, as long as there are only the default ones. One that does not exist
+   * yet is no error before the start.
+   */
   attachmentsFor(mode: string, config: NetworkingConfig): NetworkAttachment[] {
     if (mode.startsWith('container:')) return []
-    const record = this.get(mode)
-    for (const name of Object.keys(config.EndpointsConfig ?? {})) {
-      if (name === 'default') continue
-      if (this.get(name).id !== record.id)
-        throw badRequest(`conflicting options: container is connected to ${mode}, not to ${name}`)
+    const record = this.find(mode)
+    const name = record?.name ?? mode
+    for (const other of Object.keys(config.EndpointsConfig ?? {})) {
+      if (other === 'default' || other === name) continue
+      if (!record || this.find(other)?.id !== record.id)
+        throw notImplemented(`a container on several networks (${name} and ${other})`)
     }
-    const wanted = config.EndpointsConfig?.[record.name] ?? config.EndpointsConfig?.['default'] ?? {}
-    if (wanted.IPAMConfig?.IPv4Address)
-      throw badRequest(
-        'invalid config for network bridge: invalid endpoint settings:\nuser specified IP address is supported on user defined networks only',
-      )
-    if (wanted.Aliases?.length && record.driver === 'bridge')
-      throw badRequest(
-        'invalid config for network bridge: invalid endpoint settings:\nnetwork-scoped aliases are only supported for user-defined networks',
-      )
+    const wanted = config.EndpointsConfig?.[name] ?? config.EndpointsConfig?.['default'] ?? {}
+    checkEndpoint(name, wanted)
     return [
       {
-        networkName: record.name,
-        networkId: record.id,
+        networkName: name,
+        networkId: record?.id ?? '',
         endpointId: '',
         aliases: [],
         mac: wanted.MacAddress ?? '',
@@ -146,14 +154,24 @@ export class Networks {
     ]
   }
 
+  /** The network of a start; undefined for the default bridge of a daemon that has none. Errors: `not-found`. */
+  #networkOf(attachment: NetworkAttachment): NetworkRecord | undefined {
+    const found = this.#byId.get(attachment.networkId) ?? this.find(attachment.networkName)
+    if (!found && attachment.networkName !== 'bridge')
+      throw notFound(`network ${attachment.networkName} not found`)
+    return found
+  }
+
   /** Makes a container's namespace and its endpoints; on failure nothing of them is left. */
   async connectAll(record: ContainerRecord): Promise<void> {
     const [attachment] = record.networks
     if (!attachment || attachment.networkName === 'host') return
+    const network = record.config.NetworkDisabled ? undefined : this.#networkOf(attachment)
     this.#network.createSandbox(record.id)
+    if (!network) return
+    attachment.networkId = network.id
+    if (network.bridge) await this.#connect(record, attachment, network.bridge)
     attachment.endpointId = newId()
-    const bridge = this.#byId.get(attachment.networkId)?.bridge
-    if (bridge) await this.#connect(record, attachment, bridge)
     this.#tell('connect', record, attachment)
   }
 
@@ -167,6 +185,10 @@ export class Networks {
   }
 
   async #connect(record: ContainerRecord, attachment: NetworkAttachment, bridge: BridgeSpec): Promise<void> {
+    if (record.ports.length > 0 && !this.#network.publishes && this.#network.firewallProblem === '')
+      throw unavailable(
+        'ports cannot be published: this daemon was started with --iptables=false, and has nothing else to carry them',
+      )
     const pool = this.#network.addresses(bridge.networkId)
     const ipv4 = pool.allocate()
     try {

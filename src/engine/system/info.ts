@@ -3,6 +3,7 @@ import { cpus, hostname, release, totalmem } from 'node:os'
 import { nowText } from '../../core/clock.ts'
 import { cgroupVersion, controllers } from '../../linux/cgroups.ts'
 import { architectureOf } from '../../oci/platform.ts'
+import type { ApiVersion } from '../../wire/version.ts'
 import type { Engine } from '../engine.ts'
 import { runtimeVersions } from './runtimeVersions.ts'
 
@@ -105,10 +106,29 @@ const filesystems: Record<number, string> = {
 
 const backingFilesystem = (folder: string): string => filesystems[statfsSync(folder).type] ?? '<unknown>'
 
+/** What was dropped since, for clients of before. */
+const fieldsOfVersion = (version: ApiVersion, commits: Record<string, string>): object => ({
+  RegistryConfig: {
+    InsecureRegistryCIDRs: ['127.0.0.0/8'],
+    IndexConfigs: {},
+    Mirrors: [],
+    ...(version.atLeast('1.47')
+      ? {}
+      : { AllowNondistributableArtifactsCIDRs: null, AllowNondistributableArtifactsHostnames: null }),
+  },
+  ...Object.fromEntries(
+    Object.entries(commits).map(([name, ID]) => [
+      name,
+      version.atLeast('1.49') ? { ID } : { ID, Expected: ID },
+    ]),
+  ),
+  ...(version.atLeast('1.50') ? {} : { BridgeNfIptables: false, BridgeNfIp6tables: false }),
+})
+
 /** Engine API `SystemInfo`. */
 export const systemInfo = async (
   engine: Engine,
-  options: { id: string; serverVersion: string; debug: boolean },
+  options: { id: string; serverVersion: string; version: ApiVersion },
 ): Promise<object> => {
   const { settings } = engine
   const versions = await runtimeVersions(settings)
@@ -132,9 +152,7 @@ export const systemInfo = async (
     },
     ...limits(),
     IPv4Forwarding: readOr('/proc/sys/net/ipv4/ip_forward', '0').trim() === '1',
-    BridgeNfIptables: readOr('/proc/sys/net/bridge/bridge-nf-call-iptables', '0').trim() === '1',
-    BridgeNfIp6tables: readOr('/proc/sys/net/bridge/bridge-nf-call-ip6tables', '0').trim() === '1',
-    Debug: options.debug,
+    Debug: settings.debug,
     NFd: -1,
     NGoroutines: -1,
     SystemTime: nowText(),
@@ -144,7 +162,6 @@ export const systemInfo = async (
     NEventsListener: engine.events.listeners,
     ...host(),
     IndexServerAddress: 'https://index.docker.io/v1/',
-    RegistryConfig: { InsecureRegistryCIDRs: ['127.0.0.0/8'], IndexConfigs: {}, Mirrors: [] },
     GenericResources: null,
     DockerRootDir: settings.dataRoot,
     HttpProxy: '',
@@ -171,10 +188,18 @@ export const systemInfo = async (
     LiveRestoreEnabled: settings.liveRestore,
     Isolation: '',
     InitBinary: 'docker-init',
-    ContainerdCommit: { ID: '' },
-    RuncCommit: { ID: versions.get(settings.defaultRuntime) ?? '' },
-    InitCommit: { ID: options.serverVersion },
+    ...fieldsOfVersion(options.version, {
+      RuncCommit: versions.get(settings.defaultRuntime) ?? '',
+      InitCommit: options.serverVersion,
+      ContainerdCommit: '',
+    }),
+    ...(options.version.atLeast('1.49') && engine.network.publishes
+      ? { FirewallBackend: { Driver: 'nftables' } }
+      : {}),
     SecurityOptions: securityOptions(),
+    ...(settings.addressPools.length
+      ? { DefaultAddressPools: settings.addressPools.map(({ base, size }) => ({ Base: base, Size: size })) }
+      : {}),
     CDISpecDirs: [],
     Warnings: warnings(engine),
   }

@@ -24,7 +24,7 @@ const canonicalNames = (names: readonly string[], option: string): string[] =>
     const upper = given.toUpperCase()
     if (upper === 'ALL') return upper
     const name = upper.startsWith('CAP_') ? upper : `CAP_${upper}`
-    if (!all.includes(name)) throw badRequest(`invalid ${option}: unknown capability: "${given}"`)
+    if (!all.includes(name)) throw badRequest(`invalid ${option}: unknown capability: "${name}"`)
     return name
   })
 

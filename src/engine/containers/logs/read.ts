@@ -119,7 +119,7 @@ export const checkReadable = (container: Container): void => {
 /** Refuses a request that selects no stream. */
 export const checkStreams = (options: LogOptions): void => {
   if (!options.stdout && !options.stderr)
-    throw badRequest('Bad parameters: you must choose at least one stream')
+    throw badRequest("must specify at least one of 'stdout' or 'stderr'")
 }
 
 /**

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { Resources } from '../../wire/container.ts'
-import { dropUnsupported } from './validate.ts'
+import { dropUnsupported } from './validateResources.ts'
 
 test('what version 2 of control groups does not have is dropped with a warning', () => {
   const resources: Resources = { Memory: 1, MemorySwappiness: 10, OomKillDisable: true }

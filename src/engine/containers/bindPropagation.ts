@@ -1,0 +1,40 @@
+import { stat } from 'node:fs/promises'
+import { badRequest } from '../../core/errors.ts'
+import { type MountInfo, readMounts } from '../../linux/mount.ts'
+import type { MountPoint } from './types.ts'
+
+/** Whether what a bind mount is to share with the host can be shared there: mount_namespaces(7). */
+
+const below = (path: string, folder: string): boolean =>
+  path === folder || path.startsWith(folder === '/' ? '/' : `${folder}/`)
+
+/** The mount that holds a path; of several at one place the last counts. */
+const mountOf = (path: string, mounts: readonly MountInfo[]): MountInfo | undefined =>
+  mounts.reduce<MountInfo | undefined>(
+    (best, mount) =>
+      below(path, mount.target) && mount.target.length >= (best?.target.length ?? 0) ? mount : best,
+    undefined,
+  )
+
+/** Reads the table of mounts only, never the path itself. Errors: `bad-request` in Docker's words. */
+export const checkPropagation = (wanted: readonly MountPoint[], read = readMounts): void => {
+  const asking = wanted.filter(({ type, propagation }) => type === 'bind' && /shared|slave/.test(propagation))
+  if (asking.length === 0) return
+  const mounts = read()
+  for (const { source, propagation } of asking) {
+    const holder = mountOf(source, mounts)
+    const shares = propagation.endsWith('shared')
+    const fits = (tag: string): boolean => tag.startsWith('shared:') || (!shares && tag.startsWith('master:'))
+    if (holder?.propagation.some(fits)) continue
+    throw badRequest(
+      `path ${source} is mounted on ${holder?.target ?? '/'} but it is not a shared${shares ? '' : ' or slave'} mount`,
+    )
+  }
+}
+
+/** The sources of read-only binds that are no directories; each is there, and was looked at before. */
+export const plainFiles = async (mounts: readonly MountPoint[]): Promise<Set<string>> => {
+  const asking = mounts.filter(({ type, readWrite }) => type === 'bind' && !readWrite)
+  const kinds = await Promise.all(asking.map(async ({ source }) => (await stat(source)).isDirectory()))
+  return new Set(asking.filter((_, index) => !kinds[index]).map(({ source }) => source))
+}

@@ -1,0 +1,115 @@
+import assert from 'node:assert/strict'
+import { describe, test } from 'node:test'
+import { TestDaemon } from './harness/daemon.ts'
+import { must } from './harness/shell.ts'
+
+/** A daemon with these flags, in a host that was changed by `ip` commands before. */
+const withDaemon = async (
+  options: { flags: string[]; links?: string[][] },
+  use: (daemon: TestDaemon) => Promise<void>,
+): Promise<void> => {
+  const daemon = new TestDaemon({ flags: options.flags })
+  await daemon.prepare()
+  for (const command of options.links ?? []) await must(['ip', '-n', daemon.name, ...command])
+  await daemon.start()
+  try {
+    await daemon.loadBusybox()
+    await use(daemon)
+  } finally {
+    await daemon.close()
+  }
+}
+
+const bridge = (name: string, address: string): string[][] => [
+  ['link', 'add', name, 'type', 'bridge'],
+  ['addr', 'add', address, 'dev', name],
+  ['link', 'set', name, 'up'],
+]
+
+const page = 'mkdir /w; echo page > /w/index.html; httpd -f -h /w'
+const ipOf = (daemon: TestDaemon): Promise<string> =>
+  daemon.mustDocker([
+    ...['run', '--rm', 'busybox', 'sh', '-c'],
+    "ip -o -4 addr show eth0 | awk '{print $4}'; cat /sys/class/net/eth0/mtu",
+  ])
+
+describe('options of the default network', () => {
+  test('a bridge of the user’s own is used as it is, and left alone; --ip is where ports are published', () =>
+    withDaemon(
+      { flags: ['-b', 'own0', '--ip', '127.0.0.1'], links: bridge('own0', '10.55.1.1/24') },
+      async daemon => {
+        assert.match(await ipOf(daemon), /^10\.55\.1\.\d+\/24\n1500$/)
+        await daemon.mustDocker([
+          ...['run', '-d', '--name', 'web', '-p', '8080:80', 'busybox', 'sh', '-c', page],
+        ])
+        assert.equal(await daemon.mustDocker(['port', 'web']), '80/tcp -> 127.0.0.1:8080')
+        const fetch = (address: string): Promise<{ code: number; stdout: string }> =>
+          daemon.onHost([
+            ...['curl', '-s', '-m', '20', '--retry', '20', '--retry-delay', '1', '--retry-connrefused'],
+            `http://${address}:8080`,
+          ])
+        assert.equal((await fetch('127.0.0.1')).stdout, 'page\n')
+        assert.notEqual((await daemon.onHost(['curl', '-s', '-m', '20', 'http://10.55.1.1:8080'])).code, 0)
+        await daemon.mustDocker(['rm', '-f', 'web'])
+        await daemon.restart()
+        const link = (await daemon.onHost(['ip', '-o', '-4', 'addr', 'show', 'own0'])).stdout
+        assert.match(link, /10\.55\.1\.1\/24/)
+      },
+    ))
+
+  test('without a bridge containers have the loopback alone, and there is no network bridge', () =>
+    withDaemon({ flags: ['--bridge', 'none'] }, async daemon => {
+      const links = await daemon.mustDocker(['run', '--rm', '-p', '80:80', 'busybox', 'ls', '/sys/class/net'])
+      assert.equal(links, 'lo')
+      assert.equal(await daemon.mustDocker(['network', 'ls', '--format', '{{.Name}}']), 'host\nnone')
+      const missing = await daemon.docker(['network', 'inspect', 'bridge'])
+      assert.match(missing.stderr, /network bridge not found/)
+      await daemon.mustDocker(['create', '--name', 'later', 'busybox', 'ls', '/sys/class/net'])
+      assert.equal(
+        await daemon.mustDocker([
+          'inspect',
+          '-f',
+          '{{json .NetworkSettings.Networks.bridge.NetworkID}}',
+          'later',
+        ]),
+        '""',
+      )
+    }))
+
+  test('pools give the first subnet that no route of the host overlaps', () =>
+    withDaemon(
+      {
+        flags: ['--default-address-pool', 'base=10.66.0.0/16,size=24', '--mtu', '1300'],
+        links: bridge('d0', '10.66.0.1/24'),
+      },
+      async daemon => {
+        assert.match(await ipOf(daemon), /^10\.66\.1\.\d+\/24\n1300$/)
+        assert.equal(
+          await daemon.mustDocker(['info', '-f', '{{json .DefaultAddressPools}}']),
+          '[{"Base":"10.66.0.0/16","Size":24}]',
+        )
+      },
+    ))
+
+  test('without a firewall there are no rules, and a published port is refused instead of dead', () =>
+    withDaemon(
+      {
+        flags: [
+          ...['--iptables=false', '--dns', '10.1.1.1', '--dns-search', 'a.example', '--dns-opt', 'ndots:3'],
+          ...['--host-gateway-ip', '10.2.2.2'],
+        ],
+      },
+      async daemon => {
+        const files = ['cat', '/etc/resolv.conf', '/etc/hosts']
+        const text = await daemon.mustDocker([
+          ...['run', '--rm', '--add-host', 'gw:host-gateway', 'busybox', ...files],
+        ])
+        assert.match(text, /nameserver 10\.1\.1\.1\nsearch a\.example\noptions ndots:3\n/)
+        assert.match(text, /10\.2\.2\.2\tgw/)
+        const refused = await daemon.docker(['run', '--rm', '-p', '80:80', 'busybox', 'true'])
+        assert.equal(refused.code, 125)
+        assert.match(refused.stderr, /ports cannot be published: .*--iptables=false/)
+        assert.equal((await daemon.onHost(['nft', 'list', 'ruleset'])).stdout, '')
+      },
+    ))
+})
