@@ -1,5 +1,5 @@
 import { existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
-import { mkdir, readdir, readFile, rm } from 'node:fs/promises'
+import { mkdir, readdir, rm } from 'node:fs/promises'
 import path from 'node:path'
 import { BerthError, badRequest, conflict, hasCode, messageOf } from '../../core/errors.ts'
 import { failpoint } from '../../core/failpoint.ts'
@@ -16,23 +16,12 @@ import type { Container } from './container.ts'
 import { containerEvent } from './containerEvents.ts'
 import { parseDetachKeys } from './detachKeys.ts'
 import { execProcess } from './execProcess.ts'
+import { describeExec, type ExecRecord, failedRecord, readExecRecord } from './execRecord.ts'
 import { killRuntimeOnAbort } from './giveUpStart.ts'
 import { monitorDirectories } from './groups.ts'
 import type { RawClient } from './rawClient.ts'
 import { settleExit } from './state.ts'
 import { releaseStray } from './sweep.ts'
-
-/** A further process in a container: `POST /containers/{id}/exec`, then `POST /exec/{id}/start`. */
-export interface ExecRecord {
-  id: string
-  containerId: string
-  request: ExecCreateRequest
-  /** False until the first start. */
-  started: boolean
-  running: boolean
-  pid: number
-  exitCode: number | null
-}
 
 interface Exec {
   record: ExecRecord
@@ -339,28 +328,7 @@ export class Execs {
       const exit = readExitRecord(this.#directory(id))
       if (exit) this.#ended(engine, exec, exit)
     }
-    const { record } = exec
-    const { request } = record
-    const [entrypoint = '', ...args] = request.Cmd ?? []
-    return {
-      ID: id,
-      Running: record.running,
-      ExitCode: record.exitCode,
-      ProcessConfig: {
-        tty: request.Tty ?? false,
-        entrypoint,
-        arguments: args,
-        privileged: request.Privileged ?? false,
-        ...(request.User ? { user: request.User } : {}),
-      },
-      OpenStdin: request.AttachStdin ?? false,
-      OpenStderr: request.AttachStderr ?? false,
-      OpenStdout: request.AttachStdout ?? false,
-      CanRemove: record.exitCode !== null,
-      ContainerID: record.containerId,
-      DetachKeys: request.DetachKeys ?? '',
-      Pid: record.pid,
-    }
+    return describeExec(exec.record)
   }
 
   record(id: string): ExecRecord {
@@ -375,7 +343,7 @@ export class Execs {
 
   async #recoverOne(engine: Engine, id: string): Promise<void> {
     const directory = this.#directory(id)
-    const record = await readRecord(directory)
+    const record = await readExecRecord(directory)
     if (!record || !engine.containers.byId(record.containerId)) {
       await releaseStray(engine, directory)
       await rm(directory, { recursive: true, force: true })
@@ -410,24 +378,6 @@ export class Execs {
     await exec.monitor.release().catch(() => {})
   }
 }
-
-const readRecord = async (directory: string): Promise<ExecRecord | undefined> => {
-  try {
-    return JSON.parse(await readFile(path.join(directory, 'exec.json'), 'utf8')) as ExecRecord
-  } catch {
-    return undefined
-  }
-}
-
-const failedRecord = (error: string): ExitRecord => ({
-  phase: 'failed',
-  pid: 0,
-  exitCode: 126,
-  oomKilled: false,
-  startedAt: 0n,
-  finishedAt: 0n,
-  error,
-})
 
 const checkRunning = async (engine: Engine, container: Container): Promise<void> => {
   await settleExit(engine, container)
