@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "bytes.h"
@@ -57,7 +58,7 @@ static bool build(struct command *command, const struct spec *spec, const struct
 	return true;
 }
 
-static void complain(const char *what, const char *name)
+static _Noreturn void complain(const char *what, const char *name)
 {
 	char text[PATH_SIZE + 256];
 	int failure = errno;
@@ -77,8 +78,12 @@ static void hide_unified(void)
 		complain("cannot hide", "/sys/fs/cgroup/unified");
 }
 
-static void run(const struct command *command, const struct spec *spec, const struct streams *streams)
+/* In the child, in the parent's memory: nothing is changed there but this stack. */
+static _Noreturn void run(
+	const struct command *command, const struct spec *spec, const struct streams *streams, const char *oom_score)
 {
+	if (oom_score[0] != '\0')
+		write_text_file("/proc/self/oom_score_adj", oom_score);
 	/* Ours all have numbers above two, so none is overwritten before it is used. */
 	for (int i = 0; i < 3; i++)
 		if (dup2(streams->child[i], i) < 0)
@@ -88,6 +93,9 @@ static void run(const struct command *command, const struct spec *spec, const st
 	process_reset_signals();
 	char *const *arguments;
 	memcpy(&arguments, &(const char *const *){ command->argument }, sizeof arguments);
+	/* Where a rule of the host's forbids programs in memory, the file itself is run. */
+	if (spec->sealed_runtime)
+		syscall(SYS_execveat, RUNTIME_FD, "", arguments, environ, AT_EMPTY_PATH);
 	execv(spec->runtime, arguments);
 	complain("cannot run the OCI runtime", spec->runtime);
 }
@@ -99,13 +107,14 @@ pid_t child_start(const struct spec *spec, const struct streams *streams, const 
 		errno = ENAMETOOLONG;
 		return -1;
 	}
-	pid_t pid = fork();
-	if (pid != 0)
-		return pid;
-	if (oom_score[0] != '\0')
-		write_text_file("/proc/self/oom_score_adj", oom_score);
-	run(&command, spec, streams);
-	_exit(126);
+	/* Shares the memory until the runtime is called: a copy's page tables cost more than all else here. */
+	pid_t pid = vfork();
+	if (pid == 0)
+		run(&command, spec, streams, oom_score);
+	/* The process has it, if anyone: a later daemon brings a copy of its own. */
+	if (spec->sealed_runtime)
+		close(RUNTIME_FD);
+	return pid;
 }
 
 static size_t read_tail(int fd, char *text, size_t size)

@@ -53,6 +53,28 @@ int process_detach(int last_fd)
 	return setsid() < 0 || chdir("/") < 0 ? -1 : 0;
 }
 
+int process_keep_only(const int *fds, int count)
+{
+	/* Out of the way first, so that none is overwritten before it is in its place. */
+	int moved[8];
+	for (int i = 0; i < count; i++)
+		if ((moved[i] = fcntl(fds[i], F_DUPFD, 3 + count)) < 0)
+			return -1;
+	for (int i = 0; i < count; i++)
+		if (dup2(moved[i], 3 + i) < 0 || fcntl(3 + i, F_SETFD, FD_CLOEXEC) < 0)
+			return -1;
+	close_from(3 + (unsigned)count);
+	return setsid() < 0 ? -1 : 0;
+}
+
+void process_rename(char *argument, const char *name)
+{
+	size_t room = strlen(argument);
+	size_t length = strnlen(name, room);
+	memcpy(argument, name, length);
+	memset(argument + length, 0, room - length);
+}
+
 int make_directories(const char *path, bool *made)
 {
 	char part[4096];

@@ -10,6 +10,8 @@
 /* Descriptors that the starter hands over. */
 #define SPEC_FD 3
 #define CONTROL_FD 4
+/* The runtime's program as a sealed file in memory, where the specification says so. */
+#define RUNTIME_FD 5
 
 /*
  * Leaves the starter's session: forks (the starter waits for the first process,
@@ -17,6 +19,12 @@
  * and the soft limit of open files. Returns in the second process only.
  */
 int process_detach(int last_fd);
+
+/* In a child that goes on as a process of its own kind: keeps these descriptors as 3, 4, …, and closes all else above 2. */
+int process_keep_only(const int *fds, int count);
+
+/* What others see in the process list in place of an argument; no longer than that was. */
+void process_rename(char *argument, const char *name);
 
 /* Makes the directory and its parents; `*made` tells whether the last one is new. 0, or -1 and errno. */
 int make_directories(const char *path, bool *made);

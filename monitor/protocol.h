@@ -10,13 +10,15 @@
 #include <stdint.h>
 
 #ifndef BERTH_PROTOCOL
-#define BERTH_PROTOCOL 2
+#define BERTH_PROTOCOL 3
 #endif
 #define PROTOCOL_MIN 1
 #define PROTOCOL_MAX BERTH_PROTOCOL
 /* Version 2 brought the ended event and a log cursor in attach requests. */
 #define PROTOCOL_ENDED_EVENT 2
 #define PROTOCOL_LOG_CURSOR 2
+/* Version 3: a monitor of a container makes those of its execs. */
+#define PROTOCOL_FORK 3
 
 #define FRAME_HEADER 8
 #define REQUEST_MAX 1024
@@ -38,6 +40,8 @@ enum request_type {
 	REQUEST_STATUS = 0x0b,
 	/* Version 2: words of the daemon's for the attached clients of a process that could not be started. */
 	REQUEST_SAY = 0x0c,
+	/* Version 3: makes another monitor. Descriptors: its specification, its first control connection. */
+	REQUEST_FORK = 0x0d,
 	HOLD_PUT = 0x21,
 	HOLD_TAKE = 0x22,
 	HOLD_LIST = 0x23,

@@ -18,6 +18,9 @@ enum attach_flag {
 
 #define ATTACH_FIXED 4
 
+/* Of a fork request: the runtime's program comes with it. */
+#define FORK_SEALED_RUNTIME 1
+
 static void answer(struct channel *channel, uint16_t tag, const char *error)
 {
 	if (error)
@@ -144,6 +147,28 @@ static void handle_release(struct run *run, struct channel *channel, const struc
 	answer(channel, frame->tag, NULL);
 }
 
+static void handle_fork(struct channel *channel, const struct frame *frame)
+{
+	char text[128];
+	int spec = channel_take_fd(channel);
+	int control = channel_take_fd(channel);
+	bool sealed = frame->length == 1 && frame->payload[0] == FORK_SEALED_RUNTIME;
+	int runtime = sealed ? channel_take_fd(channel) : -1;
+	if (PROTOCOL_MAX < PROTOCOL_FORK || spec < 0 || control < 0 || (sealed && runtime < 0)) {
+		for (size_t i = 0; i < 3; i++)
+			if ((const int[]){ spec, control, runtime }[i] >= 0)
+				close((const int[]){ spec, control, runtime }[i]);
+		answer(channel, frame->tag, "a request for another monitor came without its descriptors");
+		return;
+	}
+	if (run_fork(spec, control, runtime) > 0) {
+		answer(channel, frame->tag, NULL);
+		return;
+	}
+	format_text(text, sizeof text, "the monitor cannot make another process: %s", strerror(errno));
+	answer(channel, frame->tag, text);
+}
+
 void request_handle(struct run *run, struct channel *channel, const struct frame *frame)
 {
 	switch (frame->type) {
@@ -174,6 +199,9 @@ void request_handle(struct run *run, struct channel *channel, const struct frame
 		break;
 	case REQUEST_SAY:
 		handle_say(run, channel, frame);
+		break;
+	case REQUEST_FORK:
+		handle_fork(channel, frame);
 		break;
 	case REQUEST_RELEASE:
 		handle_release(run, channel, frame);

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
@@ -14,7 +15,10 @@
 #include "process.h"
 #include "unix_socket.h"
 
-static struct run the_run;
+/* Pages of its own: those that were never touched stay so where it is made new. */
+#define RUN_ALIGNMENT 65536
+static struct run the_run __attribute__((aligned(RUN_ALIGNMENT)));
+static char *shown_name;
 static char spec_data[SPEC_MAX + 1];
 static char problem[4608];
 
@@ -73,6 +77,7 @@ static const char *be_born(struct run *run)
 	const char *error = read_spec(run);
 	if (error)
 		return error;
+	process_rename(shown_name, run->spec.id);
 	for (size_t i = 0; i < CONTROLS_MAX; i++)
 		run->controls[i].fd = -1;
 	run->oom.fd = -1;
@@ -84,7 +89,8 @@ static const char *be_born(struct run *run)
 		return error;
 	if (prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0)
 		return failed("the monitor cannot become a subreaper for", run->spec.id);
-	protect_from_oom(run->oom_score, sizeof run->oom_score);
+	if (run->oom_score[0] == '\0')
+		protect_from_oom(run->oom_score, sizeof run->oom_score);
 	run->signals = process_signals();
 	if (run->signals < 0)
 		return failed("the monitor cannot receive signals for", run->spec.id);
@@ -234,11 +240,8 @@ static void loop(struct run *run)
 	}
 }
 
-int run_main(void)
+static int serve(struct run *run)
 {
-	struct run *run = &the_run;
-	if (process_detach(CONTROL_FD) < 0)
-		return 1;
 	const char *error = be_born(run);
 	if (error) {
 		struct channel *channel = &run->controls[0];
@@ -253,4 +256,40 @@ int run_main(void)
 	clients_drop_all(&run->clients);
 	unlinkat(run->directory, "control.sock", 0);
 	return 0;
+}
+
+int run_main(char *name)
+{
+	shown_name = name;
+	return process_detach(RUNTIME_FD) < 0 ? 1 : serve(&the_run);
+}
+
+/* As at the program's start, but for the value that this process was protected from. */
+static void make_new(struct run *run)
+{
+	char oom_score[sizeof run->oom_score];
+	memcpy(oom_score, run->oom_score, sizeof oom_score);
+	size_t whole = sizeof *run / RUN_ALIGNMENT * RUN_ALIGNMENT;
+	if (madvise(run, whole, MADV_DONTNEED) < 0)
+		whole = 0;
+	memset((char *)run + whole, 0, sizeof *run - whole);
+	memcpy(run->oom_score, oom_score, sizeof oom_score);
+}
+
+pid_t run_fork(int spec, int control, int runtime)
+{
+	pid_t pid = fork();
+	if (pid == 0) {
+		if (process_keep_only((const int[]){ spec, control, runtime }, runtime < 0 ? 2 : 3) < 0)
+			_exit(1);
+		make_new(&the_run);
+		_exit(serve(&the_run));
+	}
+	int failure = errno;
+	close(spec);
+	close(control);
+	if (runtime >= 0)
+		close(runtime);
+	errno = failure;
+	return pid;
 }

@@ -60,7 +60,14 @@ struct run {
 };
 
 /* The mode `run`: the specification comes on SPEC_FD, the first control connection on CONTROL_FD. */
-int run_main(void);
+int run_main(char *name);
+
+/*
+ * Makes a monitor for what the specification says, a child of this one: its cgroups, its environment
+ * and its protection are this one's. The descriptors (`runtime` may be -1) are closed
+ * here. Its pid, or -1.
+ */
+pid_t run_fork(int spec, int control, int runtime);
 
 /* run_life.c: start to exit. NULL, or why it cannot be. */
 const char *run_start(struct run *run);

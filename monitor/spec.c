@@ -24,6 +24,7 @@ static const struct text_key text_keys[] = {
 
 static const struct text_key flag_keys[] = {
 	{ "hide-unified", offsetof(struct spec, hide_unified) },
+	{ "sealed-runtime", offsetof(struct spec, sealed_runtime) },
 	{ "terminal", offsetof(struct spec, terminal) },
 	{ "open-stdin", offsetof(struct spec, open_stdin) },
 	{ "stdin-once", offsetof(struct spec, stdin_once) },

@@ -31,6 +31,8 @@ struct spec {
 	uint16_t columns;
 	uint16_t rows;
 	bool hide_unified;
+	/* The runtime is also there as RUNTIME_FD. */
+	bool sealed_runtime;
 	bool terminal;
 	bool open_stdin;
 	bool stdin_once;

@@ -47,6 +47,14 @@ const apiDocs = (): string => {
   lines.push(
     '## Beyond Docker',
     '',
+    'Operations of Berth’s own:',
+    '',
+    ...routes
+      .filter(route => route.own)
+      .map(route => `- \`${route.method} ${route.path}\` (${route.operation})`),
+    '',
+    '[Operations in flight](operations.md) has how they are used.',
+    '',
     "Extra fields of Docker's objects stand under one key `Berth`:",
     '',
     '- `GET /system/df`: `Berth` has the bytes on disk by owner, as `du` counts them.',

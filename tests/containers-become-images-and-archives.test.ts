@@ -108,6 +108,37 @@ test('a container that changed nothing adds no layer', async () => {
   assert.equal(await docker('run', '--rm', Id, 'echo', 'works'), 'works')
 })
 
+const stubs = [
+  ...['.dockerenv', 'dev/', 'dev/console', 'dev/pts/', 'dev/shm/', 'etc/hostname', 'etc/hosts', 'etc/mtab'],
+  ...['etc/resolv.conf', 'proc/', 'sys/'],
+]
+
+test('what a run mounts is no change: nothing to commit, and empty places in an export', async () => {
+  for (const runtime of ['crun', 'runc'])
+    for (const tty of [false, true]) {
+      const name = `ran-${runtime}-${tty}`
+      await docker('run', '--name', name, '--runtime', runtime, ...(tty ? ['-t'] : []), 'busybox', 'true')
+      assert.equal(await docker('diff', name), '', name)
+      const id = await docker('commit', name)
+      assert.equal((await inspectImage(id)).RootFS.Layers.length, 1, name)
+      const listed = await must(['sh', '-c', `${daemon.client} export ${name} | tar -tvf -`], {
+        env: daemon.dockerEnv,
+      })
+      const sizes = new Map(
+        listed.split('\n').map(line => [line.split(/\s+/)[5] ?? '', line.split(/\s+/)[2]]),
+      )
+      for (const stub of stubs) assert.equal(sizes.get(stub), '0', `${name}: ${stub}`)
+      await docker('rm', name)
+    }
+})
+
+test('a commit’s layer holds what the container wrote, and no more', async () => {
+  const [, digest = ''] = (await inspectImage('mine:1')).RootFS.Layers
+  const layer = path.join(daemon.dataRoot, 'blobs/sha256', digest.replace('sha256:', ''))
+  const names = (await must(['tar', '-tf', layer])).split('\n')
+  assert.deepEqual(names, [...['etc/', 'etc/.wh.group', 'etc/passwd', 'home/', 'home/a/', 'tmp/', 'tmp/new']])
+})
+
 test('a refused commit says why and leaves nothing', async () => {
   const before = await blobs()
   const { code, stderr } = await daemon.docker(['commit', '-c', 'RUN x', 'worker', 'bad:1'])

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { writeFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { test } from 'node:test'
 import { audit } from './harness/audit.ts'
@@ -43,7 +43,10 @@ const round = async (daemon: TestDaemon, number: number, powerCut: () => Promise
   const last = [
     () => daemon.mustDocker(['stop', '-t', '0', name('stopped')]),
     () => daemon.mustDocker(['rm', '-v', name('removed')]),
-    () => daemon.mustDocker(['load', '-q', '-i', archive]),
+    async () => {
+      await daemon.mustDocker(['load', '-q', '-i', archive])
+      await daemon.mustDocker(['create', '--name', name('fresh'), tag, '/none'])
+    },
     () => daemon.mustDocker(['tag', 'busybox', `tagged:${number}`]),
     () => daemon.mustDocker(['create', '--name', name('created'), '-v', '/data', ...sleeper]),
   ]
@@ -57,6 +60,10 @@ const round = async (daemon: TestDaemon, number: number, powerCut: () => Promise
   assert.deepEqual([ran?.Status, ran?.ExitCode], ['exited', 255])
   assert.equal(await status(daemon, name('stopped')), 'exited')
   await until('always runs', async () => (await status(daemon, name('always'))) === 'running')
+  const fresh = path.join(daemon.base, 'fresh')
+  await daemon.mustDocker(['cp', `${name('fresh')}:/number`, fresh])
+  assert.equal(readFileSync(fresh, 'utf8'), String(number))
+  await daemon.mustDocker(['rm', name('fresh')])
   await daemon.mustDocker(['start', name('created')])
   assert.equal(await daemon.mustDocker(['exec', name('created'), 'echo', 'alive']), 'alive')
   await daemon.mustDocker(['rmi', tag, `tagged:${number}`])

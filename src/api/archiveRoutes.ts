@@ -1,5 +1,6 @@
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
+import { abandonable } from '../core/abort.ts'
 import { containerChanges } from '../engine/containers/changes.ts'
 import { commitContainer } from '../engine/containers/commit.ts'
 import { exportContainer } from '../engine/containers/export.ts'
@@ -8,6 +9,7 @@ import { nullable } from '../wire/decode.ts'
 import { readOptionalJson } from './body.ts'
 import { repositoryTag } from './repositoryTag.ts'
 import type { Call, Route } from './route.ts'
+import { onContainer, tracked } from './track.ts'
 
 /** What a container wrote, taken out of it: export, changes, commit. */
 
@@ -19,14 +21,18 @@ export const archiveRoutes: Route[] = [
     path: '/containers/{id}/export',
     operation: 'ContainerExport',
     handle: async call => {
-      const { engine, res, signal } = call
-      await exportContainer(engine, container(call), {
-        signal,
-        send: async archive => {
-          res.writeHead(200, { 'Content-Type': 'application/octet-stream' })
-          await pipeline(Readable.from(archive, { objectMode: false }), res)
-        },
-      })
+      const { engine, res } = call
+      const target = container(call)
+      const what = { ...onContainer('export', target), endsWithClient: true }
+      await tracked(call, what, operation =>
+        exportContainer(engine, target, {
+          operation,
+          send: async archive => {
+            res.writeHead(200, { 'Content-Type': 'application/octet-stream' })
+            await pipeline(Readable.from(archive, { objectMode: false }), res, { signal: operation.signal })
+          },
+        }),
+      )
       return undefined
     },
   },
@@ -35,7 +41,10 @@ export const archiveRoutes: Route[] = [
     path: '/containers/{id}/changes',
     operation: 'ContainerChanges',
     handle: async call => {
-      const changes = await containerChanges(call.engine, container(call))
+      const target = container(call)
+      const changes = await tracked(call, onContainer('diff', target), ({ signal }) =>
+        abandonable(signal, containerChanges(call.engine, target)),
+      )
       return { json: changes.length ? changes : null }
     },
   },
@@ -43,17 +52,21 @@ export const archiveRoutes: Route[] = [
     method: 'POST',
     path: '/commit',
     operation: 'ImageCommit',
-    handle: async ({ engine, req, query }) => {
+    handle: async call => {
+      const { engine, req, query } = call
       const config = await readOptionalJson(req, nullable(containerConfig))
       const target = engine.containers.get(query.get('container') ?? '')
-      const id = await commitContainer(engine, target, {
+      const request = {
         name: repositoryTag(query),
         author: query.get('author') ?? '',
         comment: query.get('comment') ?? '',
         pause: query.flag('pause', true),
         config: config && Object.keys(config).length ? config : undefined,
         changes: query.all('changes'),
-      })
+      }
+      const id = await tracked(call, onContainer('commit', target), operation =>
+        commitContainer(engine, target, { ...request, operation }),
+      )
       return { status: 201, json: { Id: id } }
     },
   },

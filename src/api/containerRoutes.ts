@@ -20,6 +20,7 @@ import { createRequest, updateRequest } from '../wire/container.ts'
 import { readJson } from './body.ts'
 import type { Call, Route } from './route.ts'
 import { standardHeaders } from './server.ts'
+import { onContainer, tracked } from './track.ts'
 
 /** `/containers`: life and listing. */
 
@@ -51,12 +52,15 @@ export const containerRoutes: Route[] = [
     path: '/containers/create',
     operation: 'ContainerCreate',
     lacks: 'named volumes, IPv6 and several networks',
-    handle: async ({ engine, req, query }) => {
+    handle: async call => {
+      const { engine, req, query } = call
       const request = await readJson(req, createRequest)
-      const { container: made, warnings } = await createContainer(engine, request, {
-        name: query.get('name') ?? '',
-        platform: query.get('platform') ?? '',
-      })
+      const name = query.get('name') ?? ''
+      const platform = query.get('platform') ?? ''
+      const subject = { type: 'container', id: '', name }
+      const { container: made, warnings } = await tracked(call, { verb: 'create', subject }, operation =>
+        createContainer(engine, request, { name, platform, operation }),
+      )
       return { status: 201, json: { Id: made.id, Warnings: warnings } }
     },
   },
@@ -79,7 +83,9 @@ export const containerRoutes: Route[] = [
       const target = container(call)
       if (call.query.get('checkpoint'))
         throw badRequest('checkpoint is not supported by this version of Berth')
-      const started = await startContainer(call.engine, target)
+      const started = await tracked(call, onContainer('start', target), operation =>
+        startContainer(call.engine, target, operation),
+      )
       return { status: started ? 204 : 304 }
     },
   },
@@ -87,16 +93,23 @@ export const containerRoutes: Route[] = [
     method: 'POST',
     path: '/containers/{id}/stop',
     operation: 'ContainerStop',
-    handle: async call => ({
-      status: (await stopContainer(call.engine, container(call), stopOptions(call))) ? 204 : 304,
-    }),
+    handle: async call => {
+      const target = container(call)
+      const stopped = await tracked(call, onContainer('stop', target), operation =>
+        stopContainer(call.engine, target, { ...stopOptions(call), operation }),
+      )
+      return { status: stopped ? 204 : 304 }
+    },
   },
   {
     method: 'POST',
     path: '/containers/{id}/restart',
     operation: 'ContainerRestart',
     handle: async call => {
-      await restartContainer(call.engine, container(call), stopOptions(call))
+      const target = container(call)
+      await tracked(call, onContainer('restart', target), operation =>
+        restartContainer(call.engine, target, { ...stopOptions(call), operation }),
+      )
       return { status: 204 }
     },
   },
@@ -114,7 +127,10 @@ export const containerRoutes: Route[] = [
     path: '/containers/{id}/pause',
     operation: 'ContainerPause',
     handle: async call => {
-      await pauseContainer(call.engine, container(call))
+      const target = container(call)
+      await tracked(call, onContainer('pause', target), ({ signal }) =>
+        pauseContainer(call.engine, target, signal),
+      )
       return { status: 204 }
     },
   },
@@ -123,7 +139,10 @@ export const containerRoutes: Route[] = [
     path: '/containers/{id}/unpause',
     operation: 'ContainerUnpause',
     handle: async call => {
-      await unpauseContainer(call.engine, container(call))
+      const target = container(call)
+      await tracked(call, onContainer('unpause', target), ({ signal }) =>
+        unpauseContainer(call.engine, target, signal),
+      )
       return { status: 204 }
     },
   },
@@ -164,10 +183,11 @@ export const containerRoutes: Route[] = [
     handle: async call => {
       const { query } = call
       if (query.flag('link')) throw badRequest('links are not supported by this version of Berth')
-      await removeContainer(call.engine, container(call), {
-        force: query.flag('force'),
-        volumes: query.flag('v'),
-      })
+      const target = container(call)
+      const options = { force: query.flag('force'), volumes: query.flag('v') }
+      await tracked(call, onContainer('rm', target), operation =>
+        removeContainer(call.engine, target, { ...options, operation }),
+      )
       return { status: 204 }
     },
   },
@@ -175,6 +195,12 @@ export const containerRoutes: Route[] = [
     method: 'POST',
     path: '/containers/prune',
     operation: 'ContainerPrune',
-    handle: async ({ engine, query }) => ({ json: await pruneContainers(engine, query.get('filters')) }),
+    handle: async call => {
+      const subject = { type: 'containers', id: '', name: '' }
+      const json = await tracked(call, { verb: 'prune', subject }, operation =>
+        pruneContainers(call.engine, call.query.get('filters'), operation),
+      )
+      return { json }
+    },
   },
 ]

@@ -1,10 +1,12 @@
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { badRequest } from '../core/errors.ts'
+import type { Container } from '../engine/containers/container.ts'
 import { type CopyPlace, copyIn, copyOut, statPath } from '../engine/containers/copy.ts'
 import type { PathStat } from '../engine/containers/pathStat.ts'
 import { encoderFor } from './contentEncoding.ts'
 import type { Call, Route } from './route.ts'
+import { onContainer, type Tracked, tracked } from './track.ts'
 
 /** `/containers/{id}/archive`: `docker cp`. */
 
@@ -22,8 +24,8 @@ const statHeader = (stat: PathStat): Record<string, string> => ({
 
 const sendArchive = async (
   { req, res }: Call,
-  stat: PathStat,
-  archive: AsyncIterable<Buffer>,
+  signal: AbortSignal,
+  { stat, archive }: { stat: PathStat; archive: AsyncIterable<Buffer> },
 ): Promise<void> => {
   const encoder = encoderFor(req)
   res.writeHead(200, {
@@ -32,8 +34,10 @@ const sendArchive = async (
     ...(encoder ? { 'Content-Encoding': encoder.name } : {}),
   })
   const source = Readable.from(archive, { objectMode: false })
-  await (encoder ? pipeline(source, encoder.transform, res) : pipeline(source, res))
+  await (encoder ? pipeline(source, encoder.transform, res, { signal }) : pipeline(source, res, { signal }))
 }
+
+const copying = (target: Container): Tracked => ({ ...onContainer('cp', target), endsWithClient: true })
 
 export const copyRoutes: Route[] = [
   {
@@ -41,7 +45,10 @@ export const copyRoutes: Route[] = [
     path: '/containers/{id}/archive',
     operation: 'ContainerArchiveInfo',
     handle: async call => {
-      const stat = await statPath(call.engine, container(call), place(call))
+      const target = container(call)
+      const stat = await tracked(call, copying(target), operation =>
+        statPath(call.engine, target, { place: place(call), operation }),
+      )
       call.res.writeHead(200, statHeader(stat))
       call.res.end()
       return undefined
@@ -52,11 +59,14 @@ export const copyRoutes: Route[] = [
     path: '/containers/{id}/archive',
     operation: 'ContainerArchive',
     handle: async call => {
-      await copyOut(call.engine, container(call), {
-        place: place(call),
-        signal: call.signal,
-        send: (stat, archive) => sendArchive(call, stat, archive),
-      })
+      const target = container(call)
+      await tracked(call, copying(target), operation =>
+        copyOut(call.engine, target, {
+          place: place(call),
+          operation,
+          send: (stat, archive) => sendArchive(call, operation.signal, { stat, archive }),
+        }),
+      )
       return undefined
     },
   },
@@ -66,12 +76,15 @@ export const copyRoutes: Route[] = [
     operation: 'PutContainerArchive',
     handle: async call => {
       const { query } = call
-      await copyIn(call.engine, container(call), place(call), {
-        source: call.req,
-        noOverwriteDirNonDir: query.flag('noOverwriteDirNonDir'),
-        copyUIDGID: query.flag('copyUIDGID'),
-        signal: call.signal,
-      })
+      const target = container(call)
+      await tracked(call, copying(target), operation =>
+        copyIn(call.engine, target, place(call), {
+          source: call.req,
+          noOverwriteDirNonDir: query.flag('noOverwriteDirNonDir'),
+          copyUIDGID: query.flag('copyUIDGID'),
+          operation,
+        }),
+      )
       return { status: 200 }
     },
   },

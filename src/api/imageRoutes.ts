@@ -11,6 +11,7 @@ import { saveImages } from '../engine/images/save.ts'
 import { familiar, parseReference, withDefaultTag } from '../oci/reference.ts'
 import { Filters } from '../wire/filters.ts'
 import type { Call, Route } from './route.ts'
+import { tracked } from './track.ts'
 
 /** `/images` */
 
@@ -34,22 +35,35 @@ const streamProgress = async (
   res.end()
 }
 
+const allImages = { type: 'images', id: '', name: '' }
+
 const load = (call: Call): Promise<undefined> => {
   const quiet = call.query.flag('quiet')
+  const what = { verb: 'load', subject: allImages, endsWithClient: true }
   return streamProgress(call, report =>
-    loadImages(call.engine, call.req, (line: LoadProgress) => {
-      if (line.stream !== undefined || !quiet) report(line)
-    }),
+    tracked(call, what, operation =>
+      loadImages(call.engine, call.req, {
+        operation,
+        report: (line: LoadProgress) => {
+          if (line.stream !== undefined || !quiet) report(line)
+        },
+      }),
+    ),
   )
 }
 
-const save = async ({ engine, res }: Call, names: readonly string[]): Promise<undefined> => {
+const save = async (call: Call, names: readonly string[]): Promise<undefined> => {
+  const { engine, res } = call
   if (names.length === 0) throw badRequest('no image was named')
   for (const name of names) engine.images.get(name)
   res.writeHead(200, { 'Content-Type': 'application/x-tar' })
-  await pipeline(
-    Readable.from(writeTar(saveImages(engine, names)), { objectMode: false, highWaterMark: 1 << 20 }),
-    res,
+  const subject = { type: 'images', id: '', name: names.join(' ') }
+  await tracked(call, { verb: 'save', subject, endsWithClient: true }, ({ signal }) =>
+    pipeline(
+      Readable.from(writeTar(saveImages(engine, names)), { objectMode: false, highWaterMark: 1 << 20 }),
+      res,
+      { signal },
+    ),
   )
   for (const name of names) engine.events.publish('image', 'save', engine.images.get(name).id, { name })
   return undefined
@@ -109,19 +123,27 @@ export const imageRoutes: Route[] = [
     path: '/images/{name}',
     operation: 'ImageDelete',
     lacks: 'the choice of platforms',
-    handle: async ({ engine, params, query }) => ({
-      json: await removeImage(engine, params['name'] ?? '', {
-        force: query.flag('force'),
-        noprune: query.flag('noprune'),
-      }),
-    }),
+    handle: async call => {
+      const { engine, query } = call
+      const name = call.params['name'] ?? ''
+      const options = { force: query.flag('force'), noprune: query.flag('noprune') }
+      const subject = { type: 'image', id: image(call).id, name }
+      const json = await tracked(call, { verb: 'rm', subject }, operation =>
+        removeImage(engine, name, { ...options, operation }),
+      )
+      return { json }
+    },
   },
   {
     method: 'POST',
     path: '/images/prune',
     operation: 'ImagePrune',
-    handle: async ({ engine, query }) => {
-      const result = await pruneImages(engine, Filters.parse(query.get('filters'), [...imageFilters]))
+    handle: async call => {
+      const { engine, query } = call
+      const filters = Filters.parse(query.get('filters'), [...imageFilters])
+      const result = await tracked(call, { verb: 'prune', subject: allImages }, operation =>
+        pruneImages(engine, filters, operation),
+      )
       engine.events.publish('image', 'prune', '', { reclaimed: String(result.SpaceReclaimed) })
       return { json: { ...result, ImagesDeleted: result.ImagesDeleted.length ? result.ImagesDeleted : null } }
     },

@@ -1,8 +1,10 @@
 import { badRequest, notImplemented } from '../core/errors.ts'
 import { importImage } from '../engine/images/import.ts'
 import { parsePlatform } from '../oci/platform.ts'
+import { familiar } from '../oci/reference.ts'
 import { repositoryTag } from './repositoryTag.ts'
 import type { Call, Route } from './route.ts'
+import { tracked } from './track.ts'
 
 /** `/images/create`: images from elsewhere. */
 
@@ -24,13 +26,17 @@ const create = async (call: Call): Promise<undefined> => {
   if (source === '') throw badRequest('neither an image (fromImage) nor a source (fromSrc) was given')
   if (source !== '-')
     throw notImplemented('importing an image from a URL (fetch it and give it to `docker import -`)')
-  const image = await importImage(engine, {
+  const request = {
     source: req,
     name,
     platform,
     message: query.get('message') || `Imported from ${source}`,
     changes: query.all('changes'),
-  })
+  }
+  const subject = { type: 'image', id: '', name: name ? familiar(name) : '' }
+  const image = await tracked(call, { verb: 'import', subject, endsWithClient: true }, operation =>
+    importImage(engine, { ...request, operation }),
+  )
   res.writeHead(200, { 'Content-Type': 'application/json' })
   res.end(`${JSON.stringify({ status: image.id })}\r\n`)
   return undefined

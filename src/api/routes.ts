@@ -4,6 +4,7 @@ import { copyRoutes } from './copyRoutes.ts'
 import { imageRoutes } from './imageRoutes.ts'
 import { imageSourceRoutes } from './imageSourceRoutes.ts'
 import { networkRoutes } from './networkRoutes.ts'
+import { operationRoutes } from './operationRoutes.ts'
 import { processRoutes } from './processRoutes.ts'
 import type { Route } from './route.ts'
 import { streamRoutes } from './streamRoutes.ts'
@@ -23,5 +24,6 @@ export const allRoutes = (identity: { id: string }): Route[] => [
   ...imageSourceRoutes,
   ...networkRoutes,
   ...webSocketRoutes,
+  ...operationRoutes,
   ...unbuiltRoutes,
 ]

@@ -1,6 +1,6 @@
 import { createServer, type IncomingMessage, type Server, ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
-import { asBerthError, BerthError, badRequest, notFound } from '../core/errors.ts'
+import { asBerthError, BerthError, badRequest, hasCode, notFound } from '../core/errors.ts'
 import { stringify } from '../core/json.ts'
 import type { Engine } from '../engine/engine.ts'
 import { ApiVersion } from '../wire/version.ts'
@@ -57,7 +57,9 @@ const send = (res: ServerResponse, answer: Answer): void => {
 /** An error before the answer began is a status and `{"message"}`; after that only an end of the stream can tell. */
 const sendError = (engine: Engine, res: ServerResponse, thrown: unknown): void => {
   const error = asBerthError(thrown)
-  if (error.status >= 500 && error.status !== 501)
+  // A client that closes its connection early is nobody's failure.
+  const isGone = hasCode(thrown, 'ERR_STREAM_PREMATURE_CLOSE')
+  if (error.status >= 500 && error.status !== 501 && !isGone)
     engine.log.error(error.message, { cause: error.cause instanceof Error ? error.cause.stack : undefined })
   if (res.headersSent || res.destroyed) res.destroy()
   else send(res, { status: error.status, json: { message: error.message } })

@@ -8,6 +8,7 @@ import { parseTimestamp } from '../wire/timestamps.ts'
 import { readJson, readOptionalJson } from './body.ts'
 import type { Call, Query, Route } from './route.ts'
 import { standardHeaders } from './server.ts'
+import { tracked } from './track.ts'
 
 /** Streams of containers: attach, logs, exec, resize. */
 
@@ -86,16 +87,16 @@ const startExec = async (call: Call): Promise<{ status: number } | undefined> =>
   const { engine, params } = call
   const id = params['id'] ?? ''
   const request = await readOptionalJson(call.req, execStartRequest)
-  const tty = engine.execs.isTty(id)
+  const { containerId, request: asked } = engine.execs.record(id)
+  const tty = asked.Tty ?? false
   const [rows, columns] = request.ConsoleSize ?? []
   const console = rows && columns ? { size: [rows, columns] as [number, number] } : {}
-  if (request.Detach) {
-    await engine.execs.start(engine, id, { tty, ...console })
-    return { status: 200 }
-  }
+  const subject = { type: 'exec', id, name: `in ${engine.containers.get(containerId).record.name}` }
   const accept = () => call.takeOver('stream', { 'Content-Type': streamType(call, tty), ...standardHeaders })
-  await engine.execs.start(engine, id, { tty, ...console, accept })
-  return undefined
+  await tracked(call, { verb: 'start', subject }, operation =>
+    engine.execs.start(engine, id, { tty, ...console, operation, ...(request.Detach ? {} : { accept }) }),
+  )
+  return request.Detach ? { status: 200 } : undefined
 }
 
 export const streamRoutes: Route[] = [

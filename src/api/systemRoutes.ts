@@ -1,4 +1,5 @@
 import { once } from 'node:events'
+import { abandonable } from '../core/abort.ts'
 import { nowNanos } from '../core/clock.ts'
 import { eventJson } from '../engine/events/events.ts'
 import { eventFilter } from '../engine/events/filter.ts'
@@ -8,6 +9,7 @@ import { systemInfo, systemVersion } from '../engine/system/info.ts'
 import { parseTimestamp } from '../wire/timestamps.ts'
 import type { Call, Route } from './route.ts'
 import { apiVersion, minApiVersion, serverVersion } from './server.ts'
+import { tracked } from './track.ts'
 
 const ping = async ({ req, res }: Call): Promise<undefined> => {
   res.writeHead(200, {
@@ -88,8 +90,14 @@ export const systemRoutes = (identity: { id: string }): Route[] => [
     path: '/system/df',
     operation: 'SystemDataUsage',
     lacks: 'volumes and build cache, of which there are none',
-    handle: async ({ engine, query, version }) => ({
-      json: await diskUsage(engine, { types: query.all('type'), version }),
-    }),
+    handle: async call => {
+      const { engine, query, version } = call
+      const subject = { type: 'data root', id: '', name: '' }
+      const what = { verb: 'df', subject, endsWithClient: true }
+      const json = await tracked(call, what, ({ signal }) =>
+        abandonable(signal, diskUsage(engine, { types: query.all('type'), version })),
+      )
+      return { json }
+    },
   },
 ]

@@ -4,6 +4,7 @@ import { delimiter, join } from 'node:path'
 import { type Duplex, pipeline, Readable } from 'node:stream'
 import { createGunzip, createGzip, createZstdCompress, createZstdDecompress } from 'node:zlib'
 import { badRequest, notImplemented } from '../core/errors.ts'
+import { refuseWithoutPipes } from '../linux/spawn.ts'
 import type { Compression } from './types.ts'
 
 /** Compression of archives: told by the first bytes, undone by Node's zlib or an installed tool. */
@@ -62,6 +63,7 @@ async function* throughTool(kind: Compression, tool: string, source: Readable): 
       resolve(code === 0 ? undefined : new Error(`${tool} ended with ${signal ?? code}`)),
     )
   })
+  refuseWithoutPipes(child, tool)
   let inputError: unknown
   source.on('error', error => {
     inputError = error

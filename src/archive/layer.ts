@@ -25,6 +25,8 @@ export interface LayerTask {
   /** Where whiteouts go: into the directory as overlayfs's own, or into this file as a WhiteoutRecord. */
   record?: string
   limits?: Partial<UnpackLimits>
+  /** The blob's digest, where it is known to be right: it is the diff id too if the blob is not compressed. */
+  digest?: Digest
 }
 
 export interface RootMetadata {
@@ -150,17 +152,18 @@ const feed = async (
       yield chunk
     }
   }
-  const hash = createHash('sha256')
-  const { stream } = await decompress(counted(), { size: task.blobSize })
+  const { stream, compression } = await decompress(counted(), { size: task.blobSize })
+  const known = compression === 'none' ? task.digest : undefined
+  const hash = known ? undefined : createHash('sha256')
   for await (const chunk of stream) {
     control.check()
     plain += chunk.length
     budget.expanded(plain, packed)
-    hash.update(chunk)
+    hash?.update(chunk)
     parser.write(chunk)
   }
   parser.end()
-  return `sha256:${hash.digest('hex')}`
+  return known ?? `sha256:${hash?.digest('hex')}`
 }
 
 // Filesystems that give files whole blocks by their size; others are asked.

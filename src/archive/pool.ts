@@ -1,5 +1,6 @@
 import { availableParallelism } from 'node:os'
 import { Worker } from 'node:worker_threads'
+import { withAdvice } from '../core/advice.ts'
 import { BerthError, internal, messageOf } from '../core/errors.ts'
 import { Gate } from '../core/queue.ts'
 import {
@@ -35,8 +36,13 @@ const errorFrom = (record: ErrorRecord): BerthError => {
       ? `${record.message}: ${record.errno}`
       : record.message
   if (record.errno === 'ENOENT') return new BerthError('not-found', 404, text, { cause: record.errno })
-  if (record.errno === 'ENOSPC') return new BerthError('no-space', 500, `no space left on device (${text})`)
-  return new BerthError(record.code, record.status, text, record.errno ? { cause: record.errno } : {})
+  if (record.errno === 'ENOSPC') return new BerthError('no-space', 500, withAdvice(text, 'ENOSPC'))
+  return new BerthError(
+    record.code,
+    record.status,
+    withAdvice(text, record.errno ?? ''),
+    record.errno ? { cause: record.errno } : {},
+  )
 }
 
 /** One worker and who listens to its tasks. */

@@ -1,3 +1,5 @@
+import { withAdvice } from './advice.ts'
+
 /**
  * The one error type of the project. A message says what failed, why and what
  * to do; `status` is the HTTP status that the API door answers with.
@@ -38,6 +40,6 @@ export const hasCode = (error: unknown, code: string): boolean =>
 /** The text of anything that was thrown. */
 export const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))
 
-/** Whatever was thrown, as a BerthError; unknown causes become a 500 once, here. */
+/** Whatever was thrown, as a BerthError; unknown causes become a 500 once, here, with what to do about them where that is known. */
 export const asBerthError = (error: unknown): BerthError =>
-  error instanceof BerthError ? error : internal(messageOf(error), error)
+  error instanceof BerthError ? error : internal(withAdvice(messageOf(error), error), error)

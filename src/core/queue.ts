@@ -7,7 +7,22 @@ export class SerialQueue {
     return this.#length === 0
   }
 
-  run<T>(task: () => Promise<T>): Promise<T> {
+  /** An abort of the signal while the task waits for its turn throws at once, and the task is passed over. */
+  run<T>(task: () => Promise<T>, signal?: AbortSignal): Promise<T> {
+    if (!signal) return this.#append(task)
+    if (signal.aborted) return Promise.reject(signal.reason)
+    const { promise, resolve, reject } = Promise.withResolvers<T>()
+    const leave = (): void => reject(signal.reason)
+    signal.addEventListener('abort', leave, { once: true })
+    this.#append(() => {
+      signal.throwIfAborted()
+      signal.removeEventListener('abort', leave)
+      return task()
+    }).then(resolve, reject)
+    return promise
+  }
+
+  #append<T>(task: () => Promise<T>): Promise<T> {
     this.#length++
     const result = this.#tail.then(task)
     this.#tail = result.then(
@@ -56,14 +71,30 @@ export class SharedLock {
     }
   }
 
-  async #enter(owner: boolean): Promise<void> {
-    const entered = new Promise<void>(go => this.#waiting.push({ owner, go }))
+  async #enter(owner: boolean, signal?: AbortSignal): Promise<void> {
+    signal?.throwIfAborted()
+    const { promise, resolve, reject } = Promise.withResolvers<void>()
+    const place = { owner, go: resolve }
+    this.#waiting.push(place)
+    const leave = (): void => {
+      const index = this.#waiting.indexOf(place)
+      if (index < 0) return
+      this.#waiting.splice(index, 1)
+      reject(signal?.reason)
+      this.#admit()
+    }
+    signal?.addEventListener('abort', leave, { once: true })
     this.#admit()
-    await entered
+    try {
+      await promise
+    } finally {
+      signal?.removeEventListener('abort', leave)
+    }
   }
 
-  async share(): Promise<Disposable> {
-    await this.#enter(false)
+  /** An abort of the signal leaves the place in the row. */
+  async share(signal?: AbortSignal): Promise<Disposable> {
+    await this.#enter(false, signal)
     return {
       [Symbol.dispose]: () => {
         this.#sharers--

@@ -18,8 +18,10 @@ import type { Engine } from '../engine/engine.ts'
 import { Events } from '../engine/events/events.ts'
 import { collectEverything } from '../engine/images/collect.ts'
 import { Images } from '../engine/images/images.ts'
+import { remakeLayers } from '../engine/images/remake.ts'
 import { Networks } from '../engine/networks/networks.ts'
 import type { NetworkRecord } from '../engine/networks/types.ts'
+import { Operations } from '../engine/operations.ts'
 import { probeOverlay } from '../linux/overlay.ts'
 import { Network } from '../net/network.ts'
 import type { PortKeeper } from '../net/types.ts'
@@ -27,6 +29,7 @@ import type { HolderClient } from '../runtime/types.ts'
 import { openContentStore } from '../store/content.ts'
 import { Database } from '../store/database.ts'
 import { openLayerStore } from '../store/layers.ts'
+import { Ballast } from '../store/reserve.ts'
 import { Unmounter } from '../store/unmounter.ts'
 import { openUpperStore } from '../store/uppers.ts'
 import { defaultBridge } from './bridge.ts'
@@ -98,6 +101,8 @@ const openNetwork = (
 export const openDaemon = async (settings: DaemonSettings, log: Log): Promise<Daemon> => {
   const { dataRoot, execRoot, monitorBinary } = settings.engine
   mkdirSync(path.join(dataRoot, 'containers'), { recursive: true, mode: 0o710 })
+  const ballast = new Ballast(dataRoot)
+  ballast.releaseIfFull()
   const database = await Database.open(path.join(dataRoot, 'berth.db'))
   const identity = await identify(database)
   const store = await DescriptorStore.open(execRoot, {
@@ -109,7 +114,13 @@ export const openDaemon = async (settings: DaemonSettings, log: Log): Promise<Da
   store.onReplaced(holder => claimMonitorScope(settings.engine, holder.pid, log))
   const events = new Events(database)
   const pool = new WorkerPool()
-  const { content, layers, uppers } = openStores(settings, log, pool)
+  const { content, layers, uppers } = openStores({
+    settings,
+    log,
+    pool,
+    bootId: identity.bootId,
+    onDeleted: () => ballast.hold(),
+  })
   const images = await Images.open(database, layers)
   const containers = await Registry.load(database)
   const network = await openNetwork(settings, log, store, id => containers.byId(id)?.record.name)
@@ -120,6 +131,7 @@ export const openDaemon = async (settings: DaemonSettings, log: Log): Promise<Da
     log,
     database,
     events,
+    ballast,
     pool,
     content,
     layers,
@@ -129,11 +141,14 @@ export const openDaemon = async (settings: DaemonSettings, log: Log): Promise<Da
     images,
     containers,
     execs: new Execs(execRoot),
+    operations: new Operations(),
     supervise: container => monitorEvents(engine, container),
     restoring: true,
     stopping: false,
   }
   await recover(engine, identity.bootChanged)
+  ballast.hold()
+  if (ballast.warning) log.warn(ballast.warning)
   const http = createApiServer(engine, allRoutes({ id: identity.id }))
   const hosts = settings.hosts.length ? settings.hosts : [parseHost(`unix://${defaultSocket}`)]
   const listening = await listenAll({ hosts, group: settings.group, http, holder: store.client, log })
@@ -158,23 +173,34 @@ export const openDaemon = async (settings: DaemonSettings, log: Log): Promise<Da
 const runningRecords = (engine: Engine): ContainerRecord[] =>
   engine.containers.all().flatMap(container => (container.isAlive ? [container.record] : []))
 
+interface StoreNeeds {
+  settings: DaemonSettings
+  log: Log
+  pool: WorkerPool
+  bootId: string
+  /** What was deleted in the background is gone. */
+  onDeleted: () => void
+}
+
 /** Blobs, layers and uppers; without overlayfs the layers are copied for each container. */
-const openStores = (settings: DaemonSettings, log: Log, pool: WorkerPool) => {
+const openStores = ({ settings, log, pool, bootId, onDeleted }: StoreNeeds) => {
   const { dataRoot: root, execRoot } = settings.engine
-  const probe = probeOverlay(root)
+  const probe = probeOverlay(root, execRoot)
   if (!probe.path)
     log.warn(`overlayfs cannot be used on ${root}: every container gets a copy of its image`, {
       reason: probe.reason,
     })
   const onError = (path: string, error: unknown): void =>
-    log.error('a directory could not be removed', { path, error: messageOf(error) })
+    log.error('work on the disk failed in the background', { path, error: messageOf(error) })
   const content = openContentStore(root)
   const layers = openLayerStore({
     root,
     content,
     pool,
     whiteouts: probe.path ? 'overlay' : 'record',
+    bootId,
     onError,
+    onDeleted,
   })
   const uppers = openUpperStore({
     root,
@@ -183,6 +209,7 @@ const openStores = (settings: DaemonSettings, log: Log, pool: WorkerPool) => {
     unmounter: new Unmounter({ helper: [settings.engine.monitorBinary, 'unmount'] }),
     snapshotter: probe.path ?? 'copy',
     onError,
+    onDeleted,
   })
   return { content, layers, uppers }
 }
@@ -193,6 +220,7 @@ const recover = async (engine: Engine, bootChanged: boolean): Promise<void> => {
   recoverViews(engine)
   await engine.uppers.recover()
   await recoverVolumes(engine)
+  await remakeLayers(engine)
   await restoreContainers(engine, bootChanged)
   await collectEverything(engine)
 }

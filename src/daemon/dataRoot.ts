@@ -1,4 +1,4 @@
-import { closeSync, ftruncateSync, mkdirSync, openSync, readFileSync, statfsSync, writeSync } from 'node:fs'
+import { closeSync, constants, mkdirSync, openSync, readFileSync, statfsSync, writeSync } from 'node:fs'
 import path from 'node:path'
 import { BerthError, hasCode } from '../core/errors.ts'
 import { sys } from '../linux/ffi.ts'
@@ -9,6 +9,8 @@ import type { DaemonSettings } from './settings.ts'
 
 const flock = sys('int flock(int fd, int operation)')
 const tmpfsMagic = 0x01021994
+/** Longer than any process id. */
+const pidWidth = 12
 const LOCK_EX = 2
 const LOCK_NB = 4
 
@@ -17,7 +19,7 @@ export const lockDataRoot = (settings: DaemonSettings): Disposable => {
   const { dataRoot } = settings.engine
   mkdirSync(dataRoot, { recursive: true, mode: 0o711 })
   const file = path.join(dataRoot, 'lock')
-  const fd = openSync(file, 'a+', 0o600)
+  const fd = openSync(file, constants.O_RDWR | constants.O_CREAT, 0o600)
   try {
     flock(fd, LOCK_EX | LOCK_NB)
   } catch (error) {
@@ -30,8 +32,8 @@ export const lockDataRoot = (settings: DaemonSettings): Disposable => {
       `the data root ${dataRoot} is in use by berthd with process id ${holder}: stop it, or give another --data-root`,
     )
   }
-  ftruncateSync(fd)
-  writeSync(fd, `${process.pid}\n`)
+  // In place: a file that was cut first needs a new block, which a full disk does not have.
+  writeSync(fd, `${process.pid}\n`.padStart(pidWidth), 0)
   return { [Symbol.dispose]: () => closeSync(fd) }
 }
 

@@ -17,9 +17,13 @@ const fail = (error: unknown): never => {
   process.exit(1)
 }
 
-const writePidFile = (settings: DaemonSettings): void => {
-  mkdirSync(path.dirname(settings.pidFile), { recursive: true })
-  writeFileSync(settings.pidFile, `${process.pid}\n`)
+const writePidFile = (settings: DaemonSettings, log: Log): void => {
+  try {
+    mkdirSync(path.dirname(settings.pidFile), { recursive: true })
+    writeFileSync(settings.pidFile, `${process.pid}\n`)
+  } catch (error) {
+    log.error(`the pid file ${settings.pidFile} could not be written`, { error: messageOf(error) })
+  }
 }
 
 /** SIGTERM and SIGINT: an orderly stop; the second one ends at once. */
@@ -60,7 +64,7 @@ const main = async (): Promise<void> => {
   prepareExecRoot(settings)
   await findRuntimes(settings, log)
   const daemon = await openDaemon(settings, log)
-  writePidFile(settings)
+  writePidFile(settings, log)
   onSignals(daemon, settings, log)
   process.on('SIGHUP', () => void reload(daemon, settings, log))
   notifySystemd(`READY=1\nMAINPID=${process.pid}`)

@@ -40,6 +40,7 @@ const describe = (settings: DaemonSettings, name: string, binary: string, args: 
   args: settings.engine.cgroupDriver === 'systemd' ? [...args, '--systemd-cgroup'] : args,
   root: path.join(settings.engine.execRoot, 'runtime', name),
   hideUnified: name === 'crun' && isHybrid,
+  sealed: /^(crun|runc)$/.test(path.basename(binary)),
 })
 
 /**

@@ -32,7 +32,10 @@ export const stopAll = async (engine: Engine): Promise<void> => {
       const own = container.record.config.StopTimeout ?? 10
       const wanted = container.record.state.stoppedByCall
       try {
-        await stopContainer(engine, container, { timeout: limit < 0 ? own : Math.min(own, limit) })
+        const timeout = limit < 0 ? own : Math.min(own, limit)
+        const subject = { type: 'container', id: container.id, name: container.record.name }
+        using operation = engine.operations.begin({ verb: 'stop', subject })
+        await stopContainer(engine, container, { timeout, operation })
         container.record.state.stoppedByCall = wanted
         await engine.containers.save(container)
       } catch (error) {

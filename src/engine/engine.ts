@@ -3,6 +3,7 @@ import type { Log } from '../core/log.ts'
 import type { Network } from '../net/network.ts'
 import type { MonitorEvents } from '../runtime/types.ts'
 import type { Database } from '../store/database.ts'
+import type { Ballast } from '../store/reserve.ts'
 import type { ContentStore, LayerStore, UpperStore } from '../store/types.ts'
 import type { Container } from './containers/container.ts'
 import type { Execs } from './containers/execs.ts'
@@ -10,6 +11,7 @@ import type { Registry } from './containers/registry.ts'
 import type { Events } from './events/events.ts'
 import type { Images } from './images/images.ts'
 import type { Networks } from './networks/networks.ts'
+import type { Operations } from './operations.ts'
 import type { EngineSettings } from './settings.ts'
 
 /** What the services work with; made once by the composition root in `daemon/`. */
@@ -18,6 +20,8 @@ export interface Engine {
   log: Log
   database: Database
   events: Events
+  /** Space kept for a full disk. */
+  ballast: Ballast
   /** Workers for archives: copies, exports, imports. */
   pool: WorkerPool
   content: ContentStore
@@ -28,6 +32,7 @@ export interface Engine {
   images: Images
   containers: Registry
   execs: Execs
+  operations: Operations
   /** What the daemon does when a container's monitor speaks (containers/supervise.ts). */
   supervise(container: Container): MonitorEvents
   /** Set until what an earlier daemon left has been taken back. */

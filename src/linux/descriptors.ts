@@ -1,3 +1,4 @@
+import { constants } from 'node:os'
 import { hasCode } from '../core/errors.ts'
 import { koffi, SystemError, sys } from './ffi.ts'
 
@@ -41,6 +42,12 @@ const MSG_NOSIGNAL = 0x4000
 const MSG_CTRUNC = 0x8
 const MSG_CMSG_CLOEXEC = 0x40000000
 const MFD_CLOEXEC = 1
+const MFD_ALLOW_SEALING = 2
+/** Since Linux 6.3; before, every file in memory could be run. */
+const MFD_EXEC = 0x10
+const F_ADD_SEALS = 1033
+/** Against more seals, shrinking, growing and writing. */
+const ALL_SEALS = 0xf
 const F_DUPFD_CLOEXEC = 1030
 const EAGAIN = 11
 const CMSG_HEADER = 16
@@ -162,8 +169,25 @@ export const setTimeouts = (socket: number, milliseconds: number): void => {
 }
 
 /** An anonymous file with these bytes, for handing over more than a frame should carry. */
-export const memoryFile = (name: string, bytes: Uint8Array): number => {
-  const fd = sysMemfd(name, MFD_CLOEXEC)
+export const memoryFile = (name: string, bytes: Uint8Array): number =>
+  filled(sysMemfd(name, MFD_CLOEXEC), bytes)
+
+/** A program in memory that nobody can ever change again. Throws where the host forbids such. */
+export const sealedMemoryFile = (name: string, bytes: Uint8Array): number => {
+  const flags = MFD_CLOEXEC | MFD_ALLOW_SEALING
+  let fd: number
+  try {
+    fd = sysMemfd(name, flags | MFD_EXEC)
+  } catch (error) {
+    if (!hasCode(error, 'EINVAL')) throw error
+    fd = sysMemfd(name, flags)
+  }
+  filled(fd, bytes)
+  sysFcntl(fd, F_ADD_SEALS, ALL_SEALS)
+  return fd
+}
+
+const filled = (fd: number, bytes: Uint8Array): number => {
   try {
     for (let at = 0; at < bytes.length; ) at += sysWrite(fd, bytes.subarray(at), bytes.length - at)
     return fd
@@ -174,7 +198,15 @@ export const memoryFile = (name: string, bytes: Uint8Array): number => {
 }
 
 /** A second descriptor of the same open file, numbered `least` or higher. */
-export const duplicateDescriptor = (fd: number, least = 3): number => sysFcntl(fd, F_DUPFD_CLOEXEC, least)
+export const duplicateDescriptor = (fd: number, least = 3): number => {
+  try {
+    return sysFcntl(fd, F_DUPFD_CLOEXEC, least)
+  } catch (error) {
+    // Of a number above the limit fcntl(2) says that it is invalid.
+    if (hasCode(error, 'EINVAL')) throw new SystemError('fcntl', constants.errno.EMFILE)
+    throw error
+  }
+}
 
 /** Closes a descriptor that was made here; one that is already closed is a programming error and throws. */
 export const closeDescriptor = (fd: number): void => {

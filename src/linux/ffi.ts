@@ -1,4 +1,5 @@
 import { constants } from 'node:os'
+import { getSystemErrorMap } from 'node:util'
 import koffi from 'koffi'
 
 /**
@@ -12,7 +13,7 @@ const names = new Map<number, string>()
 for (const [name, value] of Object.entries(constants.errno).sort(([a], [b]) => (a < b ? -1 : 1)))
   if (!names.has(value)) names.set(value, name)
 
-/** A failed system call: `code` is errno's name (`ENOENT`), as in Node's own errors. */
+/** A failed system call: `code` is errno's name (`ENOENT`), as in Node's own errors; the message has the C library's words for it, too. */
 export class SystemError extends Error {
   readonly code: string
   readonly errno: number
@@ -20,7 +21,8 @@ export class SystemError extends Error {
 
   constructor(syscall: string, errno: number, detail = '') {
     const code = names.get(errno) ?? `errno ${errno}`
-    super(`${syscall}${detail && ` ${detail}`}: ${code}`)
+    const words = getSystemErrorMap().get(-errno)?.[1]
+    super(`${syscall}${detail && ` ${detail}`}: ${words ? `${words} (${code})` : code}`)
     this.name = 'SystemError'
     this.code = code
     this.errno = errno

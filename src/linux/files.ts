@@ -64,6 +64,7 @@ const calls = {
   utimensat: sys('int utimensat(int dir, const void *path, const void *times, int flags)'),
   futimens: sys('int futimens(int fd, const void *times)'),
   ftruncate: sys('int ftruncate(int fd, int64_t size)'),
+  fallocate: sys('int fallocate(int fd, int mode, int64_t offset, int64_t size)'),
   fstatfs: sys('int fstatfs(int fd, void *out)'),
   copyFileRange: sys(
     'long copy_file_range(int from, void *fromOffset, int to, void *toOffset, size_t size, unsigned int flags)',
@@ -98,6 +99,22 @@ export const openIn = (
     // A rename elsewhere while `..` was resolved: the kernel asks to try again.
     if (error.code !== 'EAGAIN' || attempt > 64) throw error
   }
+}
+
+const RESOLVE_CACHED = 0x20
+
+/**
+ * Whether something is at a path, as far as the kernel knows it without asking
+ * any file system (Linux 5.12); undefined where it would have to. Never waits.
+ */
+export const isCached = (path: Name): boolean | undefined => {
+  how.writeBigUInt64LE(BigInt(O_PATH | O_CLOEXEC), 0)
+  how.writeBigUInt64LE(0n, 8)
+  how.writeBigUInt64LE(BigInt(RESOLVE_CACHED), 16)
+  const fd = Number(openat2Call(437, AT_FDCWD, zeroEnded(path), how, how.length))
+  if (fd < 0) return koffi.errno() === constants.errno.ENOENT ? false : undefined
+  closeFd(fd)
+  return true
 }
 
 export const closeFd = (fd: number): void => {
@@ -196,6 +213,17 @@ export const truncateFd = (fd: number, size: number): void => {
   calls.ftruncate(fd, size)
 }
 
+const FALLOC_FL_KEEP_SIZE = 1
+
+/** Gives a file blocks up to `size` bytes; `keepSize` leaves its length as it is. Errors: SystemError ENOSPC, EOPNOTSUPP. */
+export const allocateFd = (
+  fd: number,
+  size: number,
+  options: { keepSize: boolean } = { keepSize: false },
+): void => {
+  calls.fallocate(fd, options.keepSize ? FALLOC_FL_KEEP_SIZE : 0, 0, size)
+}
+
 /** Copies inside the kernel from both descriptors' positions; returns bytes copied, 0 at the end. */
 export const copyRange = (from: number, to: number, size: number): number =>
   calls.copyFileRange(from, null, to, null, size, 0)
@@ -222,6 +250,20 @@ export const syncFilesystemAsync = (fd: number): Promise<void> =>
       else if (result < 0) reject(new SystemError('syncfs', constants.errno.EIO))
       else resolve()
     })
+  })
+
+const syncFileRange = libc.func(
+  'int sync_file_range(int fd, int64_t offset, int64_t size, unsigned int flags)',
+)
+const SYNC_FILE_RANGE_WRITE = 2
+
+/**
+ * Begins to write a range of a file to the disk, so that a sync at the end has
+ * less to wait for. Settles when that is under way, whatever came of it.
+ */
+export const startWriting = (fd: number, offset: number, size: number): Promise<void> =>
+  new Promise(resolve => {
+    syncFileRange.async(fd, offset, size, SYNC_FILE_RANGE_WRITE, () => resolve())
   })
 
 export interface FilesystemInfo {

@@ -1,5 +1,6 @@
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
+import { hasCode } from '../core/errors.ts'
 import { SystemError } from './ffi.ts'
 import {
   AT_FDCWD,
@@ -116,8 +117,20 @@ const attempt = (root: string, path: OverlayPath): void => {
   }
 }
 
-/** Which way overlayfs can be mounted over a data root, found by trying once. */
-export const probeOverlay = (root: string): OverlayProbe => {
+const attemptSomewhere = (root: string, spare: string, path: OverlayPath): void => {
+  try {
+    attempt(root, path)
+  } catch (error) {
+    if (!hasCode(error, 'ENOSPC') && !hasCode(error, 'EDQUOT')) throw error
+    attempt(spare, path)
+  }
+}
+
+/**
+ * Which way overlayfs can be mounted over a data root, found by trying once. On
+ * a full disk it is tried on `spare`, a folder on memory, which tells as much of the kernel.
+ */
+export const probeOverlay = (root: string, spare: string): OverlayProbe => {
   using directory = owned(openAt(AT_FDCWD, root, O_RDONLY | O_DIRECTORY | O_PATH))
   const { type } = filesystemOf(directory.fd)
   if (type === filesystemTypes.overlay) return { path: undefined, reason: 'the data root is on overlayfs' }
@@ -125,7 +138,7 @@ export const probeOverlay = (root: string): OverlayProbe => {
   let reason = ''
   for (const path of ['api', 'classic'] as const)
     try {
-      attempt(root, path)
+      attemptSomewhere(root, spare, path)
       return { path, reason: '' }
     } catch (error) {
       reason = error instanceof Error ? error.message : String(error)

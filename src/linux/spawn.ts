@@ -1,3 +1,4 @@
+import { constants } from 'node:os'
 import { closeDescriptor, duplicateDescriptor } from './descriptors.ts'
 import { errno, libc, SystemError } from './ffi.ts'
 
@@ -33,6 +34,14 @@ const O_RDWR = 2
 const EINTR = 4
 /** Above every target, so that setting one never overwrites a source that is still needed. */
 const SAFE_NUMBER = 64
+
+/**
+ * Node gives a child without its pipes where no descriptor is left, and tells
+ * why by an `error` event, which somebody must hear. Errors: SystemError EMFILE.
+ */
+export const refuseWithoutPipes = (child: { stdout: unknown }, file: string): void => {
+  if (!child.stdout) throw new SystemError('spawn', constants.errno.EMFILE, file)
+}
 
 export interface DetachedProgram {
   /** Absolute path. */

@@ -27,6 +27,9 @@ const helloDeadline = 10_000
 /** What fits a request beside the stream's number. */
 const sayMax = 1000
 
+/** The protocol's version from which on a monitor makes others. */
+const forkVersion = 3
+
 const lost = (id: string): BerthError =>
   unavailable(
     `the connection to the monitor of ${id} ended before it answered; connect again, or read its exit record`,
@@ -109,6 +112,16 @@ class MonitorConnection implements MonitorClient {
   async say(text: string): Promise<void> {
     const bytes = Buffer.from(text).subarray(0, sayMax)
     await this.#request(requestType.say, Buffer.concat([Buffer.from([0]), bytes]))
+  }
+
+  get canFork(): boolean {
+    return (this.#hello?.version ?? 0) >= forkVersion
+  }
+
+  async fork(descriptors: { spec: number; control: number; program?: number | undefined }): Promise<void> {
+    const { spec, control, program } = descriptors
+    const [flags, fds] = program === undefined ? [0, [spec, control]] : [1, [spec, control, program]]
+    await this.#request(requestType.fork, Buffer.from([flags]), fds)
   }
 
   async rotateLog(): Promise<void> {

@@ -6,7 +6,7 @@ import { internal } from '../core/errors.ts'
  */
 
 export const protocolMin = 1
-export const protocolMax = 2
+export const protocolMax = 3
 
 export const requestType = {
   hello: 0x01,
@@ -21,6 +21,7 @@ export const requestType = {
   nop: 0x0a,
   status: 0x0b,
   say: 0x0c,
+  fork: 0x0d,
   put: 0x21,
   take: 0x22,
   list: 0x23,

@@ -74,7 +74,7 @@ export const makeRig = (
   const spec: MonitorSpec = {
     id: path.basename(base),
     directory,
-    runtime: { name: 'fake', path: runtimePath, args: [], root: base, hideUnified: false },
+    runtime: { name: 'fake', path: runtimePath, args: [], root: base, hideUnified: false, sealed: false },
     task: { kind: 'container', bundle },
     terminal: false,
     columns: 0,
@@ -97,7 +97,11 @@ export interface Watched {
 }
 
 /** Launches the rig's monitor; it is released and gone before the test ends. */
-export const launch = async (rig: Rig, events: Partial<MonitorEvents> = {}): Promise<Watched> => {
+export const launch = async (
+  rig: Rig,
+  events: Partial<MonitorEvents> = {},
+  parent?: MonitorClient,
+): Promise<Watched> => {
   const exited = Promise.withResolvers<ExitRecord>()
   const closed = Promise.withResolvers<void>()
   const env: Record<string, string> = rig.binary.endsWith('-asan')
@@ -109,6 +113,7 @@ export const launch = async (rig: Rig, events: Partial<MonitorEvents> = {}): Pro
   const client = await launchMonitor(rig.spec, {
     binary: rig.binary,
     env,
+    parent,
     events: {
       ...events,
       exited: record => {

@@ -4,7 +4,9 @@ import {
   copyFileSync,
   existsSync,
   mkdirSync,
+  readdirSync,
   readFileSync,
+  readlinkSync,
   rmdirSync,
   symlinkSync,
   writeFileSync,
@@ -232,6 +234,43 @@ test('runc: the init mode forwards signals, reaps orphans, and ends as its comma
 const vanished = async (pid: string): Promise<void> => {
   while (existsSync(`/proc/${pid}`)) await new Promise(resolve => setTimeout(resolve, 5))
 }
+
+for (const name of ['crun', 'runc'])
+  test(`${name}: run from a sealed copy, a container and an exec in it`, async t => {
+    const file = { crun, runc }[name] ?? ''
+    const rig = realRig(t, {
+      command: ['sh', '-c', 'read x; exit 8'],
+      runtime: file,
+      change: { openStdin: true },
+    })
+    const runtime = { ...rig.spec.runtime, hideUnified: name === 'crun' && isHybrid, sealed: true }
+    rig.spec = { ...rig.spec, runtime }
+    const { client, exited, closed } = await launch(rig)
+    const attached = await attachClient(t, client)
+    const { pid } = await client.start()
+    const beside = makeRig(t, { script: '' })
+    const processFile = path.join(beside.bundle, 'process.json')
+    const { process: model } = JSON.parse(readFileSync(path.join(rig.bundle, 'config.json'), 'utf8'))
+    writeFileSync(processFile, JSON.stringify({ ...model, args: ['sh', '-c', 'echo in; exit 9'] }))
+    const task = { kind: 'exec' as const, containerId: rig.spec.id, processFile }
+    beside.spec = { ...beside.spec, runtime, task, log: { ...beside.spec.log, driver: 'none' } }
+    const exec = await launch(beside, {}, client)
+    const inside = await attachClient(t, exec.client)
+    await exec.client.start()
+    assert.equal((await exec.exited).exitCode, 9)
+    await inside.ended
+    assert.equal(inside.text, 'in\n')
+    await exec.client.release()
+    await exec.closed
+    // The copy is not left with anyone.
+    for (const holder of [client.pid, pid])
+      for (const fd of readdirSync(`/proc/${holder}/fd`))
+        assert.doesNotMatch(readlinkSync(`/proc/${holder}/fd/${fd}`), /berth-runtime/)
+    attached.socket.write('x\n')
+    assert.equal((await exited).exitCode, 8)
+    await client.release()
+    await closed
+  })
 
 const hiddenTree = async (t: TestContext): Promise<void> => {
   const rig = realRig(t, { command: ['sh', '-c', 'echo out; exit 8'], runtime: crun ?? '' })

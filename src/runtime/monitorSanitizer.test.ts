@@ -7,7 +7,7 @@ import { monitorBinary } from './monitorRig.ts'
 /** The behaviour tests once more, on the binary with the address and undefined-behaviour sanitizers. */
 test('runs, logs and attached clients raise no sanitizer report', () => {
   monitorBinary('-asan')
-  const files = ['monitorRun', 'monitorLog', 'monitorAttach'].map(name =>
+  const files = ['monitorRun', 'monitorLog', 'monitorAttach', 'monitorFork'].map(name =>
     path.join(import.meta.dirname, `${name}.test.ts`),
   )
   const env: NodeJS.ProcessEnv = { ...process.env, BERTH_MONITOR_VARIANT: '-asan' }

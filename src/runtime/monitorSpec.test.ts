@@ -6,7 +6,14 @@ import type { MonitorSpec } from './types.ts'
 const spec: MonitorSpec = {
   id: 'abc',
   directory: '/run/abc',
-  runtime: { name: 'runc', path: '/bin/runc', args: ['--debug', ''], root: '/run/runc', hideUnified: true },
+  runtime: {
+    name: 'runc',
+    path: '/bin/runc',
+    args: ['--debug', ''],
+    root: '/run/runc',
+    hideUnified: true,
+    sealed: false,
+  },
   task: { kind: 'exec', containerId: 'c1', processFile: '/run/p.json' },
   terminal: true,
   columns: 80,

@@ -24,11 +24,12 @@ const logEntries = (log: MonitorSpec['log']): [string, string][] =>
       ]
 
 /**
- * The specification as the monitor reads it: key, NUL, value, NUL, … Empty
+ * The specification as the monitor reads it: key, NUL, value, NUL, … `program`:
+ * the runtime's sealed program is handed over with it. Empty
  * values are left out. Throws where a value holds a NUL or all is longer than
  * 128 KiB.
  */
-export const encodeMonitorSpec = (spec: MonitorSpec): Buffer => {
+export const encodeMonitorSpec = (spec: MonitorSpec, program = false): Buffer => {
   const entries: [string, string][] = [
     ['id', spec.id],
     ['directory', spec.directory],
@@ -36,6 +37,7 @@ export const encodeMonitorSpec = (spec: MonitorSpec): Buffer => {
     ...spec.runtime.args.map((value): [string, string] => ['runtime-arg', value]),
     ['root', spec.runtime.root],
     ['hide-unified', flag(spec.runtime.hideUnified)],
+    ['sealed-runtime', flag(program)],
     ...taskEntries(spec.task),
     ['terminal', flag(spec.terminal)],
     ['columns', `${spec.columns}`],

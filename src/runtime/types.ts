@@ -24,6 +24,8 @@ export interface RuntimeBinary {
   root: string
   /** Start it in a private mount namespace without the unified cgroup tree (crun on hybrid hosts). */
   hideUnified: boolean
+  /** Run it from a sealed copy in memory: spares crun and runc the copy that they make of themselves at each call. */
+  sealed: boolean
 }
 
 export interface LogSettings {
@@ -152,6 +154,13 @@ export interface MonitorClient {
   /** Words for the attached clients of an exec that could not be started; they are kept until `release`. */
   say(text: string): Promise<void>
   rotateLog(): Promise<void>
+  /** False for a monitor of a version that cannot make others. */
+  readonly canFork: boolean
+  /**
+   * Makes another monitor as this one's child, with its environment and cgroups: from a specification's
+   * file, the monitor's end of a socket pair, and perhaps the runtime's sealed program, all owned by the call. Settles when there is a process.
+   */
+  fork(descriptors: { spec: number; control: number; program?: number | undefined }): Promise<void>
   /** Lets the monitor end, once the exit is known here and no client is left; a monitor never ends unacknowledged. */
   release(): Promise<void>
   close(): void

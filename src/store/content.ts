@@ -3,8 +3,10 @@ import { createReadStream } from 'node:fs'
 import { mkdir, open, opendir, readdir, readFile, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
+import { untilAborted } from '../core/abort.ts'
 import { BerthError, badRequest, hasCode, notFound } from '../core/errors.ts'
 import { failpoint } from '../core/failpoint.ts'
+import { startWriting } from '../linux/files.ts'
 import { type Digest, digestHex, digestOf, isDigest } from '../oci/digest.ts'
 import { publish, syncDirectory, UNFINISHED, unfinishedName, writeVector } from './durable.ts'
 import type { BlobInfo, ContentStore } from './types.ts'
@@ -24,6 +26,8 @@ const wrongSize = (expected: number, found: number | string): Error =>
 type Expected = Partial<BlobInfo>
 
 const batchBytes = 1 << 20
+/** As much is handed to the disk at a time while more is to come. */
+const writebackBytes = 8 << 20
 /** A chunk may be a small piece of a large buffer that it keeps alive. */
 const batchChunks = 64
 
@@ -39,17 +43,25 @@ const ingest = async (
   let batch: Uint8Array[] = []
   let held = 0
   let writing: Promise<void> = Promise.resolve()
+  let written = 0
+  let begun = 0
   await using file = await open(path, 'wx', 0o600)
   const flush = async (): Promise<void> => {
     await writing
+    if (written - begun >= writebackBytes) {
+      const [offset, length] = [begun, written - begun]
+      begun = written
+      writing = startWriting(file.fd, offset, length)
+      await writing
+    }
+    written += held
     writing = writeVector(file, batch)
     // It is awaited by the next flush; until then its failure is nobody's.
     writing.catch(() => {})
     batch = []
     held = 0
   }
-  for await (const chunk of source) {
-    signal?.throwIfAborted()
+  for await (const chunk of signal ? untilAborted(signal, source) : source) {
     size += chunk.length
     if (expected?.size !== undefined && size > expected.size) throw wrongSize(expected.size, 'more')
     hash.update(chunk)

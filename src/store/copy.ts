@@ -14,10 +14,11 @@ export class CopySnapshotter implements Snapshotter {
     this.#pool = pool
   }
 
-  async prepare({ home, layers }: UpperHome): Promise<void> {
+  async prepare({ home, layers, init }: UpperHome): Promise<void> {
     const directory = join(home, UPPER)
     mkdirSync(directory)
-    await this.#pool.run('composeStack', { directory, layers: layers.map(stackLayer) })
+    const stack = [...layers.map(stackLayer), ...(init ? [{ path: init }] : [])]
+    await this.#pool.run('composeStack', { directory, layers: stack })
     applyRoot(directory, layers)
   }
 

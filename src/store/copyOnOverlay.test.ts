@@ -23,9 +23,9 @@ const overlayRoot = (): { base: string; root: string } & Disposable => {
 
 test('overlayfs as the data root is found and said', () => {
   using at = overlayRoot()
-  assert.equal(probeOverlay(at.root).path, undefined)
-  assert.match(probeOverlay(at.root).reason, /overlayfs/)
-  assert.equal(probeOverlay('/tmp').path, 'api')
+  assert.equal(probeOverlay(at.root, '/tmp').path, undefined)
+  assert.match(probeOverlay(at.root, '/tmp').reason, /overlayfs/)
+  assert.equal(probeOverlay('/tmp', '/tmp').path, 'api')
 })
 
 test('the copy snapshotter works on a data root that is an overlay itself', async () => {

@@ -20,7 +20,7 @@ import { digestOf } from ${here('../oci/digest.ts')}
 const root = process.argv[1]
 const pool = new WorkerPool(2)
 const content = openContentStore(root)
-const layers = openLayerStore({ root, content, pool })
+const layers = openLayerStore({ root, content, pool, bootId: 'this boot' })
 const uppers = openUpperStore({ root, execRoot: root + '/run', pool, unmounter: new Unmounter(), snapshotter: 'api' })
 for (const store of [content, layers, uppers]) await store.recover()
 const sources = []
@@ -40,7 +40,7 @@ console.log('finished')
 
 const points = [
   'layers.unpacked',
-  'layers.before-sync',
+  'layers.before-rename',
   'layers.synced',
   'layers.renamed',
   'layers.renamed@2',

@@ -1,4 +1,5 @@
 import { Worker } from 'node:worker_threads'
+import { withAdvice } from '../core/advice.ts'
 import { BerthError, internal, messageOf } from '../core/errors.ts'
 
 /**
@@ -39,6 +40,9 @@ export type Reply =
   | { id: number; ok: true; value: unknown }
   | { id: number; ok: false; message: string; code: string }
 
+/** Milliseconds that a lazy request may wait: each message to the worker costs more than what is in it. */
+const lazyDelay = 20
+
 type Pending = { resolve: (value: unknown) => void; reject: (error: Error) => void }
 
 const errorFrom = (reply: { message: string; code: string }): BerthError => {
@@ -46,7 +50,7 @@ const errorFrom = (reply: { message: string; code: string }): BerthError => {
     return new BerthError(
       'disk-full',
       500,
-      'the data root is full: no space left on device; free some space and try again',
+      withAdvice('the data root is full: no space left on device', 'ENOSPC'),
     )
   return internal(`metadata database: ${reply.message}`)
 }
@@ -56,6 +60,8 @@ export class Database {
   readonly #pending = new Map<number, Pending>()
   readonly #outbox: Message[] = []
   #next = 1
+  #soon: NodeJS.Immediate | undefined
+  #later: NodeJS.Timeout | undefined
   #failure: Error | undefined
 
   private constructor(worker: Worker) {
@@ -89,18 +95,24 @@ export class Database {
     this.#pending.clear()
   }
 
-  #ask(request: Request): Promise<unknown> {
+  /** `lazy` requests wait a moment for others to travel with. */
+  #ask(request: Request, options: { lazy?: boolean } = {}): Promise<unknown> {
     if (this.#failure) return Promise.reject(this.#failure)
     const id = this.#next++
     if (this.#pending.size === 0) this.#worker.ref()
     const answer = new Promise((resolve, reject) => this.#pending.set(id, { resolve, reject }))
-    if (this.#outbox.length === 0) setImmediate(() => this.#send())
     this.#outbox.push({ id, ...request })
+    if (options.lazy) this.#later ??= setTimeout(() => this.#send(), lazyDelay)
+    else this.#soon ??= setImmediate(() => this.#send())
     return answer
   }
 
   /** All requests of one turn of the loop in one message: each message wakes the worker, and each batch is a commit. */
   #send(): void {
+    clearTimeout(this.#later)
+    clearImmediate(this.#soon)
+    this.#later = undefined
+    this.#soon = undefined
     this.#worker.postMessage(this.#outbox.splice(0))
   }
 
@@ -120,9 +132,9 @@ export class Database {
     return rows.map(row => ({ id: row.id, value: JSON.parse(row.json) as unknown }))
   }
 
-  /** Appends to the journal; settles when it survives the daemon's death. */
-  async appendEvent(time: bigint, json: string): Promise<void> {
-    await this.#ask({ op: 'event', time, json })
+  /** Appends to the journal, in the order of the calls; settles when it survives the daemon's death. */
+  async appendEvent(time: bigint, json: string, options: { lazy?: boolean } = {}): Promise<void> {
+    await this.#ask({ op: 'event', time, json }, options)
   }
 
   /** A page of the journal in order, after `after`. */

@@ -2,6 +2,7 @@ import { DatabaseSync, type StatementSync } from 'node:sqlite'
 import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads'
 import { messageOf } from '../core/errors.ts'
 import type { Message, Reply, Request } from './database.ts'
+import { reserveFor } from './reserve.ts'
 
 /** The database's side of database.ts: takes all waiting requests at once and commits them together. */
 
@@ -10,9 +11,17 @@ const maxBatch = 512
 const { file } = workerData as { file: string }
 const port = parentPort as MessagePort
 
+/** Bytes kept for the database alone, so that a full disk keeps nobody from recording what frees space. */
+const reserved = { log: 4 << 20, file: 1 << 20 }
+
 const open = (): DatabaseSync => {
+  reserveFor(file, reserved.file)
+  reserveFor(`${file}-wal`, reserved.log)
   const database = new DatabaseSync(file)
-  database.exec('PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA busy_timeout=5000;')
+  // One process has a data root: without an index that others share, none needs space.
+  database.exec(
+    'PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA busy_timeout=5000;',
+  )
   const { user_version: version } = database.prepare('PRAGMA user_version').get() as { user_version: number }
   if (version > schemaVersion)
     throw new Error(
@@ -22,8 +31,9 @@ const open = (): DatabaseSync => {
     CREATE TABLE IF NOT EXISTS documents (kind TEXT, id TEXT, json TEXT NOT NULL, PRIMARY KEY (kind, id)) WITHOUT ROWID;
     CREATE TABLE IF NOT EXISTS events (sequence INTEGER PRIMARY KEY AUTOINCREMENT, time INTEGER NOT NULL, json TEXT NOT NULL);
     CREATE INDEX IF NOT EXISTS events_time ON events (time);
-    PRAGMA user_version=${schemaVersion};
   `)
+  // Nothing is written where nothing changes.
+  if (version !== schemaVersion) database.exec(`PRAGMA user_version=${schemaVersion}`)
   return database
 }
 

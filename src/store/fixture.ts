@@ -1,4 +1,5 @@
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import assert from 'node:assert/strict'
+import { mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { WorkerPool } from '../archive/pool.ts'
 import type { TarEntry } from '../archive/types.ts'
@@ -84,7 +85,7 @@ export const openStores = async (options: StoresOptions = {}): Promise<Stores> =
   const pool = new WorkerPool(2)
   const unmounter = new Unmounter()
   const content = openContentStore(root)
-  const layers = openLayerStore({ root, content, pool, ...options })
+  const layers = openLayerStore({ root, content, pool, bootId: 'this boot', ...options })
   const uppers = openUpperStore({
     root,
     execRoot,
@@ -116,4 +117,11 @@ export const openStores = async (options: StoresOptions = {}): Promise<Stores> =
       removeAll(base)
     },
   }
+}
+
+/** Nothing of a failed layer stays, and nothing was made outside. */
+export const assertClean = async (stores: Stores): Promise<void> => {
+  await stores.layers.idle()
+  assert.deepEqual(readdirSync(join(stores.root, 'layers')), [])
+  assert.deepEqual(readdirSync(join(stores.root, 'trash')), [])
 }

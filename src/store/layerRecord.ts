@@ -21,6 +21,8 @@ export interface LayerRecord {
   dependent: boolean
   root?: RootMetadata
   opaqueRoot: boolean
+  /** The boot (its id) that wrote the content, while that may not be on disk yet. */
+  unsynced?: string
 }
 
 export const layerHome = (root: string, key: Digest): string => join(root, 'layers', digestHex(key))

@@ -5,9 +5,8 @@ import type { LayerResult } from '../archive/layer.ts'
 import type { WorkerPool } from '../archive/pool.ts'
 import { BerthError, internal } from '../core/errors.ts'
 import { failpoint } from '../core/failpoint.ts'
-import { AT_FDCWD, O_DIRECTORY, O_RDONLY, openAt, owned, syncFilesystemAsync } from '../linux/files.ts'
 import { chainId, type Digest } from '../oci/digest.ts'
-import { syncDirectory, UNFINISHED, unfinishedName } from './durable.ts'
+import { UNFINISHED, unfinishedName } from './durable.ts'
 import {
   contentDirectory,
   type LayerRecord,
@@ -18,6 +17,7 @@ import {
   stackLayer,
   whiteoutFile,
 } from './layerRecord.ts'
+import { LayerSync } from './layerSync.ts'
 import { Trash } from './trash.ts'
 import type { ContentStore, Layer, LayerSource, LayerStore } from './types.ts'
 
@@ -29,8 +29,12 @@ export interface LayerStoreOptions {
   /** `overlay`: whiteouts as overlayfs wants them. `record`: in a file, for filesystems that cannot hold those. */
   whiteouts?: 'overlay' | 'record'
   limits?: Partial<UnpackLimits>
-  /** Hears of deletions in the background that failed. */
+  /** Identifies this boot: what another one left unsynced is not trusted. */
+  bootId: string
+  /** Hears of what failed in the background: deletions, and writing layers to the disk. */
   onError?: (path: string, error: unknown) => void
+  /** Hears of each deletion: space is free again. */
+  onDeleted?: () => void
 }
 
 type EnsureOptions = NonNullable<Parameters<LayerStore['ensure']>[1]>
@@ -63,6 +67,7 @@ class DirectoryLayerStore implements LayerStore {
   readonly #options: LayerStoreOptions
   readonly #directory: string
   readonly #trash: Trash
+  readonly #sync: LayerSync
   readonly #records = new Map<Digest, LayerRecord>()
   /** Diff ids that a batch is unpacking now. */
   readonly #claims = new Map<Digest, Promise<unknown>>()
@@ -71,6 +76,7 @@ class DirectoryLayerStore implements LayerStore {
     this.#options = options
     this.#directory = join(options.root, 'layers')
     this.#trash = new Trash(options)
+    this.#sync = new LayerSync(options.root, options.onError ?? (() => {}))
   }
 
   async ensure(sources: readonly LayerSource[], options: EnsureOptions = {}): Promise<Layer[]> {
@@ -107,13 +113,24 @@ class DirectoryLayerStore implements LayerStore {
     for (const name of await readdir(this.#directory)) {
       const home = join(this.#directory, name)
       const record = name.startsWith(UNFINISHED) ? undefined : readRecord(home)
-      if (record && layerHome(this.#options.root, record.key) === home) this.#records.set(record.key, record)
+      if (record && this.#isWhole(record, home)) this.#records.set(record.key, record)
       else this.#trash.take(home)
     }
+    this.#sync.add([...this.#records.values()].filter(record => record.unsynced !== undefined))
     this.#trash.recover()
   }
 
+  #isWhole(record: LayerRecord, home: string): boolean {
+    if (layerHome(this.#options.root, record.key) !== home) return false
+    return record.unsynced === undefined || record.unsynced === this.#options.bootId
+  }
+
+  async synced(): Promise<void> {
+    await this.#sync.idle()
+  }
+
   async idle(): Promise<void> {
+    await this.#sync.idle()
     await this.#trash.idle()
   }
 
@@ -197,6 +214,9 @@ class DirectoryLayerStore implements LayerStore {
         blob: content.path(source.blob),
         blobSize: info.size,
         directory,
+        ...(options.verified?.(source.blob) && source.blob === source.diffId
+          ? { digest: source.diffId }
+          : {}),
         ...(limits ? { limits } : {}),
         ...(whiteouts === 'record' ? { record: whiteoutFile(home) } : {}),
       },
@@ -247,22 +267,22 @@ class DirectoryLayerStore implements LayerStore {
       dependent,
       opaqueRoot: result.opaqueRoot,
       ...(result.root ? { root: result.root } : {}),
+      unsynced: this.#options.bootId,
     }
   }
 
-  /** One syncfs for the whole image, then the names. */
+  /** The names; the disk follows in the background, with one syncfs for the whole image. */
   async #publish(batch: Batch): Promise<void> {
-    failpoint('layers.before-sync')
-    using root = owned(openAt(AT_FDCWD, this.#directory, O_RDONLY | O_DIRECTORY))
-    await syncFilesystemAsync(root.fd)
-    failpoint('layers.synced')
+    failpoint('layers.before-rename')
+    const published: LayerRecord[] = []
     for (let next = batch.made[0]; next; next = batch.made[0]) {
       await rename(next.home, layerHome(this.#options.root, next.record.key))
       batch.made.shift()
       this.#records.set(next.record.key, next.record)
+      published.push(next.record)
       failpoint('layers.renamed')
     }
-    await syncDirectory(this.#directory)
+    this.#sync.add(published)
   }
 }
 

@@ -38,14 +38,21 @@ export class OverlaySnapshotter implements Snapshotter {
   }
 
   #mountByApi(request: MountRequest): void {
-    const lowers = request.layers.map(layer => layer.path).reverse()
+    const lowers = [
+      ...(request.init ? [request.init] : []),
+      ...request.layers.map(layer => layer.path).reverse(),
+    ]
     this.#mountWith(request, { lowers: lowers.length > 0 ? lowers : [this.#empty()], home: request.home })
   }
 
   #mountClassic(request: MountRequest): void {
     using short = shortPaths(this.#root, request.layers.toReversed())
     using home = owned(openAt(AT_FDCWD, request.home, O_RDONLY | O_DIRECTORY | O_PATH))
-    const lowers = short.lowers.length > 0 ? short.lowers : [this.#empty()]
+    using init = request.init
+      ? owned(openAt(AT_FDCWD, request.init, O_RDONLY | O_DIRECTORY | O_PATH))
+      : undefined
+    const own = [...(init ? [`/proc/self/fd/${init.fd}`] : []), ...short.lowers]
+    const lowers = own.length > 0 ? own : [this.#empty()]
     this.#mountWith(request, { lowers, home: `/proc/self/fd/${home.fd}` })
   }
 

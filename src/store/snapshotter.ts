@@ -8,6 +8,8 @@ export interface UpperHome {
   home: string
   /** Bottom first, each once. */
   layers: readonly Layer[]
+  /** Directory of the init layer, which lies over the others; undefined where there is none. */
+  init: string | undefined
 }
 
 export interface MountRequest extends UpperHome {

@@ -21,13 +21,21 @@ export class Trash {
   readonly #pool: WorkerPool
   readonly #pending = new Set<Promise<void>>()
   readonly #onError: (path: string, error: unknown) => void
+  readonly #onDeleted: () => void
   #retry: NodeJS.Timeout | undefined
   #retryDelay = firstRetry
 
-  constructor(options: { root: string; pool: WorkerPool; onError?: (path: string, error: unknown) => void }) {
+  constructor(options: {
+    root: string
+    pool: WorkerPool
+    onError?: (path: string, error: unknown) => void
+    /** Hears of each deletion: space is free again. */
+    onDeleted?: () => void
+  }) {
     this.#directory = join(options.root, 'trash')
     this.#pool = options.pool
     this.#onError = options.onError ?? (() => {})
+    this.#onDeleted = options.onDeleted ?? (() => {})
   }
 
   /** Takes a folder away; absent is fine. It must be on the data root's filesystem. */
@@ -61,6 +69,7 @@ export class Trash {
     const work = this.#pool.run('remove', { directory: path }).then(
       () => {
         this.#retryDelay = firstRetry
+        this.#onDeleted()
       },
       error => {
         this.#onError(path, error)

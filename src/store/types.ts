@@ -71,11 +71,16 @@ export interface LayerSource {
 }
 
 export interface LayerStore {
-  /** Unpacks what is missing of an image, bottom first, in parallel and in workers; all durable when it returns. */
+  /**
+   * Unpacks what is missing of an image, bottom first, in parallel and in workers. Its blobs are durable; the
+   * layers become so in the background, and are unpacked again where the power fails before.
+   */
   ensure(
     sources: readonly LayerSource[],
     options?: {
       signal?: AbortSignal
+      /** Blobs whose digest was computed just now: it is not computed again where it is the layer's too. */
+      verified?: (blob: Digest) => boolean
       /** Bytes of the blob read so far. */
       onProgress?: (source: LayerSource, bytesRead: number) => void
     },
@@ -87,7 +92,9 @@ export interface LayerStore {
   remove(key: Digest): Promise<void>
   /** Removes what a crash left half made or half removed; to be called once, before anything else. */
   recover(): Promise<void>
-  /** Resolves when nothing is being deleted in the background. */
+  /** Resolves when all layers are durable: before that, no blob may go that one of them was made from. */
+  synced(): Promise<void>
+  /** Resolves when nothing is being written or deleted in the background. */
   idle(): Promise<void>
 }
 
@@ -105,8 +112,12 @@ export interface Change {
 }
 
 export interface UpperStore {
-  /** Makes the writable directory of a container over a stack of layers, bottom first. Idempotent. */
-  create(id: string, layers: readonly Layer[]): Promise<void>
+  /**
+   * Makes the writable directory of a container over a stack of layers, bottom
+   * first. Idempotent. `init` puts an init layer over them: places for what is
+   * mounted into every container, which are then no change of its own.
+   */
+  create(id: string, layers: readonly Layer[], options?: { init: boolean }): Promise<void>
   /**
    * Mounts it and returns the root path. Idempotent: a mount that is there is taken over.
    * `volatile` drops the container's fsync; only where the layer dies with the container.
@@ -121,7 +132,7 @@ export interface UpperStore {
   /** What differs from the layers, in path order, as `docker diff` shows. */
   changes(id: string): Promise<Change[]>
   /** The upper as a layer tar with whiteouts (for commit). */
-  diffTar(id: string): Readable
+  diffTar(id: string, signal?: AbortSignal): Readable
   list(): Promise<string[]>
   /** Paths that `docker inspect` shows as GraphDriver.Data of overlay2. */
   paths(id: string): { LowerDir: string; MergedDir: string; UpperDir: string; WorkDir: string }

@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { createInterface } from 'node:readline'
 import { BerthError, internal, unavailable } from '../core/errors.ts'
 import { isMountRoot } from '../linux/mount.ts'
+import { refuseWithoutPipes } from '../linux/spawn.ts'
 
 /**
  * Unmounts in helper processes, because an unmount syncs a whole filesystem
@@ -35,13 +36,14 @@ const startHelper = (command: readonly string[], onEnd: (helper: Helper) => void
     env: { PATH: process.env['PATH'], LC_ALL: 'C' },
   })
   const helper: Helper = { child, busy: false, answer: () => {} }
-  createInterface({ input: child.stdout }).on('line', line => helper.answer(line))
   const ended = (): void => {
     onEnd(helper)
     helper.answer('failed the helper process ended')
   }
   child.on('error', ended)
   child.on('exit', ended)
+  refuseWithoutPipes(child, file)
+  createInterface({ input: child.stdout }).on('line', line => helper.answer(line))
   child.stdin.on('error', () => {})
   unreference(child)
   return helper

@@ -83,6 +83,57 @@ for (const [name, options] of ways)
       await stores.uppers.unmount('one')
     })
 
+    test('an init layer has places for mounts, which are no change, and leaves folders as they were', async () => {
+      await using stores = await openStores(options)
+      const image = [
+        directory('etc', { mode: 0o750, uid: 3, gid: 4 }),
+        file('etc/passwd', 'root'),
+        symlink('etc/resolv.conf', '../run/resolv.conf'),
+        directory('run'),
+      ]
+      await stores.uppers.create('one', await stores.stack(image), { init: true })
+      const root = await stores.uppers.mount('one')
+      assert.deepEqual(readdirSync(root).sort(), ['.dockerenv', 'dev', 'etc', 'proc', 'run', 'sys'])
+      assert.deepEqual(readdirSync(join(root, 'dev')).sort(), ['console', 'pts', 'shm'])
+      assert.deepEqual(readdirSync(join(root, 'etc')).sort(), [
+        'hostname',
+        'hosts',
+        'mtab',
+        'passwd',
+        'resolv.conf',
+      ])
+      assert.equal(readlinkSync(join(root, 'etc/mtab')), '/proc/mounts')
+      assert.equal(lstatSync(join(root, 'etc/resolv.conf')).isFile(), true)
+      const { mode, uid, gid } = statSync(join(root, 'etc'))
+      assert.deepEqual([mode & 0o7777, uid, gid], [0o750, 3, 4])
+      assert.deepEqual(await stores.uppers.changes('one'), [])
+      writeFileSync(join(root, 'etc/new'), 'x')
+      assert.deepEqual(await stores.uppers.changes('one'), [
+        { Path: '/etc', Kind: 0 },
+        { Path: '/etc/new', Kind: 1 },
+      ])
+      const names: string[] = []
+      for await (const member of readTar(stores.uppers.diffTar('one')))
+        names.push(Buffer.from(member.entry.name).toString())
+      assert.deepEqual(names, ['etc', 'etc/new'])
+      await stores.uppers.unmount('one')
+    })
+
+    test('an init layer that was lost is made again, and one without is mounted as it was', async () => {
+      await using stores = await openStores(options)
+      const layers = await stores.stack([file('a', 'a')])
+      await stores.uppers.create('with', layers, { init: true })
+      await stores.uppers.create('without', layers)
+      rmSync(join(stores.root, 'init'), { recursive: true })
+      mkdirSync(join(stores.root, 'init/.new-half'), { recursive: true })
+      const again = reopen(stores, options)
+      await again.recover()
+      assert.deepEqual(readdirSync(join(stores.root, 'init')), [])
+      assert.ok(existsSync(join(await again.mount('with'), 'etc/hosts')))
+      assert.deepEqual(readdirSync(await again.mount('without')), ['a'])
+      for (const id of ['with', 'without']) await again.unmount(id)
+    })
+
     test('keeps what was written over unmount and mount', async () => {
       await using stores = await openStores(options)
       await stores.uppers.create('one', await stores.stack(base))

@@ -12,6 +12,7 @@ import { isMountRoot, makePrivateMount } from '../linux/mount.ts'
 import type { OverlayPath } from '../linux/overlay.ts'
 import { CopySnapshotter } from './copy.ts'
 import { syncDirectory, UNFINISHED, unfinishedName, writeDurably } from './durable.ts'
+import { ensureInitLayer, initLayerFor, recoverInitLayers } from './initLayer.ts'
 import { contentDirectory, effectiveStack, layerHome, stackLayer } from './layerRecord.ts'
 import { OverlaySnapshotter } from './overlay.ts'
 import { type Snapshotter, UPPER } from './snapshotter.ts'
@@ -30,6 +31,8 @@ export interface UpperStoreOptions {
   snapshotter: OverlayPath | 'copy'
   /** Hears of deletions in the background that failed. */
   onError?: (path: string, error: unknown) => void
+  /** Hears of each deletion: space is free again. */
+  onDeleted?: () => void
 }
 
 /** `<root>/uppers/<id>/upper.json`. */
@@ -37,6 +40,8 @@ interface UpperRecord {
   version: 1
   /** Effective layers, bottom first. */
   layers: Layer[]
+  /** Name of the init layer over them; absent where there is none. */
+  init?: string
 }
 
 const kinds: Record<ChangeName, ChangeKind> = { modified: 0, added: 1, deleted: 2 }
@@ -63,10 +68,13 @@ class DirectoryUpperStore implements UpperStore {
         : new OverlaySnapshotter(options.root, options.snapshotter)
   }
 
-  async create(id: string, layers: readonly Layer[]): Promise<void> {
+  async create(id: string, layers: readonly Layer[], options = { init: false }): Promise<void> {
     if (!ID.test(id)) throw badRequest(`invalid id of a writable layer: ${JSON.stringify(id)}`)
     await this.#serial(id, async () => {
-      if (!this.#records.has(id)) await this.#make(id, { version: 1, layers: effectiveStack(layers) })
+      if (this.#records.has(id)) return
+      const stack = effectiveStack(layers)
+      const init = options.init ? { init: initLayerFor(stack.map(stackLayer)) } : {}
+      await this.#make(id, { version: 1, layers: stack, ...init })
     })
   }
 
@@ -80,6 +88,7 @@ class DirectoryUpperStore implements UpperStore {
       this.#snapshotter.mount({
         home: this.#home(id),
         layers: record.layers,
+        init: this.#init(record),
         target,
         volatile: options.volatile ?? false,
         label: options.label,
@@ -124,8 +133,9 @@ class DirectoryUpperStore implements UpperStore {
     return found.map(({ path, kind }) => ({ Path: `/${toBytes(path).toString('utf8')}`, Kind: kinds[kind] }))
   }
 
-  diffTar(id: string): Readable {
-    return Readable.from(this.#options.pool.stream('packChanges', this.#task(id)), { objectMode: false })
+  diffTar(id: string, signal?: AbortSignal): Readable {
+    const bytes = this.#options.pool.stream('packChanges', this.#task(id), signal ? { signal } : {})
+    return Readable.from(bytes, { objectMode: false })
   }
 
   async list(): Promise<string[]> {
@@ -133,12 +143,11 @@ class DirectoryUpperStore implements UpperStore {
   }
 
   paths(id: string): { LowerDir: string; MergedDir: string; UpperDir: string; WorkDir: string } {
-    const { layers } = this.#record(id)
+    const record = this.#record(id)
+    const init = this.#init(record)
+    const lowers = record.layers.map(layer => layer.path).reverse()
     return {
-      LowerDir: layers
-        .map(layer => layer.path)
-        .reverse()
-        .join(':'),
+      LowerDir: [...(init ? [init] : []), ...lowers].join(':'),
       MergedDir: this.#target(id),
       UpperDir: join(this.#home(id), UPPER),
       WorkDir: join(this.#home(id), 'work'),
@@ -148,6 +157,7 @@ class DirectoryUpperStore implements UpperStore {
   async recover(): Promise<void> {
     for (const path of [this.#directory, this.#mounts]) mkdirSync(path, { recursive: true, mode: 0o700 })
     makePrivateMount(this.#mounts)
+    recoverInitLayers(this.#options.root)
     for (const name of readdirSync(this.#directory)) {
       const record = name.startsWith(UNFINISHED) ? undefined : this.#read(name)
       if (record) this.#records.set(name, record)
@@ -168,7 +178,7 @@ class DirectoryUpperStore implements UpperStore {
     const home = join(this.#directory, unfinishedName())
     mkdirSync(home, { mode: 0o710 })
     try {
-      await this.#snapshotter.prepare({ home, layers: record.layers })
+      await this.#snapshotter.prepare({ home, layers: record.layers, init: this.#init(record) })
       failpoint('uppers.prepared')
       await writeDurably(join(home, 'upper.json'), JSON.stringify(record))
       failpoint('uppers.before-rename')
@@ -193,12 +203,17 @@ class DirectoryUpperStore implements UpperStore {
   }
 
   #task(id: string): ChangesTask {
-    const { layers } = this.#record(id)
+    const record = this.#record(id)
+    const init = this.#init(record)
     return {
       directory: join(this.#home(id), UPPER),
       kind: this.#snapshotter.kind,
-      layers: layers.map(stackLayer),
+      layers: [...record.layers.map(stackLayer), ...(init ? [{ path: init }] : [])],
     }
+  }
+
+  #init({ init }: UpperRecord): string | undefined {
+    return init === undefined ? undefined : ensureInitLayer(this.#options.root, init)
   }
 
   #record(id: string): UpperRecord {
@@ -213,7 +228,7 @@ class DirectoryUpperStore implements UpperStore {
     if (!record) return undefined
     const { root } = this.#options
     return {
-      version: 1,
+      ...record,
       layers: record.layers.map(layer => ({ ...layer, path: contentDirectory(layerHome(root, layer.key)) })),
     }
   }

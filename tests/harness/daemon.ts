@@ -62,6 +62,7 @@ export class TestDaemon {
   readonly socket: string
   readonly #options: DaemonOptions
   #process: ChildProcess | undefined
+  #end = ''
   #exited: Promise<void> = Promise.resolve()
 
   constructor(options: DaemonOptions) {
@@ -133,11 +134,16 @@ export class TestDaemon {
     this.#process = child
     // A test that failed half-way must end all the same.
     child.unref()
-    this.#exited = new Promise(resolve => child.once('exit', () => resolve()))
+    this.#exited = new Promise(resolve =>
+      child.once('exit', (code, signal) => {
+        this.#end = signal ?? `code ${code}`
+        resolve()
+      }),
+    )
     if (more.wait === false) return
     // A connection to a dead daemon's socket waits, so its end must be seen by itself.
     const died = this.#exited.then(() => {
-      throw new Error(`the daemon ended: ${this.log.slice(-2000)}`)
+      throw new Error(`the daemon ended (${this.#end}): ${this.log.slice(-2000)}`)
     })
     const answered = until('the daemon answered', async () => (await this.ping()) === 200, 60_000)
     died.catch(() => {})

@@ -19,6 +19,7 @@ import { collectQuietly } from '../images/collect.ts'
 import { reachTarget } from '../images/reach.ts'
 import { runConfigOf } from '../images/runConfig.ts'
 import type { ImageRecord } from '../images/types.ts'
+import type { Operation } from '../operations.ts'
 import type { Container } from './container.ts'
 import { containerEvent } from './containerEvents.ts'
 import { refuseGone } from './export.ts'
@@ -35,19 +36,24 @@ export interface CommitRequest {
   config: ContainerConfig | undefined
   /** Dockerfile instructions. */
   changes: readonly string[]
+  operation: Operation
 }
 
 /** The layer of a container that changed nothing is not stacked on the image. */
 const emptyLayer = digestOf(Buffer.alloc(1024))
 
-const pauseFor = async (engine: Engine, container: Container): Promise<AsyncDisposable | undefined> => {
+const pauseFor = async (
+  engine: Engine,
+  container: Container,
+  signal: AbortSignal,
+): Promise<AsyncDisposable | undefined> => {
   await settleExit(engine, container)
   if (container.record.state.status !== 'running') return undefined
   // Written down first, so that the death of this daemon does not leave it paused.
   container.record.passingPause = true
   await engine.containers.save(container)
   try {
-    await pauseContainer(engine, container)
+    await pauseContainer(engine, container, signal)
   } catch (error) {
     delete container.record.passingPause
     throw error
@@ -107,9 +113,16 @@ const childConfig = (
   }
 }
 
-const writeLayer = async (engine: Engine, container: Container, pause: boolean): Promise<BlobInfo> => {
-  await using _paused = pause ? await pauseFor(engine, container) : undefined
-  return await engine.content.write(engine.uppers.diffTar(container.id))
+const writeLayer = async (
+  engine: Engine,
+  container: Container,
+  { pause, operation }: CommitRequest,
+): Promise<BlobInfo> => {
+  const { signal } = operation
+  operation.at('pausing the container')
+  await using _paused = pause ? await pauseFor(engine, container, signal) : undefined
+  operation.at('writing its changes as a layer')
+  return await engine.content.write(engine.uppers.diffTar(container.id, signal), { signal })
 }
 
 /** `POST /commit`. Errors: 400 for the changes, 409 for a container that is going. */
@@ -120,17 +133,22 @@ export const commitContainer = async (
 ): Promise<Digest> => {
   refuseGone(container, 'commit')
   const { record } = container
+  const { operation } = request
   const run = mergeConfig(applyChanges(request.config ?? record.config, request.changes), record.config)
   using lease = engine.images.lease(record.imageId)
-  const image = await withIncoming(engine, async brought => {
-    const layer = await writeLayer(engine, container, request.pause)
+  const image = await withIncoming(engine, operation.signal, async brought => {
+    const layer = await writeLayer(engine, container, request)
     brought.push(layer.digest)
     failpoint('commit.layer')
     const config = childConfig(lease.image.config, container, { request, layer, run })
     const below = await parentLayers(engine, lease.image)
     const isStacked = config.rootfs.diff_ids.length > below.length
     const layers = isStacked ? [...below, { descriptor: plainLayer(layer), diffId: layer.digest }] : below
-    return assembleImage(engine, { config, layers, name: request.name, parent: record.imageId }, brought)
+    return assembleImage(
+      engine,
+      { config, layers, name: request.name, parent: record.imageId, operation },
+      brought,
+    )
   })
   // Stored before it was known to be empty; no record names it.
   if (image.config.rootfs.diff_ids.length === record.diffIds.length)

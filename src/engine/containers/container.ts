@@ -1,5 +1,6 @@
 import { SerialQueue } from '../../core/queue.ts'
 import type { MonitorClient } from '../../runtime/types.ts'
+import type { Operation } from '../operations.ts'
 import type { PendingAttach } from './attach.ts'
 import type { ContainerRecord } from './types.ts'
 import type { Waiter } from './waiters.ts'
@@ -12,8 +13,8 @@ export class Container {
   monitor: MonitorClient | undefined
   /** Clears away the run that has ended, where that still waits in the queue. */
   finishRun: () => Promise<void> = async () => {}
-  /** True while a runtime is at work on the current run: what it has in the kernel is in use. */
-  starting = false
+  /** The start that is under way: what it has in the kernel is in use. */
+  starting: Operation | undefined
   /** The last run whose end has been cleared away. */
   finishedRun = 0
   /** Clients that attached before the start. */
@@ -46,7 +47,7 @@ export class Container {
 
   /** It has, or is about to have, mounts, a network and a monitor. */
   get isAlive(): boolean {
-    return this.isRunning || this.starting
+    return this.isRunning || this.starting !== undefined
   }
 
   get isRunning(): boolean {

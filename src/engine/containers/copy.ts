@@ -1,9 +1,11 @@
 import path from 'node:path'
 import { extractTree, packTree } from '../../archive/trees.ts'
+import { untilAborted } from '../../core/abort.ts'
 import { BerthError, badRequest, hasCode, internal, messageOf, notFound } from '../../core/errors.ts'
 import { O_DIRECTORY, O_RDONLY, openIn, owned } from '../../linux/files.ts'
 import { isDirectory } from '../../linux/stat.ts'
 import type { Engine } from '../engine.ts'
+import type { Operation } from '../operations.ts'
 import type { Container } from './container.ts'
 import { containerEvent } from './containerEvents.ts'
 import { absolutePath, followLinks, lastElement, type PathStat, pathStat, statInside } from './pathStat.ts'
@@ -46,9 +48,16 @@ const explaining = async <T>(place: CopyPlace, work: () => Promise<T>): Promise<
 }
 
 /** `HEAD /containers/{id}/archive`. Errors: 404 where nothing is there. */
-export const statPath = (engine: Engine, container: Container, place: CopyPlace): Promise<PathStat> =>
+export const statPath = (
+  engine: Engine,
+  container: Container,
+  { place, operation }: { place: CopyPlace; operation: Operation },
+): Promise<PathStat> =>
   explaining(place, () =>
-    withRootView(engine, container, async view => pathStat(view.fd, absolutePath(place.path))),
+    withRootView(engine, container, {
+      operation,
+      use: async view => pathStat(view.fd, absolutePath(place.path)),
+    }),
   )
 
 const openDirectory = (root: number, name: string): { fd: number } & Disposable =>
@@ -70,7 +79,7 @@ async function* packed(
 
 interface CopyOut {
   place: CopyPlace
-  signal: AbortSignal
+  operation: Operation
   send: (stat: PathStat, archive: AsyncIterable<Buffer>) => Promise<void>
 }
 
@@ -87,17 +96,21 @@ const holdsKernelPlaces = (absolute: string): boolean => kernelPlaces.some(place
  * The archive must be read, or given up, before `send` settles.
  */
 export const copyOut = async (engine: Engine, container: Container, request: CopyOut): Promise<void> => {
-  const { place, signal } = request
+  const { place, operation } = request
+  const { signal } = operation
   const name = absolutePath(place.path)
   const use = (view: RootView): Promise<void> =>
     request.send(pathStat(view.fd, name), packed(engine, view, { name, signal }))
   await explaining(place, async () => {
-    const done = await withRootView(engine, container, async view => {
-      if (holdsKernelPlaces(followLinks(view.fd, name))) return false
-      await use(view)
-      return true
+    const done = await withRootView(engine, container, {
+      operation,
+      use: async view => {
+        if (holdsKernelPlaces(followLinks(view.fd, name))) return false
+        await use(view)
+        return true
+      },
     })
-    if (!done) await withLayerView(engine, container, { mounts: true, use })
+    if (!done) await withLayerView(engine, container, { mounts: true, operation, use })
   })
   containerEvent(engine, container, 'archive-path')
 }
@@ -130,7 +143,7 @@ export interface CopyInOptions {
   noOverwriteDirNonDir: boolean
   /** Everything gets the container's user for its owner. */
   copyUIDGID: boolean
-  signal: AbortSignal
+  operation: Operation
 }
 
 const extract = async (
@@ -152,9 +165,9 @@ const extract = async (
     await extractTree(engine.pool, {
       root: descriptorPath(directory.fd),
       path: '',
-      source: options.source,
+      source: untilAborted(options.operation.signal, options.source),
       noOverwriteDirNonDir: options.noOverwriteDirNonDir,
-      signal: options.signal,
+      signal: options.operation.signal,
       ...(user ? { owner: { uid: user.uid, gid: user.gid } } : {}),
     })
   } catch (error) {
@@ -173,8 +186,9 @@ export const copyIn = (
   options: CopyInOptions,
 ): Promise<void> =>
   explaining(place, async () => {
-    await withRootView(engine, container, view =>
-      extract(engine, container, { view, name: absolutePath(place.path), options }),
-    )
+    await withRootView(engine, container, {
+      operation: options.operation,
+      use: view => extract(engine, container, { view, name: absolutePath(place.path), options }),
+    })
     containerEvent(engine, container, 'extract-to-dir')
   })

@@ -6,6 +6,7 @@ import { newId } from '../../core/ids.ts'
 import { cgroupVersion } from '../../linux/cgroups.ts'
 import type { ContainerConfig, CreateRequest, HostConfig } from '../../wire/container.ts'
 import type { Engine } from '../engine.ts'
+import type { Operation } from '../operations.ts'
 import type { Container } from './container.ts'
 import { containerEvent } from './containerEvents.ts'
 import { checkSlice } from './groups.ts'
@@ -139,7 +140,7 @@ const chooseName = (engine: Engine, wanted: string, id: string): string => {
 export const createContainer = async (
   engine: Engine,
   request: CreateRequest,
-  options: { name: string; platform: string },
+  options: { name: string; platform: string; operation: Operation },
 ): Promise<{ container: Container; warnings: string[] }> => {
   if (engine.stopping) throw new BerthError('stopping', 503, 'the daemon is shutting down')
   const id = newId()
@@ -151,12 +152,16 @@ export const createContainer = async (
   const { record, warnings } = decideRecord(engine, request, { id, name, platform: options.platform })
   failpoint('create.decided')
   using lease = engine.images.lease(record.imageId)
-  const layers = await engine.images.layersOf(lease.image)
+  const { operation } = options
+  operation.at('unpacking its image')
+  const layers = await engine.images.layersOf(lease.image, operation.signal)
   undo.push('upper', () => engine.uppers.remove(id))
-  await engine.uppers.create(id, layers)
+  await engine.uppers.create(id, layers, { init: true })
   failpoint('create.upper')
   undo.push('volumes', () => removeVolumes(engine, record))
-  await prepareVolumes(engine, record)
+  operation.at('filling its volumes')
+  await prepareVolumes(engine, record, operation.signal)
+  operation.at('recording it')
   failpoint('create.volumes')
   const container = await engine.containers.add(record, volumePuts(record))
   failpoint('create.recorded')

@@ -9,6 +9,19 @@ import { processEnv } from './processEnv.ts'
 import { runDirectory } from './state.ts'
 import { containerUser } from './userFiles.ts'
 
+/** By container: the process of its current run, which all its execs are made from. */
+const processes = new WeakMap<Container, { runs: number; process: SpecProcess }>()
+
+const processOf = (engine: Engine, container: Container): SpecProcess => {
+  const { runs } = container.record
+  const known = processes.get(container)
+  if (known?.runs === runs) return known.process
+  const bundle = path.join(runDirectory(engine, container), 'config.json')
+  const { process } = JSON.parse(readFileSync(bundle, 'utf8')) as RuntimeSpec
+  processes.set(container, { runs, process })
+  return process
+}
+
 /** The process of an exec: that of its container's bundle, changed as the request says. */
 export const execProcess = (
   engine: Engine,
@@ -16,8 +29,7 @@ export const execProcess = (
   request: ExecCreateRequest,
   size?: [rows: number, columns: number],
 ): SpecProcess => {
-  const bundle = path.join(runDirectory(engine, container), 'config.json')
-  const { process: base } = JSON.parse(readFileSync(bundle, 'utf8')) as RuntimeSpec
+  const base = processOf(engine, container)
   const { config, hostConfig, state } = container.record
   const user = containerUser(
     `/proc/${state.pid}/root`,

@@ -1,4 +1,4 @@
-import { mkdirSync, renameSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { mkdir, readdir, readFile, rm } from 'node:fs/promises'
 import path from 'node:path'
 import { BerthError, badRequest, conflict, hasCode, messageOf } from '../../core/errors.ts'
@@ -11,10 +11,12 @@ import { connectMonitor, readExitRecord } from '../../runtime/monitor.ts'
 import type { ExitRecord, MonitorClient, MonitorEvents, MonitorSpec } from '../../runtime/types.ts'
 import type { ExecCreateRequest } from '../../wire/container.ts'
 import type { Engine } from '../engine.ts'
+import type { Operation } from '../operations.ts'
 import type { Container } from './container.ts'
 import { containerEvent } from './containerEvents.ts'
 import { parseDetachKeys } from './detachKeys.ts'
 import { execProcess } from './execProcess.ts'
+import { killRuntimeOnAbort } from './giveUpStart.ts'
 import { monitorDirectories } from './groups.ts'
 import type { RawClient } from './rawClient.ts'
 import { settleExit } from './state.ts'
@@ -52,7 +54,12 @@ const refused = (text: string): BerthError =>
   )
 
 /** Its state follows from the monitor's events; by the time of the answer it may have ended. */
-const startProcess = async (monitor: MonitorClient, program: string): Promise<void> => {
+const startProcess = async (
+  monitor: MonitorClient,
+  program: string,
+  signal: AbortSignal | undefined,
+): Promise<void> => {
+  using _killing = signal && killRuntimeOnAbort(signal, monitor)
   try {
     const status = await monitor.start()
     if (status.phase === 'failed') throw refused(startFailure(status.exit?.error ?? '', program).message)
@@ -60,6 +67,15 @@ const startProcess = async (monitor: MonitorClient, program: string): Promise<vo
     if (hasCode(error, 'monitor-refused')) throw refused(startFailure(messageOf(error), program).message)
     throw error
   }
+}
+
+export interface ExecStart {
+  tty: boolean
+  size?: [rows: number, columns: number]
+  /** Absent: nobody attends. */
+  accept?: () => Promise<RawClient>
+  /** Absent for health probes. */
+  operation?: Operation
 }
 
 /** The execs of all containers. They live below exec-root, so that they outlive the daemon and not the host. */
@@ -138,7 +154,7 @@ export class Execs {
     const { monitor, record } = exec
     if (monitor && record.exitCode === null) await new Promise<void>(resolve => exec.ended.push(resolve))
     await monitor?.release().catch(() => {})
-    await rm(this.#directory(record.id), { recursive: true, force: true })
+    rmSync(this.#directory(record.id), { recursive: true, force: true })
   }
 
   /** Drops all of a container that is removed. */
@@ -152,11 +168,7 @@ export class Execs {
    * it detached. What the runtime refuses is told to the client in the stream,
    * since the answer's head is out by then.
    */
-  async start(
-    engine: Engine,
-    id: string,
-    options: { tty: boolean; size?: [rows: number, columns: number]; accept?: () => Promise<RawClient> },
-  ): Promise<void> {
+  async start(engine: Engine, id: string, options: ExecStart): Promise<void> {
     const exec = this.#get(id)
     const container = engine.containers.get(exec.record.containerId)
     if (exec.record.started) throw conflict(`exec ${id} has already been started`)
@@ -170,10 +182,11 @@ export class Execs {
       failpoint('exec.monitor')
       if (client) await this.#attach(exec, client)
       failpoint('exec.attached')
-      await startProcess(exec.monitor, request.Cmd?.[0] ?? '')
+      options.operation?.at('waiting for the OCI runtime')
+      await startProcess(exec.monitor, request.Cmd?.[0] ?? '', options.operation?.signal)
       failpoint('exec.started')
-      this.#save(exec)
-    } catch (error) {
+    } catch (thrown) {
+      const error = options.operation?.signal.aborted ? options.operation.signal.reason : thrown
       if (exec.record.exitCode === null) this.#ended(engine, exec, failedRecord(messageOf(error)))
       await this.#tellFailure(exec, client, messageOf(error))
       if (!client) throw error
@@ -217,11 +230,16 @@ export class Execs {
       openStdin: request.AttachStdin ?? false,
       stdinOnce: true,
       log: { driver: 'none', path: '', maxSize: 0, maxFile: 1, attrs: '' },
-      monitorCgroups: monitorDirectories(engine.settings),
+      // Made by the container's monitor it is where that is.
+      monitorCgroups: container.monitor?.canFork ? [] : monitorDirectories(engine.settings),
       memoryCgroup: '',
       blockOnSlowClient: false,
     }
-    return launchMonitor(spec, { binary: engine.settings.monitorBinary, events: this.#events(engine, exec) })
+    return launchMonitor(spec, {
+      binary: engine.settings.monitorBinary,
+      events: this.#events(engine, exec),
+      parent: container.monitor,
+    })
   }
 
   async #attach(exec: Exec, client: RawClient): Promise<void> {
@@ -345,8 +363,8 @@ export class Execs {
     }
   }
 
-  isTty(id: string): boolean {
-    return this.#get(id).record.request.Tty ?? false
+  record(id: string): ExecRecord {
+    return this.#get(id).record
   }
 
   /** Takes back what an earlier daemon started: runs on, or ended meanwhile. */
@@ -375,6 +393,8 @@ export class Execs {
     const directory = this.#directory(record.id)
     const exit = readExitRecord(directory)
     if (exit) this.#ended(engine, exec, exit)
+    // Whether a monitor was made is told by its specification: that it started is written down with its end.
+    record.started ||= existsSync(path.join(directory, 'spec'))
     try {
       exec.monitor = await connectMonitor(directory, this.#events(engine, exec))
     } catch (error) {

@@ -1,6 +1,7 @@
 import { packTree } from '../../archive/trees.ts'
 import { conflict } from '../../core/errors.ts'
 import type { Engine } from '../engine.ts'
+import type { Operation } from '../operations.ts'
 import type { Container } from './container.ts'
 import { containerEvent } from './containerEvents.ts'
 import { descriptorPath, withLayerView } from './rootView.ts'
@@ -20,15 +21,17 @@ export const refuseGone = (container: Container, verb: string): void => {
 export const exportContainer = async (
   engine: Engine,
   container: Container,
-  options: { signal: AbortSignal; send: (archive: AsyncIterable<Buffer>) => Promise<void> },
+  options: { operation: Operation; send: (archive: AsyncIterable<Buffer>) => Promise<void> },
 ): Promise<void> => {
   refuseGone(container, 'export')
+  const { operation } = options
+  const { signal } = operation
+  operation.at('sending its files')
   await withLayerView(engine, container, {
     mounts: false,
+    operation,
     use: view =>
-      options.send(
-        packTree(engine.pool, { root: descriptorPath(view.fd), path: '', as: '', signal: options.signal }),
-      ),
+      options.send(packTree(engine.pool, { root: descriptorPath(view.fd), path: '', as: '', signal })),
   })
   containerEvent(engine, container, 'export')
 }

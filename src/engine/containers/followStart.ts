@@ -3,17 +3,27 @@ import { messageOf } from '../../core/errors.ts'
 import { startFailure } from '../../runtime/errors.ts'
 import type { MonitorClient } from '../../runtime/types.ts'
 import type { Engine } from '../engine.ts'
+import type { Operation } from '../operations.ts'
 import { clearProcesses, clearRun } from './clearRun.ts'
 import type { Container } from './container.ts'
 import { commandOf } from './describe.ts'
+import { killRuntimeOnAbort } from './giveUpStart.ts'
 import { startHealth } from './health.ts'
 import { removeAfterExit } from './remove.ts'
+import { ownStart } from './restart.ts'
 import { runDirectory } from './state.ts'
 
 /** The runtime refused, or its monitor was lost: nothing of the run stays. */
-const startFailed = async (engine: Engine, container: Container, monitor: MonitorClient): Promise<void> => {
+const startFailed = async (
+  engine: Engine,
+  container: Container,
+  { monitor, operation }: { monitor: MonitorClient; operation: Operation },
+): Promise<void> => {
   const { state, hostConfig } = container.record
-  const failure = startFailure(monitor.status.exit?.error ?? 'monitor lost', commandOf(container.record)[0])
+  const text = monitor.status.exit?.error ?? 'monitor lost'
+  const failure = operation.signal.aborted
+    ? { message: messageOf(operation.signal.reason), exitCode: 128 }
+    : startFailure(text, commandOf(container.record)[0])
   container.monitor = undefined
   state.error = failure.message
   state.exitCode = failure.exitCode
@@ -35,13 +45,20 @@ export const followStart = (
   container: Container,
   { monitor, settled }: { monitor: MonitorClient; settled: Promise<void> },
 ): void => {
-  container.starting = true
+  const operation = engine.operations.begin(ownStart(container))
+  operation.at('waiting for the OCI runtime, that an earlier daemon called')
+  container.starting = operation
   container.monitor = monitor
   const follow = async (): Promise<void> => {
-    await settled
-    container.starting = false
+    {
+      using _ending = operation
+      using _killing = killRuntimeOnAbort(operation.signal, monitor)
+      await settled
+    }
+    container.starting = undefined
     const { phase } = monitor.status
-    if (phase !== 'running' && phase !== 'exited') return startFailed(engine, container, monitor)
+    if (phase !== 'running' && phase !== 'exited')
+      return startFailed(engine, container, { monitor, operation })
     await engine.containers.save(container).catch(() => {})
     if (container.isRunning) startHealth(engine, container)
   }

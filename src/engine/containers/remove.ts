@@ -4,6 +4,7 @@ import path from 'node:path'
 import { BerthError, conflict, messageOf } from '../../core/errors.ts'
 import { failpoint } from '../../core/failpoint.ts'
 import type { Engine } from '../engine.ts'
+import type { Operation, OperationRequest } from '../operations.ts'
 import { dropPending } from './attach.ts'
 import type { Container } from './container.ts'
 import { containerEvent } from './containerEvents.ts'
@@ -81,11 +82,17 @@ export const removeAfterExit = async (engine: Engine, container: Container): Pro
   }
 }
 
+export interface RemoveOptions {
+  force: boolean
+  volumes: boolean
+  operation: Operation
+}
+
 /** `DELETE /containers/{id}`. Errors: 409 where it runs and `force` is not given. */
 export const removeContainer = async (
   engine: Engine,
   container: Container,
-  options: { force: boolean; volumes: boolean },
+  { operation, ...options }: RemoveOptions,
 ): Promise<void> => {
   if (container.removing)
     throw conflict(`removal of container ${container.record.name} is already in progress`)
@@ -102,14 +109,19 @@ export const removeContainer = async (
   container.record.state.stoppedByCall = true
   const volumes =
     options.volumes || ((container.isRunning && container.record.hostConfig.AutoRemove) ?? false)
-  if (options.force) giveUpStart(container)
-  if (container.isRunning) await killForRemoval(engine, container, volumes)
+  if (options.force) giveUpStart(container, 'its removal')
+  if (container.isRunning) {
+    operation.at('waiting for its end after SIGKILL')
+    operation.commit('SIGKILL has been sent, and the removal has been recorded')
+    await killForRemoval(engine, container, volumes)
+  } else operation.at('waiting for what is under way with the container')
   await container.queue.run(async () => {
     if (container.removing) return
+    operation.commit('the removal has begun')
     await erase(engine, container, volumes)
     // Left where the end of its last run could not be recorded; its monitor is gone.
     await rm(path.dirname(runDirectory(engine, container)), { recursive: true, force: true })
-  })
+  }, operation.signal)
 }
 
 /** The removal is written down before the kill, so that a crash in between leaves no stopped container behind. */
@@ -128,18 +140,25 @@ const killForRemoval = async (engine: Engine, container: Container, volumes: boo
   failpoint('remove.killed')
 }
 
+const ownRemoval = ({ id, record }: Container): OperationRequest => ({
+  verb: 'rm',
+  subject: { type: 'container', id, name: record.name },
+})
+
 /** Carries on a forced removal that an earlier daemon began. */
 export const resumeRemoval = async (engine: Engine, container: Container): Promise<void> => {
   const volumes = container.record.removal?.volumes ?? false
-  await removeContainer(engine, container, { force: true, volumes })
+  using operation = engine.operations.begin(ownRemoval(container))
+  await removeContainer(engine, container, { force: true, volumes, operation })
 }
 
 /** `POST /containers/prune`'s one removal; undefined where it cannot be removed. */
 export const removeStopped = async (engine: Engine, container: Container): Promise<number | undefined> => {
   if (container.isRunning || container.removing) return undefined
   const usage = await engine.uppers.usage(container.id)
+  using operation = engine.operations.begin(ownRemoval(container))
   try {
-    await removeContainer(engine, container, { force: false, volumes: false })
+    await removeContainer(engine, container, { force: false, volumes: false, operation })
     return usage.size
   } catch (error) {
     if (error instanceof BerthError && error.status === 409) return undefined

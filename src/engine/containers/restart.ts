@@ -1,6 +1,7 @@
 import { parseTime, zeroTime } from '../../core/clock.ts'
 import { messageOf } from '../../core/errors.ts'
 import type { Engine } from '../engine.ts'
+import type { OperationRequest } from '../operations.ts'
 import type { Container } from './container.ts'
 import { startInQueue } from './start.ts'
 
@@ -40,14 +41,21 @@ export const planRestart = (engine: Engine, container: Container): (() => void) 
   }
 }
 
+/** A start that nobody asked for by a call. */
+export const ownStart = ({ id, record }: Container): OperationRequest => ({
+  verb: 'start',
+  subject: { type: 'container', id, name: record.name },
+})
+
 const restartNow = (engine: Engine, container: Container): Promise<void> =>
   container.queue.run(async () => {
     container.restartTimer = undefined
     if (container.record.state.status !== 'restarting' || container.removing) return
     container.record.restartCount += 1
     container.startCause = 'restart policy'
+    using operation = engine.operations.begin(ownStart(container))
     try {
-      await startInQueue(engine, container)
+      await startInQueue(engine, container, operation)
     } catch (error) {
       container.record.state.status = 'exited'
       engine.log.error('restart failed', { container: container.id, error: messageOf(error) })

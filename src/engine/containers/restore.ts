@@ -13,7 +13,7 @@ import { followStart } from './followStart.ts'
 import { containerGroup, isFrozen } from './groups.ts'
 import { startHealth } from './health.ts'
 import { removeAfterExit, resumeRemoval } from './remove.ts'
-import { planRestart } from './restart.ts'
+import { ownStart, planRestart } from './restart.ts'
 import { startInQueue } from './start.ts'
 import { noteStarted, runDirectory } from './state.ts'
 import { killAndWait, unpauseContainer } from './stop.ts'
@@ -221,6 +221,9 @@ const resume = (engine: Engine, container: Container): void => {
   }
   if (!wantedAtStart(container)) return
   container.queue
-    .run(() => startInQueue(engine, container))
+    .run(async () => {
+      using operation = engine.operations.begin(ownStart(container))
+      await startInQueue(engine, container, operation)
+    })
     .catch(log(engine, container, 'start by restart policy failed'))
 }

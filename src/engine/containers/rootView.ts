@@ -29,11 +29,12 @@ import {
   unmount,
 } from '../../linux/mount.ts'
 import type { Engine } from '../engine.ts'
+import type { Operation } from '../operations.ts'
+import { prepareBindSources, reachMounts } from './bindSources.ts'
 import type { Container } from './container.ts'
 import { containerFiles } from './files.ts'
 import { settleExit } from './state.ts'
 import type { ContainerRecord } from './types.ts'
-import { prepareBindSources } from './volumes.ts'
 
 /**
  * A container's file tree for work from outside. A running container's is its
@@ -188,9 +189,9 @@ const withLayerRoot = async <T>(
 export const withLayerView = async <T>(
   engine: Engine,
   container: Container,
-  options: { mounts: boolean; use: (view: RootView) => Promise<T> },
+  options: { mounts: boolean; operation: Operation; use: (view: RootView) => Promise<T> },
 ): Promise<T> => {
-  const { mounts, use } = options
+  const { mounts, operation, use } = options
   const open = (root: string): RootView & Disposable =>
     openMounted(engine, root, mounts ? bindingsOf(engine, container.record) : [])
   const rest = await container.queue.run(async (): Promise<() => Promise<T>> => {
@@ -200,10 +201,10 @@ export const withLayerView = async <T>(
       const view = open(running)
       return () => closing(view, use)
     }
-    if (mounts) await prepareBindSources(container.record)
+    if (mounts) await prepareBindSources(engine, container.record, { operation, certain: true })
     const result = await withLayerRoot(engine, container, root => closing(open(root), use))
     return async () => result
-  })
+  }, operation.signal)
   return rest()
 }
 
@@ -211,13 +212,15 @@ export const withLayerView = async <T>(
 export const withRootView = async <T>(
   engine: Engine,
   container: Container,
-  use: (view: RootView) => Promise<T>,
+  options: { operation: Operation; use: (view: RootView) => Promise<T> },
 ): Promise<T> => {
+  const { use } = options
   await settleExit(engine, container)
   refuseRemoved(container)
+  if (container.isRunning) await reachMounts(engine, container.record.state.pid, options.operation)
   const running = container.isRunning ? openRunning(container) : undefined
   if (running) return closing(running, use)
-  return withLayerView(engine, container, { mounts: true, use })
+  return withLayerView(engine, container, { ...options, mounts: true })
 }
 
 /** At a start: takes away what a crash left mounted. */

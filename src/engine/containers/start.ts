@@ -1,19 +1,22 @@
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync, rmdirSync, rmSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { UndoStack } from '../../core/disposal.ts'
-import { BerthError, conflict, hasCode, messageOf } from '../../core/errors.ts'
+import { asBerthError, BerthError, conflict, hasCode, messageOf } from '../../core/errors.ts'
 import { failpoint } from '../../core/failpoint.ts'
 import { stringify } from '../../core/json.ts'
-import { cgroupVersion } from '../../linux/cgroups.ts'
+import { cgroupVersion, killGroup } from '../../linux/cgroups.ts'
 import { StartError, startFailure } from '../../runtime/errors.ts'
 import { launchMonitor } from '../../runtime/launch.ts'
 import type { MonitorClient, MonitorSpec, RuntimeBinary } from '../../runtime/types.ts'
 import type { Engine } from '../engine.ts'
+import type { Operation } from '../operations.ts'
 import { dropPending, handOver } from './attach.ts'
+import { prepareBindSources } from './bindSources.ts'
 import { clearProcesses } from './clearRun.ts'
 import type { Container } from './container.ts'
 import { commandOf } from './describe.ts'
 import { containerFiles, prepareFiles } from './files.ts'
+import { killRuntimeOnAbort } from './giveUpStart.ts'
 import { containerGroup, memoryDirectory, monitorDirectories, scopeAnnotations } from './groups.ts'
 import { startHealth } from './health.ts'
 import { logSettings } from './logConfig.ts'
@@ -24,7 +27,6 @@ import { mountSharedShm, unmountSharedShm } from './sharedMemory.ts'
 import { buildSpec } from './spec.ts'
 import { noteStarted, runDirectory } from './state.ts'
 import { containerUser } from './userFiles.ts'
-import { prepareBindSources } from './volumes.ts'
 import { handOverWaiters } from './wait.ts'
 
 const runtimeOf = (engine: Engine, container: Container): RuntimeBinary => {
@@ -96,10 +98,23 @@ const handOverClients = async (engine: Engine, container: Container): Promise<vo
   await handOverWaiters(engine, container)
 }
 
+/** With the folder of the container's runs, unless an end in there is yet to be recorded. */
+const removeRunDirectory = (directory: string): void => {
+  rmSync(directory, { recursive: true, force: true })
+  const folder = path.dirname(directory)
+  if (readdirSync(folder).length === 0) rmdirSync(folder)
+}
+
 /** Steps of a start, each with its undo; on failure everything made for it is taken away. */
-const prepare = async (engine: Engine, container: Container, undo: UndoStack): Promise<MonitorClient> => {
+const prepare = async (
+  engine: Engine,
+  container: Container,
+  { undo, operation }: { undo: UndoStack; operation: Operation },
+): Promise<MonitorClient> => {
   const { record } = container
-  await prepareBindSources(record)
+  operation.at('looking at the sources of its mounts')
+  await prepareBindSources(engine, record, { operation, certain: false })
+  operation.at('mounting its file system')
   mkdirSync(path.dirname(logSettings(engine.settings.dataRoot, record).path), {
     recursive: true,
     mode: 0o710,
@@ -107,6 +122,7 @@ const prepare = async (engine: Engine, container: Container, undo: UndoStack): P
   undo.push('unmount', () => engine.uppers.unmount(container.id))
   const rootfs = await engine.uppers.mount(container.id, { volatile: record.hostConfig.AutoRemove ?? false })
   failpoint('start.mounted')
+  operation.at('connecting its networks')
   undo.push('network', () => engine.networks.disconnectAll(record))
   await engine.networks.connectAll(record)
   failpoint('start.connected')
@@ -117,9 +133,10 @@ const prepare = async (engine: Engine, container: Container, undo: UndoStack): P
   await engine.containers.save(container)
   failpoint('start.saved')
   const directory = runDirectory(engine, container)
-  undo.push('run directory', () => rmSync(directory, { recursive: true, force: true }))
+  undo.push('run directory', () => removeRunDirectory(directory))
   mkdirSync(directory, { recursive: true, mode: 0o710 })
   await writeBundle(engine, container, rootfs)
+  operation.at('starting its monitor')
   failpoint('start.bundle')
   const monitor = await launchMonitor(monitorSpec(engine, container), {
     binary: engine.settings.monitorBinary,
@@ -138,7 +155,13 @@ const prepare = async (engine: Engine, container: Container, undo: UndoStack): P
   return monitor
 }
 
-const runtimeStart = async (engine: Engine, container: Container, monitor: MonitorClient): Promise<void> => {
+const runtimeStart = async (
+  engine: Engine,
+  container: Container,
+  { monitor, operation }: { monitor: MonitorClient; operation: Operation },
+): Promise<void> => {
+  operation.at('waiting for the OCI runtime')
+  using _killing = killRuntimeOnAbort(operation.signal, monitor)
   try {
     const status = await monitor.start()
     // It may have ended already: what counts is where things stand now.
@@ -158,27 +181,35 @@ const refuse = (container: Container, text: string): never => {
 /** How a start failed is the container's state from now on; what the run before ended with stays until then, whenever the daemon dies. */
 const noteFailure = async (engine: Engine, container: Container, error: unknown): Promise<void> => {
   const { state } = container.record
-  state.error = messageOf(error)
+  state.error = asBerthError(error).message
   state.exitCode = error instanceof StartError ? error.exitCode : 128
   await engine.containers.save(container).catch(() => {})
 }
 
-const startNow = async (engine: Engine, container: Container): Promise<void> => {
+/** It was cancelled just when the runtime had done its work: its end is a run's, like any other. */
+const endAtOnce = (engine: Engine, container: Container, operation: Operation): never => {
+  container.record.state.stoppedByCall = true
+  killGroup(containerGroup(engine.settings, container.record).group)
+  throw operation.signal.reason
+}
+
+const startNow = async (engine: Engine, container: Container, operation: Operation): Promise<void> => {
   await using undo = new UndoStack((step, error) =>
     engine.log.error(`undo of start: ${step}`, { container: container.id, error: messageOf(error) }),
   )
   undo.push('clients', () => dropPending(container))
   undo.push('starting', () => {
-    container.starting = false
+    container.starting = undefined
   })
-  container.starting = true
+  container.starting = operation
   try {
-    const monitor = await prepare(engine, container, undo)
-    await runtimeStart(engine, container, monitor)
+    const monitor = await prepare(engine, container, { undo, operation })
+    await runtimeStart(engine, container, { monitor, operation })
     failpoint('start.started')
     undo.commit()
-    container.starting = false
-  } catch (error) {
+    container.starting = undefined
+  } catch (thrown) {
+    const error = operation.signal.aborted ? operation.signal.reason : thrown
     await noteFailure(engine, container, error)
     throw error
   }
@@ -192,13 +223,18 @@ const startNow = async (engine: Engine, container: Container): Promise<void> => 
   })
   if (durable) await recorded
   failpoint('start.recorded')
+  if (operation.signal.aborted) endAtOnce(engine, container, operation)
   if (container.isRunning) startHealth(engine, container)
 }
 
 /**
  * Starts a container whose queue the caller holds. Returns false where it runs already.
  */
-export const startInQueue = async (engine: Engine, container: Container): Promise<boolean> => {
+export const startInQueue = async (
+  engine: Engine,
+  container: Container,
+  operation: Operation,
+): Promise<boolean> => {
   if (engine.stopping) throw new BerthError('stopping', 503, 'the daemon is shutting down')
   // This start may have been asked for before the end of the last run was seen.
   await container.finishRun()
@@ -208,6 +244,6 @@ export const startInQueue = async (engine: Engine, container: Container): Promis
   if (container.isRunning) return false
   clearTimeout(container.restartTimer)
   container.restartTimer = undefined
-  await startNow(engine, container)
+  await startNow(engine, container, operation)
   return true
 }

@@ -5,6 +5,7 @@ import { failpoint } from '../../core/failpoint.ts'
 import { killGroup } from '../../linux/cgroups.ts'
 import { signalNumber } from '../../linux/signals.ts'
 import type { Engine } from '../engine.ts'
+import type { Operation } from '../operations.ts'
 import type { Container } from './container.ts'
 import { containerEvent } from './containerEvents.ts'
 import { giveUpStart } from './giveUpStart.ts'
@@ -23,13 +24,23 @@ const killPatience = 5
 
 const notRunning = (container: Container): Error => conflict(`container ${container.id} is not running`)
 
-/** Settles with true when the current run has ended; with false after `milliseconds` (Infinity: never). */
-const exitWithin = (container: Container, milliseconds: number): Promise<boolean> => {
+/** Settles with true when the current run has ended; with false after `milliseconds` (Infinity: never). An abort ends the waiting. */
+const exitWithin = (container: Container, milliseconds: number, signal?: AbortSignal): Promise<boolean> => {
   if (!container.isRunning) return Promise.resolve(true)
-  return new Promise(resolve => {
-    const done = (value: boolean) => () => {
+  signal?.throwIfAborted()
+  return new Promise((resolve, reject) => {
+    const leave = (): void => {
       container.exitListeners.delete(ended)
       clearTimeout(timer)
+      signal?.removeEventListener('abort', abandon)
+    }
+    const abandon = (): void => {
+      leave()
+      reject(signal?.reason)
+    }
+    signal?.addEventListener('abort', abandon, { once: true })
+    const done = (value: boolean) => () => {
+      leave()
       resolve(value)
     }
     const ended = done(true)
@@ -50,7 +61,7 @@ const sendSignal = (container: Container, signal: number): void => {
 }
 
 const signalPaused = async (engine: Engine, container: Container): Promise<void> => {
-  if (container.record.state.status === 'paused') await setPaused(engine, container, false)
+  if (container.record.state.status === 'paused') await setPaused(engine, container, { paused: false })
 }
 
 /** Written down before the signal, so that no restart policy undoes it after a crash. A full disk stops nobody from stopping. */
@@ -83,7 +94,7 @@ export const killContainer = async (engine: Engine, container: Container, signal
     cancelRestart(container)
     return
   }
-  if (giveUpStart(container)) return
+  if (giveUpStart(container, 'a kill')) return
   if (!container.isRunning)
     throw conflict(
       `cannot kill container: ${container.record.name}: container ${container.id} is not running`,
@@ -100,16 +111,23 @@ export const killContainer = async (engine: Engine, container: Container, signal
   }
 }
 
-/** `POST /containers/{id}/stop`. Returns false where it did not run. */
+export interface StopOptions {
+  signal?: string
+  /** Seconds; negative waits for ever. */
+  timeout?: number
+  operation: Operation
+}
+
+/** `POST /containers/{id}/stop`. A cancelled one waits no longer; signals that were sent stay sent. Returns false where it did not run. */
 export const stopContainer = async (
   engine: Engine,
   container: Container,
-  options: { signal?: string; timeout?: number },
+  { operation, ...options }: StopOptions,
 ): Promise<boolean> => {
   await settleExit(engine, container)
   const wasRestarting = container.record.state.status === 'restarting'
   cancelRestart(container)
-  if (giveUpStart(container)) return true
+  if (giveUpStart(container, 'a stop')) return true
   await noteStop(engine, container)
   failpoint('stop.recorded')
   if (!container.isRunning) return wasRestarting
@@ -119,8 +137,11 @@ export const stopContainer = async (
   failpoint('stop.signalled')
   containerEvent(engine, container, 'kill', { signal: String(signal) })
   await signalPaused(engine, container)
-  const ended = await exitWithin(container, timeout < 0 ? Number.POSITIVE_INFINITY : timeout * 1000)
-  if (!ended) {
+  operation.at(`waiting for its end after signal ${signal}`)
+  const patience = timeout < 0 ? Number.POSITIVE_INFINITY : timeout * 1000
+  if (!(await exitWithin(container, patience, operation.signal))) {
+    operation.commit('SIGKILL has been sent')
+    operation.at('waiting for its end after SIGKILL')
     containerEvent(engine, container, 'kill', { signal: '9' })
     await killAndWait(engine, container)
   }
@@ -133,24 +154,32 @@ export const stopContainer = async (
 export const restartContainer = async (
   engine: Engine,
   container: Container,
-  options: { signal?: string; timeout?: number },
+  options: StopOptions,
 ): Promise<void> => {
+  const { operation } = options
   container.restarting = true
   try {
     await stopContainer(engine, container, options)
-    await container.queue.run(() => startInQueue(engine, container))
+    await container.queue.run(() => startInQueue(engine, container, operation), operation.signal)
   } finally {
     container.restarting = false
   }
   containerEvent(engine, container, 'restart')
 }
 
-const setPaused = async (engine: Engine, container: Container, paused: boolean): Promise<void> => {
+const setPaused = async (
+  engine: Engine,
+  container: Container,
+  { paused, signal }: { paused: boolean; signal?: AbortSignal | undefined },
+): Promise<void> => {
   const runtime = engine.settings.runtimes.get(container.record.hostConfig.Runtime ?? '')
   if (!runtime) throw notRunning(container)
   const verb = paused ? 'pause' : 'resume'
   try {
-    await run(runtime.path, [...runtime.args, '--root', runtime.root, verb, container.id])
+    await run(runtime.path, [...runtime.args, '--root', runtime.root, verb, container.id], {
+      killSignal: 'SIGKILL',
+      ...(signal ? { signal } : {}),
+    })
   } catch (error) {
     throw new BerthError(
       'pause-failed',
@@ -166,19 +195,19 @@ const setPaused = async (engine: Engine, container: Container, paused: boolean):
 }
 
 /** `POST /containers/{id}/pause` */
-export const pauseContainer = (engine: Engine, container: Container): Promise<void> =>
+export const pauseContainer = (engine: Engine, container: Container, signal?: AbortSignal): Promise<void> =>
   container.queue.run(async () => {
     await settleExit(engine, container)
     if (container.record.state.status === 'paused')
       throw conflict(`container ${container.id} is already paused`)
     if (!container.isRunning) throw notRunning(container)
-    await setPaused(engine, container, true)
-  })
+    await setPaused(engine, container, { paused: true, signal })
+  }, signal)
 
 /** `POST /containers/{id}/unpause` */
-export const unpauseContainer = (engine: Engine, container: Container): Promise<void> =>
+export const unpauseContainer = (engine: Engine, container: Container, signal?: AbortSignal): Promise<void> =>
   container.queue.run(async () => {
     await settleExit(engine, container)
     if (container.record.state.status !== 'paused') throw conflict(`Container ${container.id} is not paused`)
-    await setPaused(engine, container, false)
-  })
+    await setPaused(engine, container, { paused: false, signal })
+  }, signal)

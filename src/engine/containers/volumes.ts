@@ -1,9 +1,9 @@
 import { execFile } from 'node:child_process'
 import { closeSync, openSync } from 'node:fs'
-import { mkdir, readdir, rename, rm, stat } from 'node:fs/promises'
+import { mkdir, readdir, rename, rm } from 'node:fs/promises'
 import path from 'node:path'
 import { promisify } from 'node:util'
-import { badRequest, hasCode, internal, messageOf } from '../../core/errors.ts'
+import { hasCode, internal, messageOf } from '../../core/errors.ts'
 import { newId, nonce } from '../../core/ids.ts'
 import { closeFd, O_DIRECTORY, O_RDONLY, openIn } from '../../linux/files.ts'
 import type { Put } from '../../store/database.ts'
@@ -40,12 +40,12 @@ const openContained = (root: string, inside: string): number | undefined => {
 }
 
 /** Copies what the image has at the mount's place: owners, modes, times, xattrs, links, holes. */
-const copyUp = async (rootfs: string, mount: MountPoint): Promise<void> => {
+const copyUp = async (rootfs: string, mount: MountPoint, signal: AbortSignal): Promise<void> => {
   const source = openContained(rootfs, mount.destination)
   if (source === undefined) return
   const from = `/proc/${process.pid}/fd/${source}/.`
   try {
-    await copy('cp', ['-a', '--reflink=auto', '--sparse=auto', '--', from, mount.source])
+    await copy('cp', ['-a', '--reflink=auto', '--sparse=auto', '--', from, mount.source], { signal })
   } catch (error) {
     throw internal(
       `cannot fill the volume for ${mount.destination} from the image: ${messageOf(error)}`,
@@ -57,7 +57,11 @@ const copyUp = async (rootfs: string, mount: MountPoint): Promise<void> => {
 }
 
 /** Makes the directories of a container's anonymous volumes; their records come with the container's own. */
-export const prepareVolumes = async (engine: Engine, record: ContainerRecord): Promise<void> => {
+export const prepareVolumes = async (
+  engine: Engine,
+  record: ContainerRecord,
+  signal: AbortSignal,
+): Promise<void> => {
   const volumes = record.mounts.filter(mount => mount.type === 'volume')
   if (volumes.length === 0) return
   const rootfs = await engine.uppers.mount(record.id)
@@ -65,7 +69,7 @@ export const prepareVolumes = async (engine: Engine, record: ContainerRecord): P
     mount.name = newId()
     mount.source = dataPath(engine, mount.name)
     await mkdir(mount.source, { recursive: true, mode: 0o755 })
-    if (mount.copyUp) await copyUp(rootfs, mount)
+    if (mount.copyUp) await copyUp(rootfs, mount, signal)
   }
   await engine.uppers.unmount(record.id)
 }
@@ -106,23 +110,3 @@ export const recoverVolumes = async (engine: Engine): Promise<void> => {
     await rm(path.join(folder(engine), name), { recursive: true, force: true })
   }
 }
-
-/** Makes the missing host directories of `-v` mounts. Errors: `bad-request` where a `--mount` source is missing. */
-export const prepareBindSources = async (record: ContainerRecord): Promise<void> => {
-  for (const mount of record.mounts) {
-    if (mount.type !== 'bind') continue
-    const exists = await stat(mount.source).then(
-      () => true,
-      error => {
-        if (hasCode(error, 'ENOENT')) return false
-        throw error
-      },
-    )
-    if (exists) continue
-    if (!mount.createSource) throw missingSource(mount.source)
-    await mkdir(mount.source, { recursive: true, mode: 0o755 })
-  }
-}
-
-const missingSource = (source: string): Error =>
-  badRequest(`invalid mount config for type "bind": bind source path does not exist: ${source}`)

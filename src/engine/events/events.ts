@@ -51,7 +51,9 @@ export class Events {
       time: Number(timeNano / 1_000_000_000n),
       timeNano,
     }
-    this.#tail = this.#database.appendEvent(timeNano, eventJson(event)).catch(() => {})
+    // Execs come in numbers and leave nothing behind: their events may go with a daemon that dies in that moment.
+    const lazy = action.startsWith('exec_')
+    this.#tail = this.#database.appendEvent(timeNano, eventJson(event), { lazy }).catch(() => {})
     if (++this.#sinceTrim >= 1000) {
       this.#sinceTrim = 0
       void this.#database.trimEvents(keptEvents).catch(() => {})
@@ -76,7 +78,6 @@ export class Events {
 
   /** The journal's events of a span of time (nanoseconds), in order. */
   async *history(since: bigint, until: bigint): AsyncGenerator<EventMessage> {
-    await this.flush()
     let after = 0
     for (;;) {
       const page = await this.#database.events({ since, until, after, limit: pageSize })

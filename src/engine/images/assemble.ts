@@ -1,8 +1,10 @@
+import { asBerthError, BerthError, badRequest, internal, messageOf } from '../../core/errors.ts'
 import type { Digest } from '../../oci/digest.ts'
 import { type Descriptor, type ImageConfig, type Manifest, mediaTypes } from '../../oci/image.ts'
 import { familiar, type Reference } from '../../oci/reference.ts'
 import type { BlobInfo, LayerSource } from '../../store/types.ts'
 import type { Engine } from '../engine.ts'
+import type { Operation } from '../operations.ts'
 import { collectQuietly } from './collect.ts'
 import { reachTarget } from './reach.ts'
 import type { ImageRecord } from './types.ts'
@@ -44,6 +46,7 @@ export interface Assembly {
   layers: AssembledLayer[]
   name: Reference | undefined
   parent?: Digest
+  operation: Operation
 }
 
 /**
@@ -53,7 +56,7 @@ export interface Assembly {
  */
 export const assembleImage = async (
   engine: Engine,
-  { config, layers, name, parent }: Assembly,
+  { config, layers, name, parent, operation }: Assembly,
   brought: Digest[],
 ): Promise<ImageRecord> => {
   const stored = await engine.content.put(Buffer.from(JSON.stringify(config)))
@@ -65,7 +68,9 @@ export const assembleImage = async (
   )
   brought.push(manifest.digest)
   const sources: LayerSource[] = layers.map(({ descriptor, diffId }) => ({ blob: descriptor.digest, diffId }))
-  await engine.layers.ensure(sources)
+  operation.at('unpacking its layers')
+  await engine.layers.ensure(sources, { signal: operation.signal })
+  operation.at('recording the image')
   const reached = await reachTarget(engine, manifest)
   const target = { descriptor: manifest, manifest, blobs: reached?.blobs ?? [], layers: sources }
   return engine.images.add(
@@ -73,6 +78,14 @@ export const assembleImage = async (
     target,
     name ? [name] : [],
   )
+}
+
+/** What ended the reading of an archive: the archive's fault, unless the system refused something. */
+export const unreadable = (verb: string, error: unknown): BerthError => {
+  if (error instanceof BerthError) return error
+  if (error instanceof Error && 'syscall' in error)
+    return internal(`cannot ${verb} the archive: ${asBerthError(error).message}`, error)
+  return badRequest(`cannot ${verb} the archive: ${messageOf(error)}`, error)
 }
 
 /** Says that an image got a name. */
@@ -83,11 +96,12 @@ export const publishTag = (engine: Engine, id: Digest, name: Reference | undefin
 /** Runs what brings blobs in that no record names yet; where it fails they are taken away again. */
 export const withIncoming = async <T>(
   engine: Engine,
+  signal: AbortSignal,
   work: (brought: Digest[]) => Promise<T>,
 ): Promise<T> => {
   const brought: Digest[] = []
   try {
-    using _sharing = await engine.images.incoming.share()
+    using _sharing = await engine.images.incoming.share(signal)
     return await work(brought)
   } catch (error) {
     await collectQuietly(engine, brought)

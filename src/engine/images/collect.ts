@@ -29,20 +29,32 @@ const layersInUse = async (engine: Engine): Promise<Set<Digest>> => {
  */
 export const collectGarbage = async (engine: Engine, candidates: readonly Digest[]): Promise<number> => {
   using _alone = await engine.images.incoming.own()
+  const layers = await collectLayers(engine)
+  return layers + (await collectBlobs(engine, candidates))
+}
+
+const collectLayers = async (engine: Engine): Promise<number> => {
   let freed = 0
-  const used = blobsInUse(engine)
-  for (const digest of candidates) {
-    if (used.has(digest)) continue
-    freed += (await engine.content.info(digest))?.size ?? 0
-    await engine.content.remove(digest)
-    failpoint('collect.blob')
-  }
   const needed = await layersInUse(engine)
   for (const layer of await engine.layers.list()) {
     if (needed.has(layer.key)) continue
     freed += layer.size
     await engine.layers.remove(layer.key)
     failpoint('collect.layer')
+  }
+  return freed
+}
+
+const collectBlobs = async (engine: Engine, candidates: readonly Digest[]): Promise<number> => {
+  let freed = 0
+  const used = blobsInUse(engine)
+  const unused = candidates.filter(digest => !used.has(digest))
+  // A layer that a container goes on using, and that is not on disk yet, may have to be made again from its blob.
+  if (unused.length > 0) await engine.layers.synced()
+  for (const digest of unused) {
+    freed += (await engine.content.info(digest))?.size ?? 0
+    await engine.content.remove(digest)
+    failpoint('collect.blob')
   }
   return freed
 }

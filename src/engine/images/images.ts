@@ -121,11 +121,11 @@ export class Images {
   }
 
   /** The unpacked layers of an image, bottom first; unpacks what is missing. */
-  async layersOf(image: ImageRecord): Promise<Layer[]> {
+  async layersOf(image: ImageRecord, signal?: AbortSignal): Promise<Layer[]> {
     const found = await this.#layers.find(image.config.rootfs.diff_ids)
     if (found) return found
     const [target] = image.targets
-    return this.#layers.ensure(target?.layers ?? [])
+    return this.#layers.ensure(target?.layers ?? [], signal ? { signal } : {})
   }
 
   /** Makes an image known, or adds a target to one that is; durable with its tags when this settles. */

@@ -1,12 +1,14 @@
 import { decompress } from '../../archive/compression.ts'
+import { untilAborted } from '../../core/abort.ts'
 import { nowText } from '../../core/clock.ts'
-import { BerthError, badRequest, messageOf } from '../../core/errors.ts'
+import { badRequest } from '../../core/errors.ts'
 import { failpoint } from '../../core/failpoint.ts'
 import type { ImageConfig } from '../../oci/image.ts'
 import type { Platform } from '../../oci/platform.ts'
 import type { Reference } from '../../oci/reference.ts'
 import type { Engine } from '../engine.ts'
-import { assembleImage, plainLayer, publishTag, withIncoming } from './assemble.ts'
+import type { Operation } from '../operations.ts'
+import { assembleImage, plainLayer, publishTag, unreadable, withIncoming } from './assemble.ts'
 import { applyChanges } from './changes.ts'
 import { hostPlatform } from './reach.ts'
 import { runConfigOf } from './runConfig.ts'
@@ -22,15 +24,18 @@ export interface ImportRequest {
   message: string
   /** Dockerfile instructions. */
   changes: readonly string[]
+  operation: Operation
 }
 
 /** `POST /images/create?fromSrc=-`: an image of one layer. Errors: `bad-request` for the archive or the changes. */
 export const importImage = async (engine: Engine, request: ImportRequest): Promise<ImageRecord> => {
-  const { name, message, platform = hostPlatform } = request
+  const { name, message, operation, platform = hostPlatform } = request
   if (platform.os !== 'linux') throw badRequest(`operating system is not supported: ${platform.os}`)
   const run = runConfigOf(applyChanges({}, request.changes))
-  const image = await withIncoming(engine, async brought => {
-    const layer = await engine.content.write((await decompress(request.source)).stream)
+  const image = await withIncoming(engine, operation.signal, async brought => {
+    operation.at('reading the archive')
+    const source = untilAborted(operation.signal, request.source)
+    const layer = await engine.content.write((await decompress(source)).stream)
     brought.push(layer.digest)
     failpoint('import.layer')
     const created = nowText()
@@ -45,10 +50,9 @@ export const importImage = async (engine: Engine, request: ImportRequest): Promi
       history: [{ created, comment: message }],
     }
     const layers = [{ descriptor: plainLayer(layer), diffId: layer.digest }]
-    return assembleImage(engine, { config, layers, name }, brought)
+    return assembleImage(engine, { config, layers, name, operation }, brought)
   }).catch(error => {
-    if (error instanceof BerthError) throw error
-    throw badRequest(`cannot import the archive: ${messageOf(error)}`, error)
+    throw unreadable('import', error)
   })
   publishTag(engine, image.id, name)
   engine.events.publish('image', 'import', image.id, { name: image.id })

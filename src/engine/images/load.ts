@@ -1,13 +1,15 @@
 import { decompress } from '../../archive/compression.ts'
 import { readTar, type TarMember } from '../../archive/reader.ts'
-import { BerthError, badRequest } from '../../core/errors.ts'
+import { untilAborted } from '../../core/abort.ts'
+import { badRequest } from '../../core/errors.ts'
 import { failpoint } from '../../core/failpoint.ts'
 import { type Digest, isDigest } from '../../oci/digest.ts'
 import { type Descriptor, type ImageConfig, type Index, isIndexType } from '../../oci/image.ts'
 import { familiar, parseReference, type Reference, withDefaultTag } from '../../oci/reference.ts'
 import type { LayerSource } from '../../store/types.ts'
 import type { Engine } from '../engine.ts'
-import { plainLayer, writeManifest } from './assemble.ts'
+import type { Operation } from '../operations.ts'
+import { plainLayer, unreadable, writeManifest } from './assemble.ts'
 import { collectQuietly } from './collect.ts'
 import { reachTarget } from './reach.ts'
 
@@ -19,6 +21,11 @@ export interface LoadProgress {
   progressDetail?: { current: number; total: number }
 }
 
+export interface LoadOptions {
+  report: (progress: LoadProgress) => void
+  operation: Operation
+}
+
 /** Small files of an archive are kept whole: indexes, manifests, configurations. */
 const maxJson = 8 * 1024 * 1024
 
@@ -27,6 +34,8 @@ interface Archive {
   /** Digest of each file by its name. */
   blobs: Map<string, Digest>
   json: Map<string, Buffer>
+  /** Blobs that this load wrote, and so hashed. */
+  written: Set<Digest>
 }
 
 interface DockerEntry {
@@ -58,6 +67,7 @@ const takeFile = async (engine: Engine, archive: Archive, member: TarMember): Pr
     archive.blobs.set(name, digest)
     if (await engine.content.info(digest)) return
     await engine.content.write(member.body, { expected: { digest } })
+    archive.written.add(digest)
     failpoint('load.blob')
     return
   }
@@ -66,7 +76,9 @@ const takeFile = async (engine: Engine, archive: Archive, member: TarMember): Pr
     return
   }
   if (name.endsWith('.json') || name.endsWith('.tar')) {
-    archive.blobs.set(name, (await engine.content.write(member.body)).digest)
+    const { digest } = await engine.content.write(member.body)
+    archive.blobs.set(name, digest)
+    archive.written.add(digest)
     failpoint('load.file')
   }
 }
@@ -199,8 +211,8 @@ const checkRootfs = (config: ImageConfig, layers: Descriptor[]): LayerSource[] =
 
 const takeImage = async (
   engine: Engine,
-  found: Found,
-  report: (progress: LoadProgress) => void,
+  { found, archive }: { found: Found; archive: Archive },
+  { report, operation }: LoadOptions,
 ): Promise<void> => {
   const target = await reachTarget(engine, found.descriptor)
   if (!target) {
@@ -215,7 +227,10 @@ const takeImage = async (
   const layers = checkRootfs(config, target.layers)
   let current = 0
   const sizes = new Map(target.layers.map(layer => [layer.digest, layer.size]))
+  operation.at(`unpacking ${found.names.map(familiar)[0] ?? target.config.digest}`)
   await engine.layers.ensure(layers, {
+    verified: blob => archive.written.has(blob),
+    signal: operation.signal,
     onProgress: (source, bytes) => {
       current = bytes
       report({
@@ -246,12 +261,15 @@ const takeImage = async (
 export const loadImages = async (
   engine: Engine,
   source: AsyncIterable<Uint8Array>,
-  report: (progress: LoadProgress) => void,
+  options: LoadOptions,
 ): Promise<void> => {
-  const archive: Archive = { blobs: new Map(), json: new Map() }
+  const { operation } = options
+  const archive: Archive = { blobs: new Map(), json: new Map(), written: new Set() }
   try {
-    using _sharing = await engine.images.incoming.share()
-    await readArchive(engine, source, archive)
+    operation.at('waiting for a removal of images')
+    using _sharing = await engine.images.incoming.share(operation.signal)
+    operation.at('reading the archive')
+    await readArchive(engine, untilAborted(operation.signal, source), archive)
     const oci = fromOci(archive)
     const docker = await fromDocker(engine, archive, oci)
     const found = merged([...docker, ...oci])
@@ -259,13 +277,9 @@ export const loadImages = async (
       throw badRequest(
         'invalid image archive: it has neither a manifest.json (docker save) nor an index.json (OCI layout)',
       )
-    for (const image of found) await takeImage(engine, image, report)
+    for (const image of found) await takeImage(engine, { found: image, archive }, options)
   } catch (error) {
-    if (error instanceof BerthError) throw error
-    throw badRequest(
-      `cannot load the archive: ${error instanceof Error ? error.message : String(error)}`,
-      error,
-    )
+    throw unreadable('load', error)
   } finally {
     await collectQuietly(engine, [...new Set(archive.blobs.values())])
   }

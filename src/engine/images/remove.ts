@@ -3,6 +3,7 @@ import { isDigest } from '../../oci/digest.ts'
 import { canonical, familiar, parseReference, withDefaultTag } from '../../oci/reference.ts'
 import type { Filters } from '../../wire/filters.ts'
 import type { Engine } from '../engine.ts'
+import type { Operation } from '../operations.ts'
 import { collectGarbage } from './collect.ts'
 import { selectImages } from './list.ts'
 import type { ImageRecord } from './types.ts'
@@ -56,8 +57,12 @@ const untag = async (engine: Engine, image: ImageRecord, name: string): Promise<
 export const removeImage = async (
   engine: Engine,
   reference: string,
-  options: { force: boolean; noprune: boolean },
+  options: { force: boolean; noprune: boolean; operation: Operation },
 ): Promise<Removed[]> => {
+  options.operation.commit(
+    'its names and record go first, in one step; what remains is the removal of its content',
+  )
+  options.operation.at('removing names, then content that nothing needs, after loads under way')
   const image = engine.images.get(reference)
   const tags = engine.images.tagsOf(image.id)
   const name = isIdReference(reference, image)
@@ -85,10 +90,11 @@ export const removeImage = async (
   return deleteImage(engine, image)
 }
 
-/** `POST /images/prune`: unnamed images, or with `dangling=false` every image without a container. */
+/** `POST /images/prune`: unnamed images, or with `dangling=false` every image without a container. A cancelled one keeps what it had removed removed. */
 export const pruneImages = async (
   engine: Engine,
   filters: Filters,
+  operation: Operation,
 ): Promise<{ ImagesDeleted: Removed[]; SpaceReclaimed: number }> => {
   const danglingOnly = filters.flag('dangling') ?? true
   const before = await storedBytes(engine)
@@ -97,6 +103,7 @@ export const pruneImages = async (
     const { tags, digests } = engine.images.namesOf(image.id)
     if (danglingOnly && (tags.length > 0 || digests.length > 0)) continue
     if (usersOf(engine, image).length > 0) continue
+    operation.at(`removing ${image.id}`)
     try {
       removed.push(...(await deleteImage(engine, image)))
     } catch (error) {

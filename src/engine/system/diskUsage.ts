@@ -81,7 +81,9 @@ const onDisk = async (engine: Engine): Promise<object> => {
   const containers = engine.containers.all()
   return {
     BlobBytes: await sum(engine.content.list(), blob => blocksOf(engine.content.path(blob.digest))),
-    LayerBytes: (await engine.layers.list()).reduce((total, layer) => total + layer.diskBytes, 0),
+    LayerBytes:
+      (await engine.layers.list()).reduce((total, layer) => total + layer.diskBytes, 0) +
+      (await measured(engine, path.join(dataRoot, 'init'))),
     ContainerBytes: await sum(await engine.uppers.list(), id =>
       measured(engine, path.join(dataRoot, 'uppers', id)),
     ),

@@ -46,6 +46,11 @@ const warnings = (engine: Engine): string[] => {
     list.push('WARNING: IPv4 forwarding is disabled')
   if (engine.network.firewallProblem !== '')
     list.push(`WARNING: no published ports: ${engine.network.firewallProblem}`)
+  const full = engine.ballast.warning
+  if (full)
+    list.push(
+      `WARNING: ${full}: free some space (docker system df shows what takes it, docker system prune removes what is unused)`,
+    )
   return list
 }
 

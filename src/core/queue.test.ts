@@ -1,0 +1,53 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { SerialQueue, SharedLock } from './queue.ts'
+
+const reason = new Error('enough')
+
+test('a task that waits for its turn can leave the row, and is never run', async () => {
+  const queue = new SerialQueue()
+  const first = Promise.withResolvers<void>()
+  const controller = new AbortController()
+  const holding = queue.run(() => first.promise)
+  let ran = false
+  const waiting = queue.run(async () => {
+    ran = true
+  }, controller.signal)
+  controller.abort(reason)
+  await assert.rejects(waiting, reason)
+  first.resolve()
+  await holding
+  await queue.run(async () => {})
+  assert.equal(ran, false)
+  assert.equal(queue.idle, true)
+})
+
+test('a task that has begun is not left by an abort', async () => {
+  const queue = new SerialQueue()
+  const controller = new AbortController()
+  const begun = Promise.withResolvers<void>()
+  const end = Promise.withResolvers<number>()
+  const running = queue.run(() => {
+    begun.resolve()
+    return end.promise
+  }, controller.signal)
+  await begun.promise
+  controller.abort(reason)
+  end.resolve(3)
+  assert.equal(await running, 3)
+})
+
+test('who leaves the row of a lock holds nobody up', async () => {
+  const lock = new SharedLock()
+  const sharing = await lock.share()
+  const owning = lock.own()
+  const controller = new AbortController()
+  const late = lock.share(controller.signal)
+  controller.abort(reason)
+  await assert.rejects(late, reason)
+  sharing[Symbol.dispose]()
+  const owner = await owning
+  owner[Symbol.dispose]()
+  const again = await lock.own()
+  again[Symbol.dispose]()
+})

@@ -1,0 +1,146 @@
+import { spawn } from 'node:child_process'
+import { mkdir, stat } from 'node:fs/promises'
+import { getSystemErrorName } from 'node:util'
+import { BerthError, badRequest, hasCode } from '../../core/errors.ts'
+import { Gate } from '../../core/queue.ts'
+import { isCached } from '../../linux/files.ts'
+import { hangingMountOf, hangingMountsOf } from '../../linux/hangingMounts.ts'
+import type { MountInfo } from '../../linux/mount.ts'
+import { refuseWithoutPipes } from '../../linux/spawn.ts'
+import type { Engine } from '../engine.ts'
+import type { Operation } from '../operations.ts'
+import type { ContainerRecord, MountPoint } from './types.ts'
+
+/**
+ * Sources of bind mounts. One on a file system that can hang is looked at by a
+ * process of its own, so that it takes no thread of the daemon with it; the
+ * operation waits as long as its mount does, or until it is cancelled.
+ */
+
+/** Processes that wait for one mount at a time. */
+const atOnce = 4
+const gates = new Map<string, Gate>()
+
+const gateOf = (mount: MountInfo): Gate => {
+  const gate = gates.get(mount.target) ?? new Gate(atOnce)
+  gates.set(mount.target, gate)
+  return gate
+}
+
+/** Asks by `berth-monitor reach`: settles with an errno's name, '' where something is there. A killed one that hangs on keeps its place. */
+const askApart = (args: readonly string[], binary: string, signal: AbortSignal) => {
+  const answer = Promise.withResolvers<string>()
+  const ended = Promise.withResolvers<void>()
+  answer.promise.catch(() => {})
+  const child = spawn(binary, ['reach', ...args], { stdio: ['ignore', 'pipe', 'ignore'] })
+  child.once('error', error => {
+    answer.reject(error)
+    ended.resolve()
+  })
+  refuseWithoutPipes(child, binary)
+  let text = ''
+  child.stdout.on('data', (bytes: Buffer) => {
+    text += bytes.toString()
+  })
+  const abandon = (): void => {
+    child.kill('SIGKILL')
+    answer.reject(signal.reason)
+  }
+  signal.addEventListener('abort', abandon, { once: true })
+  child.once('close', () => {
+    signal.removeEventListener('abort', abandon)
+    if (text === '') answer.reject(new Error('the process that looks at it was killed'))
+    else answer.resolve(text.trim() === '0' ? '' : getSystemErrorName(-Number(text)))
+    ended.resolve()
+  })
+  return { answer: answer.promise, ended: ended.promise }
+}
+
+interface Question {
+  path: string
+  /** Make a directory where nothing is. */
+  make: boolean
+}
+
+const reach = (
+  engine: Engine,
+  mount: MountInfo,
+  { path, make, operation }: Question & { operation: Operation },
+): Promise<string> => {
+  const { signal } = operation
+  operation.at(`waiting for the file system at ${mount.target} (${mount.type})`)
+  const args = make ? [path, 'make'] : [path]
+  return new Promise((resolve, reject) => {
+    signal.addEventListener('abort', () => reject(signal.reason), { once: true })
+    void gateOf(mount)
+      .run(async () => {
+        if (signal.aborted) return
+        const { answer, ended } = askApart(args, engine.settings.monitorBinary, signal)
+        answer.then(resolve, reject)
+        await ended
+      })
+      .catch(reject)
+  })
+}
+
+/** Errno's name of a look at it by this process; '' where something is there. */
+const lookDirectly = async ({ path, make }: Question): Promise<string> => {
+  try {
+    await stat(path)
+    return ''
+  } catch (error) {
+    if (!hasCode(error, 'ENOENT')) throw error
+  }
+  if (!make) return 'ENOENT'
+  await mkdir(path, { recursive: true, mode: 0o755 })
+  return ''
+}
+
+const prepareSource = async (engine: Engine, mount: MountPoint, operation: Operation): Promise<void> => {
+  const question = { path: mount.source, make: mount.createSource }
+  const hanging = hangingMountOf(mount.source)
+  const found = hanging
+    ? await reach(engine, hanging, { ...question, operation })
+    : await lookDirectly(question)
+  if (found === 'ENOENT')
+    throw badRequest(`invalid mount config for type "bind": bind source path does not exist: ${mount.source}`)
+  if (found !== '') throw unusable(mount.source, found, hanging)
+}
+
+const unusable = (source: string, code: string, mount: MountInfo | undefined): BerthError =>
+  new BerthError(
+    'bind-source',
+    500,
+    `cannot use the bind source ${source}: ${code}${mount ? ` from the file system at ${mount.target} (${mount.type}); see whether its server or program runs` : ''}`,
+  )
+
+/**
+ * Makes the missing host directories of `-v` mounts. `certain`: each one's file
+ * system has answered, else what the kernel remembers is enough. Errors:
+ * `bad-request` where a `--mount` source is missing.
+ */
+export const prepareBindSources = async (
+  engine: Engine,
+  record: ContainerRecord,
+  { operation, certain }: { operation: Operation; certain: boolean },
+): Promise<void> => {
+  for (const mount of record.mounts) {
+    if (mount.type !== 'bind' || (!certain && isCached(mount.source))) continue
+    await prepareSource(engine, mount, operation)
+  }
+  await reachDevices(engine, record, operation)
+}
+
+/** Waits until each device's file system has answered; whatever it answered. */
+const reachDevices = async (engine: Engine, record: ContainerRecord, operation: Operation): Promise<void> => {
+  for (const { PathOnHost: path = '' } of record.hostConfig.Devices ?? []) {
+    const hanging = isCached(path) ? undefined : hangingMountOf(path)
+    if (hanging) await reach(engine, hanging, { path, make: false, operation })
+  }
+}
+
+/** Waits until each of a running container's mounts that can hang has answered; whatever it answered. */
+export const reachMounts = async (engine: Engine, pid: number, operation: Operation): Promise<void> => {
+  for (const mount of hangingMountsOf(pid))
+    await reach(engine, mount, { path: `/proc/${pid}/root${mount.target}`, make: false, operation })
+}

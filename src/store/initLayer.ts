@@ -1,0 +1,89 @@
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
+import { join } from 'node:path'
+import { mergedRoot, type StackLayer } from '../archive/merged.ts'
+import { hasCode, internal } from '../core/errors.ts'
+import { isDirectory } from '../linux/stat.ts'
+import { UNFINISHED, unfinishedName } from './durable.ts'
+
+/**
+ * The layer between an image and what its container writes: places for the
+ * kernel's mounts and for the files that are mounted into every container, so
+ * that making them is no change of the container's. One for all images whose
+ * folders have the same owners and modes, which its name tells:
+ * `<root>/init/<mode.uid.gid of dev>_<of etc>_<of proc>_<of sys>`.
+ */
+
+const folders = ['dev', 'etc', 'proc', 'sys']
+/** Folders, files and links as Docker's init layer has them. */
+const inside = { directories: ['dev/pts', 'dev/shm'], link: ['etc/mtab', '/proc/mounts'] } as const
+const files = ['.dockerenv', 'dev/console', 'etc/hostname', 'etc/hosts', 'etc/resolv.conf']
+const missing = '755.0.0'
+const nameForm = /^(?:\d+\.\d+\.\d+_){3}\d+\.\d+\.\d+$/
+
+const home = (root: string): string => join(root, 'init')
+
+/** The name of the init layer that lets a stack's folders be as they are; bottom first. */
+export const initLayerFor = (layers: readonly StackLayer[]): string => {
+  using merged = mergedRoot(layers)
+  return folders
+    .map(folder => {
+      const stat = merged.lookUp(folder)?.stat
+      // What is no folder cannot be mounted on: a folder takes its place.
+      if (!stat || !isDirectory(stat)) return missing
+      return `${(stat.mode & 0o7777).toString(8)}.${stat.uid}.${stat.gid}`
+    })
+    .join('_')
+}
+
+const fill = (directory: string, name: string): void => {
+  for (const folder of folders) mkdirSync(join(directory, folder))
+  for (const folder of inside.directories) mkdirSync(join(directory, folder), { mode: 0o755 })
+  for (const file of files) {
+    writeFileSync(join(directory, file), '')
+    chmodSync(join(directory, file), 0o755)
+  }
+  symlinkSync(inside.link[1], join(directory, inside.link[0]))
+  for (const [index, part] of name.split('_').entries()) {
+    const [mode = '', uid = '', gid = ''] = part.split('.')
+    const folder = join(directory, folders[index] ?? '')
+    chownSync(folder, Number(uid), Number(gid))
+    chmodSync(folder, Number.parseInt(mode, 8))
+  }
+}
+
+/** The directory of an init layer, made where it is missing: its name tells all that is in it. */
+export const ensureInitLayer = (root: string, name: string): string => {
+  const directory = join(home(root), name)
+  if (existsSync(directory)) return directory
+  if (!nameForm.test(name)) throw internal(`invalid name of an init layer: ${JSON.stringify(name)}`)
+  const unfinished = join(home(root), unfinishedName())
+  mkdirSync(unfinished, { recursive: true, mode: 0o755 })
+  try {
+    fill(unfinished, name)
+    renameSync(unfinished, directory)
+  } catch (error) {
+    rmSync(unfinished, { recursive: true, force: true })
+    throw error
+  }
+  return directory
+}
+
+/** Removes what a crash left half-made. */
+export const recoverInitLayers = (root: string): void => {
+  try {
+    for (const entry of readdirSync(home(root)))
+      if (entry.startsWith(UNFINISHED)) rmSync(join(home(root), entry), { recursive: true, force: true })
+  } catch (error) {
+    if (!hasCode(error, 'ENOENT')) throw error
+  }
+}

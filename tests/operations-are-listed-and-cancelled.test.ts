@@ -1,0 +1,226 @@
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { chmodSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { type ClientRequest, type IncomingMessage, request } from 'node:http'
+import path from 'node:path'
+import { after, before, test } from 'node:test'
+import { writeTar } from '../src/archive/writer.ts'
+import { audit } from './harness/audit.ts'
+import { startDaemon, type TestDaemon } from './harness/daemon.ts'
+import { busyboxArchive, file } from './harness/images.ts'
+import { must, until } from './harness/shell.ts'
+import { inspected } from './harness/verbs.ts'
+
+/** What takes long is listed while it does, and can be cancelled: it then leaves nothing behind. */
+interface Operation {
+  Id: string
+  Verb: string
+  Subject: { Type: string; Id: string; Name: string }
+  Started: string
+  Step: string
+  Client?: { Remote: string; UserAgent: string; RequestId: string }
+  Cancelled: boolean
+  Irrevocable: string
+}
+
+/** A runtime that does its work, but hangs in the verb that the file `hang` names. */
+const folder = mkdtempSync('/tmp/berth-operations-')
+const hang = path.join(folder, 'hang')
+let daemon: TestDaemon
+before(async () => {
+  const real = await must(['sh', '-c', 'command -v runc'])
+  const script = `#!/bin/sh
+verb=$(cat ${hang} 2>/dev/null)
+for word in "$@"; do
+  if [ "$word" = "$verb" ]; then touch ${folder}/called; sleep 1000; fi
+done
+exec ${real} "$@"
+`
+  writeFileSync(path.join(folder, 'runtime'), script)
+  chmodSync(path.join(folder, 'runtime'), 0o755)
+  daemon = await startDaemon({ flags: ['--add-runtime', `slow=${path.join(folder, 'runtime')}`] })
+  await daemon.loadBusybox()
+})
+after(async () => {
+  await daemon.close()
+  rmSync(folder, { recursive: true })
+})
+
+const list = (): Promise<Operation[]> => daemon.json('GET', '/berth/v1/operations')
+
+const underWay = (verb: string): Promise<Operation> =>
+  until(`${verb} was under way`, async () => (await list()).find(operation => operation.Verb === verb))
+
+const cancel = (operation: Operation) =>
+  daemon.api('DELETE', `/berth/v1/operations/${operation.Id}?by=the+test`)
+
+/** Cancels what is under way with this verb, and waits until it has taken everything back. */
+const cancelled = async (verb: string): Promise<Operation> => {
+  const operation = await underWay(verb)
+  const { status, text } = await cancel(operation)
+  assert.equal(status, 202, text)
+  await until('it has ended', async () => !(await list()).some(other => other.Id === operation.Id))
+  return operation
+}
+
+const hangIn = (verb: string): void => {
+  rmSync(path.join(folder, 'called'), { force: true })
+  writeFileSync(hang, verb)
+}
+const hanging = (): Promise<boolean> =>
+  until('the runtime hangs', () => existsSync(path.join(folder, 'called')))
+const goOn = (): void => rmSync(hang, { force: true })
+
+/** A request whose body stops in the middle. */
+const stalled = (method: string, url: string, bytes: Buffer): ClientRequest => {
+  const headers = { Host: 'docker', 'User-Agent': 'stalling/1', 'X-Request-Id': 'request-7' }
+  const req = request({ socketPath: daemon.socket, method, path: url, headers })
+  req.write(bytes)
+  return req
+}
+
+const answerOf = async (req: ClientRequest): Promise<{ status: number; text: string }> => {
+  const [res] = (await once(req, 'response')) as [IncomingMessage]
+  const chunks: Buffer[] = []
+  for await (const chunk of res) chunks.push(chunk as Buffer)
+  return { status: res.statusCode ?? 0, text: Buffer.concat(chunks).toString() }
+}
+
+test('a load that stalls is listed with who asked for it, and its cancelling removes what it brought', async () => {
+  const archive = readFileSync(await busyboxArchive())
+  const req = stalled('POST', '/images/load', archive.subarray(0, archive.length / 2))
+  const answer = answerOf(req)
+  const operation = await until('it reads', async () => {
+    const found = await underWay('load')
+    return found.Step === 'reading the archive' ? found : undefined
+  })
+  assert.deepEqual(operation.Client, { Remote: 'unix', UserAgent: 'stalling/1', RequestId: 'request-7' })
+  assert.deepEqual([operation.Cancelled, operation.Irrevocable], [false, ''])
+  assert.ok(Math.abs(Date.parse(operation.Started) - Date.now()) < 60_000)
+  await until('a part is on the disk', () =>
+    readdirSync(path.join(daemon.dataRoot, 'blobs/sha256')).some(name => name.startsWith('.')),
+  )
+  await cancelled('load')
+  assert.match((await answer).text, /"error":"load of images was cancelled by the test"/)
+  req.destroy()
+  await audit(daemon)
+})
+
+test('what cannot be taken back says why, and ends when what it waits for is cancelled', async () => {
+  await daemon.mustDocker(['tag', 'busybox', 'other:1'])
+  const archive = readFileSync(await busyboxArchive())
+  const req = stalled('POST', '/images/load', archive.subarray(0, archive.length / 2))
+  const answer = answerOf(req)
+  await underWay('load')
+  await daemon.mustDocker(['rmi', 'other:1'])
+  const removing = daemon.docker(['rmi', 'busybox'])
+  const { status, text } = await cancel(await underWay('rm'))
+  assert.equal(status, 409)
+  assert.match(text, /rm of image busybox cannot be cancelled any more: its names and record go first/)
+  await cancelled('load')
+  await answer
+  req.destroy()
+  assert.equal((await removing).code, 0)
+  assert.equal((await cancel({ Id: 'gone' } as Operation)).status, 404)
+  await daemon.loadBusybox()
+  await audit(daemon)
+})
+
+test('a start is given up, and the container stays as it was', async () => {
+  await daemon.mustDocker(['create', '--name', 'late', '--runtime', 'slow', 'busybox', 'true'])
+  hangIn('run')
+  const starting = daemon.docker(['start', 'late'])
+  await hanging()
+  const operation = await cancelled('start')
+  assert.equal(operation.Subject.Name, 'late')
+  assert.equal(operation.Step, 'waiting for the OCI runtime')
+  const { code, stderr } = await starting
+  assert.equal(code, 1)
+  assert.match(stderr, /start of container late was cancelled by the test/)
+  goOn()
+  const state = (await inspected(daemon, 'late'))?.State
+  assert.equal(state?.Status, 'created')
+  await audit(daemon)
+  await daemon.mustDocker(['start', '-a', 'late'])
+  await daemon.mustDocker(['rm', 'late'])
+})
+
+test('a verb that waits for its turn leaves the row', async () => {
+  await daemon.mustDocker(['create', '--name', 'late', '--runtime', 'slow', 'busybox', 'true'])
+  hangIn('run')
+  const starting = daemon.docker(['start', 'late'])
+  await hanging()
+  const removing = daemon.docker(['rm', 'late'])
+  await cancelled('rm')
+  assert.match((await removing).stderr, /rm of container late was cancelled by the test/)
+  assert.deepEqual(
+    (await list()).map(({ Verb }) => Verb),
+    ['start'],
+  )
+  goOn()
+  await daemon.mustDocker(['rm', '-f', 'late'])
+  assert.match((await starting).stderr, /cancelled by its removal/)
+  await audit(daemon)
+})
+
+test('a stop that waits is given up, and the container runs on', async () => {
+  const stubborn = ['sh', '-c', 'trap "" TERM; while true; do sleep 1; done']
+  await daemon.mustDocker(['run', '-d', '--name', 'stubborn', 'busybox', ...stubborn])
+  const stopping = daemon.docker(['stop', '-t', '-1', 'stubborn'])
+  await until('it waits', async () => (await underWay('stop')).Step.includes('after signal 15'))
+  await cancelled('stop')
+  assert.match((await stopping).stderr, /stop of container stubborn was cancelled by the test/)
+  assert.equal((await inspected(daemon, 'stubborn'))?.State.Status, 'running')
+  await daemon.mustDocker(['rm', '-f', 'stubborn'])
+})
+
+test('an exec and a commit that hang in the runtime are given up', async () => {
+  await daemon.mustDocker(['run', '-d', '--name', 'web', '--runtime', 'slow', 'busybox', 'sleep', '1000'])
+  hangIn('exec')
+  const executing = daemon.docker(['exec', 'web', 'true'])
+  await hanging()
+  assert.equal((await cancelled('start')).Subject.Name, 'in web')
+  const { code, stdout, stderr } = await executing
+  assert.equal(code, 126)
+  assert.match(stdout + stderr, /start of exec in web was cancelled by the test/)
+  hangIn('pause')
+  const committing = daemon.docker(['commit', 'web', 'snapshot:1'])
+  await hanging()
+  await cancelled('commit')
+  assert.match((await committing).stderr, /commit of container web was cancelled by the test/)
+  goOn()
+  assert.equal((await inspected(daemon, 'web'))?.State.Status, 'running')
+  assert.equal(await daemon.mustDocker(['exec', 'web', 'echo', 'alive']), 'alive')
+  assert.equal((await daemon.docker(['image', 'inspect', 'snapshot:1'])).code, 1)
+  await daemon.mustDocker(['rm', '-f', 'web'])
+  await audit(daemon)
+})
+
+test('archives that stall on their way in or out are given up', async () => {
+  await daemon.mustDocker(['create', '--name', 'tree', 'busybox', 'true'])
+  const chunks: Uint8Array[] = []
+  for await (const chunk of writeTar([file('big', Buffer.alloc(4 << 20, 'x'))])) chunks.push(chunk)
+  const archive = Buffer.concat(chunks)
+  const incoming = stalled('PUT', '/containers/tree/archive?path=/tmp', archive.subarray(0, 1 << 20))
+  const answer = answerOf(incoming)
+  await cancelled('cp')
+  const { status, text } = await answer
+  assert.equal(status, 409)
+  assert.match(text, /cp of container tree was cancelled by the test/)
+  incoming.destroy()
+  for (const url of [
+    '/containers/tree/export',
+    '/images/busybox/get',
+    '/containers/tree/archive?path=/bin',
+  ]) {
+    const req = stalled('GET', url, Buffer.alloc(0))
+    req.end()
+    const [res] = (await once(req, 'response')) as [IncomingMessage]
+    const cut = once(res, 'error')
+    await cancelled(url.includes('export') ? 'export' : url.includes('get') ? 'save' : 'cp')
+    res.resume()
+    await cut
+  }
+  await daemon.mustDocker(['rm', 'tree'])
+  await audit(daemon)
+})
