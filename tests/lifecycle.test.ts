@@ -202,6 +202,9 @@ test('health checks turn healthy and unhealthy, with their output', async () => 
   assert.match(await docker('ps', '--filter', 'name=ill', '--format', '{{.Status}}'), /\(unhealthy\)/)
   await docker('exec', 'ill', 'touch', '/tmp/well')
   await until('healthy', async () => (await health()).Status === 'healthy')
+  // As Docker says of one that nobody probes any more.
+  await docker('kill', 'ill')
+  assert.equal((await health()).Status, 'unhealthy')
   await docker('rm', '-f', 'ill')
 })
 

@@ -131,6 +131,18 @@ export const prepareBindSources = async (
   await reachDevices(engine, record, operation)
 }
 
+/** At create: sources that nobody would make must be there. Errors: `bad-request` in Docker's words. */
+export const checkBindSources = async (
+  engine: Engine,
+  record: ContainerRecord,
+  operation: Operation,
+): Promise<void> => {
+  for (const mount of record.mounts) {
+    if (mount.type !== 'bind' || mount.createSource || isCached(mount.source)) continue
+    await prepareSource(engine, mount, operation)
+  }
+}
+
 /** Waits until each device's file system has answered; whatever it answered. */
 const reachDevices = async (engine: Engine, record: ContainerRecord, operation: Operation): Promise<void> => {
   for (const { PathOnHost: path = '' } of record.hostConfig.Devices ?? []) {

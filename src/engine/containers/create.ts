@@ -9,6 +9,7 @@ import { architectureOf } from '../../oci/platform.ts'
 import type { ContainerConfig, CreateRequest, HostConfig } from '../../wire/container.ts'
 import type { Engine } from '../engine.ts'
 import type { Operation } from '../operations.ts'
+import { checkBindSources } from './bindSources.ts'
 import type { Container } from './container.ts'
 import { containerEvent } from './containerEvents.ts'
 import { effectiveHostConfig } from './effectiveHostConfig.ts'
@@ -140,6 +141,8 @@ export const createContainer = async (
   failpoint('create.decided')
   using lease = engine.images.lease(record.imageId)
   const { operation } = options
+  operation.at('looking at the sources of its mounts')
+  await checkBindSources(engine, record, operation)
   operation.at('unpacking its image')
   const layers = await engine.images.layersOf(lease.image, operation.signal)
   undo.push('upper', () => engine.uppers.remove(id))

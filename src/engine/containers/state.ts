@@ -54,6 +54,8 @@ export const applyExit = (engine: Engine, container: Container, exit: ExitRecord
   state.error = exit.phase === 'failed' ? exit.error : ''
   state.oomKilled = exit.oomKilled
   state.finishedAt = formatNanos(exit.finishedAt)
+  // Docker's word for one whose probes have ended.
+  if (state.health) state.health = { ...state.health, Status: 'unhealthy' }
   containerEvent(engine, container, 'die', {
     'berth.cause': causeOf(container, exit),
     exitCode: String(exit.exitCode),
