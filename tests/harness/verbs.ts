@@ -178,11 +178,15 @@ const endVerbs: Verb[] = [
 const smallVerbs: Verb[] = [
   {
     name: 'exec',
-    points: ['exec.created', 'exec.monitor', 'exec.attached', 'exec.started'],
+    points: [
+      ...['exec.created', 'exec.begun', 'exec.accepted', 'exec.monitor', 'exec.attached'],
+      'exec.started',
+    ],
     prepare: daemon => daemon.mustDocker(['run', '-d', '--name', 'host', ...sleeper]),
     run: daemon => daemon.docker(['exec', 'host', 'sh', '-c', 'exit 5']),
     check: async (daemon, { outcome, point }) => {
       if (point === 'exec.started') assert.equal(outcome.code, 5, outcome.stderr)
+      assert.notEqual(outcome.code, 0, 'nothing ran, or it ended with 5')
       assert.equal((await daemon.docker(['exec', 'host', 'sh', '-c', 'exit 5'])).code, 5)
       await daemon.mustDocker(['rm', '-f', 'host'])
     },

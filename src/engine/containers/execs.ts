@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { mkdir, readdir, rm } from 'node:fs/promises'
 import path from 'node:path'
 import { BerthError, badRequest, conflict, hasCode, messageOf } from '../../core/errors.ts'
@@ -162,9 +162,10 @@ export class Execs {
     const container = engine.containers.get(exec.record.containerId)
     if (exec.record.started) throw conflict(`exec ${id} has already been started`)
     await checkRunning(engine, container)
-    exec.record.started = true
+    this.#begin(exec)
     const { request } = exec.record
     const client = await options.accept?.()
+    failpoint('exec.accepted')
     containerEvent(engine, container, `exec_start: ${request.Cmd?.join(' ')}`, { execID: id })
     try {
       exec.monitor = await this.#launch(engine, container, exec, options.size)
@@ -180,6 +181,18 @@ export class Execs {
       await this.#tellFailure(exec, client, messageOf(error))
       if (!client) throw error
     }
+  }
+
+  /** Before the client has its stream: whose end without a process is no success, whenever this daemon dies. */
+  #begin(exec: Exec): void {
+    exec.record.started = true
+    try {
+      this.#save(exec)
+    } catch (error) {
+      exec.record.started = false
+      throw error
+    }
+    failpoint('exec.begun')
   }
 
   /** By the monitor where it has the client already. */
@@ -361,8 +374,6 @@ export class Execs {
     const directory = this.#directory(record.id)
     const exit = readExitRecord(directory)
     if (exit) this.#ended(engine, exec, exit)
-    // Whether a monitor was made is told by its specification: that it started is written down with its end.
-    record.started ||= existsSync(path.join(directory, 'spec'))
     try {
       exec.monitor = await connectMonitor(directory, this.#events(engine, exec))
     } catch (error) {
