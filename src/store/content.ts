@@ -45,15 +45,21 @@ const ingest = async (
   let writing: Promise<void> = Promise.resolve()
   let written = 0
   let begun = 0
+  let handing: Promise<void> | undefined
   await using file = await open(path, 'wx', 0o600)
+  // Whatever happens, the file is not closed under it.
+  await using _handed = { [Symbol.asyncDispose]: async () => handing }
+  // One at a time, and nobody waits for it but the end: where the disk is busy it takes long.
+  const handOver = (): void => {
+    if (handing || written - begun < writebackBytes) return
+    handing = startWriting(file.fd, begun, written - begun).finally(() => {
+      handing = undefined
+    })
+    begun = written
+  }
   const flush = async (): Promise<void> => {
     await writing
-    if (written - begun >= writebackBytes) {
-      const [offset, length] = [begun, written - begun]
-      begun = written
-      writing = startWriting(file.fd, offset, length)
-      await writing
-    }
+    handOver()
     written += held
     writing = writeVector(file, batch)
     // It is awaited by the next flush; until then its failure is nobody's.

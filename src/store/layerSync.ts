@@ -7,6 +7,12 @@ import type { Digest } from '../oci/digest.ts'
 import { type LayerRecord, layerHome, recordFile } from './layerRecord.ts'
 
 /**
+ * Milliseconds. A commit of the caller's that follows at once would otherwise wait for all of the data: the
+ * filesystem's journal has one queue.
+ */
+const syncDelay = 1000
+
+/**
  * Makes unpacked layers durable behind the back of who asked for them: until
  * then their record bears the boot that wrote them, so that whoever finds it
  * after another boot knows that the content may be missing. It can be had
@@ -17,6 +23,7 @@ export class LayerSync {
   readonly #onError: (path: string, error: unknown) => void
   readonly #waiting = new Map<Digest, LayerRecord>()
   #running: Promise<void> | undefined
+  #timer: NodeJS.Timeout | undefined
 
   constructor(root: string, onError: (path: string, error: unknown) => void) {
     this.#root = root
@@ -26,11 +33,20 @@ export class LayerSync {
   /** Takes layers that bear their final names. */
   add(records: readonly LayerRecord[]): void {
     for (const record of records) this.#waiting.set(record.key, record)
+    if (this.#waiting.size > 0 && !this.#running)
+      this.#timer ??= setTimeout(() => this.#begin(), syncDelay).unref()
+  }
+
+  #begin(): void {
+    clearTimeout(this.#timer)
+    this.#timer = undefined
     if (this.#waiting.size > 0) this.#running ??= this.#run()
   }
 
   /** Resolves when all that were added are durable, or could not be made so. */
   async idle(): Promise<void> {
+    await this.#running
+    this.#begin()
     await this.#running
   }
 
