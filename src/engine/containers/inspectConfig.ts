@@ -2,7 +2,8 @@ import type { ContainerConfig, HostConfig } from '../../wire/container.ts'
 
 /** Configurations with every field that Docker shows, absent ones with Go's zero value. */
 
-const configZero = {
+/** Every field of a configuration but a health check, with Go's zero value. */
+export const configZero = {
   Hostname: '',
   Domainname: '',
   User: '',

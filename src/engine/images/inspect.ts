@@ -1,32 +1,13 @@
 import type { ImageRunConfig } from '../../oci/image.ts'
 import type { ApiVersion } from '../../wire/version.ts'
+import { configZero } from '../containers/inspectConfig.ts'
 import type { Engine } from '../engine.ts'
 import { imageSize, manifestSummaries, repoDigests } from './list.ts'
 import type { ImageRecord } from './types.ts'
 
-const emptyConfig = {
-  Hostname: '',
-  Domainname: '',
-  User: '',
-  AttachStdin: false,
-  AttachStdout: false,
-  AttachStderr: false,
-  Tty: false,
-  OpenStdin: false,
-  StdinOnce: false,
-  Env: null,
-  Cmd: null,
-  Image: '',
-  Volumes: null,
-  WorkingDir: '',
-  Entrypoint: null,
-  OnBuild: null,
-  Labels: null,
-}
-
 /** From 1.50 on the fields that an image cannot have are left out. */
 const shownConfig = (config: ImageRunConfig | undefined, version: ApiVersion): object =>
-  version.atLeast('1.50') ? { ...config } : { ...emptyConfig, ...config }
+  version.atLeast('1.50') ? { ...config } : { ...configZero, Labels: null, ...config }
 
 /** `GET /images/{name}/json` */
 export const inspectImage = async (
