@@ -146,11 +146,12 @@ static void cut(struct clients *clients, size_t index)
 {
 	struct client *client = &clients->table[index];
 	const struct log_text text = { STREAM_STDERR, (const uint8_t *)cut_message, sizeof cut_message - 1 };
-	if (client->framed) {
+	client->cut = true;
+	client->behind = false;
+	client->wants[STREAM_STDOUT] = client->wants[STREAM_STDERR] = false;
+	log_reader_close(&client->reader);
+	if (client->framed)
 		queue(clients, client, &text);
-		send_queued(clients, client);
-	}
-	client_leave(clients, index, false);
 }
 
 /* The client has read the log to its end: what has no newline yet comes from memory, and it is live again. */
@@ -197,14 +198,14 @@ static bool pump_one(struct clients *clients, size_t index, const struct log *lo
 			client_lost(clients, index);
 			return false;
 		}
+		if (client->cut && !has_output(client))
+			client_leave(clients, index, false);
 		if (has_output(client) || !client->behind)
 			return false;
 		if (fills == FILLS_A_TURN)
 			return true;
-		if (!fill(clients, client, log)) {
+		if (!fill(clients, client, log))
 			cut(clients, index);
-			return false;
-		}
 	}
 }
 
@@ -213,7 +214,7 @@ bool clients_pump(struct clients *clients, const struct log *log)
 	bool more = false;
 	for (size_t i = 0; clients->count > 0 && i < CLIENTS_MAX; i++) {
 		const struct client *client = &clients->table[i];
-		if (client->used && (client->behind || has_output(client)))
+		if (client->used && (client->behind || client->cut || has_output(client)))
 			more |= pump_one(clients, i, log);
 	}
 	return more;

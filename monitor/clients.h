@@ -33,6 +33,8 @@ struct client {
 	bool framed;
 	/* Served from the log at `reader`; else live. */
 	bool behind;
+	/* Its place in the log is lost: it gets what is queued, and goes. */
+	bool cut;
 	int fd;
 	/* A file with input that the daemon had already read; -1 when used up. */
 	int pending;
