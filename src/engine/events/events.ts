@@ -83,6 +83,7 @@ export class Events {
 
   /** The journal's events of a span of time (nanoseconds), in order. */
   async *history(since: bigint, until: bigint): AsyncGenerator<EventMessage> {
+    await this.flush()
     let after = 0
     for (;;) {
       const page = await this.#database.events({ since, until, after, limit: pageSize })
