@@ -97,6 +97,13 @@ static void describe_failure(struct run *run, int status, char *text, size_t siz
 			WEXITSTATUS(status));
 }
 
+/* Ours to wait for, running or ended. The end of any other would never be heard of. */
+static bool is_child(pid_t pid)
+{
+	siginfo_t info;
+	return waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0;
+}
+
 static void runtime_ended(struct run *run, int status)
 {
 	uint8_t payload[STATUS_FIXED];
@@ -111,6 +118,11 @@ static void runtime_ended(struct run *run, int status)
 		run->pid = 0;
 		describe_failure(run, status, text, sizeof text);
 		fail(run, text);
+		return;
+	}
+	if (run->pid != 0 && !is_child(run->pid)) {
+		run->pid = 0;
+		fail(run, "the OCI runtime waited for the process itself, or named one that it did not start");
 		return;
 	}
 	if (run->pid == 0 || (run->spec.terminal && run->streams.output[STREAM_STDOUT] < 0)) {

@@ -24,7 +24,10 @@ export const monitorBinary = (variant: Variant = chosenVariant()): string => {
   return path.join(root, `build/berth-monitor${variant}`)
 }
 
-/** Runs the bundle's run.sh (or, as exec, the process file itself) and writes its pid; fails where `refuse` stands beside it. */
+/**
+ * Runs the bundle's run.sh (or, as exec, the process file itself) and writes its pid; fails where `refuse` stands
+ * beside it. The last step is no builtin: after one of those the shell would reap a process that has already ended.
+ */
 const fakeRuntime = `#!/bin/sh
 while [ $# -gt 0 ]; do
   case $1 in
@@ -37,7 +40,9 @@ done
 if [ -e "\${script%/*}/refuse" ]; then cat "\${script%/*}/refuse" >&2; exit 1; fi
 exec 3<&0
 sh "$script" <&3 3<&- &
-echo $! >"$pid_file"
+exec tee "$pid_file" >/dev/null <<END
+$!
+END
 `
 
 export interface Rig {

@@ -34,6 +34,18 @@ test('a run: started, output, exit code, record, end', async t => {
   await assert.rejects(connectMonitor(rig.directory), { code: 'ENOENT' })
 })
 
+test('a runtime that waits for the process itself is a failure that says so, not a run without an end', async t => {
+  const rig = makeRig(t, { script: '' })
+  writeFileSync(
+    rig.spec.runtime.path,
+    '#!/bin/sh\nwhile [ "$1" != --pid-file ]; do shift; done\ntrue & echo $! >"$2"; wait\n',
+  )
+  const { client, exited } = await launch(rig)
+  await assert.rejects(client.start(), { message: /waited for the process itself/, code: 'monitor-refused' })
+  const { phase, pid } = await exited
+  assert.deepEqual({ phase, pid }, { phase: 'failed', pid: 0 })
+})
+
 test('a signal is 128 and its number', async t => {
   const rig = makeRig(t, { script: 'kill -TERM $$' })
   const { client, exited } = await launch(rig)

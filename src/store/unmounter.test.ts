@@ -44,7 +44,7 @@ test('an unmount that hangs is abandoned, others go on, and too many are refused
   // Hangs for every mount but the last until the fifo is written to.
   writeFileSync(
     join(at.base, 'bin/umount'),
-    `#!/bin/sh\ncase "$*" in *9*) exec /bin/umount "$@";; esac\nread line < '${fifo}'\n`,
+    `#!/bin/sh\ncase "$*" in *"/m 9") exec /bin/umount "$@";; esac\nread line < '${fifo}'\n`,
     { mode: 0o755 },
   )
   const before = process.env['PATH']
