@@ -13,6 +13,7 @@
 #define DRAIN_TOTAL_MS 10000
 /* What a shell says of a command that cannot be run. */
 #define CODE_NOT_STARTED 127
+#define CODE_UNKNOWN 255
 
 struct exit_record run_exit_record(const struct run *run)
 {
@@ -97,13 +98,6 @@ static void describe_failure(struct run *run, int status, char *text, size_t siz
 			WEXITSTATUS(status));
 }
 
-/* Ours to wait for, running or ended. The end of any other would never be heard of. */
-static bool is_child(pid_t pid)
-{
-	siginfo_t info;
-	return waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0;
-}
-
 static void runtime_ended(struct run *run, int status)
 {
 	uint8_t payload[STATUS_FIXED];
@@ -118,11 +112,6 @@ static void runtime_ended(struct run *run, int status)
 		run->pid = 0;
 		describe_failure(run, status, text, sizeof text);
 		fail(run, text);
-		return;
-	}
-	if (run->pid != 0 && !is_child(run->pid)) {
-		run->pid = 0;
-		fail(run, "the OCI runtime waited for the process itself, or named one that it did not start");
 		return;
 	}
 	if (run->pid == 0 || (run->spec.terminal && run->streams.output[STREAM_STDOUT] < 0)) {
@@ -156,6 +145,14 @@ static void first_ended(struct run *run, int status)
 	control_event(run, EVENT_ENDED, NULL, 0);
 }
 
+/* No child is left, and the first process was not among those that ended: nobody will ever hear of its end. */
+static void first_lost(struct run *run)
+{
+	format_text(run->failure, sizeof run->failure,
+		"the OCI runtime %s waited for the process itself: its exit code is not known", run->spec.runtime);
+	first_ended(run, CODE_UNKNOWN << 8);
+}
+
 void run_reap(struct run *run)
 {
 	int status;
@@ -167,6 +164,8 @@ void run_reap(struct run *run)
 	}
 	for (;;) {
 		pid_t pid = waitpid(-1, &status, WNOHANG);
+		if (pid < 0 && errno == ECHILD && run->phase == PHASE_RUNNING && !run->draining)
+			first_lost(run);
 		if (pid <= 0)
 			return;
 		if (pid == run->pid && run->phase == PHASE_RUNNING && !run->draining)
