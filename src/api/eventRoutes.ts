@@ -1,4 +1,5 @@
 import { once } from 'node:events'
+import { alarmAt } from '../core/alarm.ts'
 import { nowNanos } from '../core/clock.ts'
 import { badRequest, messageOf } from '../core/errors.ts'
 import { eventJson } from '../engine/events/events.ts'
@@ -69,10 +70,7 @@ const streamEvents = async ({ engine, req, query, res, signal, version }: Call):
       await write(event)
     }
   }
-  const timer =
-    end === undefined
-      ? undefined
-      : setTimeout(() => wake(), Math.max(0, Number((end - nowNanos()) / 1_000_000n)) + 1)
+  using _end = end === undefined ? undefined : alarmAt(end, () => wake())
   signal.addEventListener('abort', () => wake(), { once: true })
   while (!signal.aborted && (end === undefined || nowNanos() < end)) {
     for (let event = queue.shift(); event; event = queue.shift())
@@ -82,7 +80,6 @@ const streamEvents = async ({ engine, req, query, res, signal, version }: Call):
       if (queue.length > 0 || signal.aborted) resolve()
     })
   }
-  clearTimeout(timer)
   res.end()
 }
 

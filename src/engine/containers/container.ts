@@ -25,7 +25,7 @@ export class Container {
   /** Set while a restart policy waits to start it again. */
   restartTimer: NodeJS.Timeout | undefined
   /** The next health probe. */
-  healthTimer: NodeJS.Timeout | undefined
+  healthAlarm: Disposable | undefined
   /** True from the moment a removal has begun. */
   removing = false
   /** Called when the current run has ended and been taken note of. */

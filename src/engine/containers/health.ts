@@ -1,3 +1,4 @@
+import { alarmAfter } from '../../core/alarm.ts'
 import { nowText } from '../../core/clock.ts'
 import { messageOf } from '../../core/errors.ts'
 import type { HealthConfig } from '../../oci/image.ts'
@@ -105,8 +106,8 @@ export const startHealth = (engine: Engine, container: Container, resumed = fals
   }
   const schedule = (): void => {
     const starting = container.record.state.health?.Status === 'starting' && inStartPeriod()
-    clearTimeout(container.healthTimer)
-    container.healthTimer = setTimeout(() => void probe(), starting ? check.startInterval : check.interval)
+    container.healthAlarm?.[Symbol.dispose]()
+    container.healthAlarm = alarmAfter(starting ? check.startInterval : check.interval, () => void probe())
   }
   schedule()
 }

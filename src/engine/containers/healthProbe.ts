@@ -1,3 +1,4 @@
+import { alarmAfter } from '../../core/alarm.ts'
 import { messageOf } from '../../core/errors.ts'
 import type { Engine } from '../engine.ts'
 import type { Container } from './container.ts'
@@ -23,9 +24,8 @@ export const runProbe = async (
     const collector = outputCollector(maxOutput)
     await engine.execs.start(engine, id, { tty: false, accept: async () => collector.client })
     const deadline = Promise.withResolvers<'late'>()
-    const timer = setTimeout(() => deadline.resolve('late'), check.timeout)
+    using _deadline = alarmAfter(check.timeout, () => deadline.resolve('late'))
     const outcome = await Promise.race([engine.execs.wait(id), deadline.promise])
-    clearTimeout(timer)
     if (outcome === 'late') {
       engine.execs.kill(id)
       return { ExitCode: -1, Output: `Health check exceeded timeout (${check.timeout / 1000}s)` }

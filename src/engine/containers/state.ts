@@ -61,7 +61,7 @@ export const applyExit = (engine: Engine, container: Container, exit: ExitRecord
     exitCode: String(exit.exitCode),
     execDuration: String((exit.finishedAt - startedAt) / 1_000_000_000n),
   })
-  clearTimeout(container.healthTimer)
+  container.healthAlarm?.[Symbol.dispose]()
   for (const listener of container.exitListeners) listener()
   answerWaiters(container, ['not-running', 'next-exit'])
 }

@@ -1,5 +1,6 @@
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
+import { alarmAfter } from '../../core/alarm.ts'
 import { BerthError, conflict, hasCode, messageOf } from '../../core/errors.ts'
 import { failpoint } from '../../core/failpoint.ts'
 import { killGroup } from '../../linux/cgroups.ts'
@@ -31,7 +32,7 @@ const exitWithin = (container: Container, milliseconds: number, signal?: AbortSi
   return new Promise((resolve, reject) => {
     const leave = (): void => {
       container.exitListeners.delete(ended)
-      clearTimeout(timer)
+      alarm[Symbol.dispose]()
       signal?.removeEventListener('abort', abandon)
     }
     const abandon = (): void => {
@@ -45,7 +46,7 @@ const exitWithin = (container: Container, milliseconds: number, signal?: AbortSi
     }
     const ended = done(true)
     container.exitListeners.add(ended)
-    const timer = Number.isFinite(milliseconds) ? setTimeout(done(false), milliseconds) : undefined
+    const alarm = alarmAfter(milliseconds, done(false))
   })
 }
 
