@@ -148,6 +148,7 @@ type Runner<T extends TaskName> = (
 
 const runners: { [T in TaskName]: Runner<T> } = {
   unpackLayer,
+  followLayer: unpackLayer,
   completeLayer,
   composeStack,
   changes: findChanges,

@@ -4,6 +4,7 @@ import { AT_FDCWD, filesystemOf, makeNodeAt, O_DIRECTORY, O_RDONLY, openAt, owne
 import { isDirectory, S_IFCHR, statIfThere } from '../linux/stat.ts'
 import { setXattrFd } from '../linux/xattrs.ts'
 import type { Digest } from '../oci/digest.ts'
+import { arrivedDigest, followFile } from './arrival.ts'
 import { Budget, type UnpackLimits } from './budget.ts'
 import { decompress } from './compression.ts'
 import type { Directories } from './directories.ts'
@@ -12,7 +13,7 @@ import { measureTree } from './measure.ts'
 import { OPAQUE, type WhiteoutRecord } from './merged.ts'
 import { TarParser } from './parser.ts'
 import { type ByteString, baseOf, comparePaths, joinPath, parentOf, toBytes, whiteoutKind } from './paths.ts'
-import type { TarEntry } from './types.ts'
+import type { Compression, TarEntry } from './types.ts'
 
 /** Unpacking a layer blob into a directory that overlayfs takes as a lower layer. */
 
@@ -27,6 +28,8 @@ export interface LayerTask {
   limits?: Partial<UnpackLimits>
   /** The blob's digest, where it is known to be right: it is the diff id too if the blob is not compressed. */
   digest?: Digest
+  /** The file is still being written: an `Arrival`'s shared memory. */
+  arrival?: SharedArrayBuffer
 }
 
 export interface RootMetadata {
@@ -129,6 +132,19 @@ const saveMarks = (marks: Marks, file: string): void => {
   writeFileSync(file, JSON.stringify(record))
 }
 
+interface Digester {
+  update(chunk: Buffer): void
+  digest(): Digest
+}
+
+/** Where the blob's own digest serves, nothing is computed. */
+const digesterOf = ({ digest, arrival }: LayerTask, compression: Compression): Digester => {
+  if (compression === 'none' && digest) return { update: () => {}, digest: () => digest }
+  if (compression === 'none' && arrival) return { update: () => {}, digest: () => arrivedDigest(arrival) }
+  const hash = createHash('sha256')
+  return { update: chunk => hash.update(chunk), digest: () => `sha256:${hash.digest('hex')}` }
+}
+
 const MARK_EVERY = 1 << 20
 
 /** The blob's uncompressed bytes through digest and parser. */
@@ -141,7 +157,9 @@ const feed = async (
   let packed = 0
   let told = 0
   let plain = 0
-  const source = createReadStream(task.blob, { highWaterMark: MARK_EVERY })
+  const source = task.arrival
+    ? followFile(task.blob, task.arrival)
+    : createReadStream(task.blob, { highWaterMark: MARK_EVERY })
   const counted = async function* (): AsyncGenerator<Buffer> {
     for await (const chunk of source) {
       packed += chunk.length
@@ -153,17 +171,16 @@ const feed = async (
     }
   }
   const { stream, compression } = await decompress(counted(), { size: task.blobSize })
-  const known = compression === 'none' ? task.digest : undefined
-  const hash = known ? undefined : createHash('sha256')
+  const digester = digesterOf(task, compression)
   for await (const chunk of stream) {
     control.check()
     plain += chunk.length
     budget.expanded(plain, packed)
-    hash?.update(chunk)
+    digester.update(chunk)
     parser.write(chunk)
   }
   parser.end()
-  return known ?? `sha256:${hash?.digest('hex')}`
+  return digester.digest()
 }
 
 // Filesystems that give files whole blocks by their size; others are asked.

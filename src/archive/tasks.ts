@@ -36,6 +36,8 @@ export interface PackTask {
 /** Tasks by name: what goes in, what comes out. Those with a stream have it beside. */
 export interface Tasks {
   unpackLayer: { input: LayerTask; result: LayerResult }
+  /** The same of a file that is still being written: at the pace of who writes it. */
+  followLayer: { input: LayerTask & { arrival: SharedArrayBuffer }; result: LayerResult }
   completeLayer: { input: CompleteTask; result: TreeSize }
   composeStack: { input: ComposeTask; result: undefined }
   changes: { input: ChangesTask; result: TreeChange[] }

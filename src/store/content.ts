@@ -9,7 +9,7 @@ import { failpoint } from '../core/failpoint.ts'
 import { startWriting } from '../linux/files.ts'
 import { type Digest, digestHex, digestOf, isDigest } from '../oci/digest.ts'
 import { publish, syncDirectory, UNFINISHED, unfinishedName, writeVector } from './durable.ts'
-import type { BlobInfo, ContentStore } from './types.ts'
+import type { BlobFollower, BlobInfo, ContentStore } from './types.ts'
 
 /** Blobs as files below `<root>/blobs/sha256`, ingests beside them under names that are no digests. */
 
@@ -25,6 +25,12 @@ const wrongSize = (expected: number, found: number | string): Error =>
 
 type Expected = Partial<BlobInfo>
 
+interface WriteOptions {
+  expected?: Expected
+  signal?: AbortSignal
+  follower?: BlobFollower
+}
+
 const batchBytes = 1 << 20
 /** As much is handed to the disk at a time while more is to come. */
 const writebackBytes = 8 << 20
@@ -35,9 +41,8 @@ const batchChunks = 64
 const ingest = async (
   path: string,
   source: AsyncIterable<Uint8Array>,
-  options: { expected?: Expected; signal?: AbortSignal },
+  { expected, signal, follower }: WriteOptions,
 ): Promise<BlobInfo> => {
-  const { expected, signal } = options
   const hash = createHash('sha256')
   let size = 0
   let batch: Uint8Array[] = []
@@ -59,6 +64,7 @@ const ingest = async (
   }
   const flush = async (): Promise<void> => {
     await writing
+    follower?.grown(path, written)
     handOver()
     written += held
     writing = writeVector(file, batch)
@@ -79,6 +85,8 @@ const ingest = async (
   if (expected?.digest && expected.digest !== digest) throw wrongDigest(expected.digest, digest)
   await flush()
   await writing
+  follower?.grown(path, size)
+  follower?.whole(digest)
   failpoint('blob.before-sync')
   await file.sync()
   return { digest, size }
@@ -135,7 +143,7 @@ class FileContentStore implements ContentStore {
 
   async write(
     source: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
-    options: { expected?: Expected; signal?: AbortSignal } = {},
+    options: WriteOptions = {},
   ): Promise<BlobInfo> {
     const temporary = join(this.#directory, unfinishedName())
     try {

@@ -1,11 +1,12 @@
 import { mkdir, readdir, rename, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { UnpackLimits } from '../archive/budget.ts'
-import type { LayerResult } from '../archive/layer.ts'
+import type { LayerResult, LayerTask } from '../archive/layer.ts'
 import type { WorkerPool } from '../archive/pool.ts'
 import { BerthError, internal } from '../core/errors.ts'
 import { failpoint } from '../core/failpoint.ts'
 import { chainId, type Digest } from '../oci/digest.ts'
+import { Arriving, type Fresh } from './arrivingLayer.ts'
 import { UNFINISHED, unfinishedName } from './durable.ts'
 import {
   contentDirectory,
@@ -19,7 +20,7 @@ import {
 } from './layerRecord.ts'
 import { LayerSync } from './layerSync.ts'
 import { Trash } from './trash.ts'
-import type { ContentStore, Layer, LayerSource, LayerStore } from './types.ts'
+import type { ArrivingLayer, ContentStore, Layer, LayerSource, LayerStore } from './types.ts'
 
 export interface LayerStoreOptions {
   /** The data root. */
@@ -39,11 +40,7 @@ export interface LayerStoreOptions {
 
 type EnsureOptions = NonNullable<Parameters<LayerStore['ensure']>[1]>
 
-/** A layer that is unpacked but not yet recorded. */
-interface Fresh {
-  home: string
-  result: LayerResult
-}
+type UnpackInto = Pick<LayerTask, 'directory' | 'limits' | 'record'>
 
 const wrongDiffId = (source: LayerSource, found: Digest): Error =>
   new BerthError(
@@ -91,6 +88,21 @@ class DirectoryLayerStore implements LayerStore {
       if (others.length > 0) await Promise.allSettled(others)
       else await this.#claimed(missing, { sources, chain, options, fresh: new Map(), made: [] })
     }
+  }
+
+  follow({ size = 0, signal }: { size?: number; signal?: AbortSignal } = {}): ArrivingLayer {
+    const { pool } = this.#options
+    return new Arriving({
+      unpack: (blob, { shared: arrival }, onProgress) =>
+        this.#fresh(task =>
+          pool.run(
+            'followLayer',
+            { ...task, blob, blobSize: size, arrival },
+            { ...(signal ? { signal } : {}), onProgress },
+          ),
+        ),
+      discard: ({ home }) => this.#trash.take(home),
+    })
   }
 
   async find(diffIds: readonly Digest[]): Promise<Layer[] | undefined> {
@@ -191,40 +203,48 @@ class DirectoryLayerStore implements LayerStore {
   }
 
   async #unpack(source: LayerSource, options: EnsureOptions): Promise<Fresh> {
+    const onProgress = (bytes: number): void => options.onProgress?.(source, bytes)
+    const arrived = options.arrived?.(source.blob)
+    const fresh =
+      (arrived instanceof Arriving && (await arrived.take(onProgress))) ||
+      (await this.#unpackStored(source, options, onProgress))
+    if (fresh.result.diffId === source.diffId) return fresh
+    this.#trash.take(fresh.home)
+    throw wrongDiffId(source, fresh.result.diffId)
+  }
+
+  async #unpackStored(
+    { blob, diffId }: LayerSource,
+    { verified, signal }: EnsureOptions,
+    onProgress: (bytes: number) => void,
+  ): Promise<Fresh> {
+    const { content, pool } = this.#options
+    const info = await content.info(blob)
+    if (!info) throw internal(`layer ${blob} cannot be unpacked: its blob is not in the content store`)
+    const from = { blob: content.path(blob), blobSize: info.size }
+    const digest = verified?.(blob) && blob === diffId ? { digest: diffId } : {}
+    return await this.#fresh(task =>
+      pool.run('unpackLayer', { ...task, ...from, ...digest }, { ...(signal ? { signal } : {}), onProgress }),
+    )
+  }
+
+  /** Has a new folder filled; it is gone where that fails. */
+  async #fresh(unpack: (task: UnpackInto) => Promise<LayerResult>): Promise<Fresh> {
+    const { limits, whiteouts } = this.#options
     const home = join(this.#directory, unfinishedName())
+    const directory = contentDirectory(home)
     try {
-      const result = await this.#unpackInto(home, source, options)
-      if (result.diffId !== source.diffId) throw wrongDiffId(source, result.diffId)
+      await mkdir(directory, { recursive: true, mode: 0o755 })
+      const result = await unpack({
+        directory,
+        ...(limits ? { limits } : {}),
+        ...(whiteouts === 'record' ? { record: whiteoutFile(home) } : {}),
+      })
       return { home, result }
     } catch (error) {
       this.#trash.take(home)
       throw error
     }
-  }
-
-  async #unpackInto(home: string, source: LayerSource, options: EnsureOptions): Promise<LayerResult> {
-    const { content, pool, limits, whiteouts } = this.#options
-    const info = await content.info(source.blob)
-    if (!info) throw internal(`layer ${source.blob} cannot be unpacked: its blob is not in the content store`)
-    const directory = contentDirectory(home)
-    await mkdir(directory, { recursive: true, mode: 0o755 })
-    return await pool.run(
-      'unpackLayer',
-      {
-        blob: content.path(source.blob),
-        blobSize: info.size,
-        directory,
-        ...(options.verified?.(source.blob) && source.blob === source.diffId
-          ? { digest: source.diffId }
-          : {}),
-        ...(limits ? { limits } : {}),
-        ...(whiteouts === 'record' ? { record: whiteoutFile(home) } : {}),
-      },
-      {
-        ...(options.signal ? { signal: options.signal } : {}),
-        onProgress: bytes => options.onProgress?.(source, bytes),
-      },
-    )
   }
 
   /** The layer at a position of the stack: recorded already, made by this batch already, or completed now. */

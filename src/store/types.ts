@@ -24,6 +24,14 @@ export interface BlobInfo {
   size: number
 }
 
+/** Hears how a blob comes in. */
+export interface BlobFollower {
+  /** So many bytes are in this file; it has the blob's name only when the write is done. */
+  grown(path: string, bytes: number): void
+  /** All bytes are there, and right: the digest is computed. */
+  whole(digest: Digest): void
+}
+
 export interface ContentStore {
   info(digest: Digest): Promise<BlobInfo | undefined>
   /** The bytes of a blob, or of a range of it. Errors: `not-found`. */
@@ -37,7 +45,7 @@ export interface ContentStore {
   /** Streams bytes in, hashing. With `expected`, a difference removes what was written: `digest-mismatch`, `size-mismatch`. */
   write(
     source: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
-    options?: { expected?: Partial<BlobInfo>; signal?: AbortSignal },
+    options?: { expected?: Partial<BlobInfo>; signal?: AbortSignal; follower?: BlobFollower },
   ): Promise<BlobInfo>
   remove(digest: Digest): Promise<void>
   list(): AsyncIterable<BlobInfo>
@@ -70,7 +78,12 @@ export interface LayerSource {
   diffId: Digest
 }
 
+/** A blob that is unpacked while it comes in. What nobody took of it is removed when it is disposed of. */
+export interface ArrivingLayer extends BlobFollower, Disposable {}
+
 export interface LayerStore {
+  /** Unpacks what a `ContentStore.write` brings while it does; `size` as far as it is known, in bytes. */
+  follow(options?: { size?: number; signal?: AbortSignal }): ArrivingLayer
   /**
    * Unpacks what is missing of an image, bottom first, in parallel and in workers. Its blobs are durable; the
    * layers become so in the background, and are unpacked again where the power fails before.
@@ -81,6 +94,8 @@ export interface LayerStore {
       signal?: AbortSignal
       /** Blobs whose digest was computed just now: it is not computed again where it is the layer's too. */
       verified?: (blob: Digest) => boolean
+      /** Blobs that were followed while they came in. */
+      arrived?: (blob: Digest) => ArrivingLayer | undefined
       /** Bytes of the blob read so far. */
       onProgress?: (source: LayerSource, bytesRead: number) => void
     },

@@ -6,7 +6,7 @@ import { failpoint } from '../../core/failpoint.ts'
 import { type Digest, isDigest } from '../../oci/digest.ts'
 import { type Descriptor, type ImageConfig, type Index, isIndexType } from '../../oci/image.ts'
 import { familiar, parseReference, type Reference, withDefaultTag } from '../../oci/reference.ts'
-import type { LayerSource } from '../../store/types.ts'
+import type { ArrivingLayer, LayerSource } from '../../store/types.ts'
 import type { Engine } from '../engine.ts'
 import type { Operation } from '../operations.ts'
 import { plainLayer, unreadable, writeManifest } from './assemble.ts'
@@ -34,8 +34,8 @@ interface Archive {
   /** Digest of each file by its name. */
   blobs: Map<string, Digest>
   json: Map<string, Buffer>
-  /** Blobs that this load wrote, and so hashed. */
-  written: Set<Digest>
+  /** Blobs that this load wrote, and so hashed; unpacked on the way where they look like layers. */
+  written: Map<Digest, ArrivingLayer | undefined>
 }
 
 interface DockerEntry {
@@ -58,16 +58,55 @@ const nameOf = (member: TarMember): string =>
   Buffer.from(member.entry.name).toString('utf8').replace(/^\.\//, '')
 
 const blobForm = /^blobs\/sha256\/([a-f0-9]{64})$/
+/** Files that may be layers: Docker's of any time, and podman's. Most are named by their digest. */
+const layerForm = /^blobs\/sha256\/([a-f0-9]{64})$|([a-f0-9]{64})?\.tar$/
 
-const takeFile = async (engine: Engine, archive: Archive, member: TarMember): Promise<void> => {
+/** Unpacks it on the way, unless it is there by its name or is no layer. */
+const followLayer = async (
+  engine: Engine,
+  { name, size, signal }: { name: string; size: number; signal: AbortSignal },
+): Promise<ArrivingLayer | undefined> => {
+  const form = layerForm.exec(name)
+  const hex = form?.[1] ?? form?.[2]
+  if (!form || (hex && (await engine.layers.find([`sha256:${hex}`])))) return undefined
+  return engine.layers.follow({ size, signal })
+}
+
+/** Writes a file of the archive to the content store. */
+const takeBlob = async (
+  engine: Engine,
+  archive: Archive,
+  member: TarMember,
+  { name, expected, signal }: { name: string; expected?: { digest: Digest }; signal: AbortSignal },
+): Promise<void> => {
+  const follower = await followLayer(engine, { name, size: member.entry.size, signal })
+  try {
+    const { digest } = await engine.content.write(member.body, {
+      ...(expected ? { expected } : {}),
+      ...(follower ? { follower } : {}),
+    })
+    archive.blobs.set(name, digest)
+    archive.written.get(digest)?.[Symbol.dispose]()
+    archive.written.set(digest, follower)
+  } catch (error) {
+    follower?.[Symbol.dispose]()
+    throw error
+  }
+}
+
+const takeFile = async (
+  engine: Engine,
+  archive: Archive,
+  member: TarMember,
+  signal: AbortSignal,
+): Promise<void> => {
   const name = nameOf(member)
   const hex = blobForm.exec(name)?.[1]
   if (hex) {
     const digest: Digest = `sha256:${hex}`
     archive.blobs.set(name, digest)
     if (await engine.content.info(digest)) return
-    await engine.content.write(member.body, { expected: { digest } })
-    archive.written.add(digest)
+    await takeBlob(engine, archive, member, { name, expected: { digest }, signal })
     failpoint('load.blob')
     return
   }
@@ -76,9 +115,7 @@ const takeFile = async (engine: Engine, archive: Archive, member: TarMember): Pr
     return
   }
   if (name.endsWith('.json') || name.endsWith('.tar')) {
-    const { digest } = await engine.content.write(member.body)
-    archive.blobs.set(name, digest)
-    archive.written.add(digest)
+    await takeBlob(engine, archive, member, { name, signal })
     failpoint('load.file')
   }
 }
@@ -98,11 +135,12 @@ const readArchive = async (
   engine: Engine,
   source: AsyncIterable<Uint8Array>,
   archive: Archive,
+  signal: AbortSignal,
 ): Promise<void> => {
   const links = new Map<string, string>()
-  const plain = await decompress(source)
+  const plain = await decompress(untilAborted(signal, source))
   for await (const member of readTar(plain.stream)) {
-    if (member.entry.type === 'file') await takeFile(engine, archive, member)
+    if (member.entry.type === 'file') await takeFile(engine, archive, member, signal)
     else if (member.entry.type === 'symlink' || member.entry.type === 'link') takeLink(archive, member, links)
   }
   for (const [name, target] of links) {
@@ -230,6 +268,7 @@ const takeImage = async (
   operation.at(`unpacking ${found.names.map(familiar)[0] ?? target.config.digest}`)
   await engine.layers.ensure(layers, {
     verified: blob => archive.written.has(blob),
+    arrived: blob => archive.written.get(blob),
     signal: operation.signal,
     onProgress: (source, bytes) => {
       current = bytes
@@ -264,12 +303,12 @@ export const loadImages = async (
   options: LoadOptions,
 ): Promise<void> => {
   const { operation } = options
-  const archive: Archive = { blobs: new Map(), json: new Map(), written: new Set() }
+  const archive: Archive = { blobs: new Map(), json: new Map(), written: new Map() }
   try {
     operation.at('waiting for a removal of images')
     using _sharing = await engine.images.incoming.share(operation.signal)
     operation.at('reading the archive')
-    await readArchive(engine, untilAborted(operation.signal, source), archive)
+    await readArchive(engine, source, archive, operation.signal)
     const oci = fromOci(archive)
     const docker = await fromDocker(engine, archive, oci)
     const found = merged([...docker, ...oci])
@@ -281,6 +320,7 @@ export const loadImages = async (
   } catch (error) {
     throw unreadable('load', error)
   } finally {
+    for (const follower of archive.written.values()) follower?.[Symbol.dispose]()
     await collectQuietly(engine, [...new Set(archive.blobs.values())])
   }
 }
