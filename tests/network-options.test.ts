@@ -5,10 +5,13 @@ import { must } from './harness/shell.ts'
 
 /** A daemon with these flags, in a host that was changed by `ip` commands before. */
 const withDaemon = async (
-  options: { flags: string[]; links?: string[][] },
+  options: { flags: string[]; links?: string[][]; within?: string[] },
   use: (daemon: TestDaemon) => Promise<void>,
 ): Promise<void> => {
-  const daemon = new TestDaemon({ flags: options.flags })
+  const daemon = new TestDaemon({
+    flags: options.flags,
+    ...(options.within ? { within: options.within } : {}),
+  })
   await daemon.prepare()
   for (const command of options.links ?? []) await must(['ip', '-n', daemon.name, ...command])
   await daemon.start()
@@ -24,6 +27,23 @@ const bridge = (name: string, address: string): string[][] => [
   ['link', 'add', name, 'type', 'bridge'],
   ['addr', 'add', address, 'dev', name],
   ['link', 'set', name, 'up'],
+]
+
+/** A mount namespace of its own with these files below /etc and /run. */
+const withFiles = (files: Record<string, string>): string[] => [
+  ...['unshare', '--mount', 'sh', '-ec'],
+  [
+    'mount -t tmpfs none /run',
+    ...Object.entries(files).flatMap(([name, text]) => [
+      `mkdir -p "$(dirname /run/given${name})"`,
+      `printf '${text.replaceAll('\n', '\\n')}' > /run/given${name}`,
+      name.startsWith('/run/')
+        ? `mkdir -p "$(dirname ${name})"; mv /run/given${name} ${name}`
+        : `mount --bind /run/given${name} ${name}`,
+    ]),
+    'exec "$@"',
+  ].join('\n'),
+  'sh',
 ]
 
 const page = 'mkdir /w; echo page > /w/index.html; httpd -f -h /w'
@@ -90,6 +110,33 @@ describe('options of the default network', () => {
         )
       },
     ))
+
+  test('on a host whose resolver is a stub on loopback, containers get the servers behind it, or Docker’s two', async () => {
+    const stub = 'nameserver 127.0.0.53\noptions edns0 trust-ad\nsearch corp.example\n'
+    const behind = 'nameserver 10.1.2.3\nnameserver 10.1.2.4\nsearch corp.example\n'
+    const cat = ['run', '--rm', 'busybox', 'cat', '/etc/resolv.conf']
+    await withDaemon(
+      {
+        flags: [],
+        within: withFiles({ '/etc/resolv.conf': stub, '/run/systemd/resolve/resolv.conf': behind }),
+      },
+      async daemon => {
+        const text = await daemon.mustDocker(cat)
+        assert.match(text, /^nameserver 10\.1\.2\.3\nnameserver 10\.1\.2\.4\nsearch corp\.example$/m)
+        assert.equal(
+          await daemon.mustDocker(['run', '--rm', '--network', 'host', ...cat.slice(2)]),
+          stub.trim(),
+        )
+      },
+    )
+    await withDaemon({ flags: [], within: withFiles({ '/etc/resolv.conf': stub }) }, async daemon => {
+      const text = await daemon.mustDocker(cat)
+      assert.match(
+        text,
+        /nameserver 8\.8\.8\.8\nnameserver 8\.8\.4\.4\nsearch corp\.example\noptions edns0 trust-ad/,
+      )
+    })
+  })
 
   test('without a firewall there are no rules, and a published port is refused instead of dead', () =>
     withDaemon(

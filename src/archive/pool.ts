@@ -1,21 +1,14 @@
 import { availableParallelism } from 'node:os'
-import { Worker } from 'node:worker_threads'
 import { withAdvice } from '../core/advice.ts'
-import { BerthError, internal, messageOf } from '../core/errors.ts'
+import { BerthError } from '../core/errors.ts'
 import { Gate } from '../core/queue.ts'
-import {
-  CHUNK,
-  type ErrorRecord,
-  type FromWorker,
-  type TaskName,
-  type Tasks,
-  type ToWorker,
-  WINDOW,
-} from './tasks.ts'
+import { type Listener, Seat } from './seat.ts'
+import { CHUNK, type ErrorRecord, type TaskName, type Tasks, WINDOW } from './tasks.ts'
 
 /**
  * The workers that parse, hash, decompress and make files. Started when first
- * needed, one a core; idle ones do not keep the process alive.
+ * needed, one a core, and one for each task that may get stuck; idle ones do
+ * not keep the process alive.
  */
 
 export interface TaskOptions {
@@ -23,11 +16,6 @@ export interface TaskOptions {
   onProgress?: (bytes: number) => void
   /** Bytes that the task takes; read at the worker's pace. */
   input?: AsyncIterable<Uint8Array>
-}
-
-interface Listener {
-  hear(message: FromWorker): void
-  fail(error: Error): void
 }
 
 const errorFrom = (record: ErrorRecord): BerthError => {
@@ -45,74 +33,20 @@ const errorFrom = (record: ErrorRecord): BerthError => {
   )
 }
 
-/** One worker and who listens to its tasks. */
-class Seat {
-  readonly #worker: Worker
-  readonly #listeners = new Map<number, Listener>()
-  readonly #idleMs: number
-  readonly #onEnd: (seat: Seat) => void
-  #idle: NodeJS.Timeout | undefined
-
-  constructor(idleMs: number, onEnd: (seat: Seat) => void) {
-    this.#idleMs = idleMs
-    this.#onEnd = onEnd
-    this.#worker = new Worker(new URL('./archive.worker.ts', import.meta.url), { execArgv: [] })
-    this.#worker.unref()
-    this.#worker.on('message', (message: FromWorker) => this.#listeners.get(message.id)?.hear(message))
-    this.#worker.on('error', error => this.#lost(error))
-    this.#worker.on('exit', () => this.#lost(new Error('the worker ended')))
-  }
-
-  get load(): number {
-    return this.#listeners.size
-  }
-
-  send(message: ToWorker, transfer: ArrayBuffer[] = []): void {
-    this.#worker.postMessage(message, transfer)
-  }
-
-  listen(id: number, listener: Listener): Disposable {
-    this.#listeners.set(id, listener)
-    clearTimeout(this.#idle)
-    this.#worker.ref()
-    return {
-      [Symbol.dispose]: () => {
-        this.#listeners.delete(id)
-        if (this.#listeners.size === 0) this.#rest()
-      },
-    }
-  }
-
-  async end(): Promise<void> {
-    clearTimeout(this.#idle)
-    await this.#worker.terminate()
-  }
-
-  /** Without work: keeps nothing alive, and ends after a while to give its memory back. */
-  #rest(): void {
-    this.#worker.unref()
-    this.#idle = setTimeout(() => {
-      this.#onEnd(this)
-      void this.end()
-    }, this.#idleMs)
-    this.#idle.unref()
-  }
-
-  #lost(error: unknown): void {
-    this.#onEnd(this)
-    for (const listener of this.#listeners.values())
-      listener.fail(internal(`a worker for archives was lost: ${messageOf(error)}`, error))
-  }
-}
-
 // These use a core for as long as they run; the others wait for a client most of the time.
 const heavy = new Set<TaskName>(['unpackLayer', 'completeLayer', 'composeStack', 'remove'])
+
+// These go through what is mounted into a container, and a mount may hang: each has a worker to itself.
+const unsafe = new Set<TaskName>(['pack', 'extract'])
+/** So many of those at a time. */
+const UNSAFE_WIDTH = 32
 
 export class WorkerPool implements AsyncDisposable {
   readonly #size: number
   readonly #idleMs: number
   readonly #seats: Seat[] = []
   readonly #gate: Gate
+  readonly #unsafeGate = new Gate(UNSAFE_WIDTH)
   #ids = 0
 
   constructor(size = availableParallelism(), idleMs = 60_000) {
@@ -132,8 +66,7 @@ export class WorkerPool implements AsyncDisposable {
     input: Tasks[T]['input'],
     options: TaskOptions = {},
   ): Promise<Tasks[T]['result']> {
-    const running = (): Promise<Tasks[T]['result']> => this.#run(task, input, options)
-    return heavy.has(task) ? this.#gate.run(running) : running()
+    return this.#run(task, input, options)
   }
 
   /** Runs a task that gives bytes; ending the iteration early cancels it. At most 2 MiB are under way. */
@@ -183,36 +116,50 @@ export class WorkerPool implements AsyncDisposable {
     await Promise.all(this.#seats.splice(0).map(seat => seat.end()))
   }
 
-  /** The least busy worker; a new one while there are fewer than may be. */
-  #seat(): Seat {
+  /** An idle worker; else for a task of its own a new one, for others a new one while there are few, or the least busy. */
+  #seat(task: TaskName): Seat {
     const idle = this.#seats.find(seat => seat.load === 0)
     if (idle) return idle
-    if (this.#seats.length < this.#size) {
-      const seat = new Seat(this.#idleMs, lost => {
-        const index = this.#seats.indexOf(lost)
-        if (index >= 0) this.#seats.splice(index, 1)
-      })
-      this.#seats.push(seat)
-      return seat
-    }
-    return this.#seats.reduce((best, seat) => (seat.load < best.load ? seat : best))
+    const shared = this.#seats.filter(seat => !seat.isTaken)
+    if (unsafe.has(task) || shared.length < this.#size) return this.#hire()
+    return shared.reduce((best, seat) => (seat.load < best.load ? seat : best))
   }
 
-  async #run<T extends TaskName>(
+  #hire(): Seat {
+    const seat = new Seat(this.#idleMs, lost => {
+      const index = this.#seats.indexOf(lost)
+      if (index >= 0) this.#seats.splice(index, 1)
+    })
+    this.#seats.push(seat)
+    return seat
+  }
+
+  #run<T extends TaskName>(
     task: T,
     input: Tasks[T]['input'],
     options: TaskOptions,
-    output?: { take: { taken: () => void }; chunk: (bytes: Uint8Array) => void },
+    output?: TaskOutput,
+  ): Promise<Tasks[T]['result']> {
+    const seated = (): Promise<Tasks[T]['result']> => this.#seated(task, input, options, output)
+    if (heavy.has(task)) return this.#gate.run(seated, options.signal)
+    return unsafe.has(task) ? this.#unsafeGate.run(seated, options.signal) : seated()
+  }
+
+  async #seated<T extends TaskName>(
+    task: T,
+    input: Tasks[T]['input'],
+    options: TaskOptions,
+    output?: TaskOutput,
   ): Promise<Tasks[T]['result']> {
     if (options.signal?.aborted) throw new BerthError('cancelled', 499, 'the work was cancelled')
-    const seat = this.#seat()
+    const seat = this.#seat(task)
     const id = ++this.#ids
     const window = new Window()
     if (output) output.take.taken = () => seat.send({ id, kind: 'taken' })
     const { promise, resolve, reject } = Promise.withResolvers<Tasks[T]['result']>()
     const cut = (): void => seat.send({ id, kind: 'cut' })
     options.signal?.addEventListener('abort', cut, { once: true })
-    using _listening = seat.listen(id, {
+    const listener: Listener = {
       fail: reject,
       hear: message => {
         if (message.kind === 'progress') options.onProgress?.(message.bytes)
@@ -221,7 +168,8 @@ export class WorkerPool implements AsyncDisposable {
         else if (message.kind === 'done') resolve(message.result as Tasks[T]['result'])
         else reject(errorFrom(message.error))
       },
-    })
+    }
+    using _listening = seat.listen(id, listener, { alone: unsafe.has(task) })
     seat.send({ id, kind: 'start', task, input })
     try {
       if (!options.input) return await promise
@@ -230,6 +178,12 @@ export class WorkerPool implements AsyncDisposable {
       options.signal?.removeEventListener('abort', cut)
     }
   }
+}
+
+interface TaskOutput {
+  /** Gets what is to be called for each chunk that was taken. */
+  take: { taken: () => void }
+  chunk: (bytes: Uint8Array) => void
 }
 
 /** Counts chunks under way to a worker. */

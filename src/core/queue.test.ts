@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { SerialQueue, SharedLock } from './queue.ts'
+import { Gate, SerialQueue, SharedLock } from './queue.ts'
 
 const reason = new Error('enough')
 
@@ -50,4 +50,24 @@ test('who leaves the row of a lock holds nobody up', async () => {
   owner[Symbol.dispose]()
   const again = await lock.own()
   again[Symbol.dispose]()
+})
+
+test('who leaves the row of a gate takes nobody’s place', async () => {
+  const gate = new Gate(1)
+  const first = Promise.withResolvers<void>()
+  const controller = new AbortController()
+  const holding = gate.run(() => first.promise)
+  const order: string[] = []
+  const left = gate.run(async () => order.push('left'), controller.signal)
+  const next = gate.run(async () => order.push('next'))
+  controller.abort(reason)
+  await assert.rejects(left, reason)
+  await assert.rejects(
+    gate.run(async () => order.push('late'), controller.signal),
+    reason,
+  )
+  first.resolve()
+  await Promise.all([holding, next])
+  await gate.run(async () => order.push('last'))
+  assert.deepEqual(order, ['next', 'last'])
 })

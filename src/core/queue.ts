@@ -42,9 +42,10 @@ export class Gate {
     this.#free = width
   }
 
-  async run<T>(task: () => Promise<T>): Promise<T> {
+  /** An abort of the signal while the task waits for its turn throws at once. */
+  async run<T>(task: () => Promise<T>, signal?: AbortSignal): Promise<T> {
     if (this.#free > 0) this.#free--
-    else await new Promise<void>(resolve => this.#waiting.push(resolve))
+    else await this.#turn(signal)
     try {
       return await task()
     } finally {
@@ -52,6 +53,22 @@ export class Gate {
       if (next) next()
       else this.#free++
     }
+  }
+
+  #turn(signal: AbortSignal | undefined): Promise<void> {
+    if (signal?.aborted) return Promise.reject(signal.reason)
+    return new Promise((resolve, reject) => {
+      const leave = (): void => {
+        this.#waiting.splice(this.#waiting.indexOf(enter), 1)
+        reject(signal?.reason)
+      }
+      const enter = (): void => {
+        signal?.removeEventListener('abort', leave)
+        resolve()
+      }
+      this.#waiting.push(enter)
+      signal?.addEventListener('abort', leave, { once: true })
+    })
   }
 }
 

@@ -70,5 +70,5 @@ export const buildResolvConf = (hostText: string, settings: ResolverSettings): s
   const lines = servers.map(server => `nameserver ${server}`)
   if (search.length > 0) lines.push(`search ${search.join(' ')}`)
   if (options.length > 0) lines.push(`options ${options.join(' ')}`)
-  return `# Written by Berth for this container; edit it and your version stays.\n${lines.join('\n')}\n`
+  return `# Written by Berth at each start of this container.\n${lines.join('\n')}\n`
 }

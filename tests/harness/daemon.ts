@@ -18,6 +18,8 @@ export interface DaemonOptions {
   env?: Record<string, string>
   /** `crun`, `runc`; the suite's default is what the daemon chooses. */
   runtime?: string
+  /** A command that runs the daemon, given as its arguments. Such a one cannot be restarted within the same mounts. */
+  within?: string[]
 }
 
 const clientPath = (): string => {
@@ -125,7 +127,11 @@ export class TestDaemon {
       await must(['sh', '-c', `echo '{}' > ${path.join(this.base, 'daemon.json')}`])
     const child = spawn(
       'nsenter',
-      [`--net=${this.namespace}`, path.join(projectRoot, 'bin/berthd'), ...flags],
+      [
+        `--net=${this.namespace}`,
+        ...(this.#options.within ?? []),
+        ...[path.join(projectRoot, 'bin/berthd'), ...flags],
+      ],
       {
         stdio: ['ignore', log, log],
         env: { ...process.env, ...this.#options.env, ...more.env },
