@@ -19,6 +19,7 @@ import { Events } from '../engine/events/events.ts'
 import { collectEverything } from '../engine/images/collect.ts'
 import { Images } from '../engine/images/images.ts'
 import { remakeLayers } from '../engine/images/remake.ts'
+import { Connections } from '../engine/networks/connections.ts'
 import { Networks } from '../engine/networks/networks.ts'
 import type { NetworkRecord } from '../engine/networks/types.ts'
 import { Operations } from '../engine/operations.ts'
@@ -125,7 +126,8 @@ export const openDaemon = async (settings: DaemonSettings, log: Log): Promise<Da
   const containers = await Registry.load(database)
   const network = await openNetwork(settings, log, store, id => containers.byId(id)?.record.name)
   const bridge = defaultBridge(settings, network, await knownSubnet(database))
-  const networks = await Networks.open({ database, network, events }, bridge)
+  const networks = await Networks.open({ database, network }, bridge)
+  const connections = new Connections({ network, networks, events })
   const engine: Engine = {
     settings: settings.engine,
     log,
@@ -138,6 +140,7 @@ export const openDaemon = async (settings: DaemonSettings, log: Log): Promise<Da
     uppers,
     network,
     networks,
+    connections,
     images,
     containers,
     execs: new Execs(execRoot),
@@ -153,7 +156,7 @@ export const openDaemon = async (settings: DaemonSettings, log: Log): Promise<Da
   const hosts = settings.hosts.length ? settings.hosts : [parseHost(`unix://${defaultSocket}`)]
   const listening = await listenAll({ hosts, group: settings.group, http, holder: store.client, log })
   store.onReplaced(holder => holdListeners(holder, listening))
-  store.onReplaced(() => networks.reserveAgain(runningRecords(engine)))
+  store.onReplaced(() => connections.reserveAgain(runningRecords(engine)))
   for (const host of hosts) log.info(`API listen on ${host.text}`)
   if (settings.hosts.length === 0 && settings.claimDockerSocket) claimDockerSocket(defaultSocket, log)
   return {

@@ -1,3 +1,4 @@
+import { endpointSettings } from './container.ts'
 import { bool, type Decoded, list, map, nullable, object, string } from './decode.ts'
 
 /** Requests about networks: Engine API `NetworkCreateRequest`, `NetworkConnectRequest`, `NetworkDisconnectRequest`. */
@@ -28,5 +29,7 @@ export const networkCreateRequest = object({
   Labels: map(string),
 })
 export type NetworkCreateRequest = Decoded<typeof networkCreateRequest>
+
+export const networkConnectRequest = object({ Container: string, EndpointConfig: endpointSettings })
 
 export const networkDisconnectRequest = object({ Container: string, Force: bool })

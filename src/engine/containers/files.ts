@@ -2,7 +2,7 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { hostname } from 'node:os'
 import path from 'node:path'
 import { hasCode } from '../../core/errors.ts'
-import { buildHosts, selfNames } from '../../net/hosts.ts'
+import { buildHosts, selfNames, withAddress, withoutAddress } from '../../net/hosts.ts'
 import { buildResolvConf, resolvedUpstreamFile, usesResolvedStub } from '../../net/resolv.ts'
 import type { Engine } from '../engine.ts'
 import { extraHost } from './extraHosts.ts'
@@ -67,6 +67,21 @@ export const prepareFiles = (engine: Engine, record: ContainerRecord): void => {
   write('hosts', hostsText(engine, record))
   write('resolv.conf', resolvText(engine, record))
 }
+
+const changeHosts = (engine: Engine, { id }: ContainerRecord, change: (text: string) => string): void => {
+  const file = path.join(containerDirectory(engine.settings.dataRoot, id), 'hosts')
+  // In place: it is mounted into the container.
+  writeFileSync(file, change(readFileSync(file, 'utf8')))
+}
+
+/** Tells a running container's /etc/hosts of one more address of its own. */
+export const addHostsAddress = (engine: Engine, record: ContainerRecord, address: string): void =>
+  changeHosts(engine, record, text =>
+    withAddress(text, address, selfNames(record.config.Hostname ?? '', record.config.Domainname ?? '')),
+  )
+
+export const removeHostsAddress = (engine: Engine, record: ContainerRecord, address: string): void =>
+  changeHosts(engine, record, text => withoutAddress(text, address))
 
 /** The container whose files and network another one shares. */
 const filesOwner = (engine: Engine, record: ContainerRecord): string => {

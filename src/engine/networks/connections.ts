@@ -1,0 +1,282 @@
+import { notFound, unavailable } from '../../core/errors.ts'
+import { newId } from '../../core/ids.ts'
+import { macOfAddress } from '../../net/addresses.ts'
+import type { Network } from '../../net/network.ts'
+import type { BridgeSpec, Endpoint, EndpointSpec, ExpectedNetwork } from '../../net/types.ts'
+import type { ContainerRecord, NetworkAttachment } from '../containers/types.ts'
+import type { Events } from '../events/events.ts'
+import { interfaceNameOf, sysctlsOf } from './attachments.ts'
+import { interfacePrefixOf, publishAddressOf } from './bridgeOptions.ts'
+import type { Networks } from './networks.ts'
+import type { NetworkRecord } from './types.ts'
+
+/** One network that a container is, or is to be, connected to. */
+interface Joined {
+  attachment: NetworkAttachment
+  network: NetworkRecord
+}
+
+type Bridged = NetworkRecord & { bridge: BridgeSpec }
+
+/** Which of these leads out: by priority, then by the network's name; none where all are internal. */
+const chooseGateway = (joined: readonly Joined[]): Joined | undefined =>
+  joined
+    .filter(({ network: { bridge } }) => bridge && !bridge.internal)
+    .toSorted(
+      (a, b) =>
+        (b.attachment.gatewayPriority ?? 0) - (a.attachment.gatewayPriority ?? 0) ||
+        (a.network.name < b.network.name ? -1 : 1),
+    )[0]
+
+/** What running containers have on networks: endpoints, ports, the way out. */
+export class Connections {
+  readonly #network: Network
+  readonly #networks: Networks
+  readonly #events: Events
+  /** Container ids by network, from before a connect until after a disconnect. */
+  readonly #users = new Map<string, Set<string>>()
+
+  constructor(parts: { network: Network; networks: Networks; events: Events }) {
+    this.#network = parts.network
+    this.#networks = parts.networks
+    this.#events = parts.events
+  }
+
+  /** Containers that are connected to a network, or just being so. */
+  users(networkId: string): string[] {
+    return [...(this.#users.get(networkId) ?? [])]
+  }
+
+  #enter({ id }: ContainerRecord, networkId: string): void {
+    const users = this.#users.get(networkId) ?? new Set()
+    this.#users.set(networkId, users.add(id))
+  }
+
+  #leave({ id }: ContainerRecord, networkId: string): void {
+    const users = this.#users.get(networkId)
+    users?.delete(id)
+    if (users?.size === 0) this.#users.delete(networkId)
+  }
+
+  /** Undefined for the default bridge of a daemon that has none. Errors: `not-found`. */
+  #resolve({ networkId, networkName }: NetworkAttachment): NetworkRecord | undefined {
+    const found = (networkId && this.#networks.find(networkId)) || this.#networks.find(networkName)
+    if (!found && networkName !== 'bridge') throw notFound(`network ${networkName} not found`)
+    return found
+  }
+
+  #joined(record: ContainerRecord): Joined[] {
+    return record.networks.flatMap(attachment => {
+      const network = this.#resolve(attachment)
+      return network ? [{ attachment, network }] : []
+    })
+  }
+
+  /** Makes a container's namespace and its endpoints. What of it is there when it fails, `disconnectAll` takes away. */
+  async connectAll(record: ContainerRecord): Promise<void> {
+    const [first] = record.networks
+    if (!first || first.networkName === 'host') return
+    const joined = record.config.NetworkDisabled ? [] : this.#joined(record)
+    const gateway = chooseGateway(joined)
+    this.#network.createSandbox(record.id)
+    for (const one of joined) await this.#join(record, one, { isGateway: one === gateway })
+  }
+
+  async #join(
+    record: ContainerRecord,
+    { attachment, network }: Joined,
+    { isGateway }: { isGateway: boolean },
+  ): Promise<void> {
+    attachment.networkId = network.id
+    attachment.networkName = network.name
+    this.#enter(record, network.id)
+    try {
+      const { bridge } = network
+      if (bridge)
+        attachment.endpoint = await this.#connect(record, attachment, {
+          network: { ...network, bridge },
+          isGateway,
+        })
+    } catch (error) {
+      this.#leave(record, network.id)
+      throw error
+    }
+    attachment.endpointId = newId()
+    this.#tell('connect', record, attachment)
+  }
+
+  #tell(
+    action: 'connect' | 'disconnect',
+    record: ContainerRecord,
+    { networkId, networkName }: NetworkAttachment,
+  ): void {
+    const type = this.#networks.find(networkId)?.driver ?? ''
+    this.#events.publish('network', action, networkId, { container: record.id, name: networkName, type })
+  }
+
+  async #connect(
+    record: ContainerRecord,
+    attachment: NetworkAttachment,
+    { network, isGateway }: { network: Bridged; isGateway: boolean },
+  ): Promise<Endpoint> {
+    this.#checkPublishing(record)
+    const pool = this.#network.addresses(network.id)
+    const wanted = attachment.ipv4
+    if (wanted) await this.#network.claimAddress(network.id, wanted)
+    const ipv4 = wanted ?? pool.allocate()
+    try {
+      return await this.#network.connect(this.#endpointSpec(record, attachment, { network, ipv4, isGateway }))
+    } catch (error) {
+      pool.release(ipv4)
+      throw error
+    }
+  }
+
+  #checkPublishing(record: ContainerRecord): void {
+    if (record.ports.length > 0 && !this.#network.publishes && this.#network.firewallProblem === '')
+      throw unavailable(
+        'ports cannot be published: this daemon was started with --iptables=false, and has nothing else to carry them',
+      )
+  }
+
+  #endpointSpec(
+    record: ContainerRecord,
+    attachment: NetworkAttachment,
+    { network, ipv4, isGateway }: { network: Bridged; ipv4: string; isGateway: boolean },
+  ): EndpointSpec {
+    return {
+      containerId: record.id,
+      bridge: network.bridge,
+      interfaceName: interfaceNameOf(attachment) || freeName(record, interfacePrefixOf(network.options)),
+      ipv4,
+      mac: attachment.mac || this.#ownMac(record, attachment) || macOfAddress(ipv4),
+      ports: isGateway ? this.#ports(record, network) : [],
+      defaultRoute: isGateway,
+      sysctls: sysctlsOf(attachment),
+    }
+  }
+
+  /** `--mac-address` is of the first network. */
+  #ownMac(record: ContainerRecord, attachment: NetworkAttachment): string {
+    return record.networks[0] === attachment ? (record.config.MacAddress ?? '') : ''
+  }
+
+  #ports(record: ContainerRecord, { options }: NetworkRecord) {
+    const hostIp = publishAddressOf(options, this.#networks.publishAddress)
+    return record.ports.map(port => (port.hostIp === '0.0.0.0' ? { ...port, hostIp } : port))
+  }
+
+  /** Takes down what a container has in the kernel. Idempotent. */
+  async disconnectAll(record: ContainerRecord): Promise<void> {
+    for (const attachment of record.networks) await this.#part(record, attachment, { sandboxEnds: true })
+    this.#network.removeSandbox(record.id)
+  }
+
+  async #part(
+    record: ContainerRecord,
+    attachment: NetworkAttachment,
+    options: { sandboxEnds: boolean },
+  ): Promise<void> {
+    const { endpoint } = attachment
+    if (attachment.endpointId !== '') this.#tell('disconnect', record, attachment)
+    attachment.endpointId = ''
+    delete attachment.endpoint
+    if (endpoint) await this.#network.disconnect(endpoint, options)
+    this.#leave(record, attachment.networkId)
+  }
+
+  /** Connects a container that runs to one more network; its way out moves where the new one comes before. */
+  async join(record: ContainerRecord, attachment: NetworkAttachment): Promise<void> {
+    const before = this.#joined(record)
+    const network = this.#resolve(attachment)
+    if (!network) throw notFound(`network ${attachment.networkName} not found`)
+    const one = { attachment, network }
+    await this.#join(record, one, { isGateway: false })
+    record.networks.push(attachment)
+    try {
+      await this.#moveGateway(record, { before, after: [...before, one] })
+    } catch (error) {
+      record.networks.splice(record.networks.indexOf(attachment), 1)
+      await this.#part(record, attachment, { sandboxEnds: false })
+      throw error
+    }
+  }
+
+  /** Takes a container that runs off a network; another one of its networks becomes the way out where this was it. */
+  async part(record: ContainerRecord, attachment: NetworkAttachment): Promise<void> {
+    const before = this.#joined(record)
+    await this.#moveGateway(record, { before, after: before.filter(one => one.attachment !== attachment) })
+    await this.#part(record, attachment, { sandboxEnds: false })
+    record.networks.splice(record.networks.indexOf(attachment), 1)
+  }
+
+  async #moveGateway(
+    record: ContainerRecord,
+    { before, after }: { before: readonly Joined[]; after: readonly Joined[] },
+  ): Promise<void> {
+    const from = before.find(({ attachment: { endpoint } }) => endpoint && endpoint.defaultRoute !== false)
+    const to = chooseGateway(after)
+    if (from === to || (from && to && from.attachment === to.attachment)) return
+    const next = to && placeOf(to)
+    await this.#network.moveGateway(
+      from && placeOf(from),
+      next && { ...next, ports: this.#ports(record, to.network) },
+    )
+  }
+
+  /** Brings the kernel to what these running containers need. Returns ids of containers whose endpoint is lost. */
+  async reconcile(running: readonly ContainerRecord[]): Promise<string[]> {
+    const bridges = new Map(
+      this.#networks.all().flatMap(({ id, bridge }) => (bridge ? [[id, bridge] as const] : [])),
+    )
+    const endpoints = running.flatMap(endpointsOf)
+    const expected: ExpectedNetwork = {
+      bridges: [...bridges.values()],
+      endpoints,
+      sandboxes: running.flatMap(record =>
+        record.networks.some(({ networkName }) => networkName !== 'host') ? [record.id] : [],
+      ),
+    }
+    for (const bridge of expected.bridges) this.#network.ensureBridge(bridge)
+    const { lost } = await this.#network.reconcile(expected)
+    for (const record of running) {
+      for (const { networkId, endpointId } of record.networks)
+        if (endpointId !== '') this.#enter(record, networkId)
+      if (!lost.some(({ containerId }) => containerId === record.id)) this.#ensureGateway(record, bridges)
+    }
+    return lost.map(({ containerId }) => containerId)
+  }
+
+  /** A change of the way out that a death cut off is undone; one endpoint alone has never changed. */
+  #ensureGateway(record: ContainerRecord, bridges: ReadonlyMap<string, BridgeSpec>): void {
+    const endpoints = endpointsOf(record)
+    const gateway = endpoints.find(endpoint => endpoint.defaultRoute ?? true)
+    const bridge = gateway && bridges.get(gateway.networkId)
+    if (endpoints.length > 1 && bridge) this.#network.ensureGateway(gateway, bridge)
+  }
+
+  /** Holds the ports of these containers again, after the loss of what held them. */
+  async reserveAgain(running: readonly ContainerRecord[]): Promise<void> {
+    await this.#network.reserveAgain(running.flatMap(endpointsOf))
+  }
+
+  /** The namespace of a container that has its own. */
+  sandboxPath(id: string): string {
+    return this.#network.sandboxPath(id)
+  }
+}
+
+const placeOf = ({ attachment, network }: Joined): { endpoint: Endpoint; bridge: BridgeSpec } | undefined => {
+  const { endpoint } = attachment
+  const { bridge } = network
+  return endpoint && bridge ? { endpoint, bridge } : undefined
+}
+
+const endpointsOf = (record: ContainerRecord): Endpoint[] =>
+  record.networks.flatMap(({ endpoint }) => (endpoint ? [endpoint] : []))
+
+/** The first number that no interface of the container has. */
+const freeName = (record: ContainerRecord, prefix: string): string => {
+  const taken = new Set(endpointsOf(record).map(({ interfaceName }) => interfaceName))
+  for (let number = 0; ; number++) if (!taken.has(`${prefix}${number}`)) return `${prefix}${number}`
+}
