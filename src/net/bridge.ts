@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs'
 import { conflict, notFound } from '../core/errors.ts'
 import { failpoint } from '../core/failpoint.ts'
 import { writeKernelFile } from '../linux/namespace.ts'
@@ -34,7 +35,16 @@ const create = ({ socket, table }: BridgePlace, spec: BridgeSpec): void => {
   ])
   failpoint('net.bridge.link')
   trySysctl(`ipv6/conf/${spec.link}/accept_ra`, '0')
-  if (!spec.icc) routeWithin(spec.link)
+  if (!spec.icc && !bridgeNetfilter()) routeWithin(spec.link)
+}
+
+/** Whether the host's rules see what is bridged (br_netfilter), and bridge what they have translated. */
+export const bridgeNetfilter = (): boolean => {
+  try {
+    return readFileSync('/proc/sys/net/bridge/bridge-nf-call-iptables', 'utf8').trim() === '1'
+  } catch {
+    return false
+  }
 }
 
 /**

@@ -7,6 +7,7 @@ import { inNamespace, writeKernelFile } from '../linux/namespace.ts'
 import { NetlinkSocket, protocols } from '../linux/netlink.ts'
 import { addVeth, deleteLink, findLink, setHairpin, setIsolated, setLink } from '../linux/rtnetlink.ts'
 import { addAddress, deleteDefaultRoute, setDefaultRoute } from '../linux/rtnetlink-routes.ts'
+import { bridgeNetfilter } from './bridge.ts'
 import type { Firewall } from './firewall/firewall.ts'
 import { linkGroup } from './firewall/rules.ts'
 import { endPublishedFlows, forgetUntranslatedFlows } from './flows.ts'
@@ -62,7 +63,7 @@ const addPair = (place: EndpointPlace, wiring: Wiring): void => {
       setLink(hostLink, { master: master.index, alias, up: true, withoutLinkLocal: true }),
     ]
     if (wiring.publishes) messages.push(setHairpin(hostLink, true))
-    if (!bridge.icc) messages.push(setIsolated(hostLink, true))
+    if (!bridge.icc && !bridgeNetfilter()) messages.push(setIsolated(hostLink, true))
     place.routes.batch(messages)
   } finally {
     fs.closeSync(namespaceFd)
