@@ -279,7 +279,7 @@ export class Network implements AsyncDisposable {
     const alive = expected.endpoints.filter(endpoint => !plan.lost.includes(endpoint))
     for (const { networkId, ipv4 } of alive) this.#pools.get(networkId)?.adopt(ipv4)
     changes.push(...(await this.#place.ports.adopt(alive)))
-    return { changes, lost: plan.lost }
+    return { changes, endedFor: plan.endedFor, lost: plan.lost }
   }
 
   /** After the loss of the keeper: holds the ports of these endpoints again where that is possible. */

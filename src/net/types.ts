@@ -155,6 +155,8 @@ export interface ExpectedNetwork {
 export interface ReconcileReport {
   /** One line each: what was added, repaired or taken away. */
   changes: string[]
+  /** Container ids that lost a link which no endpoint had: with it their default route may have gone. */
+  endedFor: string[]
   /** Endpoints that could not be adopted: their sandbox is gone. */
   lost: Endpoint[]
 }

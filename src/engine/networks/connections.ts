@@ -238,21 +238,22 @@ export class Connections {
       ),
     }
     for (const bridge of expected.bridges) this.#network.ensureBridge(bridge)
-    const { lost } = await this.#network.reconcile(expected)
+    const { lost, endedFor } = await this.#network.reconcile(expected)
     for (const record of running) {
       for (const { networkId, endpointId } of record.networks)
         if (endpointId !== '') this.#enter(record, networkId)
-      if (!lost.some(({ containerId }) => containerId === record.id)) this.#ensureGateway(record, bridges)
+      const mayHaveMoved = endpointsOf(record).length > 1 || endedFor.includes(record.id)
+      if (mayHaveMoved && !lost.some(({ containerId }) => containerId === record.id))
+        this.#ensureGateway(record, bridges)
     }
     return lost.map(({ containerId }) => containerId)
   }
 
-  /** A change of the way out that a death cut off is undone; one endpoint alone has never changed. */
+  /** A change of the way out that a death cut off is undone. */
   #ensureGateway(record: ContainerRecord, bridges: ReadonlyMap<string, BridgeSpec>): void {
-    const endpoints = endpointsOf(record)
-    const gateway = endpoints.find(endpoint => endpoint.defaultRoute ?? true)
+    const gateway = endpointsOf(record).find(endpoint => endpoint.defaultRoute ?? true)
     const bridge = gateway && bridges.get(gateway.networkId)
-    if (endpoints.length > 1 && bridge) this.#network.ensureGateway(gateway, bridge)
+    if (bridge && !bridge.internal) this.#network.ensureGateway(gateway, bridge)
   }
 
   /** Holds the ports of these containers again, after the loss of what held them. */
