@@ -1,17 +1,10 @@
 import type { ApiVersion } from '../../wire/version.ts'
 import type { Engine } from '../engine.ts'
-import { isPredefined } from '../networks/types.ts'
+import { hasNames, namesOf } from '../networks/names.ts'
 import { portMap } from './describe.ts'
 import type { ContainerRecord, NetworkAttachment } from './types.ts'
 
 const noneIfEmpty = (names: string[] | undefined): string[] | null => (names?.length ? names : null)
-
-/** Names by which others on a user-defined network find the container, its own first. */
-const dnsNames = (record: ContainerRecord, { networkName, aliases }: NetworkAttachment): string[] | null => {
-  if (isPredefined(networkName)) return null
-  const names = [record.name, ...aliases, record.id.slice(0, 12), record.config.Hostname ?? '']
-  return [...new Set(names.filter(Boolean))]
-}
 
 const endpointSettings = (engine: Engine, record: ContainerRecord, attachment: NetworkAttachment): object => {
   const { endpoint, ipv4 } = attachment
@@ -31,7 +24,7 @@ const endpointSettings = (engine: Engine, record: ContainerRecord, attachment: N
     IPv6Gateway: '',
     GlobalIPv6Address: '',
     GlobalIPv6PrefixLen: 0,
-    DNSNames: dnsNames(record, attachment),
+    DNSNames: hasNames(attachment) ? namesOf(record, attachment) : null,
   }
 }
 

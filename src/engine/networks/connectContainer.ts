@@ -3,10 +3,11 @@ import { BerthError, badRequest, conflict } from '../../core/errors.ts'
 import { failpoint } from '../../core/failpoint.ts'
 import type { EndpointSettings } from '../../wire/container.ts'
 import type { Container } from '../containers/container.ts'
-import { addHostsAddress, removeHostsAddress } from '../containers/files.ts'
+import { addHostsAddress, removeHostsAddress, writeResolvConf } from '../containers/files.ts'
 import type { NetworkAttachment } from '../containers/types.ts'
 import type { Engine } from '../engine.ts'
 import { attachmentOf } from './attachments.ts'
+import { hasNames } from './names.ts'
 import type { NetworkRecord } from './types.ts'
 
 /** `docker network connect` and `disconnect`, of containers that run and of those that do not. */
@@ -87,8 +88,11 @@ const joinRunning = async (
   { record }: Container,
   { attachment, undo }: { attachment: NetworkAttachment; undo: UndoStack },
 ): Promise<void> => {
+  // Last of all: it is written by what the record has then.
+  undo.push('resolv.conf', () => writeResolvConf(engine, record))
   await engine.connections.join(record, attachment)
   undo.push('endpoint', () => engine.connections.part(record, attachment))
+  if (hasNames(attachment)) writeResolvConf(engine, record)
   const address = attachment.endpoint?.ipv4
   if (address) addHostsAddress(engine, record, address)
   undo.push('hosts', () => (address ? removeHostsAddress(engine, record, address) : undefined))

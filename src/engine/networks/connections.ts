@@ -1,12 +1,15 @@
 import { notFound, unavailable } from '../../core/errors.ts'
 import { newId } from '../../core/ids.ts'
 import { macOfAddress } from '../../net/addresses.ts'
+import type { ContainerNames, NameServers } from '../../net/dns/types.ts'
 import type { Network } from '../../net/network.ts'
 import type { BridgeSpec, Endpoint, EndpointSpec, ExpectedNetwork } from '../../net/types.ts'
 import type { ContainerRecord, NetworkAttachment } from '../containers/types.ts'
 import type { Events } from '../events/events.ts'
 import { interfaceNameOf, sysctlsOf } from './attachments.ts'
 import { interfacePrefixOf, publishAddressOf } from './bridgeOptions.ts'
+import { NameIndex } from './nameIndex.ts'
+import { containerNames, hasNames, namesOf } from './names.ts'
 import type { Networks } from './networks.ts'
 import type { NetworkRecord } from './types.ts'
 
@@ -28,18 +31,60 @@ const chooseGateway = (joined: readonly Joined[]): Joined | undefined =>
         (a.network.name < b.network.name ? -1 : 1),
     )[0]
 
+export interface ConnectionsParts {
+  network: Network
+  networks: Networks
+  events: Events
+  /** Makes the name servers, which ask for the names of a container. */
+  nameServers: (names: (containerId: string) => ContainerNames | undefined) => NameServers
+  /** A container by name, id or prefix of an id. */
+  find: (reference: string) => ContainerRecord | undefined
+  /** Where names are asked that are not ours. */
+  upstreams: (record: ContainerRecord) => string[]
+}
+
 /** What running containers have on networks: endpoints, ports, the way out. */
 export class Connections {
   readonly #network: Network
   readonly #networks: Networks
   readonly #events: Events
+  readonly #servers: NameServers
+  readonly #upstreams: ConnectionsParts['upstreams']
+  readonly #find: ConnectionsParts['find']
+  readonly #index = new NameIndex()
   /** Container ids by network, from before a connect until after a disconnect. */
   readonly #users = new Map<string, Set<string>>()
 
-  constructor(parts: { network: Network; networks: Networks; events: Events }) {
+  constructor(parts: ConnectionsParts) {
     this.#network = parts.network
     this.#networks = parts.networks
     this.#events = parts.events
+    this.#upstreams = parts.upstreams
+    this.#find = parts.find
+    this.#servers = parts.nameServers(id => this.#namesFor(id))
+  }
+
+  #namesFor(id: string): ContainerNames | undefined {
+    const record = this.#find(id)
+    return (
+      record &&
+      containerNames(record, {
+        index: this.#index,
+        network: ({ networkId }) => this.#networks.find(networkId),
+        idOf: reference => this.#find(reference)?.id,
+        upstreams: () => this.#upstreams(record),
+      })
+    )
+  }
+
+  /** Its names on networks, as they are now. */
+  name(record: ContainerRecord): void {
+    for (const attachment of record.networks) {
+      const { endpoint, networkId } = attachment
+      if (!endpoint || !hasNames(attachment)) continue
+      const names = namesOf(record, attachment)
+      this.#index.put(networkId, { containerId: record.id, address: endpoint.ipv4, names })
+    }
   }
 
   /** Containers that are connected to a network, or just being so. */
@@ -79,7 +124,9 @@ export class Connections {
     const joined = record.config.NetworkDisabled ? [] : this.#joined(record)
     const gateway = chooseGateway(joined)
     this.#network.createSandbox(record.id)
+    if (joined.some(({ attachment }) => hasNames(attachment))) await this.#servers.open(record.id)
     for (const one of joined) await this.#join(record, one, { isGateway: one === gateway })
+    this.name(record)
   }
 
   async #join(
@@ -169,6 +216,7 @@ export class Connections {
   /** Takes down what a container has in the kernel. Idempotent. */
   async disconnectAll(record: ContainerRecord): Promise<void> {
     for (const attachment of record.networks) await this.#part(record, attachment, { sandboxEnds: true })
+    await this.#servers.close(record.id)
     this.#network.removeSandbox(record.id)
   }
 
@@ -181,6 +229,7 @@ export class Connections {
     if (attachment.endpointId !== '') this.#tell('disconnect', record, attachment)
     attachment.endpointId = ''
     delete attachment.endpoint
+    this.#index.remove(attachment.networkId, record.id)
     if (endpoint) await this.#network.disconnect(endpoint, options)
     this.#leave(record, attachment.networkId)
   }
@@ -191,9 +240,11 @@ export class Connections {
     const network = this.#resolve(attachment)
     if (!network) throw notFound(`network ${attachment.networkName} not found`)
     const one = { attachment, network }
+    if (hasNames(attachment) && !record.networks.some(hasNames)) await this.#servers.open(record.id)
     await this.#join(record, one, { isGateway: false })
     record.networks.push(attachment)
     try {
+      this.name(record)
       await this.#moveGateway(record, { before, after: [...before, one] })
     } catch (error) {
       record.networks.splice(record.networks.indexOf(attachment), 1)
@@ -239,12 +290,16 @@ export class Connections {
     }
     for (const bridge of expected.bridges) this.#network.ensureBridge(bridge)
     const { lost, endedFor } = await this.#network.reconcile(expected)
+    const isLost = ({ id }: ContainerRecord): boolean => lost.some(({ containerId }) => containerId === id)
+    await this.#servers.adopt(
+      running.flatMap(record => (record.networks.some(hasNames) && !isLost(record) ? [record.id] : [])),
+    )
     for (const record of running) {
+      this.name(record)
       for (const { networkId, endpointId } of record.networks)
         if (endpointId !== '') this.#enter(record, networkId)
       const mayHaveMoved = endpointsOf(record).length > 1 || endedFor.includes(record.id)
-      if (mayHaveMoved && !lost.some(({ containerId }) => containerId === record.id))
-        this.#ensureGateway(record, bridges)
+      if (mayHaveMoved && !isLost(record)) this.#ensureGateway(record, bridges)
     }
     return lost.map(({ containerId }) => containerId)
   }
@@ -259,6 +314,12 @@ export class Connections {
   /** Holds the ports of these containers again, after the loss of what held them. */
   async reserveAgain(running: readonly ContainerRecord[]): Promise<void> {
     await this.#network.reserveAgain(running.flatMap(endpointsOf))
+    await this.#servers.keepAgain()
+  }
+
+  /** Closes what this process has of the name servers; the kernel's side stays. */
+  async close(): Promise<void> {
+    await this.#servers[Symbol.asyncDispose]()
   }
 
   /** The namespace of a container that has its own. */

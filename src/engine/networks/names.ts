@@ -16,7 +16,8 @@ export interface NamesAround {
 }
 
 /** A name of ours is answered on these networks: user-defined ones. */
-export const hasNames = ({ networkName }: NetworkAttachment): boolean => !isPredefined(networkName)
+export const hasNames = ({ networkName }: NetworkAttachment): boolean =>
+  !isPredefined(networkName) && !networkName.startsWith('container:')
 
 /** Names by which others on a user-defined network find the container, its own first. */
 export const namesOf = (record: ContainerRecord, { aliases }: NetworkAttachment): string[] => [
