@@ -71,7 +71,39 @@ const finish = async (daemon: TestDaemon): Promise<void> => {
 
 const gatewayPoints = ['net.gateway.unpublished', 'net.gateway.routed', 'net.gateway.published']
 
+/** A container on a user-defined network, whatever became of it, finds itself by its name once it runs. */
+const isNamed = async (daemon: TestDaemon): Promise<void> => {
+  const { stdout } = await daemon.docker(['ps', '-aq', '-f', 'name=named'])
+  if (stdout.trim() === '')
+    await daemon.mustDocker(['create', '--name', 'named', '--network', 'aa', ...sleeper])
+  await daemon.mustDocker(['start', 'named'])
+  const address = await daemon.mustDocker([
+    ...['inspect', '-f', '{{.NetworkSettings.Networks.aa.IPAddress}}', 'named'],
+  ])
+  const answer = await daemon.mustDocker(['exec', 'named', 'nslookup', '-type=a', 'named'])
+  assert.ok(answer.includes(`Address: ${address}`), answer)
+  await daemon.mustDocker(['rm', '-f', 'named'])
+  await removeNetworks(daemon)
+}
+
 export const networkVerbs: Verb[] = [
+  {
+    name: 'run on a network',
+    points: ['net.dns.sockets', 'net.dns.half', 'net.dns.kept'],
+    prepare: daemon => makeNetworks(daemon, ['aa']),
+    run: daemon => daemon.docker(['run', '-d', '--name', 'named', '--network', 'aa', ...sleeper]),
+    check: isNamed,
+  },
+  {
+    name: 'rm -f of one on a network',
+    points: ['net.dns.closed'],
+    prepare: async daemon => {
+      await makeNetworks(daemon, ['aa'])
+      await daemon.mustDocker(['run', '-d', '--name', 'named', '--network', 'aa', ...sleeper])
+    },
+    run: daemon => daemon.docker(['rm', '-f', 'named']),
+    check: isNamed,
+  },
   {
     name: 'network create',
     points: [
