@@ -37,6 +37,7 @@ const literal = (
 
 const overUdp = (to: UpstreamAddress, asked: Asked, how: { edns: boolean; signal: AbortSignal }) =>
   new Promise<Answer>((resolve, reject) => {
+    how.signal.throwIfAborted()
     const { id, bytes } = outgoing(asked, how.edns)
     // A socket of its own for each question: its port is the kernel's random choice. Connected,
     // it hears nothing but that server, and what ICMP says of it.
@@ -98,7 +99,6 @@ const knowsNoEdns = ({ rcode: code, body }: Answer): boolean =>
 export const exchange: Exchange = async (upstream, asked, { transport, signal }) => {
   const to = parseUpstream(upstream)
   if (!to) throw unavailable(`the address of the name server is not valid: ${upstream}`)
-  signal.throwIfAborted()
   const first = await send[transport](to, asked, { edns: true, signal })
   const plain = knowsNoEdns(first)
   const answer = plain ? await send[transport](to, asked, { edns: false, signal }) : first

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
 import dgram from 'node:dgram'
 import fs from 'node:fs'
+import os from 'node:os'
 import path from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { promisify } from 'node:util'
@@ -18,6 +19,23 @@ import type { ContainerNames, DescriptorKeeper, NameServers } from './types.ts'
 const dup = sys('int dup(int fd)')
 const socket = sys('int socket(int domain, int type, int protocol)')
 const bind = sys('int bind(int fd, const void *address, unsigned int length)')
+
+/** The file that arms fail points of this process. */
+const armed = (): string => process.env['BERTH_FAILPOINTS']?.slice(1) ?? ''
+
+/** The sockets that this process holds. */
+const descriptors = (): string[] =>
+  fs
+    .readdirSync('/proc/self/fd')
+    .flatMap(fd => {
+      try {
+        return [fs.readlinkSync(`/proc/self/fd/${fd}`)]
+      } catch {
+        return []
+      }
+    })
+    .filter(target => target.startsWith('socket:'))
+    .sort()
 
 /** Runs a command in a namespace while this process serves. */
 const run = async (pin: string, ...command: string[]): Promise<string> =>
@@ -147,6 +165,19 @@ const suite = () => {
     await servers.open('real')
     const seen = await run(pin, 'busybox', 'nslookup', 'web', '127.0.0.11')
     assert.match(seen, /172\.30\.1\.2/)
+    const file = path.join(folder, 'resolv.conf')
+    fs.writeFileSync(file, 'nameserver 127.0.0.11\noptions ndots:0\n')
+    const found = ['sh', '-c', `mount --bind ${file} /etc/resolv.conf && getent hosts web`]
+    assert.match(await run(pin, 'unshare', '--mount', ...found), /172\.30\.1\.3/)
+    // The container's own firewall sees a conversation with port 53, whole.
+    await run(
+      pin,
+      'nft',
+      `add table ip own; add chain ip own in { type filter hook input priority 0; policy drop; }
+       add rule ip own in udp dport 53 ct state new accept; add rule ip own in udp sport 53 ct state established accept`,
+    )
+    assert.equal(datas(await ask(pin, query('web'))).length, 2)
+    await run(pin, 'nft', 'delete table ip own')
     const from = await client(pin)
     const heard = new Promise(resolve => from.once('message', bytes => resolve(String(bytes))))
     from.send('hello', 53, '127.0.0.1')
@@ -204,6 +235,21 @@ const suite = () => {
     await take(servers, 'internal')
   })
 
+  for (const point of ['net.dns.sockets', 'net.dns.half', 'net.dns.kept', 'net.dns.served'])
+    test(`an error at ${point} leaves nothing, and the next attempt serves`, async () => {
+      const pin = sandbox('undone')
+      const before = descriptors()
+      await using servers = open()
+      fs.writeFileSync(armed(), `${point}=error`)
+      await assert.rejects(servers.open('undone'), /fail point/)
+      fs.writeFileSync(armed(), '')
+      assert.deepEqual([...keeper.kept.keys()], [])
+      assert.deepEqual(descriptors(), before)
+      await servers.open('undone')
+      assert.equal(datas(await ask(pin, query('web'))).length, 2)
+      await take(servers, 'undone')
+    })
+
   test('a hundred sandboxes at once', async () => {
     await using servers = open()
     const ids = Array.from({ length: 100 }, (_, i) => `c${i}`)
@@ -218,5 +264,13 @@ const suite = () => {
 if (onStage) suite()
 else
   describe('name servers in namespaces', () => {
-    test('hold on a stage of their own', () => runOnStage(import.meta.filename))
+    test('hold on a stage of their own', () => {
+      const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'berth-dns-'))
+      process.env['BERTH_FAILPOINTS'] = `@${folder}/armed`
+      try {
+        runOnStage(import.meta.filename)
+      } finally {
+        fs.rmSync(folder, { recursive: true, force: true })
+      }
+    })
   })

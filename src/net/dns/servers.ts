@@ -1,4 +1,5 @@
-import { messageOf } from '../../core/errors.ts'
+import { UndoStack } from '../../core/disposal.ts'
+import { internal, messageOf } from '../../core/errors.ts'
 import { failpoint } from '../../core/failpoint.ts'
 import { emptyAnswer, renderAnswer, renderRefusal } from './compose.ts'
 import { exchange, type Transport } from './exchange.ts'
@@ -49,17 +50,24 @@ class Servers implements NameServers {
   }
 
   async open(containerId: string): Promise<void> {
+    if (this.#servers.has(containerId)) throw internal(`the name server of ${containerId} is open already`)
     const sockets = openSockets(this.#options.sandbox(containerId))
+    await using undo = new UndoStack()
+    undo.push('kept descriptors', () => this.#dropAll(containerId))
     try {
       failpoint('net.dns.sockets')
       await this.#keep(containerId, sockets)
       failpoint('net.dns.kept')
     } catch (error) {
       closeSockets(sockets.udp, sockets.tcp)
-      await this.#dropAll(containerId)
       throw error
     }
     await this.#serve(containerId, sockets)
+    undo.push('listeners', async () => {
+      await this.#stop(containerId)
+    })
+    failpoint('net.dns.served')
+    undo.commit()
   }
 
   async close(containerId: string): Promise<void> {
@@ -139,12 +147,26 @@ class Servers implements NameServers {
       if (parseKeptName(name)?.containerId === containerId) await this.#options.keeper.drop(name)
   }
 
+  /** Takes the descriptors over, also where it fails. */
   async #serve(containerId: string, { udp, tcp }: SandboxSockets): Promise<void> {
     const answer = (message: Buffer, transport: Transport) => this.#answer(containerId, message, transport)
-    this.#servers.set(containerId, {
-      udp: { name: keptName(containerId, 'udp', udp.port), listener: await serveDatagrams(udp.fd, answer) },
-      tcp: { name: keptName(containerId, 'tcp', tcp.port), listener: await serveStreams(tcp.fd, answer) },
-    })
+    let datagrams: Listener
+    try {
+      datagrams = await serveDatagrams(udp.fd, answer)
+    } catch (error) {
+      closeSockets(tcp)
+      throw error
+    }
+    try {
+      const streams = await serveStreams(tcp.fd, answer)
+      this.#servers.set(containerId, {
+        udp: { name: keptName(containerId, 'udp', udp.port), listener: datagrams },
+        tcp: { name: keptName(containerId, 'tcp', tcp.port), listener: streams },
+      })
+    } catch (error) {
+      await datagrams.close()
+      throw error
+    }
   }
 
   async #stop(containerId: string): Promise<SandboxServer | undefined> {
