@@ -78,7 +78,12 @@ describe('names at 127.0.0.11', () => {
     await sleeper('plain')
     assert.doesNotMatch(await docker('exec', 'plain', 'cat', '/etc/resolv.conf'), /127\.0\.0\.11/)
     await docker('network', 'connect', 'front', 'plain')
-    assert.deepEqual(await ask('plain', 'asker'), [await addressOf('asker', 'front')])
+    const address = await addressOf('asker', 'front')
+    assert.deepEqual(await ask('plain', 'asker'), [address])
+    await docker('network', 'disconnect', 'front', 'plain')
+    assert.doesNotMatch(await docker('exec', 'plain', 'cat', '/etc/resolv.conf'), /127\.0\.0\.11/)
+    await docker('network', 'connect', 'front', 'plain')
+    assert.deepEqual(await ask('plain', 'asker'), [address])
     await docker('rm', '-f', 'plain')
   })
 

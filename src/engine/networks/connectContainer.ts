@@ -122,6 +122,7 @@ export const disconnectContainer = (
     else record.networks.splice(record.networks.indexOf(attachment), 1)
     failpoint('network.disconnect.made')
     if (container.isRunning && address) removeHostsAddress(engine, record, address)
+    if (container.isRunning && hasNames(attachment)) writeResolvConf(engine, record)
     await engine.containers.save(container, { durable: true })
     failpoint('network.disconnect.recorded')
   })

@@ -52,6 +52,8 @@ export class Connections {
   readonly #upstreams: ConnectionsParts['upstreams']
   readonly #find: ConnectionsParts['find']
   readonly #index = new NameIndex()
+  /** Ids of containers that have a name server. */
+  readonly #served = new Set<string>()
   /** Container ids by network, from before a connect until after a disconnect. */
   readonly #users = new Map<string, Set<string>>()
 
@@ -124,9 +126,8 @@ export class Connections {
     const joined = record.config.NetworkDisabled ? [] : this.#joined(record)
     const gateway = chooseGateway(joined)
     this.#network.createSandbox(record.id)
-    if (joined.some(({ attachment }) => hasNames(attachment))) await this.#servers.open(record.id)
     for (const one of joined) await this.#join(record, one, { isGateway: one === gateway })
-    this.name(record)
+    await this.#serveNames(record)
   }
 
   async #join(
@@ -216,6 +217,7 @@ export class Connections {
   /** Takes down what a container has in the kernel. Idempotent. */
   async disconnectAll(record: ContainerRecord): Promise<void> {
     for (const attachment of record.networks) await this.#part(record, attachment, { sandboxEnds: true })
+    this.#served.delete(record.id)
     await this.#servers.close(record.id)
     this.#network.removeSandbox(record.id)
   }
@@ -240,15 +242,15 @@ export class Connections {
     const network = this.#resolve(attachment)
     if (!network) throw notFound(`network ${attachment.networkName} not found`)
     const one = { attachment, network }
-    if (hasNames(attachment) && !record.networks.some(hasNames)) await this.#servers.open(record.id)
     await this.#join(record, one, { isGateway: false })
     record.networks.push(attachment)
     try {
-      this.name(record)
+      await this.#serveNames(record)
       await this.#moveGateway(record, { before, after: [...before, one] })
     } catch (error) {
       record.networks.splice(record.networks.indexOf(attachment), 1)
       await this.#part(record, attachment, { sandboxEnds: false })
+      await this.#serveNames(record)
       throw error
     }
   }
@@ -259,6 +261,18 @@ export class Connections {
     await this.#moveGateway(record, { before, after: before.filter(one => one.attachment !== attachment) })
     await this.#part(record, attachment, { sandboxEnds: false })
     record.networks.splice(record.networks.indexOf(attachment), 1)
+    await this.#serveNames(record)
+  }
+
+  /** A name server where the container is on a network that has names, and its own names there. */
+  async #serveNames(record: ContainerRecord): Promise<void> {
+    this.name(record)
+    const wanted = record.networks.some(attachment => attachment.endpointId !== '' && hasNames(attachment))
+    if (wanted === this.#served.has(record.id)) return
+    if (wanted) await this.#servers.open(record.id)
+    else await this.#servers.close(record.id)
+    if (wanted) this.#served.add(record.id)
+    else this.#served.delete(record.id)
   }
 
   async #moveGateway(
@@ -291,9 +305,11 @@ export class Connections {
     for (const bridge of expected.bridges) this.#network.ensureBridge(bridge)
     const { lost, endedFor } = await this.#network.reconcile(expected)
     const isLost = ({ id }: ContainerRecord): boolean => lost.some(({ containerId }) => containerId === id)
-    await this.#servers.adopt(
-      running.flatMap(record => (record.networks.some(hasNames) && !isLost(record) ? [record.id] : [])),
-    )
+    const served = running
+      .filter(record => record.networks.some(hasNames) && !isLost(record))
+      .map(({ id }) => id)
+    await this.#servers.adopt(served)
+    for (const id of served) this.#served.add(id)
     for (const record of running) {
       this.name(record)
       for (const { networkId, endpointId } of record.networks)
