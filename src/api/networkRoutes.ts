@@ -1,109 +1,116 @@
-import { notFound } from '../core/errors.ts'
-import type { Engine } from '../engine/engine.ts'
-import type { NetworkRecord } from '../engine/networks/types.ts'
+import { badRequest, notFound } from '../core/errors.ts'
+import { connectContainer, disconnectContainer } from '../engine/networks/connectContainer.ts'
+import { createNetwork } from '../engine/networks/createNetwork.ts'
+import { isNamed, pruneNetworks, removeNetwork } from '../engine/networks/removeNetwork.ts'
+import { isPredefined, type NetworkRecord } from '../engine/networks/types.ts'
 import { Filters } from '../wire/filters.ts'
-import type { Route } from './route.ts'
+import { networkConnectRequest, networkCreateRequest, networkDisconnectRequest } from '../wire/network.ts'
+import { readJson } from './body.ts'
+import { networkJson } from './networkDocument.ts'
+import type { Call, Route } from './route.ts'
 
-/** `/networks`: what the default networks need. */
+/** `/networks` */
 
 const known = ['dangling', 'driver', 'id', 'label', 'name', 'scope', 'type']
+const types = ['builtin', 'custom']
 
-/** Engine API `Network`; the list leaves the containers out. */
-const networkJson = (engine: Engine, network: NetworkRecord, withContainers: boolean): object => {
-  const { bridge } = network
-  const config = bridge
-    ? [{ Subnet: `${bridge.subnet.address}/${bridge.subnet.prefix}`, Gateway: bridge.gateway }]
-    : []
-  return {
-    Name: network.name,
-    Id: network.id,
-    Created: network.created,
-    Scope: 'local',
-    Driver: network.driver,
-    EnableIPv4: true,
-    EnableIPv6: false,
-    IPAM: { Driver: 'default', Options: null, Config: bridge ? config : null },
-    Internal: false,
-    Attachable: false,
-    Ingress: false,
-    ConfigFrom: { Network: '' },
-    ConfigOnly: false,
-    Containers: withContainers ? connected(engine, network) : {},
-    Options: network.options,
-    Labels: network.labels,
-  }
-}
-
-const connected = (engine: Engine, network: NetworkRecord): object => {
-  const entries = engine.containers.all().flatMap(container => {
-    const attachment = container.record.networks.find(({ networkId }) => networkId === network.id)
-    if (!attachment || !container.isRunning) return []
-    const { endpoint } = attachment
-    const prefix = network.bridge?.subnet.prefix ?? 0
-    return [
-      [
-        container.id,
-        {
-          Name: container.record.name,
-          EndpointID: attachment.endpointId,
-          MacAddress: endpoint?.mac ?? '',
-          IPv4Address: endpoint ? `${endpoint.ipv4}/${prefix}` : '',
-          IPv6Address: '',
-        },
-      ],
-    ]
-  })
-  return Object.fromEntries(entries)
-}
-
-const inUse = (engine: Engine, network: NetworkRecord): boolean =>
-  engine.containers
+const listed = ({ engine, query }: Call): NetworkRecord[] => {
+  const filters = Filters.parse(query.get('filters'), known)
+  const dangling = filters.flag('dangling')
+  for (const type of filters.get('type'))
+    if (!types.includes(type)) throw badRequest(`invalid filter: 'type'='${type}'`)
+  return engine.networks
     .all()
-    .some(container => container.record.networks.some(({ networkId }) => networkId === network.id))
+    .filter(
+      network =>
+        filters.some('name', wanted => network.name.includes(wanted)) &&
+        filters.some('id', wanted => network.id.startsWith(wanted)) &&
+        filters.exact('driver', network.driver) &&
+        filters.exact('scope', 'local') &&
+        filters.exact('type', isPredefined(network.name) ? 'builtin' : 'custom') &&
+        filters.labels('label', network.labels) &&
+        (dangling === undefined || dangling === (!isPredefined(network.name) && !isNamed(engine, network))),
+    )
+}
+
+const networkOf = ({ engine, params }: Call): NetworkRecord => engine.networks.get(params['id'] ?? '')
 
 export const networkRoutes: Route[] = [
   {
     method: 'GET',
     path: '/networks',
     operation: 'NetworkList',
-    lacks: 'user-defined networks',
-    handle: async ({ engine, query }) => {
-      const filters = Filters.parse(query.get('filters'), known)
-      const dangling = filters.flag('dangling')
-      const networks = engine.networks
-        .all()
-        .filter(
-          network =>
-            filters.some('name', wanted => network.name.includes(wanted)) &&
-            filters.some('id', wanted => network.id.startsWith(wanted)) &&
-            filters.exact('driver', network.driver) &&
-            filters.exact('scope', 'local') &&
-            filters.exact('type', 'builtin') &&
-            filters.labels('label', network.labels) &&
-            (dangling === undefined || dangling === !inUse(engine, network)),
-        )
-      return { json: networks.map(network => networkJson(engine, network, false)) }
-    },
+    handle: async call => ({
+      json: listed(call).map(network =>
+        networkJson(call.engine, network, { version: call.version, containers: false }),
+      ),
+    }),
   },
   {
     method: 'GET',
     path: '/networks/{id}',
     operation: 'NetworkInspect',
-    handle: async ({ engine, params, query }) => {
-      const network = engine.networks.get(params['id'] ?? '')
-      const scope = query.get('scope')
-      if (scope && scope !== 'local') throw notFound(`network ${params['id']} not found`)
-      return { json: networkJson(engine, network, true) }
+    handle: async call => {
+      const network = networkOf(call)
+      const scope = call.query.get('scope')
+      if (scope && scope !== 'local') throw notFound(`network ${call.params['id']} not found`)
+      return { json: networkJson(call.engine, network, { version: call.version, containers: true }) }
+    },
+  },
+  {
+    method: 'POST',
+    path: '/networks/create',
+    operation: 'NetworkCreate',
+    lacks: 'IPv6; drivers other than bridge',
+    handle: async ({ engine, req }) => {
+      const network = await createNetwork(engine, await readJson(req, networkCreateRequest))
+      return { status: 201, json: { Id: network.id, Warning: '' } }
+    },
+  },
+  {
+    method: 'DELETE',
+    path: '/networks/{id}',
+    operation: 'NetworkDelete',
+    handle: async call => {
+      await removeNetwork(call.engine, networkOf(call))
+      return { status: 204 }
+    },
+  },
+  {
+    method: 'POST',
+    path: '/networks/{id}/connect',
+    operation: 'NetworkConnect',
+    handle: async call => {
+      const { Container: reference = '', EndpointConfig: settings } = await readJson(
+        call.req,
+        networkConnectRequest,
+      )
+      const network = networkOf(call)
+      const container = call.engine.containers.get(reference)
+      await connectContainer(call.engine, container, { network, settings: settings ?? {} })
+      return { status: 200 }
+    },
+  },
+  {
+    method: 'POST',
+    path: '/networks/{id}/disconnect',
+    operation: 'NetworkDisconnect',
+    handle: async call => {
+      const { Container: reference = '', Force: force } = await readJson(call.req, networkDisconnectRequest)
+      const network = networkOf(call)
+      const container = call.engine.containers.find(reference)
+      if (!container && force) throw notFound(`endpoint ${reference} not found`)
+      await disconnectContainer(call.engine, container ?? call.engine.containers.get(reference), network)
+      return { status: 200 }
     },
   },
   {
     method: 'POST',
     path: '/networks/prune',
     operation: 'NetworkPrune',
-    lacks: 'user-defined networks, of which there are none',
-    handle: async ({ query }) => {
-      Filters.parse(query.get('filters'), ['until', 'label', 'label!'])
-      return { json: { NetworksDeleted: null } }
+    handle: async ({ engine, query }) => {
+      const names = await pruneNetworks(engine, query.get('filters'))
+      return { json: { NetworksDeleted: names.length > 0 ? names : null } }
     },
   },
 ]

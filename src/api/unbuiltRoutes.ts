@@ -87,15 +87,6 @@ export const unbuiltRoutes: UnbuiltRoute[] = [
   none('GET', '/volumes/{name}', 'VolumeInspect', name => `get ${name}: no such volume`),
   absent('PUT', '/volumes/{name}', 'VolumeUpdate', 'updating a cluster volume'),
   none('DELETE', '/volumes/{name}', 'VolumeDelete', name => `get ${name}: no such volume`),
-  absent('POST', '/networks/create', 'NetworkCreate', 'creating a network'),
-  absent('DELETE', '/networks/{id}', 'NetworkDelete', 'removing a network'),
-  absent('POST', '/networks/{id}/connect', 'NetworkConnect', 'connecting a container to a network'),
-  absent(
-    'POST',
-    '/networks/{id}/disconnect',
-    'NetworkDisconnect',
-    'disconnecting a container from a network',
-  ),
   absent('POST', '/build', 'ImageBuild', 'building an image'),
   empty(
     { method: 'POST', path: '/build/prune', operation: 'BuildPrune' },

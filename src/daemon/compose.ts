@@ -19,11 +19,16 @@ import { Events } from '../engine/events/events.ts'
 import { collectEverything } from '../engine/images/collect.ts'
 import { Images } from '../engine/images/images.ts'
 import { remakeLayers } from '../engine/images/remake.ts'
+import { Connections } from '../engine/networks/connections.ts'
+import { upstreamResolvConf } from '../engine/networks/hostResolver.ts'
 import { Networks } from '../engine/networks/networks.ts'
 import type { NetworkRecord } from '../engine/networks/types.ts'
 import { Operations } from '../engine/operations.ts'
 import { probeOverlay } from '../linux/overlay.ts'
+import { openNameServers } from '../net/dns/servers.ts'
+import type { DescriptorKeeper } from '../net/dns/types.ts'
 import { Network } from '../net/network.ts'
+import { upstreamServers } from '../net/resolv.ts'
 import type { PortKeeper } from '../net/types.ts'
 import type { HolderClient } from '../runtime/types.ts'
 import { openContentStore } from '../store/content.ts'
@@ -71,6 +76,13 @@ const portKeeper = (store: DescriptorStore): PortKeeper => ({
   keep: (name, fd) => store.use(holder => holder.put(name, fd, 'port')),
   drop: name => store.use(holder => holder.drop(name)),
   names: () => store.use(holder => holder.list('port:').map(held => held.name)),
+})
+
+const nameKeeper = (store: DescriptorStore): DescriptorKeeper => ({
+  keep: (name, fd) => store.use(holder => holder.put(name, fd, 'dns')),
+  take: name => store.use(holder => holder.take(name)),
+  drop: name => store.use(holder => holder.drop(name)),
+  names: () => store.use(holder => holder.list('dns:').map(held => held.name)),
 })
 
 const knownSubnet = async (database: Database) => {
@@ -125,7 +137,23 @@ export const openDaemon = async (settings: DaemonSettings, log: Log): Promise<Da
   const containers = await Registry.load(database)
   const network = await openNetwork(settings, log, store, id => containers.byId(id)?.record.name)
   const bridge = defaultBridge(settings, network, await knownSubnet(database))
-  const networks = await Networks.open({ database, network, events }, bridge)
+  const networks = await Networks.open({ database, network }, bridge)
+  const connections = new Connections({
+    ...{ network, networks, events },
+    nameServers: names =>
+      openNameServers({
+        keeper: nameKeeper(store),
+        sandbox: id => network.sandboxPath(id),
+        names,
+        onWarning: text => log.warn(text),
+      }),
+    find: reference => containers.find(reference)?.record,
+    upstreams: ({ hostConfig }) =>
+      upstreamServers(
+        upstreamResolvConf(),
+        hostConfig.Dns?.length ? hostConfig.Dns : settings.engine.dns.servers,
+      ),
+  })
   const engine: Engine = {
     settings: settings.engine,
     log,
@@ -138,6 +166,7 @@ export const openDaemon = async (settings: DaemonSettings, log: Log): Promise<Da
     uppers,
     network,
     networks,
+    connections,
     images,
     containers,
     execs: new Execs(execRoot),
@@ -153,7 +182,7 @@ export const openDaemon = async (settings: DaemonSettings, log: Log): Promise<Da
   const hosts = settings.hosts.length ? settings.hosts : [parseHost(`unix://${defaultSocket}`)]
   const listening = await listenAll({ hosts, group: settings.group, http, holder: store.client, log })
   store.onReplaced(holder => holdListeners(holder, listening))
-  store.onReplaced(() => networks.reserveAgain(runningRecords(engine)))
+  store.onReplaced(() => connections.reserveAgain(runningRecords(engine)))
   for (const host of hosts) log.info(`API listen on ${host.text}`)
   if (settings.hosts.length === 0 && settings.claimDockerSocket) claimDockerSocket(defaultSocket, log)
   return {
@@ -165,6 +194,7 @@ export const openDaemon = async (settings: DaemonSettings, log: Log): Promise<Da
     close: async () => {
       await events.flush()
       await database.close()
+      await connections.close()
       await network.close()
     },
   }

@@ -10,6 +10,7 @@ import type { Execs } from './containers/execs.ts'
 import type { Registry } from './containers/registry.ts'
 import type { Events } from './events/events.ts'
 import type { Images } from './images/images.ts'
+import type { Connections } from './networks/connections.ts'
 import type { Networks } from './networks/networks.ts'
 import type { Operations } from './operations.ts'
 import type { EngineSettings } from './settings.ts'
@@ -29,6 +30,7 @@ export interface Engine {
   uppers: UpperStore
   network: Network
   networks: Networks
+  connections: Connections
   images: Images
   containers: Registry
   execs: Execs

@@ -14,6 +14,7 @@ const RTM_NEWADDR = 20
 const RTM_DELADDR = 21
 const RTM_GETADDR = 22
 const RTM_NEWROUTE = 24
+const RTM_DELROUTE = 25
 const RTM_GETROUTE = 26
 const AF_INET = 2
 const IFA_ADDRESS = 1
@@ -93,16 +94,24 @@ const routeHeader = (prefix: number, table: number): Buffer => {
   return bytes
 }
 
-/** Adds the default route by a gateway; the link must be up. */
-export const addDefaultRoute = (link: number, gateway: string): Message => ({
+/** Makes the default route go by a gateway, whichever way it went before; the link must be up. */
+export const setDefaultRoute = (link: number, gateway: string): Message => ({
   type: RTM_NEWROUTE,
-  flags: flags.create | flags.exclusive,
+  flags: flags.create | flags.replace,
   body: Buffer.concat([
     routeHeader(0, RT_TABLE_MAIN),
     attribute(RTA_GATEWAY, ipBytes(gateway)),
     u32Attribute(RTA_OIF, link),
   ]),
-  what: `add default route by ${gateway}`,
+  what: `set default route by ${gateway}`,
+})
+
+/** Refused with ESRCH where there is none. */
+export const deleteDefaultRoute = (): Message => ({
+  type: RTM_DELROUTE,
+  flags: 0,
+  body: routeHeader(0, RT_TABLE_MAIN),
+  what: 'delete default route',
 })
 
 const readAddress = ({ body }: Answer): InterfaceAddress => {

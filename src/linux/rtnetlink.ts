@@ -38,6 +38,7 @@ const IFLA_INFO_DATA = 2
 const IFLA_INFO_SLAVE_KIND = 4
 const IFLA_INFO_SLAVE_DATA = 5
 const IFLA_BRPORT_MODE = 4
+const IFLA_BRPORT_ISOLATED = 33
 const VETH_INFO_PEER = 1
 const IFLA_INET6_ADDR_GEN_MODE = 8
 const IN6_ADDR_GEN_MODE_NONE = 1
@@ -162,12 +163,7 @@ export const setLink = (name: string, settings: LinkSettings): Message => ({
   what: `set link ${name}`,
 })
 
-/**
- * Lets a bridge port send back through itself. With br_netfilter loaded a
- * translated packet is bridged rather than routed, and a container reaches its
- * own published port only so.
- */
-export const setHairpin = (name: string, on: boolean): Message => ({
+const portSetting = (name: string, setting: number, on: boolean): Message => ({
   type: RTM_NEWLINK,
   flags: 0,
   body: Buffer.concat([
@@ -176,11 +172,21 @@ export const setHairpin = (name: string, on: boolean): Message => ({
     nested(
       IFLA.linkInfo,
       textAttribute(IFLA_INFO_SLAVE_KIND, 'bridge'),
-      nested(IFLA_INFO_SLAVE_DATA, u8Attribute(IFLA_BRPORT_MODE, on ? 1 : 0)),
+      nested(IFLA_INFO_SLAVE_DATA, u8Attribute(setting, on ? 1 : 0)),
     ),
   ]),
-  what: `set hairpin of ${name}`,
+  what: `set bridge port ${name}`,
 })
+
+/**
+ * Lets a bridge port send back through itself. With br_netfilter loaded a
+ * translated packet is bridged rather than routed, and a container reaches its
+ * own published port only so.
+ */
+export const setHairpin = (name: string, on: boolean): Message => portSetting(name, IFLA_BRPORT_MODE, on)
+
+/** A bridge port that exchanges nothing with other such ports (Linux 4.18). */
+export const setIsolated = (name: string, on: boolean): Message => portSetting(name, IFLA_BRPORT_ISOLATED, on)
 
 export const deleteLink = (name: string): Message => ({
   type: RTM_DELLINK,

@@ -38,9 +38,22 @@ export class AddressPool {
     for (const address of [...ends, ...reserved]) this.#fixed.add(parseIpv4(address))
   }
 
-  /** Addresses in use. */
+  /** Addresses that were given away. */
   get used(): number {
     return this.#used.size
+  }
+
+  /** Addresses that nobody may have or that somebody has, those of the subnet itself with them. */
+  get inUse(): number {
+    return this.#used.size + [...this.#fixed].filter(value => !this.#used.has(value)).length
+  }
+
+  /** Addresses that `allocate` can still give. */
+  get available(): number {
+    const within = [...this.#used, ...[...this.#fixed].filter(value => !this.#used.has(value))].filter(
+      value => value >= this.#first && value < this.#first + this.#count,
+    )
+    return this.#count - within.length
   }
 
   #taken(value: number): boolean {

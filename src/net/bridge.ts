@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs'
 import { conflict, notFound } from '../core/errors.ts'
 import { failpoint } from '../core/failpoint.ts'
 import { writeKernelFile } from '../linux/namespace.ts'
@@ -34,14 +35,33 @@ const create = ({ socket, table }: BridgePlace, spec: BridgeSpec): void => {
   ])
   failpoint('net.bridge.link')
   trySysctl(`ipv6/conf/${spec.link}/accept_ra`, '0')
+  if (!spec.icc && !bridgeNetfilter()) routeWithin(spec.link)
+}
+
+/** Whether the host's rules see what is bridged (br_netfilter), and bridge what they have translated. */
+export const bridgeNetfilter = (): boolean => {
+  try {
+    return readFileSync('/proc/sys/net/bridge/bridge-nf-call-iptables', 'utf8').trim() === '1'
+  } catch {
+    return false
+  }
+}
+
+/**
+ * Has what containers send each other pass the host's rules: their ports are
+ * isolated (see endpoint.ts), and the bridge answers for their addresses.
+ */
+const routeWithin = (link: string): void => {
+  writeKernelFile(`/proc/sys/net/ipv4/conf/${link}/proxy_arp_pvlan`, '1')
+  writeKernelFile(`/proc/sys/net/ipv4/conf/${link}/send_redirects`, '0')
 }
 
 const ensureAddress = (socket: NetlinkSocket, link: number, spec: BridgeSpec): void => {
   const present = listAddresses(socket).filter(address => address.link === link)
   const right = (entry: { address: string; prefix: number }): boolean =>
-    entry.address === spec.gateway && entry.prefix === spec.subnet.prefix
+    !spec.bare && entry.address === spec.gateway && entry.prefix === spec.subnet.prefix
   const changes = present.filter(entry => !right(entry)).map(deleteAddress)
-  if (!present.some(right)) {
+  if (!spec.bare && !present.some(right)) {
     changes.push(addAddress({ link, address: spec.gateway, prefix: spec.subnet.prefix }))
   }
   if (changes.length > 0) socket.batch(changes)

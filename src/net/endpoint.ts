@@ -1,18 +1,26 @@
 import fs from 'node:fs'
 import { UndoStack } from '../core/disposal.ts'
-import { hasCode, internal, notFound } from '../core/errors.ts'
+import { badRequest, hasCode, internal, messageOf, notFound } from '../core/errors.ts'
 import { failpoint } from '../core/failpoint.ts'
 import { nonce } from '../core/ids.ts'
 import { inNamespace, writeKernelFile } from '../linux/namespace.ts'
 import { NetlinkSocket, protocols } from '../linux/netlink.ts'
-import { addVeth, deleteLink, findLink, setHairpin, setLink } from '../linux/rtnetlink.ts'
-import { addAddress, addDefaultRoute } from '../linux/rtnetlink-routes.ts'
+import { addVeth, deleteLink, findLink, setHairpin, setIsolated, setLink } from '../linux/rtnetlink.ts'
+import { addAddress, deleteDefaultRoute, setDefaultRoute } from '../linux/rtnetlink-routes.ts'
+import { bridgeNetfilter } from './bridge.ts'
 import type { Firewall } from './firewall/firewall.ts'
 import { linkGroup } from './firewall/rules.ts'
 import { endPublishedFlows, forgetUntranslatedFlows } from './flows.ts'
 import { aliasOf } from './owner.ts'
 import type { PortAllocator } from './ports.ts'
-import type { BridgeSpec, Endpoint, EndpointSpec, EndpointStats } from './types.ts'
+import type {
+  BridgeSpec,
+  Endpoint,
+  EndpointSpec,
+  EndpointStats,
+  PortRequest,
+  PublishedPort,
+} from './types.ts'
 
 /** The steps that connect a sandbox to a bridge, and those that take it apart. */
 
@@ -39,6 +47,7 @@ export interface Wiring {
   defaultRoute: boolean
   /** It has published ports. */
   publishes: boolean
+  sysctls?: string[]
 }
 
 const addPair = (place: EndpointPlace, wiring: Wiring): void => {
@@ -54,6 +63,7 @@ const addPair = (place: EndpointPlace, wiring: Wiring): void => {
       setLink(hostLink, { master: master.index, alias, up: true, withoutLinkLocal: true }),
     ]
     if (wiring.publishes) messages.push(setHairpin(hostLink, true))
+    if (!bridge.icc && !bridgeNetfilter()) messages.push(setIsolated(hostLink, true))
     place.routes.batch(messages)
   } finally {
     fs.closeSync(namespaceFd)
@@ -79,8 +89,40 @@ const configureInside = (place: EndpointPlace, wiring: Wiring): void =>
       addAddress({ link: link.index, address: wiring.ipv4, prefix: subnet.prefix }),
       setLink(wiring.interfaceName, { up: true }),
     ]
-    if (wiring.defaultRoute) messages.push(addDefaultRoute(link.index, gateway))
+    if (wiring.defaultRoute) messages.push(setDefaultRoute(link.index, gateway))
     socket.batch(messages)
+    for (const setting of wiring.sysctls ?? []) applySysctl(wiring.interfaceName, setting)
+  })
+
+/** `net.ipv4.conf.IFNAME.log_martians=1` of this interface. */
+const applySysctl = (interfaceName: string, setting: string): void => {
+  const [name = '', value = ''] = setting.split(/=(.*)/s)
+  const [net, family, group, , key] = name.split('.', 5)
+  try {
+    writeKernelFile(`/proc/sys/${[net, family, group, interfaceName, key].join('/')}`, value)
+  } catch (error) {
+    throw badRequest(
+      `failed to set sysctl ${name} of ${interfaceName} to ${value}: ${messageOf(error)}`,
+      error,
+    )
+  }
+}
+
+/** Sends what is for elsewhere by this endpoint, or, without a gateway, nowhere. */
+export const setGateway = (
+  place: Pick<EndpointPlace, 'sandbox'>,
+  { containerId, interfaceName }: Pick<Endpoint, 'containerId' | 'interfaceName'>,
+  gateway: string | undefined,
+): void =>
+  inNamespace(place.sandbox(containerId), () => {
+    using socket = new NetlinkSocket(protocols.route)
+    const link = findLink(socket, interfaceName)
+    try {
+      if (gateway === undefined) socket.batch([deleteDefaultRoute()])
+      else if (link) socket.batch([setDefaultRoute(link.index, gateway)])
+    } catch (error) {
+      if (gateway !== undefined || !hasCode(error, 'ESRCH')) throw error
+    }
   })
 
 /** Removes a host-side link, and with it its peer; absent is no error. Takes tens of milliseconds. */
@@ -104,6 +146,25 @@ export const wire = async (place: EndpointPlace, wiring: Wiring): Promise<void> 
   undo.commit()
 }
 
+export const exposureOf = ({ gatewayMode, trusted }: BridgeSpec): NonNullable<Endpoint['exposure']> => {
+  if (gatewayMode === 'routed') return 'direct'
+  return trusted.length > 0 ? 'both' : 'translated'
+}
+
+/** A port that is opened under the container's own address: none of the host's is taken. */
+const opened = ({ protocol, containerPort }: PortRequest): PublishedPort => ({
+  ...{ protocol, containerPort },
+  ...{ hostIp: '', hostPort: 0 },
+})
+
+/** The ports of an endpoint, held where they are the host's. */
+export const publishedPorts = async (
+  place: Pick<EndpointPlace, 'ports'>,
+  containerId: string,
+  { bridge, ports }: { bridge: BridgeSpec; ports: PortRequest[] },
+): Promise<PublishedPort[]> =>
+  exposureOf(bridge) === 'direct' ? ports.map(opened) : await place.ports.reserve(containerId, ports)
+
 /**
  * Connects a sandbox: ports, links, addresses, publishing. All is undone where
  * a step fails. Errors: `port-allocated`, `bind-failed` for ports, `not-found` for
@@ -113,14 +174,18 @@ export const connect = async (place: EndpointPlace, spec: EndpointSpec): Promise
   const { containerId, bridge, interfaceName, ipv4, mac } = spec
   const hostLink = `veth${nonce()}`
   await using undo = new UndoStack()
-  const published = await place.ports.reserve(containerId, spec.ports)
+  const exposure = exposureOf(bridge)
+  const published = await publishedPorts(place, containerId, spec)
   undo.push('ports', () => place.ports.release(containerId, published))
   failpoint('net.connect.reserve')
   undo.push('link', () => removePair(place, hostLink))
-  const defaultRoute = spec.defaultRoute ?? true
+  const { defaultRoute, sysctls = [] } = spec
   const publishes = published.length > 0
-  await wire(place, { containerId, hostLink, interfaceName, ipv4, mac, bridge, defaultRoute, publishes })
-  const endpoint = {
+  await wire(place, {
+    ...{ containerId, hostLink, interfaceName, ipv4, mac, bridge },
+    ...{ defaultRoute, publishes, sysctls },
+  })
+  const endpoint: Endpoint = {
     containerId,
     networkId: bridge.networkId,
     hostLink,
@@ -128,6 +193,8 @@ export const connect = async (place: EndpointPlace, spec: EndpointSpec): Promise
     ipv4,
     mac,
     published,
+    exposure,
+    defaultRoute,
   }
   undo.push('publish', () => place.firewall?.removeEndpoint(endpoint))
   place.firewall?.addEndpoint(endpoint)

@@ -50,7 +50,7 @@ const forgetPort = (
 
 /** Forgets UDP flows that began before the port was published: they would stay untranslated. */
 export const forgetUntranslatedFlows = (sockets: FlowSockets, ports: PublishedPort[]): void => {
-  const datagram = ports.filter(port => port.protocol === 'udp')
+  const datagram = ports.filter(({ protocol, hostPort }) => protocol === 'udp' && hostPort > 0)
   if (datagram.length === 0) return
   const hosts = new Set(listAddresses(sockets.routes).map(({ address }) => address))
   for (const port of datagram) forgetPort(sockets, port, hosts)

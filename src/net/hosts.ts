@@ -32,3 +32,16 @@ export const buildHosts = ({ self, extra, ipv6 }: HostsSettings): string => {
   }
   return `${lines.join('\n')}\n`
 }
+
+const addressOf = (line: string): string => line.trim().split(/\s+/)[0] ?? ''
+
+/** The text with one more address of the container, behind its others; what else stands there stays. */
+export const withAddress = (text: string, address: string, names: string[]): string =>
+  `${withoutAddress(text, address).replace(/\n*$/, '')}\n${address}\t${names.join(' ')}\n`
+
+/** The text without the lines of an address. */
+export const withoutAddress = (text: string, address: string): string =>
+  text
+    .split('\n')
+    .filter(line => addressOf(line) !== address)
+    .join('\n')

@@ -16,9 +16,18 @@ import { findLink, listLinks, setLink } from '../linux/rtnetlink.ts'
 import { listRoutes } from '../linux/rtnetlink-routes.ts'
 import { AddressPool, type AddressPoolOptions } from './addresses.ts'
 import { allowLoopbackPublishing, ensureBridge, removeBridge } from './bridge.ts'
-import { connect, disconnect, type EndpointPlace, endpointStats, removePair, wire } from './endpoint.ts'
+import {
+  connect,
+  disconnect,
+  type EndpointPlace,
+  endpointStats,
+  removePair,
+  setGateway,
+  wire,
+} from './endpoint.ts'
 import { Firewall } from './firewall/firewall.ts'
 import { Forwarding } from './forwarding.ts'
+import { type Gateway, moveGateway, type NextGateway } from './gateway.ts'
 import { LinkWatch } from './netlink-watch.ts'
 import { ownerOf } from './owner.ts'
 import type { PortRange } from './port-table.ts'
@@ -79,6 +88,8 @@ export class Network implements AsyncDisposable {
   readonly #place: EndpointPlace
   readonly #nft: Nftables | undefined
   readonly #pools = new Map<string, AddressPool>()
+  /** Addresses whose links are going, by network and address. */
+  readonly #leaving = new Map<string, Promise<void>>()
   readonly #pinFolder: string
   /** Why there is no firewall; empty where there is one, or none was wanted. */
   readonly firewallProblem: string
@@ -182,6 +193,11 @@ export class Network implements AsyncDisposable {
     return this.#place.firewall !== undefined
   }
 
+  /** A link of this name is there, ours or another's. */
+  hasLink(name: string): boolean {
+    return findLink(this.#routes, name) !== undefined
+  }
+
   /** Connects a sandbox to a bridge; see `connect` in endpoint.ts. */
   async connect(spec: EndpointSpec): Promise<Endpoint> {
     if (spec.ports.length > 0 && this.firewallProblem !== '') {
@@ -199,11 +215,33 @@ export class Network implements AsyncDisposable {
     this.#releaseLater(endpoint)
   }
 
+  /** Moves the way out of a sandbox from one endpoint to another; see `moveGateway` in gateway.ts. */
+  async moveGateway(from: Gateway | undefined, to: NextGateway | undefined): Promise<void> {
+    await moveGateway(this.#place, from, to)
+  }
+
   #releaseLater({ networkId, hostLink, ipv4 }: Endpoint): void {
     const pool = this.#pools.get(networkId)
-    void this.#watch.gone(hostLink).then(gone => {
+    const key = `${networkId} ${ipv4}`
+    const leaving = this.#watch.gone(hostLink).then(gone => {
       if (gone) pool?.release(ipv4)
+      if (this.#leaving.get(key) === leaving) this.#leaving.delete(key)
     })
+    this.#leaving.set(key, leaving)
+  }
+
+  /**
+   * Takes an address that was asked for; waits where the link that had it is on its way out. Errors: those of
+   * `AddressPool.claim`.
+   */
+  async claimAddress(networkId: string, ipv4: string): Promise<void> {
+    await this.#leaving.get(`${networkId} ${ipv4}`)
+    this.addresses(networkId).claim(ipv4)
+  }
+
+  /** Has the default route of a sandbox go by this endpoint, as its record says. */
+  ensureGateway(endpoint: Endpoint, { gateway }: BridgeSpec): void {
+    setGateway(this.#place, endpoint, gateway)
   }
 
   /** Resolves once the link of an endpoint is gone. */
@@ -241,7 +279,7 @@ export class Network implements AsyncDisposable {
     const alive = expected.endpoints.filter(endpoint => !plan.lost.includes(endpoint))
     for (const { networkId, ipv4 } of alive) this.#pools.get(networkId)?.adopt(ipv4)
     changes.push(...(await this.#place.ports.adopt(alive)))
-    return { changes, lost: plan.lost }
+    return { changes, endedFor: plan.endedFor, lost: plan.lost }
   }
 
   /** After the loss of the keeper: holds the ports of these endpoints again where that is possible. */
@@ -297,7 +335,7 @@ export class Network implements AsyncDisposable {
       await wire(this.#place, {
         ...endpoint,
         bridge,
-        defaultRoute: true,
+        defaultRoute: endpoint.defaultRoute ?? true,
         publishes: endpoint.published.length > 0,
       })
       return `made ${endpoint.hostLink} again`

@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import type { Link } from '../linux/rtnetlink.ts'
 import { aliasOf } from './owner.ts'
 import { planReconcile } from './reconcile.ts'
-import type { BridgeSpec, Endpoint } from './types.ts'
+import { type BridgeSpec, type Endpoint, ordinaryBridge } from './types.ts'
 
 const link = (index: number, name: string, more: Partial<Link> = {}): Link => ({
   index,
@@ -25,8 +25,7 @@ const bridge: BridgeSpec = {
   subnet: { address: '172.17.0.0', prefix: 16 },
   gateway: '172.17.0.1',
   mtu: 1500,
-  masquerade: true,
-  foreign: false,
+  ...ordinaryBridge,
 }
 
 const endpoint = (containerId: string, hostLink: string): Endpoint => ({

@@ -15,6 +15,8 @@ export interface ReconcilePlan {
   endBridges: string[]
   /** Host-side links of ours that no endpoint has. */
   endLinks: string[]
+  /** Container ids of those links: with one, their default route may have gone. */
+  endedFor: string[]
   /** Container ids of sandboxes that no container has. */
   endSandboxes: string[]
   /** Endpoints whose link lost its bridge, or is down. */
@@ -34,6 +36,7 @@ export const planReconcile = (
   const plan: ReconcilePlan = {
     endBridges: [],
     endLinks: [],
+    endedFor: [],
     endSandboxes: [],
     reattach: [],
     rewire: [],
@@ -46,7 +49,10 @@ export const planReconcile = (
   for (const link of actual.links) {
     const owner = ownerOf(table, link)
     if (owner?.kind === 'bridge' && !wantedBridges.has(link.name)) plan.endBridges.push(link.name)
-    if (owner?.kind === 'endpoint' && !wantedLinks.has(link.name)) plan.endLinks.push(link.name)
+    if (owner?.kind === 'endpoint' && !wantedLinks.has(link.name)) {
+      plan.endLinks.push(link.name)
+      plan.endedFor.push(owner.containerId)
+    }
   }
   const wantedSandboxes = new Set(expected.sandboxes)
   const pinned = new Set(actual.sandboxes)

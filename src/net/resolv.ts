@@ -51,6 +51,28 @@ export const usesResolvedStub = (hostText: string): boolean => {
   return servers.length > 0 && servers.every(server => server === '127.0.0.53' || server === '127.0.0.54')
 }
 
+/**
+ * Text for a container on a user-defined network: Berth's name server there, which asks the host's. `hostText` as for
+ * `buildResolvConf`; servers that were asked for are that one's to know.
+ */
+export const buildInternalResolvConf = (hostText: string, settings: ResolverSettings): string => {
+  const host = parseResolvConf(hostText)
+  const search = (settings.search.length > 0 ? settings.search : host.search).filter(name => name !== '.')
+  const asked = settings.options.length > 0 ? settings.options : host.options
+  const options = asked.some(option => option.startsWith('ndots:')) ? asked : [...asked, 'ndots:0']
+  const lines = ['nameserver 127.0.0.11']
+  if (search.length > 0) lines.push(`search ${search.join(' ')}`)
+  lines.push(`options ${options.join(' ')}`)
+  return `# Written by Berth at each start of this container.\n${lines.join('\n')}\n`
+}
+
+/** Where names are asked that are not ours: what was asked for, else the host's servers, else Docker's two. */
+export const upstreamServers = (hostText: string, asked: string[]): string[] => {
+  if (asked.length > 0) return asked
+  const host = parseResolvConf(hostText).servers.filter(server => !server.includes(':'))
+  return host.length > 0 ? host : fallbackServers
+}
+
 /** What a container on a bridge can reach: no loopback, no IPv6; the fallback where nothing is left. */
 export const reachableServers = (servers: string[]): string[] => {
   const left = servers.filter(server => !isLoopback(server) && !server.includes(':'))

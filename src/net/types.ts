@@ -18,19 +18,49 @@ export interface Ipv4Subnet {
   prefix: number
 }
 
+/**
+ * How containers and the world meet. `nat`: under the host's address, published ports translated. `nat-unprotected`:
+ * the same, and all their ports can be reached directly. `routed`: under their own addresses, published ports
+ * opened, nothing translated. `isolated`: not at all, not even with the host.
+ */
+export type GatewayMode = 'nat' | 'nat-unprotected' | 'routed' | 'isolated'
+
 export interface BridgeSpec {
   /** Docker's network id: the owner. */
   networkId: string
   /** Link name, at most 15 bytes. */
   link: string
   subnet: Ipv4Subnet
-  /** The bridge's own address. */
+  /** The containers' way out, and the bridge's own address unless it is `bare`. */
   gateway: string
+  /** The bridge itself gets no address. */
+  bare: boolean
   mtu: number
+  gatewayMode: GatewayMode
   /** Masquerade what leaves the bridge for elsewhere. */
   masquerade: boolean
+  /** Address under which it leaves; empty for that of the outgoing interface. */
+  sourceAddress: string
+  /** Its containers reach nothing outside, and nothing outside reaches them. */
+  internal: boolean
+  /** Its containers reach one another, not only what is linked or published. */
+  icc: boolean
+  /** Interfaces of the host from which published container ports can be reached without translation. */
+  trusted: string[]
   /** Made by someone else (`-b NAME`): used, never changed or removed. */
   foreign: boolean
+}
+
+/** What a bridge is where nothing else is asked for. */
+export const ordinaryBridge: Omit<BridgeSpec, 'networkId' | 'link' | 'subnet' | 'gateway' | 'mtu'> = {
+  bare: false,
+  gatewayMode: 'nat',
+  masquerade: true,
+  sourceAddress: '',
+  internal: false,
+  icc: true,
+  trusted: [],
+  foreign: false,
 }
 
 export type Protocol = 'tcp' | 'udp'
@@ -61,8 +91,10 @@ export interface EndpointSpec {
   ipv4: string
   mac: string
   ports: PortRequest[]
-  /** Sends what is for elsewhere through this bridge: true unless told; one endpoint of a sandbox has it. */
-  defaultRoute?: boolean
+  /** Sends what is for elsewhere through this bridge; at most one endpoint of a sandbox does. */
+  defaultRoute: boolean
+  /** `net.ipv4.conf.IFNAME.log_martians=1`, … */
+  sysctls?: string[]
 }
 
 /** What is in the kernel for one endpoint; stored, so that a later daemon can take it down. */
@@ -74,6 +106,10 @@ export interface Endpoint {
   ipv4: string
   mac: string
   published: PublishedPort[]
+  /** What the published ports are: translated (where nothing is told), opened under the container's address, or both. */
+  exposure?: 'translated' | 'direct' | 'both'
+  /** It carries the sandbox's default route; true where nothing is told. */
+  defaultRoute?: boolean
 }
 
 export interface FirewallSettings {
@@ -119,6 +155,8 @@ export interface ExpectedNetwork {
 export interface ReconcileReport {
   /** One line each: what was added, repaired or taken away. */
   changes: string[]
+  /** Container ids that lost a link which no endpoint had: with it their default route may have gone. */
+  endedFor: string[]
   /** Endpoints that could not be adopted: their sandbox is gone. */
   lost: Endpoint[]
 }

@@ -174,7 +174,7 @@ const hostOnly = object({
 export const hostConfig = both(hostOnly, resources)
 export type HostConfig = Decoded<typeof hostConfig>
 
-const endpointSettings = object({
+export const endpointSettings = object({
   IPAMConfig: object({ IPv4Address: string, IPv6Address: string, LinkLocalIPs: list(string) }),
   Links: list(string),
   MacAddress: string,

@@ -17,7 +17,7 @@ interface Owner {
   running: boolean
   /** A network namespace of its own. */
   sandbox: boolean
-  address: string
+  addresses: string[]
   volumes: string[]
 }
 
@@ -46,7 +46,7 @@ const look = async (daemon: TestDaemon): Promise<State> => {
     running: entry.State.Status === 'running' || entry.State.Status === 'paused',
     sandbox:
       entry.HostConfig.NetworkMode !== 'host' && !entry.HostConfig.NetworkMode.startsWith('container:'),
-    address: Object.values(entry.NetworkSettings.Networks)[0]?.IPAddress ?? '',
+    addresses: Object.values(entry.NetworkSettings.Networks).flatMap(({ IPAddress }) => IPAddress || []),
     volumes: entry.Mounts.flatMap(mount => (mount.Type === 'volume' && mount.Name ? [mount.Name] : [])),
   }))
   const running = new Set(owners.filter(owner => owner.running).map(owner => owner.id))
@@ -160,16 +160,24 @@ const onHost = (daemon: TestDaemon, command: string[]): Promise<string> =>
   must(['nsenter', `--net=${daemon.namespace}`, ...command])
 
 const checkNetwork = async ({ daemon, owners, running }: State): Promise<string[]> => {
-  const bridged = owners.filter(owner => owner.running && owner.address !== '')
-  const links = JSON.parse(await onHost(daemon, ['ip', '-j', 'link'])) as { ifname: string }[]
+  const addresses = owners.filter(owner => owner.running).flatMap(owner => owner.addresses)
+  const links = JSON.parse(await onHost(daemon, ['ip', '-j', 'link'])) as {
+    ifname: string
+    ifalias?: string
+  }[]
   const veths = links.filter(link => link.ifname.startsWith('veth')).length
+  const bridges = links.flatMap(({ ifalias = '' }) => /:bridge:(.*)$/.exec(ifalias)?.[1] ?? [])
   const rules = await onHost(daemon, ['nft', 'list', 'table', 'inet', `berth-${instanceOf(daemon.execRoot)}`])
   const commented = [...rules.matchAll(/comment "([a-f0-9]{64})/g)].map(match => match[1] ?? '')
-  const networks = await daemon.json<{ Id: string }[]>('GET', '/networks')
+  const networks = await daemon.json<{ Id: string; Driver: string }[]>('GET', '/networks')
   const allowed = new Set([...running, ...networks.map(({ Id }) => Id)])
-  const addresses = bridged.map(owner => owner.address)
   return [
-    ...(veths === bridged.length ? [] : [`links: ${veths} for ${bridged.length} containers`]),
+    ...(veths === addresses.length ? [] : [`links: ${veths} for ${addresses.length} endpoints`]),
+    ...compare(
+      'bridge',
+      bridges,
+      networks.filter(({ Driver }) => Driver === 'bridge').map(({ Id }) => Id),
+    ),
     ...surplus('firewall element', commented, allowed),
     ...(new Set(addresses).size === addresses.length
       ? []

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import type { TestDaemon } from './daemon.ts'
 import { busyboxArchive } from './images.ts'
+import { networkVerbs } from './networkVerbs.ts'
 import { type Outcome, until } from './shell.ts'
 
 /** The verbs whose every step the crash tests kill the daemon at, and what must hold afterwards. */
@@ -300,4 +301,5 @@ export const verbGroups: [string, Verb[]][] = [
   ['end, stop, kill, rm', endVerbs],
   ['exec, rename, update, tag', smallVerbs],
   ['load, rmi', imageVerbs],
+  ['network create, rm, connect, disconnect', networkVerbs],
 ]

@@ -40,7 +40,7 @@ export const clearRun = async (engine: Engine, container: Container): Promise<vo
   const { group } = containerGroup(engine.settings, container.record)
   await tryAll(engine, container, [
     ['processes', () => killGroup(group)],
-    ['network', () => engine.networks.disconnectAll(container.record)],
+    ['network', () => engine.connections.disconnectAll(container.record)],
     ['runtime state', () => runtimeState(engine, container)],
     ['shared memory', () => unmountSharedShm(engine, container.id)],
     ['root', () => engine.uppers.unmount(container.id)],

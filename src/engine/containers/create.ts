@@ -8,6 +8,7 @@ import type { ImageConfig } from '../../oci/image.ts'
 import { architectureOf } from '../../oci/platform.ts'
 import type { ContainerConfig, CreateRequest, HostConfig } from '../../wire/container.ts'
 import type { Engine } from '../engine.ts'
+import { attachmentsFor } from '../networks/attachments.ts'
 import type { Operation } from '../operations.ts'
 import { checkBindSources } from './bindSources.ts'
 import type { Container } from './container.ts'
@@ -87,7 +88,8 @@ const decideRecord = (
     hostConfig,
     mounts: decideMounts(hostConfig, config.Volumes, { recursiveReadOnly: options.recursiveReadOnly }),
     ports: publishes(hostConfig.NetworkMode ?? '') ? ports : [],
-    networks: engine.networks.attachmentsFor(
+    networks: attachmentsFor(
+      engine.networks,
       hostConfig.NetworkMode ?? 'bridge',
       request.NetworkingConfig ?? {},
     ),

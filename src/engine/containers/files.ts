@@ -2,17 +2,17 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { hostname } from 'node:os'
 import path from 'node:path'
 import { hasCode } from '../../core/errors.ts'
-import { buildHosts, selfNames } from '../../net/hosts.ts'
-import { buildResolvConf, resolvedUpstreamFile, usesResolvedStub } from '../../net/resolv.ts'
+import { buildHosts, selfNames, withAddress, withoutAddress } from '../../net/hosts.ts'
+import { buildInternalResolvConf, buildResolvConf } from '../../net/resolv.ts'
 import type { Engine } from '../engine.ts'
+import { hostResolvConf, upstreamResolvConf } from '../networks/hostResolver.ts'
+import { hasNames } from '../networks/names.ts'
 import { extraHost } from './extraHosts.ts'
 import { containerDirectory } from './logConfig.ts'
 import type { ContainerFiles } from './specMounts.ts'
 import type { ContainerRecord } from './types.ts'
 
 /** `/etc/hostname`, `/etc/hosts` and `/etc/resolv.conf` of a container, kept in its directory and bind-mounted. */
-
-const hostResolvConf = '/etc/resolv.conf'
 
 const readOr = (file: string, otherwise: string): string => {
   try {
@@ -41,16 +41,23 @@ const hostsText = (engine: Engine, record: ContainerRecord): string => {
 const resolvText = (engine: Engine, record: ContainerRecord): string => {
   const { dns } = engine.settings
   const { Dns: servers, DnsSearch: search, DnsOptions: options } = record.hostConfig
-  const own = readOr(hostResolvConf, '')
   const settings = {
     servers: servers?.length ? servers : dns.servers,
     search: search?.length ? search : dns.search,
     options: options?.length ? options : dns.options,
   }
   const untouched = !settings.servers.length && !settings.search.length && !settings.options.length
-  if (record.hostConfig.NetworkMode === 'host' && untouched) return own
-  return buildResolvConf(usesResolvedStub(own) ? readOr(resolvedUpstreamFile, own) : own, settings)
+  if (record.hostConfig.NetworkMode === 'host' && untouched) return hostResolvConf()
+  if (record.networks.some(hasNames)) return buildInternalResolvConf(upstreamResolvConf(), settings)
+  return buildResolvConf(upstreamResolvConf(), settings)
 }
+
+/** Has a running container that came to its first user-defined network ask the name server there. */
+export const writeResolvConf = (engine: Engine, record: ContainerRecord): void =>
+  writeFileSync(
+    path.join(containerDirectory(engine.settings.dataRoot, record.id), 'resolv.conf'),
+    resolvText(engine, record),
+  )
 
 /**
  * Writes the files for a start. What the container's owner changed in resolv.conf or hosts is written anew, as
@@ -67,6 +74,21 @@ export const prepareFiles = (engine: Engine, record: ContainerRecord): void => {
   write('hosts', hostsText(engine, record))
   write('resolv.conf', resolvText(engine, record))
 }
+
+const changeHosts = (engine: Engine, { id }: ContainerRecord, change: (text: string) => string): void => {
+  const file = path.join(containerDirectory(engine.settings.dataRoot, id), 'hosts')
+  // In place: it is mounted into the container.
+  writeFileSync(file, change(readFileSync(file, 'utf8')))
+}
+
+/** Tells a running container's /etc/hosts of one more address of its own. */
+export const addHostsAddress = (engine: Engine, record: ContainerRecord, address: string): void =>
+  changeHosts(engine, record, text =>
+    withAddress(text, address, selfNames(record.config.Hostname ?? '', record.config.Domainname ?? '')),
+  )
+
+export const removeHostsAddress = (engine: Engine, record: ContainerRecord, address: string): void =>
+  changeHosts(engine, record, text => withoutAddress(text, address))
 
 /** The container whose files and network another one shares. */
 const filesOwner = (engine: Engine, record: ContainerRecord): string => {

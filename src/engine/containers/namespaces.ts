@@ -47,7 +47,7 @@ export const joinedNamespaces = async (
   const { NetworkMode: network = '', PidMode: pid = '', IpcMode: ipc = '' } = record.hostConfig
   const join: Partial<Record<SpecNamespace['type'], string>> = {}
   if (network.startsWith(prefix)) join.network = namespaceFile(await networkPartner(engine, record), 'net')
-  else if (network !== 'host') join.network = engine.networks.sandboxPath(record.id)
+  else if (network !== 'host') join.network = engine.connections.sandboxPath(record.id)
   if (pid.startsWith(prefix)) join.pid = namespaceFile(await partner(engine, pid, 'PID'), 'pid')
   if (ipc.startsWith(prefix)) {
     const other = await partner(engine, ipc, 'IPC')

@@ -1,27 +1,30 @@
 import type { ApiVersion } from '../../wire/version.ts'
 import type { Engine } from '../engine.ts'
+import { hasNames, namesOf } from '../networks/names.ts'
 import { portMap } from './describe.ts'
 import type { ContainerRecord, NetworkAttachment } from './types.ts'
 
-const endpointSettings = (engine: Engine, attachment: NetworkAttachment): object => {
-  const { endpoint } = attachment
+const noneIfEmpty = (names: string[] | undefined): string[] | null => (names?.length ? names : null)
+
+const endpointSettings = (engine: Engine, record: ContainerRecord, attachment: NetworkAttachment): object => {
+  const { endpoint, ipv4 } = attachment
   const bridge = engine.networks.find(attachment.networkId)?.bridge
   return {
-    IPAMConfig: null,
-    Links: null,
-    Aliases: null,
-    DriverOpts: null,
-    GwPriority: 0,
+    IPAMConfig: ipv4 ? { IPv4Address: ipv4 } : null,
+    Links: noneIfEmpty(attachment.links),
+    Aliases: noneIfEmpty(attachment.aliases),
+    DriverOpts: attachment.driverOptions ?? null,
+    GwPriority: attachment.gatewayPriority ?? 0,
     MacAddress: endpoint?.mac ?? '',
     NetworkID: endpoint || attachment.networkName !== 'bridge' ? attachment.networkId : '',
     EndpointID: attachment.endpointId,
-    Gateway: endpoint ? (bridge?.gateway ?? '') : '',
+    Gateway: endpoint && !bridge?.internal ? (bridge?.gateway ?? '') : '',
     IPAddress: endpoint?.ipv4 ?? '',
     IPPrefixLen: endpoint ? (bridge?.subnet.prefix ?? 0) : 0,
     IPv6Gateway: '',
     GlobalIPv6Address: '',
     GlobalIPv6PrefixLen: 0,
-    DNSNames: null,
+    DNSNames: hasNames(attachment) ? namesOf(record, attachment) : null,
   }
 }
 
@@ -54,10 +57,13 @@ export const networkSettings = (engine: Engine, record: ContainerRecord, version
   return {
     ...(version.atLeast('1.52') ? {} : legacyFields(engine, record)),
     SandboxID: record.state.pid === 0 ? '' : record.id,
-    SandboxKey: record.state.pid === 0 || !sandbox ? '' : engine.networks.sandboxPath(record.id),
+    SandboxKey: record.state.pid === 0 || !sandbox ? '' : engine.connections.sandboxPath(record.id),
     Ports: portMap(record),
     Networks: Object.fromEntries(
-      record.networks.map(attachment => [attachment.networkName, endpointSettings(engine, attachment)]),
+      record.networks.map(attachment => [
+        attachment.networkName,
+        endpointSettings(engine, record, attachment),
+      ]),
     ),
   }
 }

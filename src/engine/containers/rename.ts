@@ -21,6 +21,7 @@ export const renameContainer = async (engine: Engine, container: Container, name
     throw error
   }
   failpoint('rename.saved')
+  engine.connections.name(container.record)
   engine.containers.releaseName(before, container.id)
   containerEvent(engine, container, 'rename', { oldName: `/${before}` })
 }

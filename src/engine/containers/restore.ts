@@ -141,7 +141,7 @@ const forgetEndpoints = (container: Container): void => {
 
 /** Brings the kernel's side of the network to what living containers need. */
 const reconcileNetwork = async (engine: Engine, living: readonly Found[]): Promise<void> => {
-  const gone = await engine.networks.reconcile(living.map(({ container }) => container.record))
+  const gone = await engine.connections.reconcile(living.map(({ container }) => container.record))
   for (const id of gone) engine.log.warn('the network of a running container is gone', { container: id })
 }
 

@@ -61,13 +61,24 @@ export interface StateRecord {
   health?: HealthState
 }
 
+/** One network of a container: what was asked for, and, while it runs, what it has. */
 export interface NetworkAttachment {
-  /** `bridge`, `host`, `none` */
+  /** As it is called, or was asked for where it did not exist yet. */
   networkName: string
+  /** Empty until the network is known. */
   networkId: string
+  /** Empty while it is not connected. */
   endpointId: string
   aliases: string[]
+  /** `container:alias`, of a user-defined network. */
+  links?: string[]
+  /** Asked for; empty for any. */
   mac: string
+  /** Asked for; absent for any. */
+  ipv4?: string
+  driverOptions?: Record<string, string>
+  /** The highest is the way out; 0 where nothing is said. */
+  gatewayPriority?: number
   /** While it runs: what is in the kernel. */
   endpoint?: Endpoint
 }

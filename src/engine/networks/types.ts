@@ -1,4 +1,5 @@
 import type { BridgeSpec } from '../../net/types.ts'
+import type { IpamConfig } from '../../wire/network.ts'
 
 /** A network as it is stored. */
 export interface NetworkRecord {
@@ -8,6 +9,19 @@ export interface NetworkRecord {
   driver: 'bridge' | 'host' | 'null'
   /** Of a bridge network. */
   bridge?: BridgeSpec
+  /** Of the driver, as given. */
   options: Record<string, string>
   labels: Record<string, string>
+  /** Subnets as they are used, and the allocator's options as given. */
+  ipam?: { config: IpamConfig[]; options?: Record<string, string> }
+  attachable?: boolean
+  /** Nothing but a configuration for others to take: no container is ever on it. */
+  configOnly?: boolean
+  /** The network whose configuration it took. */
+  configFrom?: string
 }
+
+export const defaultNetworks = ['bridge', 'host', 'none']
+
+/** Networks that Docker's clients take for the daemon's own. */
+export const isPredefined = (name: string): boolean => [...defaultNetworks, 'default'].includes(name)

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { ordinaryBridge } from '../types.ts'
 import { compareElements, readElements } from './listing.ts'
 import { addElements, bridgeElements, deleteElements, endpointElements, rulesBatch } from './rules.ts'
 
@@ -22,8 +23,8 @@ const bridge = {
   subnet: { address: '172.17.0.0', prefix: 16 },
   gateway: '172.17.0.1',
   mtu: 1500,
+  ...ordinaryBridge,
   masquerade: false,
-  foreign: false,
 }
 
 test('publishing adds one element a port, with its owner', () => {

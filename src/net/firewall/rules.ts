@@ -7,7 +7,11 @@ import type { BridgeSpec, Endpoint, PublishedPort } from '../types.ts'
  *
  * - `bridges`: all our bridges.
  * - `inside`: pairs (in, out) of bridges between which traffic may flow: each with itself.
- * - `outgoing`: bridges whose traffic leaves under the host's address.
+ * - `internal`: bridges that nothing leaves or enters.
+ * - `silent`: bridges whose containers reach one another only where they are `linked`: (from, to, protocol, port).
+ * - `outgoing`: bridges whose traffic leaves under the host's address; `sourced`: under this one.
+ * - `open`: bridges whose containers can be reached at all their ports; `routed`: by ping, and at `direct` ones:
+ *   (address, protocol, port); `trusted`: pairs (in, out) for which `direct` ones are open, too.
  * - `selves`: pairs (address, same address) of containers that publish.
  * - `published`, `published_any`: where a port of one, or of any host address goes.
  *
@@ -32,7 +36,15 @@ export interface Element {
 const declarations = `
   set bridges { type ifname; }
   set inside { type ifname . ifname; }
+  set internal { type ifname; }
+  set silent { type ifname; }
+  set linked { type ipv4_addr . ipv4_addr . inet_proto . inet_service; }
   set outgoing { type ifname; }
+  map sourced { type ifname : ipv4_addr; }
+  set open { type ifname; }
+  set routed { type ifname; }
+  set direct { type ipv4_addr . inet_proto . inet_service; }
+  set trusted { type ifname . ifname; }
   set selves { type ipv4_addr . ipv4_addr; }
   map published { type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service; }
   map published_any { type inet_proto . inet_service : ipv4_addr . inet_service; }
@@ -43,9 +55,10 @@ const declarations = `
   chain pass { type filter hook forward priority filter; policy accept; }
   chain publish { }
   chain enter { }
+  chain among { }
   chain foreign { }`
 
-const chains = ['guard', 'arrive', 'local', 'leave', 'pass', 'publish', 'enter', 'foreign']
+const chains = ['guard', 'arrive', 'local', 'leave', 'pass', 'publish', 'enter', 'among', 'foreign']
 
 /** Rules by chain. */
 const rules: [string, string][] = [
@@ -65,14 +78,25 @@ const rules: [string, string][] = [
   // The same for a container and itself; bridged by br_netfilter, such a packet shows no incoming interface.
   ['leave', 'ct status dnat ip saddr . ip daddr @selves masquerade'],
   ['leave', 'ip saddr 127.0.0.0/8 oifname @bridges masquerade'],
+  ['leave', 'meta nfproto ipv4 oifname != @bridges snat ip to iifname map @sourced'],
   ['leave', 'meta nfproto ipv4 iifname @outgoing oifname != @bridges masquerade'],
+  ['pass', 'iifname @internal iifname . oifname != @inside drop'],
+  ['pass', 'oifname @internal iifname . oifname != @inside drop'],
   ['pass', 'ct state established,related accept'],
   ['pass', 'oifname @bridges jump enter'],
   ['pass', 'iifname @bridges accept'],
   ['pass', 'jump foreign'],
   ['enter', 'ct status dnat accept'],
-  ['enter', 'iifname . oifname @inside accept'],
+  ['enter', 'iifname . oifname @inside jump among'],
+  ['enter', 'iifname @bridges drop'],
+  ['enter', 'oifname @open accept'],
+  ['enter', 'oifname @routed meta l4proto { icmp, ipv6-icmp } accept'],
+  ['enter', 'oifname @routed ip daddr . meta l4proto . th dport @direct accept'],
+  ['enter', 'iifname . oifname @trusted ip daddr . meta l4proto . th dport @direct accept'],
   ['enter', 'drop'],
+  ['among', 'oifname != @silent accept'],
+  ['among', 'ip saddr . ip daddr . meta l4proto . th dport @linked accept'],
+  ['among', 'drop'],
 ]
 
 /** Where we turned forwarding on, the host does not become a router for others. */
@@ -97,13 +121,23 @@ export const rebuildBatch = (table: string, dropForeign: boolean): string =>
 
 export const flushBatch = (table: string): string => `add table ${table}\ndelete table ${table}`
 
-export const bridgeElements = ({ link, networkId, masquerade }: BridgeSpec): Element[] => {
+export const bridgeElements = (bridge: BridgeSpec): Element[] => {
+  const { link, networkId: owner, gatewayMode } = bridge
   const name = JSON.stringify(link)
-  const found = [
-    { set: 'bridges', key: name, value: '', owner: networkId },
-    { set: 'inside', key: `${name} . ${name}`, value: '', owner: networkId },
-  ]
-  if (masquerade) found.push({ set: 'outgoing', key: name, value: '', owner: networkId })
+  const found: Element[] = []
+  const add = (set: string, key = name, value = ''): void => {
+    found.push({ set, key, value, owner })
+  }
+  add('bridges')
+  add('inside', `${name} . ${name}`)
+  if (bridge.internal) add('internal')
+  if (!bridge.icc) add('silent')
+  const translated = !bridge.internal && gatewayMode !== 'routed'
+  if (translated && bridge.masquerade && bridge.sourceAddress) add('sourced', name, bridge.sourceAddress)
+  else if (translated && bridge.masquerade) add('outgoing')
+  if (gatewayMode === 'nat-unprotected') add('open')
+  if (gatewayMode === 'routed') add('routed')
+  for (const host of bridge.trusted) add('trusted', `${JSON.stringify(host)} . ${name}`)
   return found
 }
 
@@ -124,12 +158,29 @@ const portElement = (port: PublishedPort, { containerId, ipv4 }: PortOwner): Ele
   }
 }
 
+const directElement = (
+  { protocol, containerPort }: PublishedPort,
+  { containerId, ipv4 }: PortOwner,
+): Element => ({
+  set: 'direct',
+  key: `${ipv4} . ${protocol} . ${containerPort}`,
+  value: '',
+  owner: containerId,
+})
+
+const once = (elements: Element[]): Element[] => [
+  ...new Map(elements.map(element => [`${element.set} ${element.key}`, element])).values(),
+]
+
 /** The elements of an endpoint: nothing where it publishes nothing. */
 export const endpointElements = (endpoint: Endpoint): Element[] => {
-  if (endpoint.published.length === 0) return []
-  const { ipv4, containerId } = endpoint
-  const self = { set: 'selves', key: `${ipv4} . ${ipv4}`, value: '', owner: containerId }
-  return [self, ...endpoint.published.map(port => portElement(port, endpoint))]
+  const { ipv4, containerId: owner, published, exposure = 'translated' } = endpoint
+  if (published.length === 0) return []
+  const self = { set: 'selves', key: `${ipv4} . ${ipv4}`, value: '', owner }
+  // One container port may be published at several of the host's.
+  const direct = exposure === 'translated' ? [] : once(published.map(port => directElement(port, endpoint)))
+  if (exposure === 'direct') return direct
+  return [self, ...direct, ...published.map(port => portElement(port, endpoint))]
 }
 
 const bySet = (elements: Element[]): Map<string, Element[]> => Map.groupBy(elements, ({ set }) => set)

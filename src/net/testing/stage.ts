@@ -11,7 +11,13 @@ import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { sys } from '../../linux/ffi.ts'
 import { createNamespace, prepareNamespaces, preparePinFolder } from '../../linux/namespace.ts'
-import type { BridgeSpec, EndpointSpec, PortKeeper, PortRequest } from '../types.ts'
+import {
+  type BridgeSpec,
+  type EndpointSpec,
+  ordinaryBridge,
+  type PortKeeper,
+  type PortRequest,
+} from '../types.ts'
 import type { PeerOrder } from './peer.ts'
 
 const marker = 'BERTH_NET_STAGE'
@@ -191,8 +197,7 @@ export const bridgeNumber = (number: number): BridgeSpec => ({
   subnet: { address: `172.30.${number}.0`, prefix: 24 },
   gateway: `172.30.${number}.1`,
   mtu: 1500,
-  masquerade: true,
-  foreign: false,
+  ...ordinaryBridge,
 })
 
 export const port = (
@@ -222,4 +227,5 @@ export const endpointSpec = (
     .map(part => Number(part).toString(16).padStart(2, '0'))
     .join(':')}`,
   ports,
+  defaultRoute: true,
 })

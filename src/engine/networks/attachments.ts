@@ -1,0 +1,106 @@
+import { badRequest } from '../../core/errors.ts'
+import { parseMac } from '../../net/addresses.ts'
+import { contains, parseIpv4 } from '../../net/subnets.ts'
+import type { EndpointSettings, NetworkingConfig } from '../../wire/container.ts'
+import type { NetworkAttachment } from '../containers/types.ts'
+import type { Networks } from './networks.ts'
+import { isPredefined, type NetworkRecord } from './types.ts'
+
+/** What a container is to be on, from what a client asks for. Nothing is touched here. */
+
+const sysctlOption = 'com.docker.network.endpoint.sysctls'
+
+/** `net.ipv4.conf.IFNAME.log_martians=1`, as the network layer takes it. */
+export const sysctlsOf = (attachment: NetworkAttachment): string[] =>
+  (attachment.driverOptions?.[sysctlOption] ?? '').split(',').filter(Boolean)
+
+/** `com.docker.network.endpoint.ifname` */
+export const interfaceNameOf = (attachment: NetworkAttachment): string =>
+  attachment.driverOptions?.['com.docker.network.endpoint.ifname'] ?? ''
+
+const sysctlForm = /^[^.]+\.(ipv4|ipv6|mpls)\.[^.]+\.(IFNAME|ifname)\./
+
+const sysctlProblems = (options: Record<string, string> | undefined): string[] =>
+  (options?.[sysctlOption] ?? '')
+    .split(',')
+    .filter(text => text !== '' && !sysctlForm.test(text))
+    .map(
+      text =>
+        `unrecognised network interface sysctl '${text}'; represent 'net.X.Y.ethN.Z=V' as 'net.X.Y.IFNAME.Z=V', 'X' must be 'ipv4', 'ipv6' or 'mpls'`,
+    )
+
+const addressProblems = (address: string, network: NetworkRecord | undefined): string[] => {
+  try {
+    parseIpv4(address)
+  } catch {
+    return [`invalid IPv4 address: ${address}`]
+  }
+  const subnet = network?.bridge?.subnet
+  return subnet && !contains(subnet, address) ? [`no configured subnet contains IP address ${address}`] : []
+}
+
+/** Errors: `bad-request` with every problem, in Docker's words. */
+const checkSettings = (
+  name: string,
+  settings: EndpointSettings,
+  network: NetworkRecord | undefined,
+): void => {
+  const { IPAMConfig: wanted, Aliases: aliases, DriverOpts: options } = settings
+  const problems: string[] = []
+  if (isPredefined(name)) {
+    if (wanted?.IPv4Address || wanted?.IPv6Address)
+      problems.push('user-specified IP address is supported on user-defined networks only')
+    if (aliases?.length) problems.push('network-scoped aliases are only supported for user-defined networks')
+  } else if (wanted?.IPv4Address) problems.push(...addressProblems(wanted.IPv4Address, network))
+  if (wanted?.IPv6Address && !isPredefined(name))
+    problems.push(`no configured subnet contains IP address ${wanted.IPv6Address}`)
+  problems.push(...sysctlProblems(options))
+  if (problems.length === 0) return
+  const text = problems.length === 1 ? problems[0] : problems.map(problem => `* ${problem}`).join('\n')
+  throw badRequest(`invalid config for network ${name}: invalid endpoint settings:\n${text}`)
+}
+
+/** Errors: `bad-request`. */
+export const attachmentOf = (
+  name: string,
+  network: NetworkRecord | undefined,
+  settings: EndpointSettings,
+): NetworkAttachment => {
+  checkSettings(name, settings, network)
+  const { IPAMConfig: wanted, Links: links, DriverOpts: options, GwPriority: priority } = settings
+  return {
+    networkName: name,
+    networkId: network?.id ?? '',
+    endpointId: '',
+    aliases: settings.Aliases ?? [],
+    mac: settings.MacAddress ? parseMac(settings.MacAddress) : '',
+    ...(links?.length ? { links } : {}),
+    ...(wanted?.IPv4Address ? { ipv4: wanted.IPv4Address } : {}),
+    ...(options && Object.keys(options).length > 0 ? { driverOptions: options } : {}),
+    ...(priority ? { gatewayPriority: priority } : {}),
+  }
+}
+
+const isHostOrNone = (name: string): boolean => name === 'host' || name === 'none'
+
+/**
+ * What a create asks for: the network of `--network` first, then the others. One that does not exist yet is no error
+ * before the start.
+ */
+export const attachmentsFor = (
+  networks: Networks,
+  mode: string,
+  config: NetworkingConfig,
+): NetworkAttachment[] => {
+  if (mode.startsWith('container:')) return []
+  const first = networks.find(mode)
+  const name = first?.name ?? mode
+  const asked = new Map<string, EndpointSettings>([[name, {}]])
+  for (const [reference, settings] of Object.entries(config.EndpointsConfig ?? {})) {
+    const found = reference === 'default' ? first : networks.find(settings?.NetworkID || reference)
+    asked.set(reference === 'default' ? name : (found?.name ?? reference), settings ?? {})
+  }
+  if (asked.size > 1 && [...asked.keys()].some(isHostOrNone))
+    throw badRequest('conflicting options: a container on the network host or none cannot be on others, too')
+  return [...asked].map(([wanted, settings]) => attachmentOf(wanted, networks.find(wanted), settings))
+}

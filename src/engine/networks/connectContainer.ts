@@ -1,0 +1,128 @@
+import { UndoStack } from '../../core/disposal.ts'
+import { BerthError, badRequest, conflict } from '../../core/errors.ts'
+import { failpoint } from '../../core/failpoint.ts'
+import type { EndpointSettings } from '../../wire/container.ts'
+import type { Container } from '../containers/container.ts'
+import { addHostsAddress, removeHostsAddress, writeResolvConf } from '../containers/files.ts'
+import type { NetworkAttachment } from '../containers/types.ts'
+import type { Engine } from '../engine.ts'
+import { attachmentOf } from './attachments.ts'
+import { hasNames } from './names.ts'
+import type { NetworkRecord } from './types.ts'
+
+/** `docker network connect` and `disconnect`, of containers that run and of those that do not. */
+
+const ownsNamespace = (container: Container): boolean => {
+  const mode = container.record.hostConfig.NetworkMode ?? ''
+  return mode !== 'host' && !mode.startsWith('container:')
+}
+
+const checkJoinable = (container: Container, network: NetworkRecord): void => {
+  if (container.removing || container.record.state.status === 'dead')
+    throw conflict(
+      `Container ${container.id} is marked for removal and cannot be connected or disconnected to the network`,
+    )
+  if (network.configOnly)
+    throw new BerthError('forbidden', 403, 'cannot create endpoint on configuration-only network')
+  if (network.driver === 'host')
+    throw badRequest(
+      'cannot connect container to host network - container must be created in host network mode',
+    )
+  if (!ownsNamespace(container))
+    throw badRequest(
+      'container sharing network namespace with another container or host cannot be connected to any other network',
+    )
+}
+
+const attachedTo = (container: Container, { id, name }: NetworkRecord): NetworkAttachment | undefined =>
+  container.record.networks.find(
+    ({ networkId, networkName }) => networkId === id || (networkId === '' && networkName === name),
+  )
+
+const checkAlone = (container: Container, network: NetworkRecord): void => {
+  const others = container.record.networks
+  if (
+    others.length > 0 &&
+    (network.driver === 'null' || others.some(({ networkName }) => networkName === 'none'))
+  )
+    throw badRequest(
+      'container cannot be connected to multiple networks with one of the networks in private (none) mode',
+    )
+}
+
+/** Durable when it settles. Errors: `bad-request`, `forbidden` where it is on the network already, those of the network layer. */
+export const connectContainer = (
+  engine: Engine,
+  container: Container,
+  { network, settings }: { network: NetworkRecord; settings: EndpointSettings },
+): Promise<void> =>
+  container.queue.run(async () => {
+    checkJoinable(container, network)
+    const { record } = container
+    const attachment = attachmentOf(network.name, network, settings)
+    if (attachedTo(container, network)) {
+      if (!container.isRunning) return
+      throw new BerthError(
+        'forbidden',
+        403,
+        `endpoint with name ${record.name} already exists in network ${network.name}`,
+      )
+    }
+    checkAlone(container, network)
+    await using undo = new UndoStack((step, error) =>
+      engine.log.error(`undo of connect: ${step}`, { container: container.id, error }),
+    )
+    if (container.isRunning) await joinRunning(engine, container, { attachment, undo })
+    else {
+      record.networks.push(attachment)
+      undo.push('record', () => void record.networks.splice(record.networks.indexOf(attachment), 1))
+    }
+    failpoint('network.connect.made')
+    await engine.containers.save(container, { durable: true })
+    failpoint('network.connect.recorded')
+    undo.commit()
+  })
+
+const joinRunning = async (
+  engine: Engine,
+  { record }: Container,
+  { attachment, undo }: { attachment: NetworkAttachment; undo: UndoStack },
+): Promise<void> => {
+  // Last of all: it is written by what the record has then.
+  undo.push('resolv.conf', () => writeResolvConf(engine, record))
+  await engine.connections.join(record, attachment)
+  undo.push('endpoint', () => engine.connections.part(record, attachment))
+  if (hasNames(attachment)) writeResolvConf(engine, record)
+  const address = attachment.endpoint?.ipv4
+  if (address) addHostsAddress(engine, record, address)
+  undo.push('hosts', () => (address ? removeHostsAddress(engine, record, address) : undefined))
+}
+
+/** Durable when it settles. Errors: `not-connected`, `bad-request`. */
+export const disconnectContainer = (
+  engine: Engine,
+  container: Container,
+  network: NetworkRecord,
+): Promise<void> =>
+  container.queue.run(async () => {
+    const { record } = container
+    const attachment = attachedTo(container, network)
+    if (!attachment)
+      throw new BerthError(
+        'not-connected',
+        500,
+        `container ${container.id} is not connected to network ${network.name}`,
+      )
+    if (network.driver === 'host')
+      throw badRequest(
+        'cannot disconnect container from host network - container was created in host network mode',
+      )
+    const address = attachment.endpoint?.ipv4
+    if (container.isRunning) await engine.connections.part(record, attachment)
+    else record.networks.splice(record.networks.indexOf(attachment), 1)
+    failpoint('network.disconnect.made')
+    if (container.isRunning && address) removeHostsAddress(engine, record, address)
+    if (container.isRunning && hasNames(attachment)) writeResolvConf(engine, record)
+    await engine.containers.save(container, { durable: true })
+    failpoint('network.disconnect.recorded')
+  })
