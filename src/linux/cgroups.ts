@@ -8,6 +8,7 @@ import { hasCode } from '../core/errors.ts'
  * controller's hierarchy, with version 2 one directory.
  */
 const mountPoint = '/sys/fs/cgroup'
+const cgroup1Magic = 0x27e0eb
 const cgroup2Magic = 0x63677270
 
 export const cgroupVersion: 1 | 2 = (() => {
@@ -22,7 +23,10 @@ export const cgroupVersion: 1 | 2 = (() => {
 export const controllers: readonly string[] = (() => {
   try {
     if (cgroupVersion === 2) return readFileSync(`${mountPoint}/cgroup.controllers`, 'utf8').trim().split(' ')
-    return readdirSync(mountPoint).filter(name => name !== 'unified')
+    // A kernel without version 1 of a controller leaves systemd's folder for it empty.
+    return readdirSync(mountPoint).filter(
+      name => statfsSync(path.join(mountPoint, name)).type === cgroup1Magic,
+    )
   } catch {
     return []
   }
