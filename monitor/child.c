@@ -74,8 +74,13 @@ static void hide_unified(void)
 	const char *tree = "/sys/fs/cgroup";
 	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, tree, NULL, MS_PRIVATE | MS_REC, NULL) < 0)
 		complain("cannot make a private mount namespace at", tree);
-	if (umount2("/sys/fs/cgroup/unified", MNT_DETACH) < 0 && errno != EINVAL && errno != ENOENT)
-		complain("cannot hide", "/sys/fs/cgroup/unified");
+	const char *unified = "/sys/fs/cgroup/unified";
+	if (umount2(unified, MNT_DETACH) < 0 && errno != EINVAL && errno != ENOENT)
+		complain("cannot hide", unified);
+	/* It makes directories there all the same, which a read-only parent would refuse, and another would keep. */
+	unsigned long flags = MS_NOSUID | MS_NODEV | MS_NOEXEC;
+	if (mount("berth", unified, "tmpfs", flags, "size=64k,mode=755") < 0 && errno != ENOENT)
+		complain("cannot cover", unified);
 }
 
 /* In the child, in the parent's memory: nothing is changed there but this stack. */

@@ -107,10 +107,11 @@ const suite = () => {
     assert.deepEqual(report, {
       // The daemon of this test kept its reservations in itself, so they died with it.
       changes: ['reserved again port:web:tcp:0.0.0.0:8080', 'reserved again port:web:udp:0.0.0.0:5353'],
+      endedFor: [],
       lost: [],
     })
     assert.equal(await other.order({ do: 'say', text: 'adopted' }), 'adopted')
-    assert.deepEqual(await network.reconcile(expected), { changes: [], lost: [] })
+    assert.deepEqual(await network.reconcile(expected), { changes: [], endedFor: [], lost: [] })
     assert.equal(await other.ask('203.0.113.1', 8080), 'web sees 203.0.113.2')
     await other.stop()
     await web.stop()
@@ -125,7 +126,7 @@ const suite = () => {
       const report = await network.reconcile(nothing)
       assert.deepEqual(report.lost, [])
       assert.deepEqual(links(), ['lo', 'wan0', 'wan1'])
-      assert.deepEqual(await network.reconcile(nothing), { changes: [], lost: [] })
+      assert.deepEqual(await network.reconcile(nothing), { changes: [], endedFor: [], lost: [] })
     })
   }
 

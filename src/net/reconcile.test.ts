@@ -54,6 +54,7 @@ test('what is right is left alone, what is not ours is not seen', () => {
   assert.deepEqual(planReconcile('berth', expected, { links, sandboxes: ['c1'] }), {
     endBridges: [],
     endLinks: [],
+    endedFor: [],
     endSandboxes: [],
     reattach: [],
     rewire: [],
@@ -74,6 +75,7 @@ test("what is ours and nobody's ends; what is missing is made again or lost", ()
   assert.deepEqual(plan, {
     endBridges: ['br-old'],
     endLinks: ['veth-old'],
+    endedFor: ['c7'],
     endSandboxes: ['c7'],
     reattach: [endpoints[0]],
     rewire: [endpoints[1]],

@@ -166,9 +166,12 @@ test('runc: an OOM kill is told and recorded', async t => {
   })
   const oom = Promise.withResolvers<void>()
   const { client, exited } = await launch(rig, { oom: () => oom.resolve() })
+  const attached = await attachClient(t, client)
   const { pid } = await client.start()
   endWith(rig, pid)
   await oom.promise
+  // The kernel may tell before it kills: what ends meanwhile was not killed by it.
+  await attached.until('killed')
   assert.equal(client.status.oomKilled, true)
   process.kill(pid, 'SIGKILL')
   const record = await exited

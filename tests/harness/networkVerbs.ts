@@ -89,7 +89,7 @@ const isNamed = async (daemon: TestDaemon): Promise<void> => {
 export const networkVerbs: Verb[] = [
   {
     name: 'run on a network',
-    points: ['net.dns.sockets', 'net.dns.half', 'net.dns.kept'],
+    points: ['net.dns.sockets', 'net.dns.half', 'net.dns.kept', 'net.dns.served'],
     prepare: daemon => makeNetworks(daemon, ['aa']),
     run: daemon => daemon.docker(['run', '-d', '--name', 'named', '--network', 'aa', ...sleeper]),
     check: isNamed,
