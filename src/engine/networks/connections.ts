@@ -217,8 +217,8 @@ export class Connections {
   /** Takes down what a container has in the kernel. Idempotent. */
   async disconnectAll(record: ContainerRecord): Promise<void> {
     for (const attachment of record.networks) await this.#part(record, attachment, { sandboxEnds: true })
-    this.#served.delete(record.id)
-    await this.#servers.close(record.id)
+    // Others have none, and the keeper need not be asked.
+    if (this.#served.delete(record.id) || record.networks.some(hasNames)) await this.#servers.close(record.id)
     this.#network.removeSandbox(record.id)
   }
 
