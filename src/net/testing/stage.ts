@@ -172,6 +172,8 @@ export const setStage = async (): Promise<Stage> => {
   const pins = path.join(folder, 'pins')
   preparePinFolder(pins)
   ip('link set lo up')
+  // A new namespace takes it from the machine's own.
+  fs.writeFileSync('/proc/sys/net/ipv4/ip_forward', '0')
   const other = addMachine(path.join(pins, 'other'), 'wan0', '203.0.113')
   const third = addMachine(path.join(pins, 'third'), 'wan1', '198.18.0')
   return { execRoot: path.join(folder, 'exec'), other, third }
