@@ -23,6 +23,8 @@ export const badRequest = (message: string, cause?: unknown): BerthError =>
 
 export const notFound = (message: string): BerthError => new BerthError('not-found', 404, message)
 
+export const forbidden = (message: string): BerthError => new BerthError('forbidden', 403, message)
+
 export const conflict = (message: string): BerthError => new BerthError('conflict', 409, message)
 
 export const internal = (message: string, cause?: unknown): BerthError =>

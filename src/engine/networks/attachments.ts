@@ -81,6 +81,12 @@ export const attachmentOf = (
   }
 }
 
+/** By id; by name where the network did not exist yet when the container was made. */
+export const isAttachedTo = (
+  { networkId, networkName }: NetworkAttachment,
+  { id, name }: NetworkRecord,
+): boolean => networkId === id || (networkId === '' && networkName === name)
+
 const isHostOrNone = (name: string): boolean => name === 'host' || name === 'none'
 
 /**

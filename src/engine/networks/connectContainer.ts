@@ -1,12 +1,12 @@
 import { UndoStack } from '../../core/disposal.ts'
-import { BerthError, badRequest, conflict } from '../../core/errors.ts'
+import { BerthError, badRequest, conflict, forbidden } from '../../core/errors.ts'
 import { failpoint } from '../../core/failpoint.ts'
 import type { EndpointSettings } from '../../wire/container.ts'
 import type { Container } from '../containers/container.ts'
 import { addHostsAddress, removeHostsAddress, writeResolvConf } from '../containers/files.ts'
 import type { NetworkAttachment } from '../containers/types.ts'
 import type { Engine } from '../engine.ts'
-import { attachmentOf } from './attachments.ts'
+import { attachmentOf, isAttachedTo } from './attachments.ts'
 import { hasNames } from './names.ts'
 import type { NetworkRecord } from './types.ts'
 
@@ -22,8 +22,7 @@ const checkJoinable = (container: Container, network: NetworkRecord): void => {
     throw conflict(
       `Container ${container.id} is marked for removal and cannot be connected or disconnected to the network`,
     )
-  if (network.configOnly)
-    throw new BerthError('forbidden', 403, 'cannot create endpoint on configuration-only network')
+  if (network.configOnly) throw forbidden('cannot create endpoint on configuration-only network')
   if (network.driver === 'host')
     throw badRequest(
       'cannot connect container to host network - container must be created in host network mode',
@@ -34,10 +33,8 @@ const checkJoinable = (container: Container, network: NetworkRecord): void => {
     )
 }
 
-const attachedTo = (container: Container, { id, name }: NetworkRecord): NetworkAttachment | undefined =>
-  container.record.networks.find(
-    ({ networkId, networkName }) => networkId === id || (networkId === '' && networkName === name),
-  )
+const attachedTo = (container: Container, network: NetworkRecord): NetworkAttachment | undefined =>
+  container.record.networks.find(attachment => isAttachedTo(attachment, network))
 
 const checkAlone = (container: Container, network: NetworkRecord): void => {
   const others = container.record.networks
@@ -62,11 +59,7 @@ export const connectContainer = (
     const attachment = attachmentOf(network.name, network, settings)
     if (attachedTo(container, network)) {
       if (!container.isRunning) return
-      throw new BerthError(
-        'forbidden',
-        403,
-        `endpoint with name ${record.name} already exists in network ${network.name}`,
-      )
+      throw forbidden(`endpoint with name ${record.name} already exists in network ${network.name}`)
     }
     checkAlone(container, network)
     await using undo = new UndoStack((step, error) =>

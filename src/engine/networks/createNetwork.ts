@@ -1,5 +1,5 @@
 import { nowText } from '../../core/clock.ts'
-import { BerthError, badRequest, conflict, notFound, notImplemented } from '../../core/errors.ts'
+import { badRequest, conflict, forbidden, notFound, notImplemented } from '../../core/errors.ts'
 import { failpoint } from '../../core/failpoint.ts'
 import { newId } from '../../core/ids.ts'
 import { SerialQueue } from '../../core/queue.ts'
@@ -9,8 +9,6 @@ import type { Engine } from '../engine.ts'
 import { decideBridge } from './bridgeOptions.ts'
 import { decideSubnet, ipamConfigOf } from './ipam.ts'
 import { isPredefined, type NetworkRecord } from './types.ts'
-
-const forbidden = (text: string): BerthError => new BerthError('forbidden', 403, text)
 
 /** Names and subnets are chosen one after another. */
 const turns = new WeakMap<Engine, SerialQueue>()

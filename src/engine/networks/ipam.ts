@@ -1,4 +1,4 @@
-import { BerthError, badRequest, notImplemented } from '../../core/errors.ts'
+import { badRequest, forbidden, notImplemented } from '../../core/errors.ts'
 import {
   chooseSubnet,
   contains,
@@ -22,8 +22,6 @@ export interface SubnetChoice {
   /** Names and addresses that no container gets. */
   reserved: Record<string, string>
 }
-
-const forbidden = (text: string): BerthError => new BerthError('forbidden', 403, text)
 
 const isIpv6 = (text: string | undefined): boolean => text?.includes(':') ?? false
 

@@ -1,12 +1,11 @@
 import { parseTime } from '../../core/clock.ts'
-import { BerthError } from '../../core/errors.ts'
+import { BerthError, forbidden } from '../../core/errors.ts'
 import { failpoint } from '../../core/failpoint.ts'
 import { Filters } from '../../wire/filters.ts'
 import { parseTimestamp } from '../../wire/timestamps.ts'
 import type { Engine } from '../engine.ts'
+import { isAttachedTo } from './attachments.ts'
 import { isPredefined, type NetworkRecord } from './types.ts'
-
-const forbidden = (text: string): BerthError => new BerthError('forbidden', 403, text)
 
 const checkUnused = (engine: Engine, { id, name, configOnly }: NetworkRecord): void => {
   const users = engine.connections
@@ -60,11 +59,7 @@ export const pruneNetworks = async (engine: Engine, filterText: string | undefin
 }
 
 /** A container, running or not, is set to be on it. */
-export const isNamed = (engine: Engine, { id, name }: NetworkRecord): boolean =>
+export const isNamed = (engine: Engine, network: NetworkRecord): boolean =>
   engine.containers
     .all()
-    .some(({ record }) =>
-      record.networks.some(
-        ({ networkId, networkName }) => networkId === id || (networkId === '' && networkName === name),
-      ),
-    )
+    .some(({ record }) => record.networks.some(attachment => isAttachedTo(attachment, network)))
