@@ -2,6 +2,7 @@ import { asBerthError, BerthError, badRequest, notImplemented } from '../core/er
 import { createContainer } from '../engine/containers/create.ts'
 import { inspectContainer } from '../engine/containers/inspect.ts'
 import { listContainers } from '../engine/containers/list.ts'
+import { removeLink } from '../engine/containers/openLinks.ts'
 import { pruneContainers } from '../engine/containers/prune.ts'
 import { removeContainer } from '../engine/containers/remove.ts'
 import { renameContainer } from '../engine/containers/rename.ts'
@@ -58,7 +59,7 @@ export const containerRoutes: Route[] = [
     method: 'POST',
     path: '/containers/create',
     operation: 'ContainerCreate',
-    lacks: 'named volumes, IPv6 and several networks',
+    lacks: 'named volumes and IPv6',
     handle: async call => {
       const { engine, req, query, version } = call
       const request = await readJson(req, createRequest)
@@ -204,7 +205,10 @@ export const containerRoutes: Route[] = [
     operation: 'ContainerDelete',
     handle: async call => {
       const { query } = call
-      if (query.flag('link')) throw notImplemented('the removal of a link')
+      if (query.flag('link')) {
+        await removeLink(call.engine, call.params['id'] ?? '')
+        return { status: 204 }
+      }
       const target = container(call)
       const options = { force: query.flag('force'), volumes: query.flag('v') }
       await tracked(call, onContainer('rm', target), operation =>

@@ -3,7 +3,8 @@ import type { Method, Route } from './route.ts'
 /**
  * Finds the route of a request. Names of images and plugins hold slashes
  * (`/images/example.org/team/app/json`), which segment routers cannot match:
- * so `{name}` takes any, `{id}` none.
+ * so `{name}` takes any, `{id}` none, but
+ * that of a container, which a link names `parent/alias`.
  */
 export interface Found {
   route: Route
@@ -26,7 +27,7 @@ const compile = (route: Route): Entry => {
       const name = /^\{(\w+)\}$/.exec(part)?.[1]
       if (name === undefined) return literal(part)
       names.push(name)
-      return name === 'name' ? '(.+)' : '([^/]+)'
+      return name === 'name' || route.path.startsWith('/containers/') ? '(.+)' : '([^/]+)'
     })
     .join('')
   return { form: new RegExp(`^${source}/?$`), names, route }

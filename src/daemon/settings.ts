@@ -236,6 +236,7 @@ export const settingsOf = ({ values }: Config): DaemonSettings => {
       defaultShmSize: shmSize,
       defaultUlimits: ulimitsOf(values.get('default-ulimit')),
       addressPools: pools,
+      linkVariables: process.env['DOCKER_KEEP_DEPRECATED_LEGACY_LINKS_ENV_VARS'] === '1',
       debug,
     },
   }

@@ -36,5 +36,7 @@ export interface EngineSettings {
   defaultUlimits: { Name: string; Soft: number; Hard: number }[]
   /** As given by `--default-address-pool`, for `docker info`. */
   addressPools: { base: string; size: number }[]
+  /** Containers get the variables of their links, as they did before networks had names. */
+  linkVariables: boolean
   debug: boolean
 }

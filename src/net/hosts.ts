@@ -45,3 +45,11 @@ export const withoutAddress = (text: string, address: string): string =>
     .split('\n')
     .filter(line => addressOf(line) !== address)
     .join('\n')
+
+/** The text with these names at this address, where its first one stands at another; what else stands there stays. */
+export const withNames = (text: string, names: string[], address: string): string => {
+  const line = `${address}\t${names.join(' ')}`
+  const lines = text.split('\n')
+  const at = lines.findIndex(known => known.trim().split(/\s+/)[1] === names[0])
+  return at < 0 ? `${text.replace(/\n*$/, '')}\n${line}\n` : lines.with(at, line).join('\n')
+}

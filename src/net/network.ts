@@ -41,6 +41,7 @@ import type {
   ExpectedNetwork,
   FirewallSettings,
   Ipv4Subnet,
+  LinkedPort,
   PortKeeper,
   ReconcileReport,
 } from './types.ts'
@@ -237,6 +238,12 @@ export class Network implements AsyncDisposable {
   async claimAddress(networkId: string, ipv4: string): Promise<void> {
     await this.#leaving.get(`${networkId} ${ipv4}`)
     this.addresses(networkId).claim(ipv4)
+  }
+
+  /** Has an endpoint on a bridge without `icc` reach these ports of others, and no longer those it did. */
+  link(endpoint: Endpoint, linked: LinkedPort[]): void {
+    this.#place.firewall?.changeLinks(endpoint, { ...endpoint, linked })
+    endpoint.linked = linked
   }
 
   /** Has the default route of a sandbox go by this endpoint, as its record says. */

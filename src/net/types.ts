@@ -97,6 +97,13 @@ export interface EndpointSpec {
   sysctls?: string[]
 }
 
+/** A port of another container that a link leads to. */
+export interface LinkedPort {
+  ipv4: string
+  protocol: Protocol
+  port: number
+}
+
 /** What is in the kernel for one endpoint; stored, so that a later daemon can take it down. */
 export interface Endpoint {
   containerId: string
@@ -110,6 +117,8 @@ export interface Endpoint {
   exposure?: 'translated' | 'direct' | 'both'
   /** It carries the sandbox's default route; true where nothing is told. */
   defaultRoute?: boolean
+  /** What it reaches on a bridge without `icc`. */
+  linked?: LinkedPort[]
 }
 
 export interface FirewallSettings {

@@ -8,7 +8,6 @@ import type { HostConfig } from '../../wire/container.ts'
 export const checkBuilt = (hostConfig: HostConfig): void => {
   const {
     VolumesFrom,
-    Links,
     DeviceRequests,
     StorageOpt,
     VolumeDriver,
@@ -16,7 +15,6 @@ export const checkBuilt = (hostConfig: HostConfig): void => {
     Isolation: isolation = '',
   } = hostConfig
   if (VolumesFrom?.length) throw notImplemented('taking the volumes of another container (--volumes-from)')
-  if (Links?.length) throw notImplemented('a link to another container (--link)')
   if (DeviceRequests?.length) throw notImplemented('a device request (--gpus)')
   if (Object.keys(StorageOpt ?? {}).length) throw notImplemented('a storage option (--storage-opt)')
   if (VolumeDriver && VolumeDriver !== 'local') throw notImplemented(`the volume driver ${VolumeDriver}`)

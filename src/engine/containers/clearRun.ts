@@ -5,6 +5,7 @@ import { killGroup, removeGroup } from '../../linux/cgroups.ts'
 import type { Engine } from '../engine.ts'
 import type { Container } from './container.ts'
 import { containerGroup } from './groups.ts'
+import { tellLinking } from './openLinks.ts'
 import { unmountSharedShm } from './sharedMemory.ts'
 
 type Step = [name: string, run: () => void | Promise<void>]
@@ -35,12 +36,18 @@ export const clearProcesses = async (engine: Engine, container: Container): Prom
   ])
 }
 
+/** Takes down what a container has in the network, and what others reach of it by links. Idempotent. */
+export const disconnect = async (engine: Engine, container: Container): Promise<void> => {
+  await engine.connections.disconnectAll(container.record)
+  tellLinking(engine, container)
+}
+
 /** Kernel objects of a run: processes, the runtime's state, network, mounts. Idempotent. */
 export const clearRun = async (engine: Engine, container: Container): Promise<void> => {
   const { group } = containerGroup(engine.settings, container.record)
   await tryAll(engine, container, [
     ['processes', () => killGroup(group)],
-    ['network', () => engine.connections.disconnectAll(container.record)],
+    ['network', () => disconnect(engine, container)],
     ['runtime state', () => runtimeState(engine, container)],
     ['shared memory', () => unmountSharedShm(engine, container.id)],
     ['root', () => engine.uppers.unmount(container.id)],

@@ -36,6 +36,8 @@ export class Container {
   startCause = ''
   /** True between the two halves of `docker restart`. */
   restarting = false
+  /** A start by policy is coming: others that need this container wait for it. */
+  expectedStart: PromiseWithResolvers<void> | undefined
 
   constructor(record: ContainerRecord) {
     this.record = record
@@ -52,5 +54,15 @@ export class Container {
 
   get isRunning(): boolean {
     return this.record.state.status === 'running' || this.record.state.status === 'paused'
+  }
+
+  expectStart(): void {
+    this.expectedStart ??= Promise.withResolvers()
+  }
+
+  /** The start that was expected came, failed, or was given up. */
+  startSettled(): void {
+    this.expectedStart?.resolve()
+    this.expectedStart = undefined
   }
 }

@@ -15,6 +15,7 @@ import type { Container } from './container.ts'
 import { containerEvent } from './containerEvents.ts'
 import { effectiveHostConfig } from './effectiveHostConfig.ts'
 import { checkSlice } from './groups.ts'
+import { decideLinks } from './links.ts'
 import { checkLogConfig } from './logConfig.ts'
 import { mergeConfig } from './mergeConfig.ts'
 import { decideMounts } from './mountRequests.ts'
@@ -49,6 +50,9 @@ const platformWarning = ({ os, architecture, variant }: ImageConfig, asked: stri
   ]
 }
 
+const deprecatedLinks =
+  'Links on the default bridge network are deprecated and will be removed in a future release. Use a custom network instead.'
+
 export interface CreateOptions {
   platform: string
   /** Whether a read-only bind makes the mounts below it read-only where nothing is said of that. */
@@ -77,6 +81,8 @@ const decideRecord = (
   for (const rule of hostConfig.DeviceCgroupRules ?? []) parseDeviceRule(rule)
   config.Hostname = hostnameOf(config, hostConfig, options.id)
   const ports = decidePorts(hostConfig, config.ExposedPorts)
+  const links = decideLinks(engine, hostConfig)
+  if (links.length > 0) warnings.push(deprecatedLinks)
   const record: ContainerRecord = {
     id: options.id,
     name: options.name,
@@ -88,11 +94,8 @@ const decideRecord = (
     hostConfig,
     mounts: decideMounts(hostConfig, config.Volumes, { recursiveReadOnly: options.recursiveReadOnly }),
     ports: publishes(hostConfig.NetworkMode ?? '') ? ports : [],
-    networks: attachmentsFor(
-      engine.networks,
-      hostConfig.NetworkMode ?? 'bridge',
-      request.NetworkingConfig ?? {},
-    ),
+    networks: attachmentsFor(engine.networks, hostConfig, request.NetworkingConfig ?? {}),
+    ...(links.length > 0 ? { links } : {}),
     state: {
       status: 'created',
       pid: 0,

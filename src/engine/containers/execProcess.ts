@@ -4,6 +4,7 @@ import type { RuntimeSpec, SpecProcess } from '../../oci/runtimeSpec.ts'
 import type { ExecCreateRequest } from '../../wire/container.ts'
 import type { Engine } from '../engine.ts'
 import type { Container } from './container.ts'
+import { linkVariables } from './links.ts'
 import { hostCapabilities } from './privileges.ts'
 import { processEnv } from './processEnv.ts'
 import { runDirectory } from './state.ts'
@@ -46,7 +47,11 @@ export const execProcess = (
     ...(terminal && size ? { consoleSize: { height: size[0], width: size[1] } } : {}),
     args: request.Cmd ?? [],
     cwd: request.WorkingDir || base.cwd,
-    env: processEnv({ config, terminal, home: user.home, extra: request.Env ?? [] }),
+    env: processEnv({
+      ...{ config, terminal, home: user.home },
+      links: linkVariables(engine, container.record),
+      extra: request.Env ?? [],
+    }),
     user: { uid: user.uid, gid: user.gid, additionalGids: user.additionalGids },
     capabilities: { bounding, effective, permitted: effective, inheritable: [], ambient: [] },
   }

@@ -2,12 +2,13 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { hostname } from 'node:os'
 import path from 'node:path'
 import { hasCode } from '../../core/errors.ts'
-import { buildHosts, selfNames, withAddress, withoutAddress } from '../../net/hosts.ts'
+import { buildHosts, selfNames, withAddress, withNames, withoutAddress } from '../../net/hosts.ts'
 import { buildInternalResolvConf, buildResolvConf } from '../../net/resolv.ts'
 import type { Engine } from '../engine.ts'
 import { hostResolvConf, upstreamResolvConf } from '../networks/hostResolver.ts'
 import { hasNames } from '../networks/names.ts'
 import { extraHost } from './extraHosts.ts'
+import { linkedHosts } from './links.ts'
 import { containerDirectory } from './logConfig.ts'
 import type { ContainerFiles } from './specMounts.ts'
 import type { ContainerRecord } from './types.ts'
@@ -35,7 +36,11 @@ const hostsText = (engine: Engine, record: ContainerRecord): string => {
   }
   const addresses = record.networks.flatMap(({ endpoint }) => (endpoint ? [endpoint.ipv4] : []))
   const names = selfNames(record.config.Hostname ?? '', record.config.Domainname ?? '')
-  return buildHosts({ self: { addresses, names }, extra, ipv6: true })
+  return buildHosts({
+    self: { addresses, names },
+    extra: [...extra, ...linkedHosts(engine, record)],
+    ipv6: true,
+  })
 }
 
 const resolvText = (engine: Engine, record: ContainerRecord): string => {
@@ -89,6 +94,13 @@ export const addHostsAddress = (engine: Engine, record: ContainerRecord, address
 
 export const removeHostsAddress = (engine: Engine, record: ContainerRecord, address: string): void =>
   changeHosts(engine, record, text => withoutAddress(text, address))
+
+/** Tells a running container's /etc/hosts of the address of one that it links to. */
+export const setLinkedHost = (
+  engine: Engine,
+  record: ContainerRecord,
+  { names, address }: { names: string[]; address: string },
+): void => changeHosts(engine, record, text => withNames(text, names, address))
 
 /** The container whose files and network another one shares. */
 const filesOwner = (engine: Engine, record: ContainerRecord): string => {

@@ -4,6 +4,7 @@ import type { Engine } from '../engine.ts'
 import type { Container } from './container.ts'
 import { commandOf, mountList } from './describe.ts'
 import { inspectedConfig, inspectedHostConfig } from './inspectConfig.ts'
+import { linkTexts } from './links.ts'
 import { containerDirectory, logSettings } from './logConfig.ts'
 import { networkSettings } from './networkSettings.ts'
 import { settleExit } from './state.ts'
@@ -67,7 +68,7 @@ export const inspectContainer = async (
     ProcessLabel: '',
     AppArmorProfile: '',
     ExecIDs: execs.length ? execs : null,
-    HostConfig: inspectedHostConfig(record.hostConfig),
+    HostConfig: { ...inspectedHostConfig(record.hostConfig), Links: linkTexts(engine, record) },
     GraphDriver: { Name: 'overlay2', Data: { ID: record.id, ...engine.uppers.paths(record.id) } },
     ...(usage
       ? { SizeRw: usage.size, SizeRootFs: usage.size + layers.reduce((sum, layer) => sum + layer.size, 0) }

@@ -6,6 +6,7 @@ import type { Engine } from '../engine.ts'
 import type { Container } from './container.ts'
 import { commandOf, mountList, portList, portMap, statusText } from './describe.ts'
 import { manifestOf } from './inspect.ts'
+import { allNames } from './links.ts'
 import { networkSettings } from './networkSettings.ts'
 import { settleExit } from './state.ts'
 
@@ -112,12 +113,12 @@ const ancestors = (engine: Engine, wanted: string): ((container: Container) => b
 const isBase = (base: readonly string[], whole: readonly string[]): boolean =>
   base.every((layer, index) => whole[index] === layer)
 
-const nameMatches = (container: Container, pattern: string): boolean => {
-  const { name } = container.record
-  if (pattern === name || pattern === `/${name}`) return true
+const nameMatches = (names: string[], pattern: string): boolean => {
+  const both = names.flatMap(name => [name, name.slice(1)])
+  if (both.includes(pattern)) return true
   try {
     const form = new RegExp(pattern)
-    return form.test(name) || form.test(`/${name}`)
+    return both.some(name => form.test(name))
   } catch {
     // What is no expression matches nothing, as in Docker.
     return false
@@ -140,7 +141,7 @@ const tests = (engine: Engine, filters: Filters): Test[] => {
   const published: Test = container => filters.get('publish').some(wanted => hasPublished(container, wanted))
   return [
     some(filters, 'id', (container, wanted) => container.id.startsWith(wanted)),
-    some(filters, 'name', nameMatches),
+    some(filters, 'name', (container, wanted) => nameMatches(allNames(engine, container), wanted)),
     container => filters.labels('label', container.record.config.Labels),
     some(filters, 'status', (container, wanted) => container.record.state.status === wanted),
     some(
@@ -219,7 +220,7 @@ const summary = async (engine: Engine, container: Container, options: ListOption
   const { Networks } = networkSettings(engine, record, options.version) as { Networks: object }
   return {
     Id: record.id,
-    Names: [`/${record.name}`],
+    Names: allNames(engine, container),
     Image: imageName(engine, container),
     ImageID: record.imageId,
     Command: commandOf(record)

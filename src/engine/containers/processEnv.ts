@@ -18,11 +18,13 @@ export const processEnv = (options: {
   config: Pick<ContainerConfig, 'Env' | 'Hostname'>
   terminal: boolean
   home: string
+  /** Of links: what was asked comes before. */
+  links: readonly string[]
   extra?: readonly string[]
 }): string[] => {
   const base = [`PATH=${defaultPath}`]
   if (options.config.Hostname) base.push(`HOSTNAME=${options.config.Hostname}`)
   if (options.terminal) base.push('TERM=xterm')
-  const env = replace(base, [...(options.config.Env ?? []), ...(options.extra ?? [])])
+  const env = replace(base, [...options.links, ...(options.config.Env ?? []), ...(options.extra ?? [])])
   return env.some(entry => entry.startsWith('HOME=')) ? env : [...env, `HOME=${options.home}`]
 }

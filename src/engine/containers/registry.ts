@@ -15,6 +15,9 @@ export class Registry {
   /** Names in use, also by containers that are still being made. */
   readonly #names = new Map<string, string>()
 
+  /** Containers by the id of one that they link to. */
+  readonly #linking = new Map<string, Set<Container>>()
+
   /** Whose last change could not be written. */
   readonly #unsaved = new Set<Container>()
 
@@ -32,6 +35,20 @@ export class Registry {
   #insert(container: Container): void {
     this.#byId.set(container.id, container)
     this.#names.set(container.record.name, container.id)
+    for (const { id } of container.record.links ?? []) {
+      const parents = this.#linking.get(id) ?? new Set()
+      this.#linking.set(id, parents.add(container))
+    }
+  }
+
+  #unlink(container: Container): void {
+    this.#linking.delete(container.id)
+    for (const { id } of container.record.links ?? []) this.#linking.get(id)?.delete(container)
+  }
+
+  /** Containers that link to this one, or did before a link was removed. */
+  linking(id: string): Container[] {
+    return [...(this.#linking.get(id) ?? [])]
   }
 
   /** Takes a name for an id. Errors: `bad-request`, `conflict`, in Docker's words. */
@@ -91,6 +108,7 @@ export class Registry {
   async delete(container: Container, besides: readonly Put[] = []): Promise<void> {
     await this.#database.write([{ kind, id: container.id, value: undefined }, ...besides], { durable: true })
     this.#byId.delete(container.id)
+    this.#unlink(container)
     this.releaseName(container.record.name, container.id)
   }
 
@@ -102,7 +120,7 @@ export class Registry {
     return this.#byId.get(id)
   }
 
-  /** By full id, name (with or without slash), or unique prefix of an id. Errors: `no-such-container`, `bad-request`. */
+  /** By full id, name (with or without slash), name of a link (`parent/alias`), or unique prefix of an id. Errors: `no-such-container`, `bad-request`. */
   get(reference: string): Container {
     const found = this.find(reference)
     if (!found) throw new BerthError('no-such-container', 404, `No such container: ${reference}`)
@@ -121,7 +139,9 @@ export class Registry {
   }
 
   #byName(name: string): Container | undefined {
-    const id = this.#names.get(name.replace(/^\//, ''))
-    return id === undefined ? undefined : this.#byId.get(id)
+    const [own = '', alias] = name.replace(/^\//, '').split('/', 2)
+    const found = this.#byId.get(this.#names.get(own) ?? '')
+    if (alias === undefined) return found
+    return this.#byId.get(found?.record.links?.find(link => link.alias === alias)?.id ?? '')
   }
 }

@@ -37,7 +37,8 @@ export const planRestart = (engine: Engine, container: Container): (() => void) 
   return () => {
     // Nothing starts before restore has compared both sides; then it resumes who waits.
     if (engine.restoring) return
-    container.restartTimer = setTimeout(() => void restartNow(engine, container), delay)
+    container.expectStart()
+    container.restartTimer = setTimeout(() => void restartWhenPossible(engine, container), delay)
   }
 }
 
@@ -46,6 +47,23 @@ export const ownStart = ({ id, record }: Container): OperationRequest => ({
   verb: 'start',
   subject: { type: 'container', id, name: record.name },
 })
+
+/** Settles when starts are over of containers that must run before this one can: whose network it shares, or it links to. */
+export const neededStarts = async (engine: Engine, { record }: Container): Promise<void> => {
+  const mode = record.hostConfig.NetworkMode ?? ''
+  const ids = (record.links ?? []).map(({ id }) => id)
+  if (mode.startsWith('container:')) ids.push(mode.slice('container:'.length))
+  await Promise.all(ids.map(id => engine.containers.byId(id)?.expectedStart?.promise))
+}
+
+const restartWhenPossible = async (engine: Engine, container: Container): Promise<void> => {
+  try {
+    await neededStarts(engine, container)
+    await restartNow(engine, container)
+  } finally {
+    container.startSettled()
+  }
+}
 
 const restartNow = (engine: Engine, container: Container): Promise<void> =>
   container.queue.run(async () => {
@@ -67,5 +85,6 @@ const restartNow = (engine: Engine, container: Container): Promise<void> =>
 export const cancelRestart = (container: Container): void => {
   clearTimeout(container.restartTimer)
   container.restartTimer = undefined
+  container.startSettled()
   if (container.record.state.status === 'restarting') container.record.state.status = 'exited'
 }

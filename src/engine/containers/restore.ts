@@ -12,8 +12,9 @@ import type { Container } from './container.ts'
 import { followStart } from './followStart.ts'
 import { containerGroup, isFrozen } from './groups.ts'
 import { startHealth } from './health.ts'
+import { openLinks } from './openLinks.ts'
 import { removeAfterExit, resumeRemoval } from './remove.ts'
-import { ownStart, planRestart } from './restart.ts'
+import { neededStarts, ownStart, planRestart } from './restart.ts'
 import { startInQueue } from './start.ts'
 import { noteStarted, runDirectory } from './state.ts'
 import { killAndWait, unpauseContainer } from './stop.ts'
@@ -142,6 +143,7 @@ const forgetEndpoints = (container: Container): void => {
 /** Brings the kernel's side of the network to what living containers need. */
 const reconcileNetwork = async (engine: Engine, living: readonly Found[]): Promise<void> => {
   const gone = await engine.connections.reconcile(living.map(({ container }) => container.record))
+  for (const { container } of living) openLinks(engine, container)
   for (const id of gone) engine.log.warn('the network of a running container is gone', { container: id })
 }
 
@@ -186,7 +188,8 @@ export const restoreContainers = async (engine: Engine, bootChanged: boolean): P
   await sweep(engine)
   engine.restoring = false
   for (const { container } of living) if (container.isRunning) startHealth(engine, container, true)
-  for (const { container } of found) resume(engine, container)
+  const inOrder = found.toSorted((a, b) => (a.container.record.created < b.container.record.created ? -1 : 1))
+  for (const { container } of inOrder) resume(engine, container)
 }
 
 /** A start or an end that was cut off left things that belong to no run. */
@@ -204,6 +207,22 @@ const tidy = async (engine: Engine, { container, leftover }: Found): Promise<voi
   leftover.close()
 }
 
+const startByPolicy = async (engine: Engine, container: Container): Promise<void> => {
+  container.expectStart()
+  await neededStarts(engine, container)
+  try {
+    await container.queue.run(async () => {
+      using operation = engine.operations.begin(ownStart(container))
+      await startInQueue(engine, container, operation)
+    })
+  } catch (error) {
+    log(engine, container, 'start by restart policy failed')(error)
+  } finally {
+    container.startSettled()
+  }
+}
+
+/** Called first for what others need: it was made before them. */
 const resume = (engine: Engine, container: Container): void => {
   if (container.restartTimer || container.removing) return
   if (container.record.removal) {
@@ -219,11 +238,5 @@ const resume = (engine: Engine, container: Container): void => {
     planRestart(engine, container)?.()
     return
   }
-  if (!wantedAtStart(container)) return
-  container.queue
-    .run(async () => {
-      using operation = engine.operations.begin(ownStart(container))
-      await startInQueue(engine, container, operation)
-    })
-    .catch(log(engine, container, 'start by restart policy failed'))
+  if (wantedAtStart(container)) void startByPolicy(engine, container)
 }

@@ -11,6 +11,7 @@ const specOf = (hostConfig: HostConfig, daemonOomScore: number) =>
     cgroupsPath: '/berth/cafe',
     user: { uid: 0, gid: 0, additionalGids: [], home: '/root' },
     files: {},
+    linkVariables: [],
     join: {},
     hostCapabilities: [],
     devices: [],

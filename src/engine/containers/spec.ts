@@ -28,6 +28,8 @@ export interface SpecInput {
   /** Sources of read-only binds that are no directories. */
   plainFiles: ReadonlySet<string>
   /** Paths of namespaces to join; a kind that is absent is decided by the modes alone. */
+  /** Environment that links give. */
+  linkVariables: readonly string[]
   join: Partial<Record<SpecNamespace['type'], string>>
   /** Capabilities that this daemon can give. */
   hostCapabilities: readonly string[]
@@ -118,7 +120,10 @@ const specProcess = (input: SpecInput, capabilities: string[]): RuntimeSpec['pro
     ...(record.config.Tty && height > 0 && width > 0 ? { consoleSize: { height, width } } : {}),
     user: { uid: user.uid, gid: user.gid, additionalGids: user.additionalGids },
     args: args(record, input.files.init !== undefined),
-    env: processEnv({ config: record.config, terminal: record.config.Tty ?? false, home: user.home }),
+    env: processEnv({
+      ...{ config: record.config, terminal: record.config.Tty ?? false },
+      ...{ home: user.home, links: input.linkVariables },
+    }),
     cwd: record.config.WorkingDir || '/',
     capabilities: { bounding: capabilities, effective, permitted: effective, inheritable: [], ambient: [] },
     rlimits: specRlimits(record.hostConfig),

@@ -14,15 +14,17 @@ import { dropPending, handOver } from './attach.ts'
 import { checkPropagation, plainFiles } from './bindPropagation.ts'
 import { prepareBindSources } from './bindSources.ts'
 import { blockIo } from './blockIo.ts'
-import { clearProcesses } from './clearRun.ts'
+import { clearProcesses, disconnect } from './clearRun.ts'
 import type { Container } from './container.ts'
 import { commandOf } from './describe.ts'
 import { containerFiles, prepareFiles } from './files.ts'
 import { killRuntimeOnAbort } from './giveUpStart.ts'
 import { containerGroup, memoryDirectory, monitorDirectories, scopeAnnotations } from './groups.ts'
 import { startHealth } from './health.ts'
+import { checkLinks, linkVariables } from './links.ts'
 import { logSettings } from './logConfig.ts'
 import { joinedNamespaces, takePartnersName } from './namespaces.ts'
+import { openLinks, tellLinking } from './openLinks.ts'
 import { containerDevices, hostCapabilities } from './privileges.ts'
 import { outlivesBoot } from './restartPolicy.ts'
 import { mountSharedShm, unmountSharedShm } from './sharedMemory.ts'
@@ -53,6 +55,7 @@ const writeBundle = async (engine: Engine, container: Container, rootfs: string)
     user: containerUser(rootfs, record.config.User ?? '', record.hostConfig.GroupAdd ?? []),
     files: containerFiles(engine, record),
     plainFiles: await plainFiles(record.mounts),
+    linkVariables: linkVariables(engine, record),
     join: await joinedNamespaces(engine, record),
     hostCapabilities: hostCapabilities(),
     devices: devices.map(device => device.device),
@@ -116,6 +119,7 @@ const prepare = async (
 ): Promise<MonitorClient> => {
   const { record } = container
   await takePartnersName(engine, record)
+  checkLinks(engine, record)
   operation.at('looking at the sources of its mounts')
   await prepareBindSources(engine, record, { operation, certain: false })
   checkPropagation(record.mounts)
@@ -128,9 +132,11 @@ const prepare = async (
   const rootfs = await engine.uppers.mount(container.id, { volatile: record.hostConfig.AutoRemove ?? false })
   failpoint('start.mounted')
   operation.at('connecting its networks')
-  undo.push('network', () => engine.connections.disconnectAll(record))
+  undo.push('network', () => disconnect(engine, container))
   await engine.connections.connectAll(record)
   failpoint('start.connected')
+  openLinks(engine, container)
+  tellLinking(engine, container)
   prepareFiles(engine, record)
   undo.push('shared memory', () => unmountSharedShm(engine, record.id))
   mountSharedShm(engine, record)
@@ -249,6 +255,10 @@ export const startInQueue = async (
   if (container.isRunning) return false
   clearTimeout(container.restartTimer)
   container.restartTimer = undefined
-  await startNow(engine, container, operation)
+  try {
+    await startNow(engine, container, operation)
+  } finally {
+    container.startSettled()
+  }
   return true
 }

@@ -83,6 +83,13 @@ export interface NetworkAttachment {
   endpoint?: Endpoint
 }
 
+/** A link to another container, by an alias that is unique among the container's links. */
+export interface ContainerLink {
+  alias: string
+  /** Full id of the container that it leads to. */
+  id: string
+}
+
 export interface ContainerRecord {
   id: string
   /** Without the leading slash. */
@@ -97,6 +104,8 @@ export interface ContainerRecord {
   mounts: MountPoint[]
   ports: PortRequest[]
   networks: NetworkAttachment[]
+  /** On the default bridge. */
+  links?: ContainerLink[]
   state: StateRecord
   restartCount: number
   /** A forced removal that has begun: whoever finds this carries it on. */

@@ -1,7 +1,7 @@
 import { badRequest } from '../../core/errors.ts'
 import { parseMac } from '../../net/addresses.ts'
 import { contains, parseIpv4 } from '../../net/subnets.ts'
-import type { EndpointSettings, NetworkingConfig } from '../../wire/container.ts'
+import type { EndpointSettings, HostConfig, NetworkingConfig } from '../../wire/container.ts'
 import type { NetworkAttachment } from '../containers/types.ts'
 import type { Networks } from './networks.ts'
 import { isPredefined, type NetworkRecord } from './types.ts'
@@ -95,7 +95,7 @@ const isHostOrNone = (name: string): boolean => name === 'host' || name === 'non
  */
 export const attachmentsFor = (
   networks: Networks,
-  mode: string,
+  { NetworkMode: mode = 'bridge', Links: links = [] }: HostConfig,
   config: NetworkingConfig,
 ): NetworkAttachment[] => {
   if (mode.startsWith('container:')) return []
@@ -108,5 +108,8 @@ export const attachmentsFor = (
   }
   if (asked.size > 1 && [...asked.keys()].some(isHostOrNone))
     throw badRequest('conflicting options: a container on the network host or none cannot be on others, too')
+  // Clients tell links of a user-defined network with the endpoint; the older place for them means the same.
+  const own = asked.get(name) ?? {}
+  if (links.length > 0 && !isPredefined(name) && !own.Links?.length) asked.set(name, { ...own, Links: links })
   return [...asked].map(([wanted, settings]) => attachmentOf(wanted, networks.find(wanted), settings))
 }

@@ -4,6 +4,7 @@ import { failpoint } from '../../core/failpoint.ts'
 import type { EndpointSettings } from '../../wire/container.ts'
 import type { Container } from '../containers/container.ts'
 import { addHostsAddress, removeHostsAddress, writeResolvConf } from '../containers/files.ts'
+import { tellLinking } from '../containers/openLinks.ts'
 import type { NetworkAttachment } from '../containers/types.ts'
 import type { Engine } from '../engine.ts'
 import { attachmentOf, isAttachedTo } from './attachments.ts'
@@ -65,8 +66,10 @@ export const connectContainer = (
     await using undo = new UndoStack((step, error) =>
       engine.log.error(`undo of connect: ${step}`, { container: container.id, error }),
     )
-    if (container.isRunning) await joinRunning(engine, container, { attachment, undo })
-    else {
+    if (container.isRunning) {
+      await joinRunning(engine, container, { attachment, undo })
+      tellLinking(engine, container)
+    } else {
       record.networks.push(attachment)
       undo.push('record', () => void record.networks.splice(record.networks.indexOf(attachment), 1))
     }
@@ -111,8 +114,10 @@ export const disconnectContainer = (
         'cannot disconnect container from host network - container was created in host network mode',
       )
     const address = attachment.endpoint?.ipv4
-    if (container.isRunning) await engine.connections.part(record, attachment)
-    else record.networks.splice(record.networks.indexOf(attachment), 1)
+    if (container.isRunning) {
+      await engine.connections.part(record, attachment)
+      tellLinking(engine, container)
+    } else record.networks.splice(record.networks.indexOf(attachment), 1)
     failpoint('network.disconnect.made')
     if (container.isRunning && address) removeHostsAddress(engine, record, address)
     if (container.isRunning && hasNames(attachment)) writeResolvConf(engine, record)

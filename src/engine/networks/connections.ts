@@ -3,7 +3,7 @@ import { newId } from '../../core/ids.ts'
 import { macOfAddress } from '../../net/addresses.ts'
 import type { ContainerNames, NameServers } from '../../net/dns/types.ts'
 import type { Network } from '../../net/network.ts'
-import type { BridgeSpec, Endpoint, EndpointSpec, ExpectedNetwork } from '../../net/types.ts'
+import type { BridgeSpec, Endpoint, EndpointSpec, ExpectedNetwork, LinkedPort } from '../../net/types.ts'
 import type { ContainerRecord, NetworkAttachment } from '../containers/types.ts'
 import type { Events } from '../events/events.ts'
 import { interfaceNameOf, sysctlsOf } from './attachments.ts'
@@ -234,6 +234,14 @@ export class Connections {
     this.#index.remove(attachment.networkId, record.id)
     if (endpoint) await this.#network.disconnect(endpoint, options)
     this.#leave(record, attachment.networkId)
+  }
+
+  /** Opens what a container's links lead to, on the default bridge where that lets nobody reach anybody. */
+  link(record: ContainerRecord, linked: LinkedPort[]): void {
+    const attachment = record.networks.find(({ networkName }) => networkName === 'bridge')
+    const network = attachment && this.#networks.find(attachment.networkId)
+    if (attachment?.endpoint && network?.bridge?.icc === false)
+      this.#network.link(attachment.endpoint, linked)
   }
 
   /** Connects a container that runs to one more network; its way out moves where the new one comes before. */

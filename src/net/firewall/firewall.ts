@@ -8,6 +8,7 @@ import {
   type Element,
   endpointElements,
   flushBatch,
+  linkElements,
   rebuildBatch,
   rulesBatch,
 } from './rules.ts'
@@ -85,6 +86,13 @@ export class Firewall {
 
   removeEndpoint(endpoint: Endpoint): void {
     this.#remove(endpointElements(endpoint))
+  }
+
+  /** Has an endpoint reach what `after` links to, and no more what only `before` did. */
+  changeLinks(before: Endpoint, after: Endpoint): void {
+    const { missing, extra } = compareElements(linkElements(after), linkElements(before))
+    this.#remove(extra)
+    if (missing.length > 0) this.#nft.run(addElements(this.#table, missing))
   }
 
   /** What is absent already, or is another's by now, is left out. */

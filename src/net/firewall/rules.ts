@@ -172,8 +172,24 @@ const once = (elements: Element[]): Element[] => [
   ...new Map(elements.map(element => [`${element.set} ${element.key}`, element])).values(),
 ]
 
-/** The elements of an endpoint: nothing where it publishes nothing. */
-export const endpointElements = (endpoint: Endpoint): Element[] => {
+/** What an endpoint reaches by links. */
+export const linkElements = ({ ipv4, containerId: owner, linked = [] }: Endpoint): Element[] =>
+  once(
+    linked.map(({ ipv4: to, protocol, port }) => ({
+      set: 'linked',
+      key: `${ipv4} . ${to} . ${protocol} . ${port}`,
+      value: '',
+      owner,
+    })),
+  )
+
+/** The elements of an endpoint: nothing where it publishes nothing and links to nothing. */
+export const endpointElements = (endpoint: Endpoint): Element[] => [
+  ...linkElements(endpoint),
+  ...publishingElements(endpoint),
+]
+
+const publishingElements = (endpoint: Endpoint): Element[] => {
   const { ipv4, containerId: owner, published, exposure = 'translated' } = endpoint
   if (published.length === 0) return []
   const self = { set: 'selves', key: `${ipv4} . ${ipv4}`, value: '', owner }
