@@ -173,11 +173,11 @@ test('a link on a user-defined network is a name for the linking container alone
     /target:other/,
   )
   const HostConfig = { NetworkMode: 'own', Links: ['target:older'] }
-  await daemon.json('POST', '/containers/create?name=older', {
+  await daemon.json('POST', '/containers/create?name=formerly', {
     ...{ Image: 'busybox', Cmd: ['sleep', '1000'], HostConfig },
   })
-  await docker('start', 'older')
-  await docker('exec', 'older', 'ping', '-c', '1', 'older')
-  await docker('rm', '-f', 'linking', 'older', 'target')
+  await docker('start', 'formerly')
+  await docker('exec', 'formerly', 'ping', '-c', '1', 'older')
+  await docker('rm', '-f', 'linking', 'formerly', 'target')
   await docker('network', 'rm', 'own')
 })

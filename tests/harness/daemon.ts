@@ -1,6 +1,14 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { createWriteStream, existsSync, mkdirSync, readFileSync, rmdirSync, rmSync } from 'node:fs'
+import {
+  createWriteStream,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  rmdirSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { request } from 'node:http'
 import path from 'node:path'
 import { hasCode } from '../../src/core/errors.ts'
@@ -22,8 +30,10 @@ export interface DaemonOptions {
   within?: string[]
 }
 
+const clients = path.join(projectRoot, '.cache/clients')
+
 const clientPath = (): string => {
-  const cached = path.join(projectRoot, '.cache/clients/docker')
+  const cached = path.join(clients, 'docker')
   if (!existsSync(cached))
     throw new Error('the docker client for the tests is missing: run ./test, which fetches it')
   return cached
@@ -100,7 +110,11 @@ export class TestDaemon {
   }
 
   async prepare(): Promise<void> {
-    mkdirSync(this.base, { recursive: true })
+    mkdirSync(path.join(this.base, 'client'), { recursive: true })
+    writeFileSync(
+      path.join(this.base, 'client/config.json'),
+      JSON.stringify({ cliPluginsExtraDirs: [path.join(clients, 'plugins')] }),
+    )
     await must(['ip', 'netns', 'add', this.name])
     await must(['ip', '-n', this.name, 'link', 'set', 'lo', 'up'])
   }
