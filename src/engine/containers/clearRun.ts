@@ -5,6 +5,7 @@ import { killGroup, removeGroup } from '../../linux/cgroups.ts'
 import type { Engine } from '../engine.ts'
 import type { Container } from './container.ts'
 import { containerGroup } from './groups.ts'
+import { releaseVolumes } from './runVolumes.ts'
 import { unmountSharedShm } from './sharedMemory.ts'
 
 type Step = [name: string, run: () => void | Promise<void>]
@@ -44,6 +45,7 @@ export const clearRun = async (engine: Engine, container: Container): Promise<vo
     ['runtime state', () => runtimeState(engine, container)],
     ['shared memory', () => unmountSharedShm(engine, container.id)],
     ['root', () => engine.uppers.unmount(container.id)],
+    ['volumes', () => releaseVolumes(engine, container)],
     ['control group', () => void removeGroup(group)],
   ])
 }
