@@ -11,6 +11,7 @@ import type { Route } from './route.ts'
 import { streamRoutes } from './streamRoutes.ts'
 import { systemRoutes } from './systemRoutes.ts'
 import { unbuiltRoutes } from './unbuiltRoutes.ts'
+import { volumeRoutes } from './volumeRoutes.ts'
 import { webSocketRoutes } from './webSocketRoutes.ts'
 
 /** Every route of the Engine API, built or not; docs/api.md is made from it. */
@@ -25,6 +26,7 @@ export const allRoutes = (identity: { id: string }): Route[] => [
   ...imageRoutes,
   ...imageSourceRoutes,
   ...networkRoutes,
+  ...volumeRoutes,
   ...webSocketRoutes,
   ...operationRoutes,
   ...unbuiltRoutes,

@@ -20,16 +20,16 @@ const absent = (method: Method, path: string, operation: string, what: string): 
   },
 })
 
-const noSwarm =
+export const noSwarm =
   'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node to swarm and try again.'
 
-const inactive = (method: Method, path: string, operation: string): UnbuiltRoute => ({
+const inactive = (method: Method, path: string, operation: string, why = noSwarm): UnbuiltRoute => ({
   method,
   path,
   operation,
   state: 'inactive',
   handle: async () => {
-    throw unavailable(noSwarm)
+    throw unavailable(why)
   },
 })
 
@@ -62,8 +62,6 @@ const none = (
   },
 })
 
-const volumeFilters = ['dangling', 'driver', 'label', 'name']
-
 const crud = (noun: string, Name: string): UnbuiltRoute[] => [
   inactive('GET', `/${noun}`, `${Name}List`),
   inactive('POST', `/${noun}/create`, `${Name}Create`),
@@ -73,20 +71,12 @@ const crud = (noun: string, Name: string): UnbuiltRoute[] => [
 ]
 
 export const unbuiltRoutes: UnbuiltRoute[] = [
-  empty(
-    { method: 'GET', path: '/volumes', operation: 'VolumeList' },
-    { Volumes: [], Warnings: null },
-    volumeFilters,
+  inactive(
+    'PUT',
+    '/volumes/{name}',
+    'VolumeUpdate',
+    'volume update only valid for cluster volumes, but swarm is unavailable',
   ),
-  empty(
-    { method: 'POST', path: '/volumes/prune', operation: 'VolumePrune' },
-    { VolumesDeleted: [], SpaceReclaimed: 0 },
-    ['label', 'label!', 'all'],
-  ),
-  absent('POST', '/volumes/create', 'VolumeCreate', 'creating a named volume'),
-  none('GET', '/volumes/{name}', 'VolumeInspect', name => `get ${name}: no such volume`),
-  absent('PUT', '/volumes/{name}', 'VolumeUpdate', 'updating a cluster volume'),
-  none('DELETE', '/volumes/{name}', 'VolumeDelete', name => `get ${name}: no such volume`),
   absent('POST', '/build', 'ImageBuild', 'building an image'),
   empty(
     { method: 'POST', path: '/build/prune', operation: 'BuildPrune' },

@@ -13,7 +13,6 @@ import { restoreContainers } from '../engine/containers/restore.ts'
 import { recoverViews } from '../engine/containers/rootView.ts'
 import { monitorEvents } from '../engine/containers/supervise.ts'
 import type { ContainerRecord } from '../engine/containers/types.ts'
-import { recoverVolumes } from '../engine/containers/volumes.ts'
 import type { Engine } from '../engine/engine.ts'
 import { Events } from '../engine/events/events.ts'
 import { collectEverything } from '../engine/images/collect.ts'
@@ -24,6 +23,10 @@ import { upstreamResolvConf } from '../engine/networks/hostResolver.ts'
 import { Networks } from '../engine/networks/networks.ts'
 import type { NetworkRecord } from '../engine/networks/types.ts'
 import { Operations } from '../engine/operations.ts'
+import { recoverVolumes } from '../engine/volumes/recover.ts'
+import { isWritten } from '../engine/volumes/users.ts'
+import { Volumes } from '../engine/volumes/volumes.ts'
+import { VolumeUsage } from '../engine/volumes/volumeUsage.ts'
 import { probeOverlay } from '../linux/overlay.ts'
 import { openNameServers } from '../net/dns/servers.ts'
 import type { DescriptorKeeper } from '../net/dns/types.ts'
@@ -35,6 +38,7 @@ import { openContentStore } from '../store/content.ts'
 import { Database } from '../store/database.ts'
 import { openLayerStore } from '../store/layers.ts'
 import { Ballast } from '../store/reserve.ts'
+import { Trash } from '../store/trash.ts'
 import { Unmounter } from '../store/unmounter.ts'
 import { openUpperStore } from '../store/uppers.ts'
 import { defaultBridge } from './bridge.ts'
@@ -126,7 +130,7 @@ export const openDaemon = async (settings: DaemonSettings, log: Log): Promise<Da
   store.onReplaced(holder => claimMonitorScope(settings.engine, holder.pid, log))
   const events = new Events(database)
   const pool = new WorkerPool()
-  const { content, layers, uppers } = openStores({
+  const { content, layers, uppers, trash } = openStores({
     settings,
     log,
     pool,
@@ -154,6 +158,7 @@ export const openDaemon = async (settings: DaemonSettings, log: Log): Promise<Da
         hostConfig.Dns?.length ? hostConfig.Dns : settings.engine.dns.servers,
       ),
   })
+  const volumes = new Volumes({ dataRoot, trash })
   const engine: Engine = {
     settings: settings.engine,
     log,
@@ -168,6 +173,8 @@ export const openDaemon = async (settings: DaemonSettings, log: Log): Promise<Da
     networks,
     connections,
     images,
+    volumes,
+    volumeUsage: new VolumeUsage({ volumes, pool, isWritten: name => isWritten(containers, name) }),
     containers,
     execs: new Execs(execRoot),
     operations: new Operations(),
@@ -212,7 +219,7 @@ interface StoreNeeds {
   onDeleted: () => void
 }
 
-/** Blobs, layers and uppers; without overlayfs the layers are copied for each container. */
+/** Blobs, layers, uppers, and the trash of what is removed of others; without overlayfs the layers are copied for each container. */
 const openStores = ({ settings, log, pool, bootId, onDeleted }: StoreNeeds) => {
   const { dataRoot: root, execRoot } = settings.engine
   const probe = probeOverlay(root, execRoot)
@@ -241,7 +248,7 @@ const openStores = ({ settings, log, pool, bootId, onDeleted }: StoreNeeds) => {
     onError,
     onDeleted,
   })
-  return { content, layers, uppers }
+  return { content, layers, uppers, trash: new Trash({ root, pool, onError, onDeleted }) }
 }
 
 const recover = async (engine: Engine, bootChanged: boolean): Promise<void> => {

@@ -14,6 +14,8 @@ import type { Connections } from './networks/connections.ts'
 import type { Networks } from './networks/networks.ts'
 import type { Operations } from './operations.ts'
 import type { EngineSettings } from './settings.ts'
+import type { Volumes } from './volumes/volumes.ts'
+import type { VolumeUsage } from './volumes/volumeUsage.ts'
 
 /** What the services work with; made once by the composition root in `daemon/`. */
 export interface Engine {
@@ -32,6 +34,8 @@ export interface Engine {
   networks: Networks
   connections: Connections
   images: Images
+  volumes: Volumes
+  volumeUsage: VolumeUsage
   containers: Registry
   execs: Execs
   operations: Operations

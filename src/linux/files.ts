@@ -167,6 +167,9 @@ export const makeNodeAt = (at: At, mode: number, device = 0n): void => {
   calls.mknodat(at.dir, zeroEnded(at.name), mode, device)
 }
 
+/** Fail with EEXIST where the new name is taken. */
+export const RENAME_NOREPLACE = 1
+
 export const renameAt = (from: At, to: At, flags = 0): void => {
   calls.renameat2(from.dir, zeroEnded(from.name), to.dir, zeroEnded(to.name), flags)
 }

@@ -78,7 +78,9 @@ const checkMounts = ({ daemon, owners }: State): string[] => {
   const due = owners.filter(owner => owner.running)
   return compare(
     'mount',
-    mountTargets(daemon.execRoot).filter(target => !['mounts', 'netns', 'views'].includes(target)),
+    mountTargets(daemon.execRoot).filter(
+      target => !['mounts', 'netns', 'subpaths', 'views'].includes(target),
+    ),
     [
       ...due.map(owner => `mounts/${owner.id}`),
       ...due.filter(owner => owner.sandbox).map(owner => `netns/${owner.id}`),
@@ -111,25 +113,40 @@ const checkExecRoot = ({ daemon, owners, ids, running }: State): string[] => {
 
 const isUnfinished = (name: string): boolean => name.startsWith('.')
 
-const checkDataRoot = ({ daemon, owners, ids }: State): string[] => {
+/** Each volume has its folder, each folder its volume; one that nobody named belongs to a container. */
+const checkVolumes = async ({ daemon, owners }: State): Promise<string[]> => {
+  const { Volumes } = await daemon.json<{ Volumes: { Name: string; Labels: object | null }[] }>(
+    'GET',
+    '/volumes',
+  )
+  const known = Volumes.map(({ Name }) => Name)
+  const used = owners.flatMap(owner => owner.volumes)
+  const anonymous = Volumes.filter(({ Labels }) => 'com.docker.volume.anonymous' in (Labels ?? {}))
+  const folder = path.join(daemon.dataRoot, 'volumes')
+  return [
+    ...compare('volume folder', names(folder), known),
+    ...known.flatMap(name => surplus(`volume ${name}`, names(path.join(folder, name)), new Set(['_data']))),
+    ...surplus('volume in use', used, new Set(known)),
+    ...surplus(
+      'anonymous volume',
+      anonymous.map(({ Name }) => Name),
+      new Set(used),
+    ),
+  ]
+}
+
+const checkDataRoot = ({ daemon, ids }: State): string[] => {
   const root = daemon.dataRoot
-  const half = ['blobs/sha256', 'layers', 'uppers', 'containers', 'volumes'].flatMap(folder =>
+  const half = ['blobs/sha256', 'layers', 'uppers', 'containers'].flatMap(folder =>
     names(path.join(root, folder))
       .filter(isUnfinished)
       .map(name => `${folder}/${name} is half-made`),
   )
-  const volumes = owners.flatMap(owner => owner.volumes)
-  const named = names(path.join(root, 'volumes')).filter(name => !isUnfinished(name))
   return [
     ...half,
     ...compare('upper', names(path.join(root, 'uppers')), ids),
     ...surplus('container directory', names(path.join(root, 'containers')), ids),
     ...surplus('trash', names(path.join(root, 'trash')), new Set()),
-    ...compare(
-      'volume',
-      named.filter(name => /^[a-f0-9]{64}$/.test(name)),
-      volumes,
-    ),
   ]
 }
 
@@ -207,6 +224,7 @@ const check = async (daemon: TestDaemon): Promise<string[]> => {
     ...checkMounts(state),
     ...checkExecRoot(state),
     ...checkDataRoot(state),
+    ...(await checkVolumes(state)),
     ...checkGroups(state),
     ...(await checkMonitors(state)),
     ...(await checkNetwork(state)),

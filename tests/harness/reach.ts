@@ -15,10 +15,20 @@ const socketIn = async (namespace: string, type: number): Promise<number> => {
   return inNamespace(namespace, () => socket(AF_INET, type | NONBLOCKING_CLOEXEC, 0))
 }
 
-/** The page that a web server shows to who asks from there; undefined where nobody answers within `patience` (ms). */
+export interface PageRequest {
+  host: string
+  port: number
+  /** Milliseconds. */
+  patience: number
+  path?: string
+  /** Makes it a POST. */
+  body?: string
+}
+
+/** What a web server answers to who asks from there; undefined where it is no 200, or nobody answers in time. */
 export const page = async (
   namespace: string,
-  { host, port, patience }: { host: string; port: number; patience: number },
+  { host, port, patience, path = '/', body }: PageRequest,
 ): Promise<string | undefined> => {
   const stream = new net.Socket({
     fd: await socketIn(namespace, 1),
@@ -31,8 +41,10 @@ export const page = async (
   stream.on('data', data => {
     answer += data
   })
-  stream.on('close', () => resolve(answer.split('\r\n\r\n', 2)[1]?.trim()))
-  stream.connect({ host, port }, () => stream.write('GET / HTTP/1.0\r\n\r\n'))
+  stream.on('close', () => resolve(/^HTTP\/1\.\d 200 .*?\r\n\r\n(.*)$/s.exec(answer)?.[1]?.trim()))
+  const length = body === undefined ? '' : `Content-Length: ${Buffer.byteLength(body)}\r\n`
+  const head = `${body === undefined ? 'GET' : 'POST'} ${path} HTTP/1.0\r\n${length}\r\n`
+  stream.connect({ host, port }, () => stream.write(head + (body ?? '')))
   try {
     return await promise
   } finally {

@@ -32,9 +32,9 @@ export const checkPropagation = (wanted: readonly MountPoint[], read = readMount
   }
 }
 
-/** The sources of read-only binds that are no directories; each is there, and was looked at before. */
+/** The sources of read-only binds and parts of volumes that are no directories; each is there, and was looked at before. */
 export const plainFiles = async (mounts: readonly MountPoint[]): Promise<Set<string>> => {
-  const asking = mounts.filter(({ type, readWrite }) => type === 'bind' && !readWrite)
+  const asking = mounts.filter(({ type, readWrite, subpath }) => !readWrite && (type === 'bind' || subpath))
   const kinds = await Promise.all(asking.map(async ({ source }) => (await stat(source)).isDirectory()))
   return new Set(asking.filter((_, index) => !kinds[index]).map(({ source }) => source))
 }

@@ -6,18 +6,9 @@ import type { HostConfig } from '../../wire/container.ts'
  * Errors: `not-implemented`; `bad-request` where Docker on Linux refuses, too.
  */
 export const checkBuilt = (hostConfig: HostConfig): void => {
-  const {
-    VolumesFrom,
-    DeviceRequests,
-    StorageOpt,
-    VolumeDriver,
-    UsernsMode: userns,
-    Isolation: isolation = '',
-  } = hostConfig
-  if (VolumesFrom?.length) throw notImplemented('taking the volumes of another container (--volumes-from)')
+  const { DeviceRequests, StorageOpt, UsernsMode: userns, Isolation: isolation = '' } = hostConfig
   if (DeviceRequests?.length) throw notImplemented('a device request (--gpus)')
   if (Object.keys(StorageOpt ?? {}).length) throw notImplemented('a storage option (--storage-opt)')
-  if (VolumeDriver && VolumeDriver !== 'local') throw notImplemented(`the volume driver ${VolumeDriver}`)
   if (userns && userns !== 'host') throw badRequest(`invalid USER mode: ${userns}`)
   if (!['', 'default'].includes(isolation.toLowerCase()))
     throw badRequest(`invalid isolation (${isolation}): linux only supports 'default'`)

@@ -6,6 +6,7 @@ import type { Engine } from '../engine.ts'
 import type { Container } from './container.ts'
 import { containerGroup } from './groups.ts'
 import { tellLinking } from './openLinks.ts'
+import { releaseVolumes } from './runVolumes.ts'
 import { unmountSharedShm } from './sharedMemory.ts'
 
 type Step = [name: string, run: () => void | Promise<void>]
@@ -51,6 +52,7 @@ export const clearRun = async (engine: Engine, container: Container): Promise<vo
     ['runtime state', () => runtimeState(engine, container)],
     ['shared memory', () => unmountSharedShm(engine, container.id)],
     ['root', () => engine.uppers.unmount(container.id)],
+    ['volumes', () => releaseVolumes(engine, container)],
     ['control group', () => void removeGroup(group)],
   ])
 }

@@ -34,6 +34,8 @@ export class Container {
   removeListeners = new Set<() => void>()
   /** Why the next start happens, where nobody asked for it by a call: for the journal. */
   startCause = ''
+  /** A run of it has its volumes, whose release is to be told. */
+  holdsVolumes = false
   /** True between the two halves of `docker restart`. */
   restarting = false
   /** A start by policy is coming: others that need this container wait for it. */

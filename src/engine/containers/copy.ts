@@ -6,6 +6,7 @@ import { O_DIRECTORY, O_RDONLY, openIn, owned } from '../../linux/files.ts'
 import { isDirectory } from '../../linux/stat.ts'
 import type { Engine } from '../engine.ts'
 import type { Operation } from '../operations.ts'
+import { volumesOf } from '../volumes/users.ts'
 import type { Container } from './container.ts'
 import { containerEvent } from './containerEvents.ts'
 import { absolutePath, followLinks, lastElement, type PathStat, pathStat, statInside } from './pathStat.ts'
@@ -186,9 +187,13 @@ export const copyIn = (
   options: CopyInOptions,
 ): Promise<void> =>
   explaining(place, async () => {
-    await withRootView(engine, container, {
-      operation: options.operation,
-      use: view => extract(engine, container, { view, name: absolutePath(place.path), options }),
-    })
+    try {
+      await withRootView(engine, container, {
+        operation: options.operation,
+        use: view => extract(engine, container, { view, name: absolutePath(place.path), options }),
+      })
+    } finally {
+      for (const name of volumesOf(container)) engine.volumeUsage.touch(name)
+    }
     containerEvent(engine, container, 'extract-to-dir')
   })

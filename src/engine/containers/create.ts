@@ -21,11 +21,12 @@ import { mergeConfig } from './mergeConfig.ts'
 import { decideMounts } from './mountRequests.ts'
 import { randomName } from './names.ts'
 import { checkExposed, decidePorts } from './portRequests.ts'
+import { addWithVolumes } from './prepareVolumes.ts'
 import { checkSecurityOptions } from './securityOptions.ts'
 import { parseDeviceRule, specRlimits } from './specResources.ts'
-import type { ContainerRecord } from './types.ts'
+import type { ContainerRecord, MountPoint } from './types.ts'
 import { checkConfig, checkHostConfig } from './validate.ts'
-import { prepareVolumes, removeVolumes, volumePuts } from './volumes.ts'
+import { mountsFrom } from './volumesFrom.ts'
 
 const checkRuntime = (engine: Engine, hostConfig: HostConfig): void => {
   if (!engine.settings.runtimes.has(hostConfig.Runtime ?? ''))
@@ -63,7 +64,7 @@ const decideRecord = (
   engine: Engine,
   request: CreateRequest,
   options: { id: string; name: string } & CreateOptions,
-): { record: ContainerRecord; warnings: string[] } => {
+): { record: ContainerRecord; inherited: MountPoint[]; warnings: string[] } => {
   const { HostConfig: givenHost = {}, NetworkingConfig: _networking, ...given } = request
   const image = engine.images.get(given.Image ?? '', options.platform)
   const config = mergeConfig(given, image.config.config ?? {})
@@ -83,6 +84,7 @@ const decideRecord = (
   const ports = decidePorts(hostConfig, config.ExposedPorts)
   const links = decideLinks(engine, hostConfig)
   if (links.length > 0) warnings.push(deprecatedLinks)
+  const inherited = mountsFrom(engine.containers, hostConfig.VolumesFrom ?? [])
   const record: ContainerRecord = {
     id: options.id,
     name: options.name,
@@ -92,7 +94,10 @@ const decideRecord = (
     platform: image.config.os,
     config,
     hostConfig,
-    mounts: decideMounts(hostConfig, config.Volumes, { recursiveReadOnly: options.recursiveReadOnly }),
+    mounts: decideMounts(hostConfig, config.Volumes, {
+      recursiveReadOnly: options.recursiveReadOnly,
+      inherited,
+    }),
     ports: publishes(hostConfig.NetworkMode ?? '') ? ports : [],
     networks: attachmentsFor(engine.networks, hostConfig, request.NetworkingConfig ?? {}),
     ...(links.length > 0 ? { links } : {}),
@@ -109,7 +114,11 @@ const decideRecord = (
     restartCount: 0,
     runs: 0,
   }
-  return { record, warnings: [...warnings, ...platformWarning(image.config, options.platform)] }
+  return {
+    record,
+    inherited,
+    warnings: [...warnings, ...platformWarning(image.config, options.platform)],
+  }
 }
 
 const chooseName = (engine: Engine, wanted: string, id: string): string => {
@@ -142,7 +151,7 @@ export const createContainer = async (
   )
   const name = chooseName(engine, options.name, id)
   undo.push('name', () => engine.containers.releaseName(name, id))
-  const { record, warnings } = decideRecord(engine, request, { ...options, id, name })
+  const { record, inherited, warnings } = decideRecord(engine, request, { ...options, id, name })
   failpoint('create.decided')
   using lease = engine.images.lease(record.imageId)
   const { operation } = options
@@ -153,13 +162,7 @@ export const createContainer = async (
   undo.push('upper', () => engine.uppers.remove(id))
   await engine.uppers.create(id, layers, { init: true })
   failpoint('create.upper')
-  undo.push('volumes', () => removeVolumes(engine, record))
-  operation.at('filling its volumes')
-  await prepareVolumes(engine, record, operation.signal)
-  operation.at('recording it')
-  failpoint('create.volumes')
-  const container = await engine.containers.add(record, volumePuts(record))
-  failpoint('create.recorded')
+  const container = await addWithVolumes(engine, record, { inherited, operation })
   undo.commit()
   containerEvent(engine, container, 'create')
   return { container, warnings }

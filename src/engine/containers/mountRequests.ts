@@ -1,29 +1,18 @@
 import path from 'node:path'
-import { badRequest, messageOf, notImplemented } from '../../core/errors.ts'
+import { BerthError, badRequest, messageOf, notImplemented } from '../../core/errors.ts'
 import type { HostConfig, MountRequest } from '../../wire/container.ts'
+import { isMode, propagations } from './mountModes.ts'
 import type { MountPoint } from './types.ts'
 
 /** What `-v`, `--mount` and `--tmpfs` ask for, decided into mount points; nothing is touched here. */
 
-const propagations = ['private', 'rprivate', 'slave', 'rslave', 'shared', 'rshared']
-const modeGroups = [
-  ['ro', 'rw'],
-  ['z', 'Z'],
-  propagations,
-  ['nocopy', 'copy'],
-  ['consistent', 'cached', 'delegated', 'default'],
-]
-
-const isMode = (text: string): boolean => {
-  const parts = text.split(',')
-  if (parts.some(part => !modeGroups.flat().includes(part))) return false
-  return modeGroups.every(group => parts.filter(part => group.includes(part)).length <= 1)
-}
+/** A place in a container as it is compared with others. */
+export const cleanPlace = (place: string): string => path.posix.normalize(place).replace(/(?<=.)\/$/, '')
 
 const blank = (type: MountPoint['type'], destination: string): MountPoint => ({
   type,
   source: '',
-  destination: path.posix.normalize(destination).replace(/(?<=.)\/$/, ''),
+  destination: cleanPlace(destination),
   readWrite: true,
   propagation: '',
   mode: '',
@@ -39,6 +28,22 @@ const checkTarget = (target: string): void => {
   if (!target.startsWith('/')) throw new Error(`invalid mount path: '${target}' mount path must be absolute`)
 }
 
+/** Of a volume without a mode Docker shows this one. */
+const sharedLabel = 'z'
+
+const volumeBind = (bind: { name: string; place: string; words: string[]; mode: string }): MountPoint => {
+  const propagation = bind.words.find(word => propagations.includes(word))
+  const mount = parseMount({
+    Type: 'volume',
+    Source: bind.name,
+    Target: bind.place,
+    ReadOnly: bind.words.includes('ro'),
+    ...(bind.words.includes('nocopy') ? { VolumeOptions: { NoCopy: true } } : {}),
+    ...(propagation ? { BindOptions: { Propagation: propagation } } : {}),
+  })
+  return bind.mode === '' ? mount : { ...mount, mode: bind.mode }
+}
+
 /** One `-v` value: `SRC:DST[:MODE]`. Errors: `bad-request` in Docker's words. */
 export const parseBind = (text: string): MountPoint => {
   const invalid = (why = ''): Error =>
@@ -46,20 +51,25 @@ export const parseBind = (text: string): MountPoint => {
   const parts = text.split(':')
   const [source = '', destination, mode = ''] = parts
   if (source === '' || parts.length > 3) throw invalid()
-  if (destination === undefined) return parseMount({ Type: 'volume', Target: source })
-  if (parts.length === 2 && isMode(destination)) throw invalid()
+  if (parts.length === 2 && isMode(destination ?? '')) throw invalid()
   if (parts.length === 3 && !isMode(mode)) throw badRequest(`invalid mode: ${mode}`)
+  const words = mode.split(',')
+  if (destination === undefined || !source.startsWith('/')) {
+    const [name, place] = destination === undefined ? ['', source] : [source, destination]
+    try {
+      return volumeBind({ name, place, words, mode })
+    } catch (error) {
+      throw error instanceof BerthError && error.status === 400 ? invalid(error.message) : error
+    }
+  }
   try {
     checkTarget(destination)
   } catch (error) {
-    const type = source.startsWith('/') ? 'bind' : 'volume'
-    throw invalid(`invalid mount config for type "${type}": ${messageOf(error)}`)
+    throw invalid(`invalid mount config for type "bind": ${messageOf(error)}`)
   }
-  if (!source.startsWith('/')) throw notImplemented(`a named volume (${source})`)
-  const words = mode.split(',')
   return {
     ...blank('bind', destination),
-    source: path.posix.normalize(source).replace(/(?<=.)\/$/, ''),
+    source: cleanPlace(source),
     readWrite: !words.includes('ro'),
     propagation: words.find(word => propagations.includes(word)) ?? 'rprivate',
     mode,
@@ -113,13 +123,26 @@ const bindMount = (request: MountRequest): MountPoint => {
   }
 }
 
+/** Go's filepath.IsLocal: by its words alone it leads nowhere outside. */
+const isLocal = (relative: string): boolean => {
+  const clean = path.posix.normalize(relative)
+  return !clean.startsWith('/') && clean !== '..' && !clean.startsWith('../')
+}
+
 const volumeMount = (request: MountRequest): MountPoint => {
-  if (request.Source) throw notImplemented(`a named volume (${request.Source})`)
-  if (request.VolumeOptions?.Subpath) throw new Error('must not set Subpath when using anonymous volumes')
+  const { Source: name = '', Target: target = '', VolumeOptions: options = {} } = request
+  const { Subpath: subpath = '' } = options
+  if (subpath !== '' && name === '') throw new Error('must not set Subpath when using anonymous volumes')
+  if (subpath !== '' && !isLocal(subpath))
+    throw new Error('subpath must be a relative path within the volume')
   return {
-    ...blank('volume', request.Target ?? ''),
+    ...blank('volume', target),
+    name,
+    mode: sharedLabel,
     readWrite: !request.ReadOnly,
-    copyUp: !request.VolumeOptions?.NoCopy,
+    copyUp: !options.NoCopy,
+    ...(name === '' ? {} : { named: true }),
+    ...(subpath === '' ? {} : { subpath }),
   }
 }
 
@@ -174,19 +197,21 @@ const tmpfsMounts = (tmpfs: Record<string, string> | undefined): MountPoint[] =>
   })
 
 /**
- * All mounts of a container, user's choice before the image's `VOLUME`s.
+ * All mounts of a container: what it takes from others gives way to what its
+ * user wants at the same place, and the image's `VOLUME`s give way to both.
  * Errors: `bad-request`, with Docker's "Duplicate mount point".
  */
 export const decideMounts = (
   hostConfig: HostConfig,
   volumes: Record<string, object> | undefined,
-  { recursiveReadOnly }: { recursiveReadOnly: boolean },
+  { recursiveReadOnly, inherited }: { recursiveReadOnly: boolean; inherited: readonly MountPoint[] },
 ): MountPoint[] => {
   const binds = (hostConfig.Binds ?? []).map(parseBind)
   const chosen = [
-    ...(recursiveReadOnly
-      ? binds
-      : binds.map((mount): MountPoint => ({ ...mount, recursiveReadOnly: 'never' }))),
+    ...binds.map(
+      (mount): MountPoint =>
+        recursiveReadOnly || mount.type !== 'bind' ? mount : { ...mount, recursiveReadOnly: 'never' },
+    ),
     ...(hostConfig.Mounts ?? []).map(parseMount),
     ...tmpfsMounts(hostConfig.Tmpfs),
   ]
@@ -195,8 +220,10 @@ export const decideMounts = (
     if (taken.has(destination)) throw badRequest(`Duplicate mount point: ${destination}`)
     taken.add(destination)
   }
+  const others = inherited.filter(({ destination }) => !taken.has(destination))
+  for (const { destination } of others) taken.add(destination)
   const anonymous = Object.keys(volumes ?? {})
     .map(destination => ({ ...blank('volume', destination), copyUp: true }))
     .filter(({ destination }) => !taken.has(destination) && destination !== '/')
-  return [...chosen, ...anonymous]
+  return [...others, ...chosen, ...anonymous]
 }

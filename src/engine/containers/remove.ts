@@ -5,6 +5,8 @@ import { BerthError, conflict, messageOf } from '../../core/errors.ts'
 import { failpoint } from '../../core/failpoint.ts'
 import type { Engine } from '../engine.ts'
 import type { Operation, OperationRequest } from '../operations.ts'
+import { eraseVolumes } from '../volumes/removeVolume.ts'
+import { usersOf } from '../volumes/users.ts'
 import { dropPending } from './attach.ts'
 import type { Container } from './container.ts'
 import { containerEvent } from './containerEvents.ts'
@@ -13,7 +15,6 @@ import { containerDirectory } from './logConfig.ts'
 import { cancelRestart } from './restart.ts'
 import { runDirectory, settleExit } from './state.ts'
 import { killAndWait } from './stop.ts'
-import { removeVolumes, volumePuts } from './volumes.ts'
 import { answerWaiters } from './waiters.ts'
 
 /**
@@ -22,21 +23,35 @@ import { answerWaiters } from './waiters.ts'
  */
 const erase = async (engine: Engine, container: Container, volumes: boolean): Promise<void> => {
   container.removing = true
-  const { record } = container
   try {
-    await engine.containers.delete(container, volumes ? volumePuts(record, true) : [])
+    await forget(engine, container, volumes)
   } catch (error) {
     container.removing = false
     throw error
   }
   failpoint('remove.recorded')
-  await removeFiles(engine, container, volumes)
+  await removeFiles(engine, container)
   failpoint('remove.files')
   dropPending(container)
   for (const listener of container.removeListeners) listener()
   engine.execs.forgetContainer(container.id)
   answerWaiters(container, ['removed', 'not-running', 'next-exit'])
   containerEvent(engine, container, 'destroy')
+}
+
+/** Writes that a container is gone, together with those volumes that go with it: nobody named them, and nobody else uses them. */
+const forget = async (engine: Engine, container: Container, volumes: boolean): Promise<void> => {
+  const names = container.record.mounts.flatMap(({ type, name, named }) =>
+    volumes && type === 'volume' && !named ? [name] : [],
+  )
+  await engine.volumes.exclusively(names, async () => {
+    const going = [...new Set(names)].flatMap(name => {
+      const record = engine.volumes.find(name)
+      const isShared = usersOf(engine, name).some(({ id }) => id !== container.id)
+      return record && !isShared ? [record] : []
+    })
+    await eraseVolumes(engine, going, puts => engine.containers.delete(container, puts))
+  })
 }
 
 /** A container's directory has few files and mostly no folders: only the removal of a large log takes time. */
@@ -50,13 +65,10 @@ const removeDirectory = async (directory: string): Promise<void> => {
 }
 
 /** What cannot be removed now has no owner any more: the next start tries again. */
-const removeFiles = async (engine: Engine, container: Container, volumes: boolean): Promise<void> => {
+const removeFiles = async (engine: Engine, container: Container): Promise<void> => {
   const { dataRoot } = engine.settings
   const steps: (() => void | Promise<void>)[] = [
     () => engine.uppers.remove(container.id),
-    async () => {
-      if (volumes) await removeVolumes(engine, container.record)
-    },
     () => removeDirectory(containerDirectory(dataRoot, container.id)),
   ]
   for (const step of steps) {

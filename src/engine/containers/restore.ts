@@ -166,6 +166,7 @@ export const restoreContainers = async (engine: Engine, bootChanged: boolean): P
     engine.containers.all().map(container => gate.run(() => findOne(engine, container, bootChanged))),
   )
   failpoint('restore.found')
+  for (const { container, exit } of found) container.holdsVolumes = container.isAlive || exit !== undefined
   const living = found.filter(({ exit, container }) => !exit && container.isAlive)
   const ended = found.flatMap(({ container, exit }) => (exit ? [{ container, exit }] : []))
   await reconcileNetwork(engine, living)

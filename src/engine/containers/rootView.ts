@@ -30,6 +30,7 @@ import {
 } from '../../linux/mount.ts'
 import type { Engine } from '../engine.ts'
 import type { Operation } from '../operations.ts'
+import { openSubpath } from '../volumes/subpath.ts'
 import { prepareBindSources, reachMounts } from './bindSources.ts'
 import type { Container } from './container.ts'
 import { containerFiles } from './files.ts'
@@ -53,6 +54,8 @@ const folder = (engine: Engine): string => path.join(engine.settings.execRoot, '
 
 interface Binding {
   source: string
+  /** Of a volume: the part of it that is mounted. */
+  subpath?: string
   destination: string
   readWrite: boolean
   nonRecursive: boolean
@@ -72,8 +75,7 @@ const bindingsOf = (engine: Engine, record: ContainerRecord): Binding[] => {
   const bindings: Binding[] = own.flatMap(([destination, source]) =>
     source ? [{ source, destination, readWrite, nonRecursive: true }] : [],
   )
-  for (const { type, source, destination, readWrite, nonRecursive } of record.mounts)
-    if (type !== 'tmpfs') bindings.push({ source, destination, readWrite, nonRecursive })
+  for (const mount of record.mounts) if (mount.type !== 'tmpfs') bindings.push(mount)
   const last = new Map(bindings.map(binding => [binding.destination, binding]))
   return [...last.values()].sort((a, b) => depth(a) - depth(b))
 }
@@ -93,7 +95,9 @@ const openPlace = (root: number, destination: string, isDirectory: boolean): num
   }
 }
 
-const attach = (root: number, { source, destination, readWrite, nonRecursive }: Binding): void => {
+const attach = (root: number, { destination, readWrite, nonRecursive, ...binding }: Binding): void => {
+  using part = binding.subpath ? owned(openSubpath(binding.source, binding.subpath)) : undefined
+  const source = part ? descriptorPath(part.fd) : binding.source
   using place = owned(openPlace(root, destination, statSync(source).isDirectory()))
   const target = descriptorPath(place.fd)
   mount({ source, target, flags: MS_BIND | (nonRecursive ? 0 : MS_REC) })

@@ -7,6 +7,7 @@ import { connectMonitor } from '../../runtime/monitor.ts'
 import type { Engine } from '../engine.ts'
 import { sharedShm } from './files.ts'
 import { groupsOfContainers } from './groups.ts'
+import { sweepVolumes } from './runVolumes.ts'
 import { unmountSharedShm } from './sharedMemory.ts'
 
 /** Takes away what no living run owns: each object carries its owner's id in its name. */
@@ -108,6 +109,7 @@ export const sweep = async (engine: Engine): Promise<void> => {
   failpoint('sweep.runs')
   await sweepUppers(engine, alive)
   failpoint('sweep.uppers')
+  await sweepVolumes(engine, alive)
   await sweepShm(engine, alive)
   await sweepFiles(engine)
   await sweepRuntimes(engine, alive)

@@ -12,7 +12,7 @@ export type ContainerStatus = 'created' | 'running' | 'paused' | 'restarting' | 
 /** A mount of a container other than the kernel's, as decided at create. */
 export interface MountPoint {
   type: 'bind' | 'tmpfs' | 'volume'
-  /** Path on the host; empty for tmpfs. */
+  /** Path on the host, of a volume its data whatever part is mounted; empty for tmpfs. */
   source: string
   /** Path in the container, absolute and clean. */
   destination: string
@@ -21,8 +21,12 @@ export interface MountPoint {
   propagation: string
   /** The mode part of `-v`, as given. */
   mode: string
-  /** Name of an anonymous volume; empty for others. */
+  /** Name of a volume; empty for others. */
   name: string
+  /** Of a volume: asked for by this name, so that it stays when its container is removed with its volumes. */
+  named?: true
+  /** Of a volume: the part of it that is mounted. */
+  subpath?: string
   /** Mount options of a tmpfs. */
   options: string[]
   nonRecursive: boolean
@@ -30,7 +34,7 @@ export interface MountPoint {
   recursiveReadOnly?: 'never' | 'always'
   /** Make the source directory if it is missing (`-v`, and `create-src`). */
   createSource: boolean
-  /** Fill the empty directory from the image at first start. */
+  /** Fill the volume from the image when the container is created, where it is empty. */
   copyUp: boolean
 }
 

@@ -6,6 +6,9 @@ import { listContainers } from '../containers/list.ts'
 import { containerDirectory } from '../containers/logConfig.ts'
 import type { Engine } from '../engine.ts'
 import { imageSummary } from '../images/list.ts'
+import { volumeJson } from '../volumes/document.ts'
+import { needsMount } from '../volumes/types.ts'
+import { userCounts } from '../volumes/users.ts'
 
 /** `GET /system/df` */
 export const diskUsage = async (
@@ -30,10 +33,25 @@ export const diskUsage = async (
   return {
     ...(images ? { LayersSize: await layersSize(engine), Images: images } : {}),
     ...(containers ? { Containers: containers } : {}),
-    ...(wants('volume') ? { Volumes: [] } : {}),
+    ...(wants('volume') ? { Volumes: await volumesWithUsage(engine) } : {}),
     ...(wants('build-cache') ? { BuildCache: [], BuilderSize: 0 } : {}),
     ...(wants('container') && wants('image') ? { Berth: await onDisk(engine) } : {}),
   }
+}
+
+/** Docker leaves out volumes with options: what they hold is mostly elsewhere. */
+const volumesWithUsage = async (engine: Engine): Promise<object[]> => {
+  const users = userCounts(engine)
+  const records = engine.volumes.all().filter(({ options }) => Object.keys(options).length === 0)
+  return await Promise.all(
+    records.map(async record => ({
+      ...volumeJson(engine, record),
+      UsageData: {
+        Size: (await engine.volumeUsage.sizeOf(record)).size,
+        RefCount: users.get(record.name) ?? 0,
+      },
+    })),
+  )
 }
 
 /** Every byte of layers and blobs: what images take on the disk. */
@@ -90,9 +108,10 @@ const onDisk = async (engine: Engine): Promise<object> => {
     LogBytes: await sum(containers, container =>
       measured(engine, containerDirectory(dataRoot, container.id)),
     ),
-    VolumeBytes: await sum(
-      containers.flatMap(container => container.record.mounts.filter(mount => mount.type === 'volume')),
-      mount => measured(engine, path.join(dataRoot, 'volumes', mount.name)),
+    VolumeBytes: await sum(engine.volumes.all(), async record =>
+      needsMount(record)
+        ? await blocksOf(engine.volumes.home(record.name))
+        : (await engine.volumeUsage.sizeOf(record)).diskBytes,
     ),
     DatabaseBytes: await ownFiles(dataRoot),
   }

@@ -1,0 +1,91 @@
+import { unavailable } from '../core/errors.ts'
+import { createVolume } from '../engine/volumes/createVolume.ts'
+import { wishOf } from '../engine/volumes/decideVolume.ts'
+import { volumeJson } from '../engine/volumes/document.ts'
+import { pruneVolumes, removeVolume } from '../engine/volumes/removeVolume.ts'
+import type { VolumeRecord } from '../engine/volumes/types.ts'
+import { usersOf } from '../engine/volumes/users.ts'
+import { Filters } from '../wire/filters.ts'
+import { volumeCreateRequest } from '../wire/volume.ts'
+import { readJson } from './body.ts'
+import type { Call, Route } from './route.ts'
+import { tracked } from './track.ts'
+import { noSwarm } from './unbuiltRoutes.ts'
+
+/** `/volumes` */
+
+/** As Docker's: the name, or a regular expression that is found in it. */
+const isNamed = (name: string, wanted: string): boolean => {
+  if (name === wanted) return true
+  try {
+    return new RegExp(wanted).test(name)
+  } catch {
+    return false
+  }
+}
+
+const listed = ({ engine, query }: Call): VolumeRecord[] => {
+  const filters = Filters.parse(query.get('filters'), ['dangling', 'driver', 'label', 'name'])
+  const dangling = filters.flag('dangling')
+  return engine.volumes
+    .all()
+    .filter(
+      ({ name, labels }) =>
+        filters.some('name', wanted => isNamed(name, wanted)) &&
+        filters.exact('driver', 'local') &&
+        filters.labels('label', labels) &&
+        (dangling === undefined || dangling === (usersOf(engine, name).length === 0)),
+    )
+}
+
+const nameOf = ({ params }: Call): string => params['name'] ?? ''
+
+export const volumeRoutes: Route[] = [
+  {
+    method: 'GET',
+    path: '/volumes',
+    operation: 'VolumeList',
+    handle: async call => ({
+      json: { Volumes: listed(call).map(record => volumeJson(call.engine, record)), Warnings: null },
+    }),
+  },
+  {
+    method: 'POST',
+    path: '/volumes/create',
+    operation: 'VolumeCreate',
+    lacks: 'drivers other than local',
+    handle: async ({ engine, req, version }) => {
+      const request = await readJson(req, volumeCreateRequest)
+      if (request.ClusterVolumeSpec && version.atLeast('1.42')) throw unavailable(noSwarm)
+      return { status: 201, json: volumeJson(engine, await createVolume(engine, wishOf(request))) }
+    },
+  },
+  {
+    method: 'GET',
+    path: '/volumes/{name}',
+    operation: 'VolumeInspect',
+    handle: async call => ({ json: volumeJson(call.engine, call.engine.volumes.get(nameOf(call))) }),
+  },
+  {
+    method: 'DELETE',
+    path: '/volumes/{name}',
+    operation: 'VolumeDelete',
+    handle: async call => {
+      await removeVolume(call.engine, nameOf(call), { force: call.query.flag('force') })
+      return { status: 204 }
+    },
+  },
+  {
+    method: 'POST',
+    path: '/volumes/prune',
+    operation: 'VolumePrune',
+    handle: async call => {
+      const { engine, query, version } = call
+      const subject = { type: 'volumes', id: '', name: '' }
+      const json = await tracked(call, { verb: 'prune', subject }, operation =>
+        pruneVolumes(engine, { filters: query.get('filters'), all: !version.atLeast('1.42'), operation }),
+      )
+      return { json }
+    },
+  },
+]

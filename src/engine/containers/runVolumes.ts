@@ -1,0 +1,124 @@
+import { mkdirSync, readdirSync, rmdirSync, statSync, unlinkSync, writeFileSync } from 'node:fs'
+import path from 'node:path'
+import { hasCode, messageOf } from '../../core/errors.ts'
+import { owned } from '../../linux/files.ts'
+import { MNT_DETACH, MS_BIND, makePrivateMount, mount, unmount } from '../../linux/mount.ts'
+import type { Engine } from '../engine.ts'
+import { openSubpath } from '../volumes/subpath.ts'
+import type { Container } from './container.ts'
+import type { ContainerRecord, MountPoint } from './types.ts'
+
+/**
+ * What a container's volumes need while it runs: a part of a volume is bound
+ * below exec-root by the very directory that was found to be inside, so that
+ * whoever writes to the volume cannot lead the runtime elsewhere.
+ */
+
+const folder = (engine: Engine): string => path.join(engine.settings.execRoot, 'subpaths')
+
+const placesOf = (engine: Engine, id: string): string => path.join(folder(engine), id)
+
+/** The record with every mount's source as the runtime is to take it. */
+export const withSubpaths = (engine: Engine, record: ContainerRecord): ContainerRecord => ({
+  ...record,
+  mounts: record.mounts.map((point, index) =>
+    point.subpath ? { ...point, source: path.join(placesOf(engine, record.id), String(index)) } : point,
+  ),
+})
+
+const bindSubpath = (target: string, { source, subpath = '' }: MountPoint): void => {
+  using found = owned(openSubpath(source, subpath))
+  const link = `/proc/self/fd/${found.fd}`
+  if (statSync(link).isDirectory()) mkdirSync(target, { mode: 0o700 })
+  else writeFileSync(target, '')
+  mount({ source: link, target, flags: MS_BIND })
+}
+
+const bindSubpaths = (engine: Engine, { id, mounts }: ContainerRecord): void => {
+  if (!mounts.some(({ subpath }) => subpath)) return
+  dropSubpaths(engine, id)
+  mkdirSync(folder(engine), { recursive: true, mode: 0o700 })
+  makePrivateMount(folder(engine))
+  mkdirSync(placesOf(engine, id), { mode: 0o700 })
+  for (const [index, point] of mounts.entries())
+    if (point.subpath) bindSubpath(path.join(placesOf(engine, id), String(index)), point)
+}
+
+const namesIn = (directory: string): string[] => {
+  try {
+    return readdirSync(directory)
+  } catch (error) {
+    if (hasCode(error, 'ENOENT')) return []
+    throw error
+  }
+}
+
+/** Never by a recursive removal: a place that is still mounted has the volume's own files in it. */
+const dropSubpath = (target: string): void => {
+  try {
+    unmount(target, MNT_DETACH)
+  } catch (error) {
+    if (!hasCode(error, 'EINVAL')) throw error
+  }
+  if (statSync(target).isDirectory()) rmdirSync(target)
+  else unlinkSync(target)
+}
+
+const dropSubpaths = (engine: Engine, id: string): void => {
+  for (const name of namesIn(placesOf(engine, id))) dropSubpath(path.join(placesOf(engine, id), name))
+  try {
+    rmdirSync(placesOf(engine, id))
+  } catch (error) {
+    if (!hasCode(error, 'ENOENT')) throw error
+  }
+}
+
+const eachVolume = (record: ContainerRecord, use: (point: MountPoint) => void): void => {
+  for (const point of record.mounts) if (point.type === 'volume') use(point)
+}
+
+/** At a start. Errors: `not-found` where a volume or the wanted part of it is gone. */
+export const takeVolumes = async (engine: Engine, container: Container): Promise<void> => {
+  const { record } = container
+  container.holdsVolumes = true
+  eachVolume(record, ({ name, readWrite }) => {
+    engine.volumes.get(name)
+    if (readWrite) engine.volumeUsage.touch(name)
+  })
+  bindSubpaths(engine, record)
+  eachVolume(record, ({ name, destination, readWrite, propagation }) =>
+    engine.events.publish('volume', 'mount', name, {
+      driver: 'local',
+      container: record.id,
+      destination,
+      'read/write': String(readWrite),
+      propagation,
+    }),
+  )
+}
+
+/** When a run is cleared away. Idempotent. */
+export const releaseVolumes = async (engine: Engine, container: Container): Promise<void> => {
+  const { record } = container
+  dropSubpaths(engine, record.id)
+  if (!container.holdsVolumes) return
+  container.holdsVolumes = false
+  eachVolume(record, ({ name }) =>
+    engine.events.publish('volume', 'unmount', name, { driver: 'local', container: record.id }),
+  )
+}
+
+/** At a start of the daemon: takes away what belongs to no living container. */
+export const sweepVolumes = async (engine: Engine, alive: ReadonlySet<string>): Promise<void> => {
+  for (const id of namesIn(folder(engine))) {
+    if (alive.has(id)) continue
+    try {
+      dropSubpaths(engine, id)
+    } catch (error) {
+      engine.log.error('a part of a volume could not be unmounted', {
+        container: id,
+        error: messageOf(error),
+      })
+    }
+  }
+}
