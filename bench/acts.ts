@@ -8,6 +8,10 @@ export interface CreateOptions {
   command?: string[]
   remove?: boolean
   log?: string
+  /** Published at the same ports of the host. */
+  ports?: number[]
+  /** `NAME:/path` */
+  binds?: string[]
 }
 
 const expectZero = (code: number, what: string): void => {
@@ -20,6 +24,10 @@ export const create = async (socket: string, options: CreateOptions): Promise<st
     Cmd: options.command ?? ['true'],
     HostConfig: {
       AutoRemove: options.remove ?? false,
+      ...(options.binds ? { Binds: options.binds } : {}),
+      PortBindings: Object.fromEntries(
+        (options.ports ?? []).map(port => [`${port}/tcp`, [{ HostPort: String(port) }]]),
+      ),
       ...(options.log ? { LogConfig: { Type: options.log, Config: {} } } : {}),
     },
   }
@@ -33,8 +41,8 @@ export const remove = (socket: string, id: string): Promise<string> =>
   call(socket, `DELETE /containers/${id}?force=1&v=1`)
 
 /** `docker run --rm busybox true` without the attached stream. */
-export const runAndRemove = async (socket: string): Promise<void> => {
-  const id = await create(socket, { remove: true })
+export const runAndRemove = async (socket: string, options: CreateOptions = {}): Promise<void> => {
+  const id = await create(socket, { ...options, remove: true })
   const { exit } = await beginWait(socket, id, 'removed')
   await start(socket, id)
   expectZero(await exit, 'run')

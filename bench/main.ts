@@ -6,13 +6,17 @@ import { type Floor, startFloor } from './floor.ts'
 import { removeGroup } from './groups.ts'
 import { type Ours, startOurs } from './ours.ts'
 import { type Peer, startPeer } from './peer.ts'
+import { composeRows } from './rows/compose.ts'
 import { execRows } from './rows/exec.ts'
 import { loadFilesRows, loadLargeRows } from './rows/load.ts'
 import { logRows } from './rows/logs.ts'
 import { manyRows } from './rows/many.ts'
 import { memoryRows } from './rows/memory.ts'
+import { networkRows } from './rows/networks.ts'
 import { restartRows } from './rows/restart.ts'
 import { runRows } from './rows/run.ts'
+import { trafficRows } from './rows/traffic.ts'
+import { copyUpRows } from './rows/volumes.ts'
 import { misses, tableOf } from './table.ts'
 import type { Bench, Row, RowGroup } from './types.ts'
 
@@ -26,6 +30,10 @@ const groups: Record<string, RowGroup> = {
   'load-files': loadFilesRows,
   'load-large': loadLargeRows,
   restart: restartRows,
+  networks: networkRows,
+  traffic: trafficRows,
+  'copy-up': copyUpRows,
+  compose: composeRows,
 }
 
 interface Choice {

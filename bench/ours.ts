@@ -45,6 +45,7 @@ export const startOurs = async (
     group,
     daemon,
     socket: daemon.socket,
+    namespace: daemon.namespace,
     restart: async () => {
       await daemon.kill()
       await bornIn(group, () => daemon.start())

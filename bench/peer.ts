@@ -89,6 +89,7 @@ export const startPeer = async (base: string): Promise<Peer> => {
     name: 'dockerd',
     socket,
     group,
+    namespace: `/run/netns/${base}-peer`,
     close: async () => {
       for (const { Id } of await json<{ Id: string }[]>(socket, 'GET /containers/json?all=1'))
         await remove(socket, Id)

@@ -47,6 +47,8 @@ export interface Engine {
   readonly name: string
   readonly socket: string
   readonly group: Group
+  /** File that pins the network namespace in which it plays the host. */
+  readonly namespace: string
 }
 
 /** What a group of rows may use; each is started when first asked for. */

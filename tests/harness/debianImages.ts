@@ -23,6 +23,8 @@ interface DebianImage {
   packages: string[]
   /** Instructions, as `docker import --change` takes them. */
   changes: string[]
+  /** Made anew each time: it holds a program that belongs to the tests. */
+  fresh?: boolean
   /** Completes the unpacked root. */
   finish: (root: string) => void
 }
@@ -106,6 +108,7 @@ const images: Record<string, DebianImage> = {
   },
   pages: {
     tag: 'pages:latest',
+    fresh: true,
     packages: ['libatomic1', 'libstdc++6'],
     changes: ['CMD ["node", "/app/pages.mjs"]', 'EXPOSE 3000/tcp', 'WORKDIR /app'],
     finish: root => {
@@ -141,19 +144,23 @@ const makeArchive = async (name: string, image: DebianImage, target: string): Pr
   }
 }
 
+/** The archive of an image's file system, made where it is not there, and the query of `POST /images/create` for it. */
+export const debianImage = async (
+  name: string,
+): Promise<{ archive: string; tag: string; changes: string[] }> => {
+  const image = images[name]
+  if (!image) throw new Error(`no image ${name} is made here`)
+  const archive = path.join(projectRoot, '.cache/images', `${name}-1.tar`)
+  mkdirSync(path.dirname(archive), { recursive: true })
+  if (image.fresh || !existsSync(archive)) await makeArchive(name, image, archive)
+  return { archive, tag: image.tag, changes: image.changes }
+}
+
 /** Has a daemon know these images, by their names. */
-export const importDebianImages = async (
-  daemon: TestDaemon,
-  names: (keyof typeof images)[],
-): Promise<void> => {
+export const importDebianImages = async (daemon: TestDaemon, names: string[]): Promise<void> => {
   for (const name of names) {
-    const image = images[name]
-    if (!image) throw new Error(`no image ${name} is made here`)
-    const target = path.join(projectRoot, '.cache/images', `${name}-1.tar`)
-    mkdirSync(path.dirname(target), { recursive: true })
-    const stale = name === 'pages' // Its program is part of the tests: made anew.
-    if (stale || !existsSync(target)) await makeArchive(name, image, target)
-    const changes = image.changes.flatMap(change => ['--change', change])
-    await daemon.mustDocker(['import', ...changes, target, image.tag], { deadline: 300_000 })
+    const { archive, tag, changes } = await debianImage(name)
+    const words = changes.flatMap(change => ['--change', change])
+    await daemon.mustDocker(['import', ...words, archive, tag], { deadline: 300_000 })
   }
 }
