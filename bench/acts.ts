@@ -22,6 +22,7 @@ export const create = async (socket: string, options: CreateOptions): Promise<st
   const body = {
     Image: options.image ?? 'busybox:latest',
     Cmd: options.command ?? ['true'],
+    ExposedPorts: Object.fromEntries((options.ports ?? []).map(port => [`${port}/tcp`, {}])),
     HostConfig: {
       AutoRemove: options.remove ?? false,
       ...(options.binds ? { Binds: options.binds } : {}),

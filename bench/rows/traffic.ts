@@ -88,7 +88,7 @@ const prepare = async (engine: Engine, index: number): Promise<Traffic> => {
   await start(engine.socket, id)
   const outside = ['nsenter', `--net=/run/netns/${other}`]
   await until('the server answered', async () => {
-    const { code } = await run([...outside, 'busybox', 'wget', '-qO', '-', `http://${near}:3000/`])
+    const { code } = await run([...outside, 'curl', '-sf', '-m', '2', `http://${near}:3000/`])
     return code === 0
   })
   return {
