@@ -339,3 +339,45 @@ describe('user-defined bridge networks', () => {
     )
   })
 })
+
+describe('routes of the host', () => {
+  const host = async (...words: string[]): Promise<void> => {
+    const { code, stderr } = await daemon.onHost(['ip', ...words])
+    assert.equal(code, 0, stderr)
+  }
+  const warnings = async (): Promise<string[]> =>
+    (await daemon.json<{ Warnings: string[] }>('GET', '/info')).Warnings.filter(text => /overlaps/.test(text))
+
+  test('a network whose subnet nobody chose keeps clear of them', async () => {
+    await host('link', 'add', 'vpn0', 'type', 'veth', 'peer', 'name', 'vpn1')
+    await host('link', 'set', 'vpn0', 'up')
+    await host('route', 'add', '172.16.0.0/12', 'dev', 'vpn0')
+    await docker('network', 'create', 'clear')
+    assert.match(
+      await docker('network', 'inspect', '-f', '{{(index .IPAM.Config 0).Subnet}}', 'clear'),
+      /^192\.168\./,
+    )
+    await docker('network', 'rm', 'clear')
+    await host('route', 'del', '172.16.0.0/12', 'dev', 'vpn0')
+  })
+
+  test('one that was made on such a route is told, and so is a route that came later', async () => {
+    await host('route', 'add', '10.66.0.0/16', 'dev', 'vpn0')
+    const { Warning } = await daemon.json<{ Warning: string }>('POST', '/networks/create', {
+      ...{ Name: 'on', IPAM: { Config: [{ Subnet: '10.66.8.0/24' }] } },
+    })
+    assert.match(
+      Warning,
+      /network on \(10\.66\.8\.0\/24\) overlaps with the host's route to 10\.66\.0\.0\/16 by vpn0/,
+    )
+    assert.equal((await warnings()).length, 1)
+    await docker('network', 'rm', 'on')
+    assert.deepEqual(await warnings(), [])
+    await docker('network', 'create', '--subnet', '10.67.0.0/24', 'before')
+    await host('route', 'add', '10.67.0.0/16', 'dev', 'vpn0')
+    assert.match((await warnings())[0] ?? '', /network before .* by vpn0/)
+    await host('link', 'del', 'vpn0')
+    assert.deepEqual(await warnings(), [])
+    await docker('network', 'rm', 'before')
+  })
+})

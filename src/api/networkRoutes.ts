@@ -1,6 +1,7 @@
 import { badRequest, notFound } from '../core/errors.ts'
 import { connectContainer, disconnectContainer } from '../engine/networks/connectContainer.ts'
 import { createNetwork } from '../engine/networks/createNetwork.ts'
+import { overlapsOf } from '../engine/networks/overlaps.ts'
 import { isNamed, pruneNetworks, removeNetwork } from '../engine/networks/removeNetwork.ts'
 import { isPredefined, type NetworkRecord } from '../engine/networks/types.ts'
 import { Filters } from '../wire/filters.ts'
@@ -64,7 +65,8 @@ export const networkRoutes: Route[] = [
     lacks: 'IPv6; drivers other than bridge',
     handle: async ({ engine, req }) => {
       const network = await createNetwork(engine, await readJson(req, networkCreateRequest))
-      return { status: 201, json: { Id: network.id, Warning: '' } }
+      const warnings = overlapsOf([network], engine.network.namedRoutes())
+      return { status: 201, json: { Id: network.id, Warning: warnings.join('\n') } }
     },
   },
   {

@@ -40,6 +40,7 @@ import type {
   EndpointStats,
   ExpectedNetwork,
   FirewallSettings,
+  HostRoute,
   Ipv4Subnet,
   LinkedPort,
   PortKeeper,
@@ -129,6 +130,15 @@ export class Network implements AsyncDisposable {
   /** Destinations of the host's routes: what a new subnet must not overlap. */
   hostRoutes(): Ipv4Subnet[] {
     return listRoutes(this.#routes).map(({ address, prefix }) => ({ address, prefix }))
+  }
+
+  /** The host's routes with the interfaces that they go by. */
+  namedRoutes(): HostRoute[] {
+    const names = new Map(listLinks(this.#routes).map(({ index, name }) => [index, name]))
+    return listRoutes(this.#routes).map(({ address, prefix, link }) => ({
+      ...{ address, prefix },
+      link: names.get(link) ?? '',
+    }))
   }
 
   /** Address pool of a network; the first call of a daemon's life makes it. */

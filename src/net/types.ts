@@ -18,6 +18,12 @@ export interface Ipv4Subnet {
   prefix: number
 }
 
+/** Where the host sends what is for a subnet. */
+export interface HostRoute extends Ipv4Subnet {
+  /** Name of the interface. */
+  link: string
+}
+
 /**
  * How containers and the world meet. `nat`: under the host's address, published ports translated. `nat-unprotected`:
  * the same, and all their ports can be reached directly. `routed`: under their own addresses, published ports

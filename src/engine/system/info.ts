@@ -5,6 +5,7 @@ import { cgroupVersion, controllers } from '../../linux/cgroups.ts'
 import { architectureOf } from '../../oci/platform.ts'
 import type { ApiVersion } from '../../wire/version.ts'
 import type { Engine } from '../engine.ts'
+import { currentOverlaps } from '../networks/overlaps.ts'
 import { runtimeVersions } from './runtimeVersions.ts'
 
 /** `GET /info` and `GET /version`: what this host and this daemon are. */
@@ -47,6 +48,7 @@ const warnings = (engine: Engine): string[] => {
     list.push('WARNING: IPv4 forwarding is disabled')
   if (engine.network.firewallProblem !== '')
     list.push(`WARNING: no published ports: ${engine.network.firewallProblem}`)
+  list.push(...currentOverlaps(engine).map(text => `WARNING: ${text}`))
   const full = engine.ballast.warning
   if (full)
     list.push(

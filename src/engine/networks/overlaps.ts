@@ -1,0 +1,29 @@
+import { formatCidr, overlaps } from '../../net/subnets.ts'
+import type { HostRoute } from '../../net/types.ts'
+import type { Engine } from '../engine.ts'
+import type { NetworkRecord } from './types.ts'
+
+/**
+ * Subnets that a route of the host overlaps with. New subnets keep clear of all routes; one that was asked for, or
+ * a route that came later (a VPN's), may overlap, and then one of both is not reached.
+ */
+
+/** One line each, of these networks. */
+export const overlapsOf = (
+  networks: readonly Pick<NetworkRecord, 'name' | 'bridge'>[],
+  routes: readonly HostRoute[],
+): string[] =>
+  networks.flatMap(({ name, bridge }) =>
+    routes
+      .filter(
+        route => bridge && route.prefix > 0 && route.link !== bridge.link && overlaps(bridge.subnet, route),
+      )
+      .map(
+        route =>
+          `network ${name} (${bridge ? formatCidr(bridge.subnet) : ''}) overlaps with the host's route to ${formatCidr(route)} by ${route.link}: what is behind that route may not be reached; make the network anew with another --subnet`,
+      ),
+  )
+
+/** Of all networks as they are now. */
+export const currentOverlaps = ({ networks, network }: Pick<Engine, 'networks' | 'network'>): string[] =>
+  overlapsOf(networks.all(), network.namedRoutes())
