@@ -109,6 +109,25 @@ test('ephemeral ports, ranges and conflicts', async () => {
   assert.match(await daemon.mustDocker(['port', 'all']), /^80\/tcp -> 0\.0\.0\.0:\d+$/)
 })
 
+test("with --firewall-mode=host a published port obeys the host's own rules", async () => {
+  await daemon.restart({ flags: ['--firewall-mode=host'] })
+  await serve('asked', '-p', '8083:80')
+  const rules = `
+    add table inet owner
+    add chain inet owner input { type filter hook input priority filter; policy drop; }
+    add rule inet owner input iif lo accept
+    add rule inet owner input ct state established,related accept`
+  assert.equal(await fromOutside('http://10.99.0.1:8083/'), 'asked')
+  await daemon.onHost(['nft', rules])
+  assert.equal(await fromOutside('http://10.99.0.1:8083/'), '')
+  assert.equal(await fromHost('http://127.0.0.1:8083/'), 'asked')
+  await daemon.onHost(['nft', 'add rule inet owner input ip saddr 10.99.0.2 tcp dport 8083 accept'])
+  assert.equal(await fromOutside('http://10.99.0.1:8083/'), 'asked')
+  await daemon.onHost(['nft', 'delete table inet owner'])
+  await daemon.restart()
+  assert.equal(await fromOutside('http://10.99.0.1:8083/'), 'asked')
+})
+
 test('a program of the host’s that holds the port is told of', async () => {
   const { spawn } = await import('node:child_process')
   const program = "require('net').createServer().listen(8090, '0.0.0.0', () => console.log('listening'))"

@@ -106,6 +106,7 @@ const openNetwork = (
     firewall: {
       table: settings.instance === '' ? 'berth' : `berth-${settings.instance}`,
       enabled: settings.firewall,
+      mode: settings.firewallMode,
     },
     ipForward: settings.ipForward,
     keeper: portKeeper(store),

@@ -22,7 +22,7 @@ import {
   type Stage,
   setStage,
 } from './testing/stage.ts'
-import type { Endpoint } from './types.ts'
+import type { Endpoint, FirewallMode } from './types.ts'
 
 const table = 'berth-life'
 const nothing = { bridges: [], endpoints: [], sandboxes: [] }
@@ -53,10 +53,10 @@ const suite = () => {
   let keeper: MemoryKeeper
   const opened: Network[] = []
 
-  const open = async (more: { enabled?: boolean } = {}): Promise<Network> => {
+  const open = async (more: { enabled?: boolean; mode?: FirewallMode } = {}): Promise<Network> => {
     const network = await Network.open({
       execRoot: stage.execRoot,
-      firewall: { table, enabled: more.enabled ?? true },
+      firewall: { table, enabled: more.enabled ?? true, mode: more.mode ?? 'open' },
       ipForward: true,
       keeper,
       containerName: id => `name-of-${id}`,
@@ -65,10 +65,10 @@ const suite = () => {
     return network
   }
 
-  const daemon = (failpoints = '', goal = ''): ChildProcess =>
+  const daemon = (failpoints = '', goal = '', mode: FirewallMode = 'open'): ChildProcess =>
     spawn(
       process.execPath,
-      [fileURLToPath(new URL('./testing/daemon.ts', import.meta.url)), stage.execRoot, table, goal],
+      [fileURLToPath(new URL('./testing/daemon.ts', import.meta.url)), stage.execRoot, table, goal, mode],
       {
         stdio: ['ignore', 'inherit', failpoints === '' ? 'inherit' : 'ignore', 'ipc'],
         env: { ...process.env, BERTH_FAILPOINTS: failpoints },
@@ -127,6 +127,23 @@ const suite = () => {
       assert.deepEqual(report.lost, [])
       assert.deepEqual(links(), ['lo', 'wan0', 'wan1'])
       assert.deepEqual(await network.reconcile(nothing), { changes: [], endedFor: [], lost: [] })
+    })
+  }
+
+  const routingRules = (): number => inside('/proc/self/ns/net', 'ip', 'rule').trim().split('\n').length
+
+  for (const point of ['net.detour.link', 'net.detour.route', 'net.detour.rules']) {
+    test(`killed at ${point}, the way round is completed, or taken away where it is not wanted`, async () => {
+      for (const mode of ['host', 'open'] as const) {
+        const first = daemon(`${point}=kill`, '', 'host')
+        assert.equal((await once(first, 'exit'))[1], 'SIGKILL')
+        const network = await open({ mode })
+        await network.reconcile(nothing)
+        assert.equal(routingRules(), mode === 'host' ? 5 : 3)
+        assert.equal(links().filter(name => /^(ask|back)/.test(name)).length, mode === 'host' ? 2 : 0)
+        await network.removeAll()
+        assert.equal(routingRules(), 3)
+      }
     })
   }
 

@@ -16,6 +16,7 @@ import { findLink, listLinks, setLink } from '../linux/rtnetlink.ts'
 import { listRoutes } from '../linux/rtnetlink-routes.ts'
 import { AddressPool, type AddressPoolOptions } from './addresses.ts'
 import { allowLoopbackPublishing, ensureBridge, removeBridge } from './bridge.ts'
+import { detourOf, ensureDetour, removeDetour } from './detour.ts'
 import {
   connect,
   disconnect,
@@ -35,6 +36,7 @@ import { PortAllocator } from './ports.ts'
 import { planReconcile, type ReconcilePlan } from './reconcile.ts'
 import type {
   BridgeSpec,
+  Detour,
   Endpoint,
   EndpointSpec,
   EndpointStats,
@@ -93,6 +95,7 @@ export class Network implements AsyncDisposable {
   /** Addresses whose links are going, by network and address. */
   readonly #leaving = new Map<string, Promise<void>>()
   readonly #pinFolder: string
+  readonly #detour: Detour
   /** Why there is no firewall; empty where there is one, or none was wanted. */
   readonly firewallProblem: string
 
@@ -105,17 +108,19 @@ export class Network implements AsyncDisposable {
     this.#nft = nft
     this.firewallProblem = reason
     if (reason !== '') options.onWarning?.(`no firewall, so no published ports: ${reason}`)
+    const { table, mode } = options.firewall
+    this.#detour = detourOf(table)
     const ephemeral = ephemeralRange()
     this.#place = {
       routes: this.#routes,
       flows: this.#flows,
-      firewall: nft && new Firewall(nft, options.firewall.table),
+      firewall: nft && new Firewall(nft, table, mode === 'host' ? this.#detour : undefined),
       ports: new PortAllocator({
         keeper: options.keeper,
         containerName: options.containerName,
         ...(ephemeral ? { ephemeral } : {}),
       }),
-      table: options.firewall.table,
+      table,
       sandbox: containerId => this.sandboxPath(containerId),
     }
     this.#watch = new LinkWatch(this.#routes)
@@ -154,6 +159,7 @@ export class Network implements AsyncDisposable {
   /** Makes a bridge or completes it, with its firewall elements, and turns forwarding on where that is wanted. */
   ensureBridge(spec: BridgeSpec): void {
     const { firewall } = this.#place
+    this.#ensureDetour()
     firewall?.ensureRules(this.#forwarding.ours)
     firewall?.addBridge(spec)
     failpoint('net.bridge.firewall')
@@ -162,17 +168,17 @@ export class Network implements AsyncDisposable {
   }
 
   #ensureBridgeLink(spec: BridgeSpec): void {
-    ensureBridge(this.#bridgePlace(), spec)
+    ensureBridge(this.#linkPlace(), spec)
     if (this.#place.firewall) allowLoopbackPublishing(spec.link)
   }
 
-  #bridgePlace() {
+  #linkPlace() {
     return { socket: this.#routes, table: this.#options.firewall.table }
   }
 
   /** Removes a network's bridge and its elements; its endpoints must be gone. */
   removeBridge(spec: BridgeSpec): void {
-    if (!spec.foreign) removeBridge(this.#bridgePlace(), spec.link)
+    if (!spec.foreign) removeBridge(this.#linkPlace(), spec.link)
     failpoint('net.bridge.removed')
     this.#place.firewall?.removeBridge(spec)
     this.#pools.delete(spec.networkId)
@@ -277,6 +283,7 @@ export class Network implements AsyncDisposable {
    */
   async reconcile(expected: ExpectedNetwork): Promise<ReconcileReport> {
     const changes: string[] = []
+    this.#ensureDetour()
     const { firewall } = this.#place
     if (firewall) {
       const { bridges, endpoints } = expected
@@ -285,6 +292,7 @@ export class Network implements AsyncDisposable {
       changes.push(...extra.map(element => `removed ${element.set} ${element.key}`))
     }
     failpoint('net.reconcile.firewall')
+    if (!this.#asks) removeDetour(this.#linkPlace(), this.#detour)
     for (const bridge of expected.bridges) this.#ensureBridgeLink(bridge)
     if (this.#options.ipForward && expected.bridges.length > 0) {
       this.#forwarding.turnOn(() => firewall?.ensureRules(true))
@@ -297,6 +305,15 @@ export class Network implements AsyncDisposable {
     for (const { networkId, ipv4 } of alive) this.#pools.get(networkId)?.adopt(ipv4)
     changes.push(...(await this.#place.ports.adopt(alive)))
     return { changes, endedFor: plan.endedFor, lost: plan.lost }
+  }
+
+  /** What firewall mode `host` needs before its rules, which name a link. */
+  #ensureDetour(): void {
+    if (this.#asks) ensureDetour(this.#linkPlace(), this.#detour)
+  }
+
+  get #asks(): boolean {
+    return this.#place.firewall !== undefined && this.#options.firewall.mode === 'host'
   }
 
   /** After the loss of the keeper: holds the ports of these endpoints again where that is possible. */
@@ -327,7 +344,7 @@ export class Network implements AsyncDisposable {
       changes.push(`removed link ${name}`)
     }
     for (const name of plan.endBridges) {
-      removeBridge(this.#bridgePlace(), name)
+      removeBridge(this.#linkPlace(), name)
       changes.push(`removed bridge ${name}`)
     }
     for (const endpoint of plan.reattach) {
@@ -365,6 +382,7 @@ export class Network implements AsyncDisposable {
   async removeAll(): Promise<void> {
     await this.reconcile({ bridges: [], endpoints: [], sandboxes: [] })
     this.#place.firewall?.flush()
+    removeDetour(this.#linkPlace(), this.#detour)
     const { table } = this.#options.firewall
     const others = listLinks(this.#routes).some(link => link.kind === 'bridge' && !ownerOf(table, link))
     this.#forwarding.giveBack(others)

@@ -1,19 +1,26 @@
+import { messageOf, unavailable } from '../../core/errors.ts'
 import type { Nftables } from '../../linux/nftables.ts'
-import type { BridgeSpec, Endpoint } from '../types.ts'
-import { compareElements, type ElementChanges, readElements } from './listing.ts'
+import type { BridgeSpec, Detour, Endpoint } from '../types.ts'
 import {
   addElements,
   bridgeElements,
   deleteElements,
   type Element,
+  type ElementOptions,
   endpointElements,
-  flushBatch,
   linkElements,
+} from './elements.ts'
+import { compareElements, type ElementChanges, readElements } from './listing.ts'
+import {
+  askingProbe,
+  flushBatch,
+  type RuleSettings,
   rebuildBatch,
   rulesBatch,
+  unaskedBatch,
 } from './rules.ts'
 
-/** Brings the rules into the kernel: one table, every change one transaction. */
+/** Brings the rules into the kernel: every change one transaction. */
 
 export interface FirewallState {
   bridges: BridgeSpec[]
@@ -27,18 +34,48 @@ const joined = (...batches: string[]): string => batches.filter(batch => batch !
 export class Firewall {
   readonly #nft: Nftables
   readonly #table: string
+  readonly #asking: Detour | undefined
+  readonly #options: ElementOptions
 
-  constructor(nft: Nftables, table: string) {
+  /** `asking`: the host's INPUT is asked (firewall mode `host`). Errors: `unavailable` where this kernel cannot. */
+  constructor(nft: Nftables, table: string, asking?: Detour) {
     this.#nft = nft
-    this.#table = `inet ${table}`
+    this.#table = table
+    this.#asking = asking
+    this.#options = { asks: asking !== undefined }
+    if (asking) this.#probe()
   }
 
-  #elements(): Element[] | undefined {
+  #probe(): void {
     try {
-      return readElements(this.#nft.list(`list table ${this.#table}`))
-    } catch {
-      return undefined
+      this.#nft.run(askingProbe(this.#table))
+    } catch (error) {
+      throw unavailable(
+        `firewall mode host cannot be had: it needs the kernel's module nft_dup_ipv4 (${messageOf(error)}): install a kernel that has it, or use --firewall-mode=open`,
+      )
     }
+  }
+
+  #rules(dropForeign: boolean): RuleSettings {
+    return { table: this.#table, dropForeign, asking: this.#asking }
+  }
+
+  #elements(): Element[] {
+    const families = this.#asking ? ['inet', 'ip'] : ['inet']
+    return families.flatMap(family => {
+      try {
+        return readElements(this.#nft.list(`list table ${family} ${this.#table}`))
+      } catch {
+        return []
+      }
+    })
+  }
+
+  #expected({ bridges, endpoints }: FirewallState): Element[] {
+    return [
+      ...bridges.flatMap(bridge => bridgeElements(bridge, this.#options)),
+      ...endpoints.flatMap(endpoint => endpointElements(endpoint, this.#options)),
+    ]
   }
 
   /**
@@ -46,46 +83,48 @@ export class Firewall {
    * is there, without a moment in which a published port is missing; builds
    * anew in one step where an older layout cannot be completed.
    */
-  ensure({ bridges, endpoints, dropForeign }: FirewallState): ElementChanges {
-    const expected = [...bridges.flatMap(bridgeElements), ...endpoints.flatMap(endpointElements)]
-    const changes = compareElements(expected, this.#elements() ?? [])
+  ensure(state: FirewallState): ElementChanges {
+    const expected = this.#expected(state)
+    const changes = compareElements(expected, this.#elements())
     const { missing, extra } = changes
+    const rules = this.#rules(state.dropForeign)
     try {
       this.#nft.run(
         joined(
-          rulesBatch(this.#table, dropForeign),
+          this.#asking ? '' : unaskedBatch(this.#table),
+          rulesBatch(rules),
           deleteElements(this.#table, extra),
           addElements(this.#table, missing),
         ),
       )
       return changes
     } catch {
-      this.#nft.run(joined(rebuildBatch(this.#table, dropForeign), addElements(this.#table, expected)))
+      this.#nft.run(joined(rebuildBatch(rules), addElements(this.#table, expected)))
       return { missing: expected, extra: [] }
     }
   }
 
   /** The rules alone, elements as they are. */
   ensureRules(dropForeign: boolean): void {
-    this.#nft.run(rulesBatch(this.#table, dropForeign))
+    this.#nft.run(rulesBatch(this.#rules(dropForeign)))
   }
 
   addBridge(bridge: BridgeSpec): void {
-    this.#nft.run(addElements(this.#table, bridgeElements(bridge)))
+    this.#nft.run(addElements(this.#table, bridgeElements(bridge, this.#options)))
   }
 
   removeBridge(bridge: BridgeSpec): void {
-    this.#remove(bridgeElements(bridge))
+    this.#remove(bridgeElements(bridge, this.#options))
   }
 
   /** Publishes the ports of an endpoint: all or none. */
   addEndpoint(endpoint: Endpoint): void {
-    const elements = endpointElements(endpoint)
+    const elements = endpointElements(endpoint, this.#options)
     if (elements.length > 0) this.#nft.run(addElements(this.#table, elements))
   }
 
   removeEndpoint(endpoint: Endpoint): void {
-    this.#remove(endpointElements(endpoint))
+    this.#remove(endpointElements(endpoint, this.#options))
   }
 
   /** Has an endpoint reach what `after` links to, and no more what only `before` did. */
@@ -101,7 +140,7 @@ export class Firewall {
     try {
       this.#nft.run(deleteElements(this.#table, elements))
     } catch {
-      const { missing } = compareElements(elements, this.#elements() ?? [])
+      const { missing } = compareElements(elements, this.#elements())
       const gone = new Set(missing)
       const present = elements.filter(element => !gone.has(element))
       if (present.length > 0) this.#nft.run(deleteElements(this.#table, present))
