@@ -128,6 +128,23 @@ test("with --firewall-mode=host a published port obeys the host's own rules", as
   assert.equal(await fromOutside('http://10.99.0.1:8083/'), 'asked')
 })
 
+test('docker info says which rule of another program stops containers, and our own table comes back', async () => {
+  const warnings = async (): Promise<string[]> =>
+    (await daemon.json<{ Warnings: string[] }>('GET', '/info')).Warnings.filter(text => /stops/.test(text))
+  assert.deepEqual(await warnings(), [])
+  await daemon.onHost(['nft', 'add table ip filter'])
+  await daemon.onHost([
+    ...['nft', 'add chain ip filter FORWARD { type filter hook forward priority filter; policy drop; }'],
+  ])
+  await until('it is said', async () => (await warnings()).length === 1)
+  assert.match((await warnings())[0] ?? '', /^WARNING: the chain FORWARD of the host's table ip filter stops/)
+  assert.match(daemon.log, /level=warn msg="the chain FORWARD/)
+  await daemon.onHost(['nft', 'flush ruleset'])
+  await until('it is said no more', async () => (await warnings()).length === 0)
+  await until('it is published', async () => (await fromOutside('http://10.99.0.1:8083/')) === 'asked')
+  assert.match(daemon.log, /nft changed Berth's own rules/)
+})
+
 test('a program of the host’s that holds the port is told of', async () => {
   const { spawn } = await import('node:child_process')
   const program = "require('net').createServer().listen(8090, '0.0.0.0', () => console.log('listening'))"

@@ -110,6 +110,7 @@ const openNetwork = (
     },
     ipForward: settings.ipForward,
     keeper: portKeeper(store),
+    guard: true,
     containerName: nameOf,
     onWarning: text => log.warn(text),
   })

@@ -27,9 +27,11 @@ import {
   wire,
 } from './endpoint.ts'
 import { Firewall } from './firewall/firewall.ts'
+import { forgetUntranslatedFlows } from './flows.ts'
 import { Forwarding } from './forwarding.ts'
 import { type Gateway, moveGateway, type NextGateway } from './gateway.ts'
-import { LinkWatch } from './netlink-watch.ts'
+import { RuleGuard } from './guard.ts'
+import { NetlinkWatch } from './netlink-watch.ts'
 import { ownerOf } from './owner.ts'
 import type { PortRange } from './port-table.ts'
 import { PortAllocator } from './ports.ts'
@@ -56,6 +58,8 @@ export interface NetworkOptions {
   /** Turn the host's ip_forward on when the first bridge needs it (`--ip-forward`). */
   ipForward: boolean
   keeper: PortKeeper
+  /** Make our rules again where another program changes them, and warn of rules of others that stop containers. */
+  guard?: boolean
   /** Name of a container, for messages. */
   containerName?: (containerId: string) => string | undefined
   /** Something that works less well than it should, in one line. */
@@ -87,7 +91,7 @@ export class Network implements AsyncDisposable {
   readonly #options: NetworkOptions
   readonly #routes = new NetlinkSocket(protocols.route)
   readonly #flows = new NetlinkSocket(protocols.netfilter)
-  readonly #watch: LinkWatch
+  readonly #watch: NetlinkWatch
   readonly #forwarding: Forwarding
   readonly #place: EndpointPlace
   readonly #nft: Nftables | undefined
@@ -96,6 +100,7 @@ export class Network implements AsyncDisposable {
   readonly #leaving = new Map<string, Promise<void>>()
   readonly #pinFolder: string
   readonly #detour: Detour
+  readonly #guard: RuleGuard | undefined
   /** Why there is no firewall; empty where there is one, or none was wanted. */
   readonly firewallProblem: string
 
@@ -123,7 +128,25 @@ export class Network implements AsyncDisposable {
       table,
       sandbox: containerId => this.sandboxPath(containerId),
     }
-    this.#watch = new LinkWatch(this.#routes)
+    this.#guard = this.#makeGuard()
+    this.#watch = new NetlinkWatch(this.#routes, this.#guard)
+  }
+
+  #makeGuard(): RuleGuard | undefined {
+    const { firewall, table } = this.#place
+    const { guard = false, onWarning = () => {} } = this.#options
+    if (!firewall || !guard) return undefined
+    const restore = (): void => {
+      this.#ensureDetour()
+      firewall.restore()
+      forgetUntranslatedFlows(this.#place, firewall.published)
+    }
+    return new RuleGuard({ firewall, table, restore, onWarning })
+  }
+
+  /** Which rules of other programs stop our containers, and what to do: a sentence each. */
+  get blocks(): string[] {
+    return this.#guard?.blocks ?? []
   }
 
   /** Opens sockets and libraries; changes nothing in the kernel but the pin folder's own mount. */
@@ -165,6 +188,7 @@ export class Network implements AsyncDisposable {
     failpoint('net.bridge.firewall')
     this.#ensureBridgeLink(spec)
     if (this.#options.ipForward) this.#forwarding.turnOn(() => firewall?.ensureRules(true))
+    this.#guard?.look()
   }
 
   #ensureBridgeLink(spec: BridgeSpec): void {

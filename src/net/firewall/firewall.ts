@@ -1,6 +1,6 @@
 import { messageOf, unavailable } from '../../core/errors.ts'
 import type { Nftables } from '../../linux/nftables.ts'
-import type { BridgeSpec, Detour, Endpoint } from '../types.ts'
+import type { BridgeSpec, Detour, Endpoint, PublishedPort } from '../types.ts'
 import {
   addElements,
   bridgeElements,
@@ -36,6 +36,10 @@ export class Firewall {
   readonly #table: string
   readonly #asking: Detour | undefined
   readonly #options: ElementOptions
+  /** What was last made true, so that it can be made again. */
+  readonly #bridges = new Map<string, BridgeSpec>()
+  readonly #endpoints = new Map<string, Endpoint>()
+  #dropForeign = false
 
   /** `asking`: the host's INPUT is asked (firewall mode `host`). Errors: `unavailable` where this kernel cannot. */
   constructor(nft: Nftables, table: string, asking?: Detour) {
@@ -88,6 +92,7 @@ export class Firewall {
     const changes = compareElements(expected, this.#elements())
     const { missing, extra } = changes
     const rules = this.#rules(state.dropForeign)
+    this.#rememberAll(state)
     try {
       this.#nft.run(
         joined(
@@ -104,34 +109,81 @@ export class Firewall {
     }
   }
 
+  #remember(endpoint: Endpoint): void {
+    this.#endpoints.set(endpoint.hostLink, { ...endpoint })
+  }
+
+  #rememberAll({ bridges, endpoints, dropForeign }: FirewallState): void {
+    this.#dropForeign = dropForeign
+    this.#bridges.clear()
+    this.#endpoints.clear()
+    for (const bridge of bridges) this.#bridges.set(bridge.networkId, bridge)
+    for (const endpoint of endpoints) this.#remember(endpoint)
+  }
+
+  /** After another program changed something of it: all as it was. */
+  restore(): ElementChanges {
+    return this.ensure({
+      bridges: [...this.#bridges.values()],
+      endpoints: [...this.#endpoints.values()],
+      dropForeign: this.#dropForeign,
+    })
+  }
+
+  /** Link names of the bridges. */
+  get bridges(): string[] {
+    return [...this.#bridges.values()].map(({ link }) => link)
+  }
+
+  /** Ports that are translated. */
+  get published(): PublishedPort[] {
+    return [...this.#endpoints.values()].flatMap(({ published }) => published)
+  }
+
+  /** Adds; where that fails since another program took the table away, once more after it is made again. */
+  #add(elements: Element[]): void {
+    try {
+      this.#nft.run(addElements(this.#table, elements))
+    } catch {
+      this.restore()
+    }
+  }
+
   /** The rules alone, elements as they are. */
   ensureRules(dropForeign: boolean): void {
+    this.#dropForeign = dropForeign
     this.#nft.run(rulesBatch(this.#rules(dropForeign)))
   }
 
   addBridge(bridge: BridgeSpec): void {
-    this.#nft.run(addElements(this.#table, bridgeElements(bridge, this.#options)))
+    this.#bridges.set(bridge.networkId, bridge)
+    this.#add(bridgeElements(bridge, this.#options))
   }
 
   removeBridge(bridge: BridgeSpec): void {
+    this.#bridges.delete(bridge.networkId)
     this.#remove(bridgeElements(bridge, this.#options))
   }
 
   /** Publishes the ports of an endpoint: all or none. */
   addEndpoint(endpoint: Endpoint): void {
     const elements = endpointElements(endpoint, this.#options)
-    if (elements.length > 0) this.#nft.run(addElements(this.#table, elements))
+    if (elements.length === 0) return
+    this.#remember(endpoint)
+    this.#add(elements)
   }
 
   removeEndpoint(endpoint: Endpoint): void {
+    this.#endpoints.delete(endpoint.hostLink)
     this.#remove(endpointElements(endpoint, this.#options))
   }
 
   /** Has an endpoint reach what `after` links to, and no more what only `before` did. */
   changeLinks(before: Endpoint, after: Endpoint): void {
     const { missing, extra } = compareElements(linkElements(after), linkElements(before))
+    this.#remember(after)
     this.#remove(extra)
-    if (missing.length > 0) this.#nft.run(addElements(this.#table, missing))
+    if (missing.length > 0) this.#add(missing)
   }
 
   /** What is absent already, or is another's by now, is left out. */
