@@ -6,6 +6,7 @@ const NFNL_SUBSYS_NFTABLES = 10
 const NFT_MSG_NEWGEN = 15
 const NFT_MSG_GETGEN = 16
 const NFTA_TABLE = 1
+const NFTA_GEN_ID = 1
 const NFTA_GEN_PROC_PID = 2
 const NFTA_GEN_PROC_NAME = 3
 
@@ -19,11 +20,15 @@ const messageType = (number: number): number => (NFNL_SUBSYS_NFTABLES << 8) | nu
 const pidOf = (attributes: Map<number, Buffer>): number =>
   attributes.get(NFTA_GEN_PROC_PID)?.readUInt32BE(0) ?? 0
 
-/** This thread's number as the kernel names it in changes: not that of its own namespace. */
-export const ownKernelPid = (socket: NetlinkSocket): number => {
+/**
+ * How many transactions there have been, and this thread's number as the
+ * kernel names it in changes: not that of its own namespace.
+ */
+export const askGeneration = (socket: NetlinkSocket): { generation: number; ownPid: number } => {
   const what = 'ask for the generation of nftables'
   const answer = socket.ask({ type: messageType(NFT_MSG_GETGEN), flags: 0, body, what })
-  return pidOf(attributesOf(answer.body, 4))
+  const attributes = attributesOf(answer.body, 4)
+  return { generation: attributes.get(NFTA_GEN_ID)?.readUInt32BE(0) ?? 0, ownPid: pidOf(attributes) }
 }
 
 /** One message: the end of a transaction, or something in a table that changed. */

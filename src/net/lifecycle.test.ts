@@ -6,6 +6,8 @@ import net from 'node:net'
 import { afterEach, before, describe, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { messageOf } from '../core/errors.ts'
+import { NetlinkSocket, protocols } from '../linux/netlink.ts'
+import { askGeneration } from '../linux/nfnetlink.ts'
 import { Network } from './network.ts'
 import {
   bridgeNumber,
@@ -257,7 +259,7 @@ const suite = () => {
     await once(server, 'listening')
     assert.equal(
       await refused(port(9090, 80), port(9091, 80)),
-      'failed to bind host port for 0.0.0.0:9091/tcp: address already in use',
+      `failed to bind host port for 0.0.0.0:9091/tcp: address already in use (by node-MainThread, process ${process.pid})`,
     )
     server.close()
     await once(server, 'close')
@@ -303,6 +305,28 @@ const suite = () => {
     assert.equal(endpoint.published.length, 300)
     assert.deepEqual([...keeper.kept.keys()], [])
     await network.disconnect(endpoint, { sandboxEnds: true })
+  })
+
+  test('a range of 10,000 ports is one transaction, and its ends and middle go where they should', async () => {
+    const network = await open()
+    await network.reconcile(nothing)
+    network.ensureBridge(one)
+    const web = await Peer.start('web', network.createSandbox('web'))
+    const other = await Peer.start('other', stage.other)
+    const tried = [20_000, 25_000, 29_999]
+    for (const number of [...tried, 30_000]) await web.serve(number)
+    using socket = new NetlinkSocket(protocols.netfilter)
+    const transactions = (): number => askGeneration(socket).generation
+    const before = transactions()
+    const ports = Array.from({ length: 10_000 }, (_, i) => port(20_000 + i, 20_000 + i))
+    const endpoint = await network.connect(endpointSpec('web', one, { ipv4: '172.30.1.2', ports }))
+    assert.equal(transactions(), before + 1)
+    for (const number of tried) assert.equal(await other.ask('203.0.113.1', number), 'web sees 203.0.113.2')
+    assert.equal(await other.ask('203.0.113.1', 30_000), 'ECONNREFUSED')
+    await network.disconnect(endpoint, { sandboxEnds: false })
+    assert.equal(transactions(), before + 2)
+    for (const number of tried) assert.equal(await other.ask('203.0.113.1', number), 'ECONNREFUSED')
+    for (const peer of [web, other]) await peer.stop()
   })
 
   test('a datagram flow from before publishing, and one from before unpublishing, are forgotten', async () => {

@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { Worker } from 'node:worker_threads'
 import { sys } from '../linux/ffi.ts'
 import { NetlinkSocket, openNetlink, protocols } from '../linux/netlink.ts'
-import { nftablesGroup, ownKernelPid } from '../linux/nfnetlink.ts'
+import { askGeneration, nftablesGroup } from '../linux/nfnetlink.ts'
 import { findLink } from '../linux/rtnetlink.ts'
 import type { ForeignChain } from './firewall/foreign.ts'
 import type { WatchData, WatchMessage } from './netlink-watch.worker.ts'
@@ -30,7 +30,7 @@ export interface RuleListener {
 
 const watchRules = (table: string): WatchData['rules'] => {
   using socket = new NetlinkSocket(protocols.netfilter)
-  const ownPid = ownKernelPid(socket)
+  const { ownPid } = askGeneration(socket)
   return { netlinkFd: openNetlink(protocols.netfilter, nftablesGroup), table, ownPid }
 }
 

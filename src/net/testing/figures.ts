@@ -27,6 +27,7 @@ const network = await Network.open({
   firewall: { table, enabled: true, mode: 'open' },
   ipForward: true,
   keeper: new MemoryKeeper(),
+  guard: true,
 })
 
 const round = async (title: string): Promise<void> => {
