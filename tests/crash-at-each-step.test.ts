@@ -16,12 +16,25 @@ import { inspected, type Verb, verbGroups } from './harness/verbs.ts'
 
 /** Points that a daemon passes while it starts: it dies there, and the next one carries on. */
 const atStart = [
-  ...['net.bridge.firewall', 'net.reconcile.firewall', 'restore.found', 'restore.network', 'restore.ended'],
+  ...[
+    'net.bridge.firewall',
+    'net.detour.unruled',
+    'net.reconcile.firewall',
+    'restore.found',
+    'restore.network',
+    'restore.ended',
+  ],
   ...['restore.tidied', 'sweep.groups', 'sweep.runs', 'sweep.uppers'],
   ...['exit.saved', 'exit.cleared', 'exit.released'],
 ]
-/** Points of a host's very first start. */
-const atFirstStart = ['net.bridge.link', 'net.bridge.up']
+/** Points of a host's very first start, and the daemon's options. */
+const atFirstStart: Record<string, string[]> = {
+  'net.bridge.link': [],
+  'net.bridge.up': [],
+  'net.detour.link': ['--firewall-mode=host'],
+  'net.detour.route': ['--firewall-mode=host'],
+  'net.detour.rules': ['--firewall-mode=host'],
+}
 
 const armFile = (daemon: TestDaemon): string => path.join(daemon.base, 'failpoints')
 
@@ -126,9 +139,9 @@ describe('the daemon dies at each step', { concurrency: 2 }, () => {
         await context.test(`a start at ${point}`, () => dieWhileStarting(daemon, point))
     }))
 
-  for (const point of atFirstStart)
+  for (const [point, flags] of Object.entries(atFirstStart))
     test(`the first start at ${point}`, async () => {
-      const daemon = new TestDaemon({})
+      const daemon = new TestDaemon({ flags })
       await daemon.prepare()
       try {
         await daemon.start({ env: { BERTH_FAILPOINTS: `${point}=kill` }, wait: false })
@@ -151,7 +164,7 @@ test('every fail point of the source is in these tests', () => {
   const tested = new Set([
     ...verbGroups.flatMap(([, verbs]) => verbs.flatMap(verb => verb.points)),
     ...atStart,
-    ...atFirstStart,
+    ...Object.keys(atFirstStart),
     // Archives of the OCI form are the store's tests' own.
     ...['load.blob', 'import.layer', 'view.mounted'],
   ])

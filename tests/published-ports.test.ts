@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
 import { after, before, test } from 'node:test'
 import { startDaemon, type TestDaemon } from './harness/daemon.ts'
 import { must, run, until } from './harness/shell.ts'
@@ -109,8 +110,70 @@ test('ephemeral ports, ranges and conflicts', async () => {
   assert.match(await daemon.mustDocker(['port', 'all']), /^80\/tcp -> 0\.0\.0\.0:\d+$/)
 })
 
+test("with --firewall-mode=host a published port obeys the host's own rules", async () => {
+  await daemon.restart({ flags: ['--firewall-mode=host'] })
+  await serve('asked', '-p', '8083:80')
+  const rules = `
+    add table inet owner
+    add chain inet owner input { type filter hook input priority filter; policy drop; }
+    add rule inet owner input iif lo accept
+    add rule inet owner input ct state established,related accept`
+  assert.equal(await fromOutside('http://10.99.0.1:8083/'), 'asked')
+  await daemon.onHost(['nft', rules])
+  assert.equal(await fromOutside('http://10.99.0.1:8083/'), '')
+  assert.equal(await fromHost('http://127.0.0.1:8083/'), 'asked')
+  await daemon.onHost(['nft', 'add rule inet owner input ip saddr 10.99.0.2 tcp dport 8083 accept'])
+  assert.equal(await fromOutside('http://10.99.0.1:8083/'), 'asked')
+  await daemon.onHost(['nft', 'delete table inet owner'])
+  await daemon.restart()
+  assert.equal(await fromOutside('http://10.99.0.1:8083/'), 'asked')
+})
+
+test('docker info says which rule of another program stops containers, and our own table comes back', async () => {
+  const warnings = async (): Promise<string[]> =>
+    (await daemon.json<{ Warnings: string[] }>('GET', '/info')).Warnings.filter(text => /stops/.test(text))
+  assert.deepEqual(await warnings(), [])
+  await daemon.onHost(['nft', 'add table ip filter'])
+  await daemon.onHost([
+    ...['nft', 'add chain ip filter FORWARD { type filter hook forward priority filter; policy drop; }'],
+  ])
+  await until('it is said', async () => (await warnings()).length === 1)
+  assert.match((await warnings())[0] ?? '', /^WARNING: the chain FORWARD of the host's table ip filter stops/)
+  assert.match(daemon.log, /level=warn msg="the chain FORWARD/)
+  await daemon.onHost(['nft', 'flush ruleset'])
+  await until('it is said no more', async () => (await warnings()).length === 0)
+  await until('it is published', async () => (await fromOutside('http://10.99.0.1:8083/')) === 'asked')
+  assert.match(daemon.log, /nft changed Berth's own rules/)
+})
+
+const steadySender = `
+  const socket = require('dgram').createSocket('udp4')
+  socket.bind(4444, () => setInterval(() => socket.send('tick', 5353, '10.99.0.1'), 50))`
+const listener = "require('dgram').createSocket('udp4').bind(53).once('message', () => process.exit())"
+
+/** Runs a container and a server in its namespace, and waits until the server gets a datagram. */
+const hearsTick = async (name: string): Promise<void> => {
+  await daemon.mustDocker(['run', '-d', '--name', name, '-p', '5353:53/udp', 'busybox', 'sleep', '1000'])
+  const pid = await daemon.mustDocker(['inspect', '-f', '{{.State.Pid}}', name])
+  const server = spawn('nsenter', [`--net=/proc/${pid}/ns/net`, process.execPath, '-e', listener])
+  await new Promise(resolve => server.once('exit', resolve))
+}
+
+for (const mode of ['open', 'host'])
+  test(`a sender that never stops reaches the new container after the old one, mode ${mode}`, async () => {
+    await daemon.restart({ flags: [`--firewall-mode=${mode}`] })
+    const sender = spawn('nsenter', [`--net=/run/netns/${outside}`, process.execPath, '-e', steadySender])
+    try {
+      for (const name of ['first', 'second', 'third']) {
+        await hearsTick(name)
+        await daemon.mustDocker(['rm', '-f', name])
+      }
+    } finally {
+      sender.kill()
+    }
+  })
+
 test('a program of the host’s that holds the port is told of', async () => {
-  const { spawn } = await import('node:child_process')
   const program = "require('net').createServer().listen(8090, '0.0.0.0', () => console.log('listening'))"
   const holder = spawn('nsenter', [`--net=${daemon.namespace}`, process.execPath, '-e', program], {
     stdio: ['ignore', 'pipe', 'inherit'],
@@ -119,5 +182,5 @@ test('a program of the host’s that holds the port is told of', async () => {
   const result = await daemon.docker(['run', '--rm', '-p', '8090:80', 'busybox', 'true'])
   holder.kill()
   assert.equal(result.code, 125)
-  assert.match(result.stderr, /8090.*(address already in use|already allocated)/)
+  assert.match(result.stderr, /8090.*address already in use \(by node-MainThread, process \d+\)/)
 })

@@ -106,9 +106,11 @@ const openNetwork = (
     firewall: {
       table: settings.instance === '' ? 'berth' : `berth-${settings.instance}`,
       enabled: settings.firewall,
+      mode: settings.firewallMode,
     },
     ipForward: settings.ipForward,
     keeper: portKeeper(store),
+    guard: true,
     containerName: nameOf,
     onWarning: text => log.warn(text),
   })

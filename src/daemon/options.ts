@@ -54,6 +54,8 @@ export const optionTable: readonly OptionSpec[] = [
   option('ip', 'ip', 'string'),
   option('iptables', 'iptables', 'bool'),
   option('ip-forward', 'ip-forward', 'bool'),
+  option('firewall-mode', 'firewall-mode', 'string'),
+  option('firewall-foreign', 'firewall-foreign', 'string', 'refused', { harmless: 'say' }),
   option('log-driver', 'log-driver', 'string'),
   option('log-opt', 'log-opts', 'map'),
   option('label', 'labels', 'list'),

@@ -11,6 +11,7 @@ import { specRlimits } from '../engine/containers/specResources.ts'
 import type { EngineSettings } from '../engine/settings.ts'
 import { cgroupVersion } from '../linux/cgroups.ts'
 import { ownUnit } from '../linux/systemd.ts'
+import type { FirewallMode } from '../net/types.ts'
 import { defaultShmSize } from '../runtime/spec/defaults.ts'
 import type { Config } from './config.ts'
 import { type Host, parseHost } from './listen.ts'
@@ -32,6 +33,7 @@ export interface DaemonSettings {
   mtu: number
   publishAddress: string
   firewall: boolean
+  firewallMode: FirewallMode
   ipForward: boolean
   addedRuntimes: Map<string, { path: string; args: string[] }>
   /** `berth`, or made of exec-root: names of kernel objects hold it. */
@@ -102,6 +104,16 @@ const oneOf = <T extends string>(name: string, value: unknown, choices: readonly
   if (!choices.includes(value as T))
     throw badRequest(`invalid value ${JSON.stringify(value)} for ${name}: use one of ${choices.join(', ')}`)
   return value as T
+}
+
+/** Whether published ports are open to everyone, or obey what the host's INPUT says of them. */
+const firewallModeOf = (value: unknown, rules: boolean): FirewallMode => {
+  const mode = oneOf('firewall-mode', value, ['open', 'host'] as const, 'open')
+  if (mode === 'host' && !rules)
+    throw badRequest(
+      '--firewall-mode=host needs rules, which --iptables=false forbids: leave one of them out',
+    )
+  return mode
 }
 
 const addressOr = (name: string, value: unknown, otherwise: string): string => {
@@ -196,6 +208,7 @@ export const settingsOf = ({ values }: Config): DaemonSettings => {
     mtu: mtuOf(values.get('mtu')),
     publishAddress: addressOr('ip', values.get('ip'), '0.0.0.0'),
     firewall: flag('iptables', true),
+    firewallMode: firewallModeOf(values.get('firewall-mode'), flag('iptables', true)),
     ipForward: flag('ip-forward', true),
     addedRuntimes: runtimesOf(values.get('add-runtime')),
     instance,

@@ -27,6 +27,7 @@ const RTA_TABLE = 15
 const RT_TABLE_MAIN = 254
 const RTPROT_BOOT = 3
 const RTN_UNICAST = 1
+const RT_SCOPE_LINK = 253
 
 export interface InterfaceAddress {
   /** Index of the link. */
@@ -105,6 +106,18 @@ export const setDefaultRoute = (link: number, gateway: string): Message => ({
   ]),
   what: `set default route by ${gateway}`,
 })
+
+/** Sends everything that is looked up in a table of its own out of a link; the route ends with the link. */
+export const setLinkRoute = (link: number, table: number): Message => {
+  const header = routeHeader(0, 0)
+  header.writeUInt8(RT_SCOPE_LINK, 6)
+  return {
+    type: RTM_NEWROUTE,
+    flags: flags.create | flags.replace,
+    body: Buffer.concat([header, u32Attribute(RTA_TABLE, table), u32Attribute(RTA_OIF, link)]),
+    what: `set route of table ${table}`,
+  }
+}
 
 /** Refused with ESRCH where there is none. */
 export const deleteDefaultRoute = (): Message => ({

@@ -20,6 +20,7 @@ export const RTM_DELLINK = 17
 const RTM_GETLINK = 18
 const RTM_SETLINK = 19
 const IFF_UP = 1
+const IFF_NOARP = 0x80
 const AF_INET6 = 10
 const IFLA = {
   address: 1,
@@ -81,6 +82,8 @@ export interface LinkSettings {
   up?: boolean
   /** Makes no IPv6 link-local address: a bridge port needs none. */
   withoutLinkLocal?: boolean
+  /** Asks nobody for hardware addresses. */
+  withoutArp?: boolean
 }
 
 const macBytes = (mac: string): Buffer => Buffer.from(mac.replaceAll(':', ''), 'hex')
@@ -89,13 +92,11 @@ const macText = (bytes: Buffer | undefined): string =>
   bytes?.length === 6 ? (bytes.toString('hex').match(/../g) ?? []).join(':') : ''
 
 /** struct ifinfomsg */
-const linkHeader = (index: number, up: boolean | undefined): Buffer => {
+const linkHeader = (index: number, { up, withoutArp }: LinkSettings = {}): Buffer => {
   const bytes = Buffer.alloc(16)
   bytes.writeInt32LE(index, 4)
-  if (up !== undefined) {
-    bytes.writeUInt32LE(up ? IFF_UP : 0, 8)
-    bytes.writeUInt32LE(IFF_UP, 12)
-  }
+  bytes.writeUInt32LE((up ? IFF_UP : 0) | (withoutArp ? IFF_NOARP : 0), 8)
+  bytes.writeUInt32LE((up === undefined ? 0 : IFF_UP) | (withoutArp === undefined ? 0 : IFF_NOARP), 12)
   return bytes
 }
 
@@ -116,7 +117,7 @@ const settingAttributes = (settings: LinkSettings): Buffer[] => {
 const creation = (name: string, parts: Buffer[]): Message => ({
   type: RTM_NEWLINK,
   flags: flags.create | flags.exclusive,
-  body: Buffer.concat([linkHeader(0, undefined), textAttribute(IFLA.name, name), ...parts]),
+  body: Buffer.concat([linkHeader(0), textAttribute(IFLA.name, name), ...parts]),
   what: `add link ${name}`,
 })
 
@@ -130,15 +131,16 @@ export const addBridge = (name: string, settings: LinkSettings): Message =>
 export interface VethSpec {
   name: string
   settings: LinkSettings
-  peer: { name: string; settings: LinkSettings; namespaceFd: number }
+  /** Without a descriptor in the same namespace. */
+  peer: { name: string; settings: LinkSettings; namespaceFd?: number }
 }
 
 /** Creates a pair, both ends down, the peer straight in its namespace. */
 export const addVeth = ({ name, settings, peer }: VethSpec): Message => {
   const peerParts = [
-    linkHeader(0, undefined),
+    linkHeader(0),
     textAttribute(IFLA.name, peer.name),
-    u32Attribute(IFLA.netnsFd, peer.namespaceFd),
+    ...(peer.namespaceFd === undefined ? [] : [u32Attribute(IFLA.netnsFd, peer.namespaceFd)]),
     ...settingAttributes(peer.settings),
   ]
   return creation(name, [
@@ -156,7 +158,7 @@ export const setLink = (name: string, settings: LinkSettings): Message => ({
   type: RTM_SETLINK,
   flags: 0,
   body: Buffer.concat([
-    linkHeader(0, settings.up),
+    linkHeader(0, settings),
     textAttribute(IFLA.name, name),
     ...settingAttributes(settings),
   ]),
@@ -167,7 +169,7 @@ const portSetting = (name: string, setting: number, on: boolean): Message => ({
   type: RTM_NEWLINK,
   flags: 0,
   body: Buffer.concat([
-    linkHeader(0, undefined),
+    linkHeader(0),
     textAttribute(IFLA.name, name),
     nested(
       IFLA.linkInfo,
@@ -191,7 +193,7 @@ export const setIsolated = (name: string, on: boolean): Message => portSetting(n
 export const deleteLink = (name: string): Message => ({
   type: RTM_DELLINK,
   flags: 0,
-  body: Buffer.concat([linkHeader(0, undefined), textAttribute(IFLA.name, name)]),
+  body: Buffer.concat([linkHeader(0), textAttribute(IFLA.name, name)]),
   what: `delete link ${name}`,
 })
 
@@ -230,7 +232,7 @@ const readLink = (answer: Answer): Link => {
 const request = (parts: Buffer[], what: string): Message => ({
   type: RTM_GETLINK,
   flags: 0,
-  body: Buffer.concat([linkHeader(0, undefined), ...parts]),
+  body: Buffer.concat([linkHeader(0), ...parts]),
   what,
 })
 

@@ -16,6 +16,8 @@ export interface BoundSocket {
   /** Dotted IPv4; `0.0.0.0` also for a dual-stack wildcard. */
   address: string
   port: number
+  /** Of the socket's file; 0 where no process has it. */
+  inode: number
 }
 
 const request = (family: number, protocol: 'tcp' | 'udp'): Buffer => {
@@ -47,7 +49,8 @@ export const listBoundSockets = (socket: NetlinkSocket, protocol: 'tcp' | 'udp')
       what,
     })) {
       const address = heldAddress(body)
-      if (address !== undefined) found.push({ protocol, address, port: body.readUInt16BE(4) })
+      if (address !== undefined)
+        found.push({ protocol, address, port: body.readUInt16BE(4), inode: body.readUInt32LE(68) })
     }
   }
   return found

@@ -6,6 +6,8 @@ import net from 'node:net'
 import { afterEach, before, describe, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { messageOf } from '../core/errors.ts'
+import { NetlinkSocket, protocols } from '../linux/netlink.ts'
+import { askGeneration } from '../linux/nfnetlink.ts'
 import { Network } from './network.ts'
 import {
   bridgeNumber,
@@ -22,7 +24,7 @@ import {
   type Stage,
   setStage,
 } from './testing/stage.ts'
-import type { Endpoint } from './types.ts'
+import type { Endpoint, FirewallMode } from './types.ts'
 
 const table = 'berth-life'
 const nothing = { bridges: [], endpoints: [], sandboxes: [] }
@@ -53,10 +55,10 @@ const suite = () => {
   let keeper: MemoryKeeper
   const opened: Network[] = []
 
-  const open = async (more: { enabled?: boolean } = {}): Promise<Network> => {
+  const open = async (more: { enabled?: boolean; mode?: FirewallMode } = {}): Promise<Network> => {
     const network = await Network.open({
       execRoot: stage.execRoot,
-      firewall: { table, enabled: more.enabled ?? true },
+      firewall: { table, enabled: more.enabled ?? true, mode: more.mode ?? 'open' },
       ipForward: true,
       keeper,
       containerName: id => `name-of-${id}`,
@@ -65,10 +67,10 @@ const suite = () => {
     return network
   }
 
-  const daemon = (failpoints = '', goal = ''): ChildProcess =>
+  const daemon = (failpoints = '', goal = '', mode: FirewallMode = 'open'): ChildProcess =>
     spawn(
       process.execPath,
-      [fileURLToPath(new URL('./testing/daemon.ts', import.meta.url)), stage.execRoot, table, goal],
+      [fileURLToPath(new URL('./testing/daemon.ts', import.meta.url)), stage.execRoot, table, goal, mode],
       {
         stdio: ['ignore', 'inherit', failpoints === '' ? 'inherit' : 'ignore', 'ipc'],
         env: { ...process.env, BERTH_FAILPOINTS: failpoints },
@@ -127,6 +129,23 @@ const suite = () => {
       assert.deepEqual(report.lost, [])
       assert.deepEqual(links(), ['lo', 'wan0', 'wan1'])
       assert.deepEqual(await network.reconcile(nothing), { changes: [], endedFor: [], lost: [] })
+    })
+  }
+
+  const routingRules = (): number => inside('/proc/self/ns/net', 'ip', 'rule').trim().split('\n').length
+
+  for (const point of ['net.detour.link', 'net.detour.route', 'net.detour.rules']) {
+    test(`killed at ${point}, the way round is completed, or taken away where it is not wanted`, async () => {
+      for (const mode of ['host', 'open'] as const) {
+        const first = daemon(`${point}=kill`, '', 'host')
+        assert.equal((await once(first, 'exit'))[1], 'SIGKILL')
+        const network = await open({ mode })
+        await network.reconcile(nothing)
+        assert.equal(routingRules(), mode === 'host' ? 5 : 3)
+        assert.equal(links().filter(name => /^(ask|back)/.test(name)).length, mode === 'host' ? 2 : 0)
+        await network.removeAll()
+        assert.equal(routingRules(), 3)
+      }
     })
   }
 
@@ -240,7 +259,7 @@ const suite = () => {
     await once(server, 'listening')
     assert.equal(
       await refused(port(9090, 80), port(9091, 80)),
-      'failed to bind host port for 0.0.0.0:9091/tcp: address already in use',
+      `failed to bind host port for 0.0.0.0:9091/tcp: address already in use (by node-MainThread, process ${process.pid})`,
     )
     server.close()
     await once(server, 'close')
@@ -286,6 +305,28 @@ const suite = () => {
     assert.equal(endpoint.published.length, 300)
     assert.deepEqual([...keeper.kept.keys()], [])
     await network.disconnect(endpoint, { sandboxEnds: true })
+  })
+
+  test('a range of 10,000 ports is one transaction, and its ends and middle go where they should', async () => {
+    const network = await open()
+    await network.reconcile(nothing)
+    network.ensureBridge(one)
+    const web = await Peer.start('web', network.createSandbox('web'))
+    const other = await Peer.start('other', stage.other)
+    const tried = [20_000, 25_000, 29_999]
+    for (const number of [...tried, 30_000]) await web.serve(number)
+    using socket = new NetlinkSocket(protocols.netfilter)
+    const transactions = (): number => askGeneration(socket).generation
+    const before = transactions()
+    const ports = Array.from({ length: 10_000 }, (_, i) => port(20_000 + i, 20_000 + i))
+    const endpoint = await network.connect(endpointSpec('web', one, { ipv4: '172.30.1.2', ports }))
+    assert.equal(transactions(), before + 1)
+    for (const number of tried) assert.equal(await other.ask('203.0.113.1', number), 'web sees 203.0.113.2')
+    assert.equal(await other.ask('203.0.113.1', 30_000), 'ECONNREFUSED')
+    await network.disconnect(endpoint, { sandboxEnds: false })
+    assert.equal(transactions(), before + 2)
+    for (const number of tried) assert.equal(await other.ask('203.0.113.1', number), 'ECONNREFUSED')
+    for (const peer of [web, other]) await peer.stop()
   })
 
   test('a datagram flow from before publishing, and one from before unpublishing, are forgotten', async () => {

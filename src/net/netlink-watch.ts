@@ -1,11 +1,13 @@
 import { once } from 'node:events'
 import { Worker } from 'node:worker_threads'
 import { sys } from '../linux/ffi.ts'
-import { type NetlinkSocket, openNetlink, protocols } from '../linux/netlink.ts'
+import { NetlinkSocket, openNetlink, protocols } from '../linux/netlink.ts'
+import { askGeneration, nftablesGroup } from '../linux/nfnetlink.ts'
 import { findLink } from '../linux/rtnetlink.ts'
+import type { ForeignChain } from './firewall/foreign.ts'
 import type { WatchData, WatchMessage } from './netlink-watch.worker.ts'
 
-/** Tells when a link of the host's namespace is gone: a multicast listener in one worker. */
+/** Tells when a link of the host's namespace is gone and when others change its rules: multicast listeners in one worker. */
 
 const RTMGRP_LINK = 1
 const EFD_CLOEXEC = 0o2000000
@@ -14,10 +16,28 @@ const eventfd = sys('int eventfd(unsigned int initial, int flags)')
 const write = sys('long write(int fd, const void *bytes, size_t length)')
 const close = sys('int close(int fd)')
 
-export class LinkWatch {
+/** What to do when others change rules of nftables. */
+export interface RuleListener {
+  /** Name of our table. */
+  table: string
+  /** Something in our table was changed by this program, or may have been. */
+  disturbed(program: string): void
+  /** The rules of others as they are now. */
+  foreign(chains: ForeignChain[]): void
+  /** They cannot be read. */
+  unreadable(reason: string): void
+}
+
+const watchRules = (table: string): WatchData['rules'] => {
+  using socket = new NetlinkSocket(protocols.netfilter)
+  const { ownPid } = askGeneration(socket)
+  return { netlinkFd: openNetlink(protocols.netfilter, nftablesGroup), table, ownPid }
+}
+
+export class NetlinkWatch {
   readonly #socket: NetlinkSocket
-  readonly #netlinkFd: number
-  readonly #wakeFd: number
+  readonly #data: WatchData
+  readonly #rules: RuleListener | undefined
   readonly #worker: Worker
   readonly #waiting = new Map<string, ((gone: boolean) => void)[]>()
   #closed = false
@@ -25,22 +45,35 @@ export class LinkWatch {
   readonly #wake = (): void => {
     const one = Buffer.alloc(8)
     one.writeUInt32LE(1)
-    write(this.#wakeFd, one, 8)
+    write(this.#data.wakeFd, one, 8)
   }
 
   /** `socket` speaks rtnetlink in the host's namespace, and so does the thread that calls. */
-  constructor(socket: NetlinkSocket) {
+  constructor(socket: NetlinkSocket, rules?: RuleListener) {
     this.#socket = socket
-    this.#netlinkFd = openNetlink(protocols.route, RTMGRP_LINK)
-    this.#wakeFd = eventfd(0, EFD_CLOEXEC)
-    const workerData: WatchData = { netlinkFd: this.#netlinkFd, wakeFd: this.#wakeFd }
-    this.#worker = new Worker(new URL('./netlink-watch.worker.ts', import.meta.url), { workerData })
+    this.#rules = rules
+    this.#data = {
+      netlinkFd: openNetlink(protocols.route, RTMGRP_LINK),
+      wakeFd: eventfd(0, EFD_CLOEXEC),
+      rules: rules && watchRules(rules.table),
+    }
+    this.#worker = new Worker(new URL('./netlink-watch.worker.ts', import.meta.url), {
+      workerData: this.#data,
+    })
     this.#worker.unref()
     this.#worker.on('message', (message: WatchMessage) => this.#hear(message))
     process.once('exit', this.#wake)
   }
 
   #hear(message: WatchMessage): void {
+    if (this.#closed) return
+    if (message.kind === 'disturbed') this.#rules?.disturbed(message.program)
+    else if (message.kind === 'foreign') this.#rules?.foreign(message.chains)
+    else if (message.kind === 'unreadable') this.#rules?.unreadable(message.reason)
+    else this.#hearOfLinks(message)
+  }
+
+  #hearOfLinks(message: Extract<WatchMessage, { kind: 'gone' | 'overrun' }>): void {
     const names =
       message.kind === 'gone'
         ? message.names
@@ -73,8 +106,8 @@ export class LinkWatch {
     this.#worker.ref()
     this.#wake()
     await ended
-    close(this.#netlinkFd)
-    close(this.#wakeFd)
+    const { netlinkFd, wakeFd, rules } = this.#data
+    for (const fd of [netlinkFd, wakeFd, ...(rules ? [rules.netlinkFd] : [])]) close(fd)
     for (const name of [...this.#waiting.keys()]) this.#settle(name, false)
   }
 }

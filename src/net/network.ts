@@ -16,6 +16,7 @@ import { findLink, listLinks, setLink } from '../linux/rtnetlink.ts'
 import { listRoutes } from '../linux/rtnetlink-routes.ts'
 import { AddressPool, type AddressPoolOptions } from './addresses.ts'
 import { allowLoopbackPublishing, ensureBridge, removeBridge } from './bridge.ts'
+import { detourOf, ensureDetour, removeDetour } from './detour.ts'
 import {
   connect,
   disconnect,
@@ -26,15 +27,18 @@ import {
   wire,
 } from './endpoint.ts'
 import { Firewall } from './firewall/firewall.ts'
+import { forgetUntranslatedFlows } from './flows.ts'
 import { Forwarding } from './forwarding.ts'
 import { type Gateway, moveGateway, type NextGateway } from './gateway.ts'
-import { LinkWatch } from './netlink-watch.ts'
+import { RuleGuard } from './guard.ts'
+import { NetlinkWatch } from './netlink-watch.ts'
 import { ownerOf } from './owner.ts'
 import type { PortRange } from './port-table.ts'
 import { PortAllocator } from './ports.ts'
 import { planReconcile, type ReconcilePlan } from './reconcile.ts'
 import type {
   BridgeSpec,
+  Detour,
   Endpoint,
   EndpointSpec,
   EndpointStats,
@@ -54,6 +58,8 @@ export interface NetworkOptions {
   /** Turn the host's ip_forward on when the first bridge needs it (`--ip-forward`). */
   ipForward: boolean
   keeper: PortKeeper
+  /** Make our rules again where another program changes them, and warn of rules of others that stop containers. */
+  guard?: boolean
   /** Name of a container, for messages. */
   containerName?: (containerId: string) => string | undefined
   /** Something that works less well than it should, in one line. */
@@ -85,7 +91,7 @@ export class Network implements AsyncDisposable {
   readonly #options: NetworkOptions
   readonly #routes = new NetlinkSocket(protocols.route)
   readonly #flows = new NetlinkSocket(protocols.netfilter)
-  readonly #watch: LinkWatch
+  readonly #watch: NetlinkWatch
   readonly #forwarding: Forwarding
   readonly #place: EndpointPlace
   readonly #nft: Nftables | undefined
@@ -93,6 +99,8 @@ export class Network implements AsyncDisposable {
   /** Addresses whose links are going, by network and address. */
   readonly #leaving = new Map<string, Promise<void>>()
   readonly #pinFolder: string
+  readonly #detour: Detour
+  readonly #guard: RuleGuard | undefined
   /** Why there is no firewall; empty where there is one, or none was wanted. */
   readonly firewallProblem: string
 
@@ -105,20 +113,40 @@ export class Network implements AsyncDisposable {
     this.#nft = nft
     this.firewallProblem = reason
     if (reason !== '') options.onWarning?.(`no firewall, so no published ports: ${reason}`)
+    const { table, mode } = options.firewall
+    this.#detour = detourOf(table)
     const ephemeral = ephemeralRange()
     this.#place = {
       routes: this.#routes,
       flows: this.#flows,
-      firewall: nft && new Firewall(nft, options.firewall.table),
+      firewall: nft && new Firewall(nft, table, mode === 'host' ? this.#detour : undefined),
       ports: new PortAllocator({
         keeper: options.keeper,
         containerName: options.containerName,
         ...(ephemeral ? { ephemeral } : {}),
       }),
-      table: options.firewall.table,
+      table,
       sandbox: containerId => this.sandboxPath(containerId),
     }
-    this.#watch = new LinkWatch(this.#routes)
+    this.#guard = this.#makeGuard()
+    this.#watch = new NetlinkWatch(this.#routes, this.#guard)
+  }
+
+  #makeGuard(): RuleGuard | undefined {
+    const { firewall, table } = this.#place
+    const { guard = false, onWarning = () => {} } = this.#options
+    if (!firewall || !guard) return undefined
+    const restore = (): void => {
+      this.#ensureDetour()
+      firewall.restore()
+      forgetUntranslatedFlows(this.#place, firewall.published)
+    }
+    return new RuleGuard({ firewall, table, restore, onWarning })
+  }
+
+  /** Which rules of other programs stop our containers, and what to do: a sentence each. */
+  get blocks(): string[] {
+    return this.#guard?.blocks ?? []
   }
 
   /** Opens sockets and libraries; changes nothing in the kernel but the pin folder's own mount. */
@@ -154,25 +182,27 @@ export class Network implements AsyncDisposable {
   /** Makes a bridge or completes it, with its firewall elements, and turns forwarding on where that is wanted. */
   ensureBridge(spec: BridgeSpec): void {
     const { firewall } = this.#place
+    this.#ensureDetour()
     firewall?.ensureRules(this.#forwarding.ours)
     firewall?.addBridge(spec)
     failpoint('net.bridge.firewall')
     this.#ensureBridgeLink(spec)
     if (this.#options.ipForward) this.#forwarding.turnOn(() => firewall?.ensureRules(true))
+    this.#guard?.look()
   }
 
   #ensureBridgeLink(spec: BridgeSpec): void {
-    ensureBridge(this.#bridgePlace(), spec)
+    ensureBridge(this.#linkPlace(), spec)
     if (this.#place.firewall) allowLoopbackPublishing(spec.link)
   }
 
-  #bridgePlace() {
+  #linkPlace() {
     return { socket: this.#routes, table: this.#options.firewall.table }
   }
 
   /** Removes a network's bridge and its elements; its endpoints must be gone. */
   removeBridge(spec: BridgeSpec): void {
-    if (!spec.foreign) removeBridge(this.#bridgePlace(), spec.link)
+    if (!spec.foreign) removeBridge(this.#linkPlace(), spec.link)
     failpoint('net.bridge.removed')
     this.#place.firewall?.removeBridge(spec)
     this.#pools.delete(spec.networkId)
@@ -277,6 +307,7 @@ export class Network implements AsyncDisposable {
    */
   async reconcile(expected: ExpectedNetwork): Promise<ReconcileReport> {
     const changes: string[] = []
+    this.#ensureDetour()
     const { firewall } = this.#place
     if (firewall) {
       const { bridges, endpoints } = expected
@@ -285,6 +316,7 @@ export class Network implements AsyncDisposable {
       changes.push(...extra.map(element => `removed ${element.set} ${element.key}`))
     }
     failpoint('net.reconcile.firewall')
+    if (!this.#asks) removeDetour(this.#linkPlace(), this.#detour)
     for (const bridge of expected.bridges) this.#ensureBridgeLink(bridge)
     if (this.#options.ipForward && expected.bridges.length > 0) {
       this.#forwarding.turnOn(() => firewall?.ensureRules(true))
@@ -297,6 +329,15 @@ export class Network implements AsyncDisposable {
     for (const { networkId, ipv4 } of alive) this.#pools.get(networkId)?.adopt(ipv4)
     changes.push(...(await this.#place.ports.adopt(alive)))
     return { changes, endedFor: plan.endedFor, lost: plan.lost }
+  }
+
+  /** What firewall mode `host` needs before its rules, which name a link. */
+  #ensureDetour(): void {
+    if (this.#asks) ensureDetour(this.#linkPlace(), this.#detour)
+  }
+
+  get #asks(): boolean {
+    return this.#place.firewall !== undefined && this.#options.firewall.mode === 'host'
   }
 
   /** After the loss of the keeper: holds the ports of these endpoints again where that is possible. */
@@ -327,7 +368,7 @@ export class Network implements AsyncDisposable {
       changes.push(`removed link ${name}`)
     }
     for (const name of plan.endBridges) {
-      removeBridge(this.#bridgePlace(), name)
+      removeBridge(this.#linkPlace(), name)
       changes.push(`removed bridge ${name}`)
     }
     for (const endpoint of plan.reattach) {
@@ -365,6 +406,7 @@ export class Network implements AsyncDisposable {
   async removeAll(): Promise<void> {
     await this.reconcile({ bridges: [], endpoints: [], sandboxes: [] })
     this.#place.firewall?.flush()
+    removeDetour(this.#linkPlace(), this.#detour)
     const { table } = this.#options.firewall
     const others = listLinks(this.#routes).some(link => link.kind === 'bridge' && !ownerOf(table, link))
     this.#forwarding.giveBack(others)

@@ -7,17 +7,21 @@ import type { Link } from '../linux/rtnetlink.ts'
 export type LinkOwner =
   | { kind: 'bridge'; networkId: string }
   | { kind: 'endpoint'; containerId: string; networkId: string }
+  | { kind: 'detour' }
 
-export const aliasOf = (table: string, owner: LinkOwner): string =>
-  owner.kind === 'bridge'
+export const aliasOf = (table: string, owner: LinkOwner): string => {
+  if (owner.kind === 'detour') return `${table}:detour`
+  return owner.kind === 'bridge'
     ? `${table}:bridge:${owner.networkId}`
     : `${table}:endpoint:${owner.containerId}:${owner.networkId}`
+}
 
 /** Whose link this is; undefined where it is not this daemon's. */
 export const ownerOf = (table: string, { alias }: Pick<Link, 'alias'>): LinkOwner | undefined => {
   const [owner, kind, first, second] = alias.split(':')
-  if (owner !== table || !first) return undefined
-  if (kind === 'bridge') return { kind, networkId: first }
-  if (kind === 'endpoint' && second) return { kind, containerId: first, networkId: second }
+  if (owner !== table) return undefined
+  if (kind === 'detour') return { kind }
+  if (kind === 'bridge' && first) return { kind, networkId: first }
+  if (kind === 'endpoint' && first && second) return { kind, containerId: first, networkId: second }
   return undefined
 }

@@ -13,13 +13,16 @@ export const defaultEphemeral: PortRange = { first: 32768, last: 60999 }
 
 const anyAddress = '0.0.0.0'
 
+/** A number, for ten thousand of them are asked for at once. */
+export const portKey = (protocol: Protocol, port: number): number => port * 2 + (protocol === 'udp' ? 1 : 0)
+
 interface Holding {
   hostIp: string
   containerId: string
 }
 
 export class PortTable {
-  readonly #holdings = new Map<string, Holding[]>()
+  readonly #holdings = new Map<number, Holding[]>()
   readonly #ephemeral: PortRange
   readonly #next = new Map<Protocol, number>()
 
@@ -30,20 +33,20 @@ export class PortTable {
   /** The container that holds this port, on this address or on one that covers it. */
   holder({ protocol, hostIp, hostPort }: Omit<PublishedPort, 'containerPort'>): string | undefined {
     return this.#holdings
-      .get(`${protocol}:${hostPort}`)
+      .get(portKey(protocol, hostPort))
       ?.find(held => held.hostIp === hostIp || held.hostIp === anyAddress || hostIp === anyAddress)
       ?.containerId
   }
 
   take(containerId: string, { protocol, hostIp, hostPort }: PublishedPort): void {
-    const key = `${protocol}:${hostPort}`
+    const key = portKey(protocol, hostPort)
     const held = this.#holdings.get(key)
     if (held) held.push({ hostIp, containerId })
     else this.#holdings.set(key, [{ hostIp, containerId }])
   }
 
   free(containerId: string, { protocol, hostIp, hostPort }: PublishedPort): void {
-    const key = `${protocol}:${hostPort}`
+    const key = portKey(protocol, hostPort)
     const left = (this.#holdings.get(key) ?? []).filter(
       held => held.containerId !== containerId || held.hostIp !== hostIp,
     )
@@ -81,5 +84,16 @@ export const portAllocated = (
   )
 }
 
-export const allPortsAllocated = (hostIp: string): BerthError =>
-  new BerthError('port-allocated', 500, `Bind for ${hostIp} failed: all ports are allocated`)
+/** The same where none of a range is free; containers that have some of it are named. */
+export const allPortsAllocated = (
+  { hostIp, hostPortFirst, hostPortLast }: PortRequest,
+  holders: string[],
+): BerthError => {
+  const range = hostPortFirst > 0 ? `:${hostPortFirst}-${hostPortLast}` : ''
+  const by = holders.length > 0 ? ` (by container ${holders.join(', ')})` : ''
+  return new BerthError(
+    'port-allocated',
+    500,
+    `Bind for ${hostIp}${range} failed: all ports are allocated${by}`,
+  )
+}

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { messageOf } from '../core/errors.ts'
-import { PortTable, portAllocated } from './port-table.ts'
+import { allPortsAllocated, PortTable, portAllocated } from './port-table.ts'
 import type { PortRequest } from './types.ts'
 
 const place = (hostIp: string, hostPort: number, protocol: 'tcp' | 'udp' = 'tcp') => ({
@@ -50,4 +50,8 @@ test("a conflict is said in Docker's words with the holder's name", () => {
     'Bind for 0.0.0.0:8080 failed: port is already allocated',
   )
   assert.match(messageOf(portAllocated(port, 'web')), /already allocated \(by container web\)$/)
+  assert.equal(
+    messageOf(allPortsAllocated(request(8000, 8002), ['web', 'mail'])),
+    'Bind for 0.0.0.0:8000-8002 failed: all ports are allocated (by container web, mail)',
+  )
 })

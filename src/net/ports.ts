@@ -1,8 +1,9 @@
 import { BerthError, messageOf } from '../core/errors.ts'
 import { failpoint } from '../core/failpoint.ts'
 import { SystemError } from '../linux/ffi.ts'
+import { portHolder } from './port-holder.ts'
 import { boundPorts, closeSocket, holdPort } from './port-sockets.ts'
-import { allPortsAllocated, type PortRange, PortTable, portAllocated } from './port-table.ts'
+import { allPortsAllocated, type PortRange, PortTable, portAllocated, portKey } from './port-table.ts'
 import type { PortKeeper, PortRequest, PublishedPort } from './types.ts'
 
 /** Chooses host ports and holds them. */
@@ -37,7 +38,8 @@ const reasons: Record<string, string> = {
 const bindFailure = (port: PublishedPort, error: unknown): BerthError => {
   const code = error instanceof SystemError ? error.code : ''
   const place = `${port.hostIp}:${port.hostPort}/${port.protocol}`
-  const reason = reasons[code] ?? messageOf(error)
+  const holder = code === 'EADDRINUSE' ? portHolder(port) : undefined
+  const reason = `${reasons[code] ?? messageOf(error)}${holder ? ` (by ${holder})` : ''}`
   return new BerthError('bind-failed', 500, `failed to bind host port for ${place}: ${reason}`, {
     cause: error,
   })
@@ -45,16 +47,16 @@ const bindFailure = (port: PublishedPort, error: unknown): BerthError => {
 
 /** Takes ports by a look at one listing of the host's sockets. */
 const byListing = (): Taker => {
-  const used = new Map<string, string[]>()
+  const used = new Map<number, string[]>()
   for (const { protocol, address, port } of boundPorts()) {
-    const key = `${protocol}:${port}`
+    const key = portKey(protocol, port)
     const held = used.get(key)
     if (held) held.push(address)
     else used.set(key, [address])
   }
   return ({ protocol, hostIp, hostPort }) => {
     const clash = used
-      .get(`${protocol}:${hostPort}`)
+      .get(portKey(protocol, hostPort))
       ?.some(address => address === hostIp || address === '0.0.0.0' || hostIp === '0.0.0.0')
     if (clash) throw new SystemError('bind', 98, `${hostIp}:${hostPort}`)
     return undefined
@@ -106,11 +108,13 @@ export class PortAllocator {
     const fixed = request.hostPortFirst > 0 && request.hostPortFirst === request.hostPortLast
     const { protocol, containerPort } = request
     const hostIp = request.hostIp === '' ? '0.0.0.0' : request.hostIp
+    const holders: string[] = []
     for (const hostPort of this.#table.candidates(request)) {
       const port = { protocol, containerPort, hostIp, hostPort }
       const holder = this.#table.holder(port)
       if (holder !== undefined) {
         if (fixed) throw portAllocated(port, this.#containerName(holder))
+        holders.push(this.#containerName(holder) ?? holder)
         continue
       }
       try {
@@ -122,14 +126,14 @@ export class PortAllocator {
         if (fixed || !busy) throw bindFailure(port, error)
       }
     }
-    throw allPortsAllocated(hostIp)
+    throw allPortsAllocated({ ...request, hostIp }, [...new Set(holders)])
   }
 
   async #keep(containerId: string, taken: Taken[]): Promise<void> {
     const kept = await Promise.allSettled(
-      taken.map(async ({ port, fd }) => {
-        if (fd !== undefined) await this.#keeper.keep(keeperName(containerId, port), fd)
-      }),
+      taken.flatMap(({ port, fd }) =>
+        fd === undefined ? [] : [this.#keeper.keep(keeperName(containerId, port), fd)],
+      ),
     )
     const failed = kept.find(result => result.status === 'rejected')
     if (!failed) return

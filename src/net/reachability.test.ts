@@ -40,7 +40,7 @@ const suite = () => {
     stage = await setStage()
     network = await Network.open({
       execRoot: stage.execRoot,
-      firewall: { table, enabled: true },
+      firewall: { table, enabled: true, mode: 'open' },
       ipForward: true,
       keeper: new MemoryKeeper(),
     })

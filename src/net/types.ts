@@ -132,6 +132,18 @@ export interface FirewallSettings {
   table: string
   /** False (`--iptables=false`): no rules at all are made. */
   enabled: boolean
+  /** `open`: published ports are open to everyone. `host`: they obey what the host's INPUT says of them. */
+  mode: FirewallMode
+}
+
+export type FirewallMode = 'open' | 'host'
+
+/** Links by which the first packets to published ports come back after the host's INPUT let them pass; see detour.ts. */
+export interface Detour {
+  ask: string
+  back: string
+  /** Borne by packets between their way out of `back` and their routing; also the number of a routing table. */
+  mark: number
 }
 
 /**

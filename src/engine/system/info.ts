@@ -49,6 +49,7 @@ const warnings = (engine: Engine): string[] => {
   if (engine.network.firewallProblem !== '')
     list.push(`WARNING: no published ports: ${engine.network.firewallProblem}`)
   list.push(...currentOverlaps(engine).map(text => `WARNING: ${text}`))
+  list.push(...engine.network.blocks.map(text => `WARNING: ${text}`))
   const full = engine.ballast.warning
   if (full)
     list.push(

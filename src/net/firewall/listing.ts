@@ -1,4 +1,4 @@
-import type { Element } from './rules.ts'
+import type { Element } from './elements.ts'
 
 /** Reads elements back from libnftables' JSON. Pure. */
 
@@ -6,26 +6,30 @@ type Json = Record<string, unknown>
 
 const isObject = (value: unknown): value is Json => typeof value === 'object' && value !== null
 
-const textOfPart = (part: unknown, quote: boolean): string =>
-  typeof part === 'string' && quote ? JSON.stringify(part) : String(part)
-
-/** `{"concat": ["tcp", 80]}` as `tcp . 80`. */
-const textOfValue = (value: unknown, quote: boolean): string => {
-  const parts = isObject(value) && Array.isArray(value['concat']) ? value['concat'] : [value]
-  return parts.map(part => textOfPart(part, quote)).join(' . ')
+/** `{"range": [80, 90]}` as `80-90`, `{"prefix": {"addr": "10.0.0.0", "len": 8}}` as `10.0.0.0/8`. */
+const textOfPart = (part: unknown, quote: boolean): string => {
+  if (!isObject(part)) return typeof part === 'string' && quote ? JSON.stringify(part) : String(part)
+  if (Array.isArray(part['range'])) return part['range'].join('-')
+  const prefix = isObject(part['prefix']) ? part['prefix'] : {}
+  return `${prefix['addr']}/${prefix['len']}`
 }
 
-const interfaceSets = new Set(['bridges', 'inside', 'outgoing'])
+/** `{"concat": ["tcp", 80]}` as `tcp . 80`. Interface names are quoted, as we write them; nothing else is. */
+const textOfValue = (value: unknown, types: string[]): string => {
+  const parts = isObject(value) && Array.isArray(value['concat']) ? value['concat'] : [value]
+  return parts.map((part, i) => textOfPart(part, types[i] === 'ifname')).join(' . ')
+}
 
-const readElement = (set: string, raw: unknown, isMap: boolean): Element => {
+/** `"ifname"` or `["ifname", "ifname"]` */
+const typesOf = ({ type }: Json): string[] => (Array.isArray(type) ? type.map(String) : [String(type)])
+
+const readElement = (container: Json, raw: unknown, isMap: boolean): Element => {
   const [left, right] = isMap && Array.isArray(raw) ? raw : [raw, undefined]
   const wrapped: Json = isObject(left) && isObject(left['elem']) ? left['elem'] : { val: left }
-  // Interface names are quoted as we write them; addresses, protocols and ports are not.
-  const quote = interfaceSets.has(set)
   return {
-    set,
-    key: textOfValue(wrapped['val'], quote),
-    value: right === undefined ? '' : textOfValue(right, false),
+    set: String(container['name']),
+    key: textOfValue(wrapped['val'], typesOf(container)),
+    value: right === undefined ? '' : textOfValue(right, []),
     owner: typeof wrapped['comment'] === 'string' ? wrapped['comment'] : '',
   }
 }
@@ -36,8 +40,7 @@ export const readElements = (objects: Json[]): Element[] =>
     const isMap = isObject(object['map'])
     const container = isMap ? object['map'] : object['set']
     if (!isObject(container) || !Array.isArray(container['elem'])) return []
-    const set = String(container['name'])
-    return container['elem'].map(raw => readElement(set, raw, isMap))
+    return container['elem'].map(raw => readElement(container, raw, isMap))
   })
 
 export interface ElementChanges {

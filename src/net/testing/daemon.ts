@@ -2,11 +2,11 @@
 import { Network } from '../network.ts'
 import { bridgeNumber, endpointSpec, MemoryKeeper, port } from './stage.ts'
 
-const [execRoot = '', table = '', goal = ''] = process.argv.slice(2)
+const [execRoot = '', table = '', goal = '', mode = 'open'] = process.argv.slice(2)
 
 const network = await Network.open({
   execRoot,
-  firewall: { table, enabled: true },
+  firewall: { table, enabled: true, mode: mode === 'host' ? 'host' : 'open' },
   ipForward: true,
   keeper: new MemoryKeeper(),
 })

@@ -24,9 +24,10 @@ const timed = async (into: number[], work: () => unknown): Promise<void> => {
 
 const network = await Network.open({
   execRoot,
-  firewall: { table, enabled: true },
+  firewall: { table, enabled: true, mode: 'open' },
   ipForward: true,
   keeper: new MemoryKeeper(),
+  guard: true,
 })
 
 const round = async (title: string): Promise<void> => {

@@ -7,7 +7,15 @@ import net from 'node:net'
 
 export type PeerOrder =
   | { do: 'serve'; protocol: 'tcp' | 'udp'; host: string; port: number }
-  | { do: 'ask'; protocol: 'tcp' | 'udp'; host: string; port: number; patience: number; from?: number }
+  | {
+      do: 'ask'
+      protocol: 'tcp' | 'udp'
+      host: string
+      port: number
+      patience: number
+      from?: number
+      size?: number
+    }
   | { do: 'open'; host: string; port: number }
   | { do: 'say'; text: string }
 
@@ -53,14 +61,20 @@ const askTcp = async (host: string, port: number, patience: number): Promise<str
   }
 }
 
-const askUdp = async ({ host, port, patience, from }: Extract<PeerOrder, { do: 'ask' }>): Promise<string> => {
+const askUdp = async ({
+  host,
+  port,
+  patience,
+  from,
+  size = 1,
+}: Extract<PeerOrder, { do: 'ask' }>): Promise<string> => {
   const socket = dgram.createSocket('udp4')
   const answer = new Promise<string>((resolve, reject) => {
     socket.on('message', data => resolve(String(data).trim()))
     socket.on('error', reject)
     setTimeout(() => reject(new Error('no answer')), patience).unref()
   })
-  socket.bind(from ?? 0, () => socket.send('hello', port, host))
+  socket.bind(from ?? 0, () => socket.send('x'.repeat(size), port, host))
   try {
     return await answer
   } finally {

@@ -99,7 +99,7 @@ export class Peer {
   async ask(
     host: string,
     port: number,
-    more: { protocol?: 'tcp' | 'udp'; from?: number; patience?: number } = {},
+    more: { protocol?: 'tcp' | 'udp'; from?: number; patience?: number; size?: number } = {},
   ) {
     const { protocol = 'tcp', patience = 10_000, ...rest } = more
     try {

@@ -1,0 +1,193 @@
+import { networkOf } from '../subnets.ts'
+import type { BridgeSpec, Endpoint, Protocol, PublishedPort } from '../types.ts'
+
+/** The elements of sets and maps that make the rules true of a network or of a published port. Pure. */
+
+/** An element as text: what identifies it, and the whole of it. */
+export interface Element {
+  /** Set or map that holds it. */
+  set: string
+  /** `tcp . 8080` */
+  key: string
+  /** `172.17.0.2 . 80`, or empty for a set. */
+  value: string
+  /** Container or network id. */
+  owner: string
+}
+
+const askSets = new Set(['asked', 'asked_any', 'asked_ranges', 'asked_any_ranges', 'unasked'])
+
+/** The table that has a set. */
+const tableOf = (table: string, set: string): string => `${askSets.has(set) ? 'ip' : 'inet'} ${table}`
+
+/** `asks`: firewall mode `host`. */
+export interface ElementOptions {
+  asks: boolean
+}
+
+export const bridgeElements = (bridge: BridgeSpec, { asks }: ElementOptions): Element[] => {
+  const { link, networkId: owner, gatewayMode } = bridge
+  const name = JSON.stringify(link)
+  const found: Element[] = []
+  const add = (set: string, key = name, value = ''): void => {
+    found.push({ set, key, value, owner })
+  }
+  add('bridges')
+  add('inside', `${name} . ${name}`)
+  if (bridge.internal) add('internal')
+  if (!bridge.icc) add('silent')
+  const translated = !bridge.internal && gatewayMode !== 'routed'
+  if (translated && bridge.masquerade && bridge.sourceAddress) add('sourced', name, bridge.sourceAddress)
+  else if (translated && bridge.masquerade) add('outgoing')
+  if (gatewayMode === 'nat-unprotected') add('open')
+  if (gatewayMode === 'routed') add('routed')
+  for (const host of bridge.trusted) add('trusted', `${JSON.stringify(host)} . ${name}`)
+  if (!asks) return found
+  const { address, prefix } = networkOf(bridge.subnet)
+  add('within', `${address}/${prefix} . ${name}`)
+  if (bridge.internal) add('unasked')
+  return found
+}
+
+/** Ports that follow one another and go to the same ports of the container. */
+interface Run {
+  protocol: Protocol
+  hostIp: string
+  first: number
+  last: number
+}
+
+/** From this many ports on a run is one element. */
+const longRun = 32
+
+/** What of these ports is in long runs, and the rest. */
+const splitRuns = (ports: PublishedPort[]): { runs: Run[]; single: PublishedPort[] } => {
+  const runs: Run[] = []
+  const single: PublishedPort[] = []
+  if (ports.length < longRun) return { runs, single: ports }
+  const key = ({ protocol, hostIp, hostPort, containerPort }: PublishedPort): string =>
+    `${protocol} ${hostIp} ${hostPort - containerPort}`
+  for (const group of Map.groupBy(ports, key).values()) {
+    const sorted = group.toSorted((a, b) => a.hostPort - b.hostPort)
+    for (let start = 0; start < sorted.length; ) {
+      let end = start + 1
+      while (sorted[end]?.hostPort === (sorted[start]?.hostPort ?? 0) + end - start) end++
+      const run = sorted.slice(start, end)
+      const [first] = run
+      if (first && run.length >= longRun && first.hostPort === first.containerPort)
+        runs.push({ ...first, first: first.hostPort, last: first.hostPort + run.length - 1 })
+      else single.push(...run)
+      start = end
+    }
+  }
+  return { runs, single }
+}
+
+interface PortOwner {
+  containerId: string
+  /** Address of the container. */
+  ipv4: string
+}
+
+interface Place {
+  protocol: Protocol
+  hostIp: string
+  /** `8080` or `20000-29999` */
+  port: string
+}
+
+const anyAddress = '0.0.0.0'
+
+/** In which of two sets, by a name in common, and under which key. */
+const placed = (name: string, { protocol, hostIp, port }: Place): Pick<Element, 'set' | 'key'> => {
+  const any = hostIp === anyAddress
+  const set = `${name}${any ? '_any' : ''}${port.includes('-') ? '_ranges' : ''}`
+  return { set, key: any ? `${protocol} . ${port}` : `${hostIp} . ${protocol} . ${port}` }
+}
+
+const isLoopback = (address: string): boolean => address.startsWith('127.')
+
+const translatedElements = (
+  ports: PublishedPort[],
+  { containerId: owner, ipv4 }: PortOwner,
+  { asks }: ElementOptions,
+): Element[] => {
+  const { runs, single } = splitRuns(ports)
+  const places: { place: Place; value: string }[] = [
+    ...runs.map(run => ({ place: { ...run, port: `${run.first}-${run.last}` }, value: ipv4 })),
+    ...single.map(port => ({
+      place: { ...port, port: String(port.hostPort) },
+      value: `${ipv4} . ${port.containerPort}`,
+    })),
+  ]
+  return places.flatMap(({ place, value }) => {
+    const element = { ...placed('published', place), value, owner }
+    // What is published on loopback comes from the host itself alone.
+    return asks && !isLoopback(place.hostIp)
+      ? [element, { ...placed('asked', place), value: '', owner }]
+      : [element]
+  })
+}
+
+const directElements = (ports: PublishedPort[], { containerId: owner, ipv4 }: PortOwner): Element[] => {
+  // One container port may be published at several of the host's.
+  const opened = new Map(
+    ports.map(({ protocol, containerPort }) => [
+      `${protocol} ${containerPort}`,
+      { protocol, containerPort, hostPort: containerPort, hostIp: ipv4 },
+    ]),
+  )
+  const { runs, single } = splitRuns([...opened.values()])
+  const places = [
+    ...runs.map(run => ({ ...run, port: `${run.first}-${run.last}` })),
+    ...single.map(port => ({ ...port, port: String(port.hostPort) })),
+  ]
+  return places.map(place => ({ ...placed('direct', place), value: '', owner }))
+}
+
+const publishingElements = (endpoint: Endpoint, options: ElementOptions): Element[] => {
+  const { ipv4, containerId: owner, published, exposure = 'translated' } = endpoint
+  if (published.length === 0) return []
+  const self = { set: 'selves', key: `${ipv4} . ${ipv4}`, value: '', owner }
+  const direct = exposure === 'translated' ? [] : directElements(published, endpoint)
+  if (exposure === 'direct') return direct
+  return [self, ...direct, ...translatedElements(published, endpoint, options)]
+}
+
+/** What an endpoint reaches by links. */
+export const linkElements = ({ ipv4, containerId: owner, linked = [] }: Endpoint): Element[] => {
+  const keys = new Set(
+    linked.map(({ ipv4: to, protocol, port }) => `${ipv4} . ${to} . ${protocol} . ${port}`),
+  )
+  return [...keys].map(key => ({ set: 'linked', key, value: '', owner }))
+}
+
+/** The elements of an endpoint: nothing where it publishes nothing and links to nothing. */
+export const endpointElements = (endpoint: Endpoint, options: ElementOptions): Element[] => [
+  ...linkElements(endpoint),
+  ...publishingElements(endpoint, options),
+]
+
+const bySet = (elements: Element[]): Map<string, Element[]> => Map.groupBy(elements, ({ set }) => set)
+
+const quoted = (owner: string): string => (owner === '' ? '' : ` comment "${owner}"`)
+
+/** One `add element` a set. */
+export const addElements = (table: string, elements: Element[]): string =>
+  [...bySet(elements)]
+    .map(([set, members]) => {
+      const texts = members.map(
+        ({ key, value, owner }) => `${key}${quoted(owner)}${value === '' ? '' : ` : ${value}`}`,
+      )
+      return `add element ${tableOf(table, set)} ${set} { ${texts.join(', ')} }`
+    })
+    .join('\n')
+
+/** One `delete element` a set; refused as a whole where one of them is absent. */
+export const deleteElements = (table: string, elements: Element[]): string =>
+  [...bySet(elements)]
+    .map(
+      ([set, members]) =>
+        `delete element ${tableOf(table, set)} ${set} { ${members.map(({ key }) => key).join(', ')} }`,
+    )
+    .join('\n')

@@ -1,0 +1,163 @@
+import assert from 'node:assert/strict'
+import { execFileSync, spawnSync } from 'node:child_process'
+import { after, afterEach, before, describe, test } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import { Network } from './network.ts'
+import {
+  bridgeNumber,
+  endpointSpec,
+  MemoryKeeper,
+  nft,
+  onStage,
+  Peer,
+  port,
+  runOnStage,
+  type Stage,
+  setStage,
+} from './testing/stage.ts'
+
+/** Rules of other programs, and what other programs do to ours. */
+
+const table = 'berth-foreign'
+
+const suite = () => {
+  const one = bridgeNumber(1)
+  const said: string[] = []
+  let stage: Stage
+  let network: Network
+  let web: Peer
+  let other: Peer
+
+  /** Waits, without a limit of its own, until a warning is said. */
+  const hears = async (pattern: RegExp): Promise<string> => {
+    for (;;) {
+      const found = said.find(text => pattern.test(text))
+      if (found !== undefined) return found
+      await new Promise(resolve => setTimeout(resolve, 10))
+    }
+  }
+
+  const blocks = async (count: number): Promise<string[]> => {
+    while (network.blocks.length !== count) await new Promise(resolve => setTimeout(resolve, 10))
+    return network.blocks
+  }
+
+  before(async () => {
+    stage = await setStage()
+    network = await Network.open({
+      execRoot: stage.execRoot,
+      firewall: { table, enabled: true, mode: 'open' },
+      ipForward: true,
+      keeper: new MemoryKeeper(),
+      guard: true,
+      onWarning: text => said.push(text),
+    })
+    await network.reconcile({ bridges: [], endpoints: [], sandboxes: [] })
+    network.ensureBridge(one)
+    const pin = network.createSandbox('web')
+    const ports = [port(8080, 80), port(5353, 53, { protocol: 'udp' })]
+    await network.connect(endpointSpec('web', one, { ipv4: '172.30.1.2', ports }))
+    web = await Peer.start('web', pin)
+    other = await Peer.start('other', stage.other)
+    await web.serve(80)
+    await web.serve(53, { protocol: 'udp' })
+    await other.serve(7000)
+  })
+
+  afterEach(() => {
+    said.length = 0
+  })
+
+  after(async () => {
+    for (const peer of [web, other]) await peer.stop()
+    await network.removeAll()
+    await network.close()
+  })
+
+  const published = async (): Promise<void> => {
+    assert.equal(await other.ask('203.0.113.1', 8080), 'web sees 203.0.113.2')
+    const more = { protocol: 'udp', from: 4444 } as const
+    assert.equal(await other.ask('203.0.113.1', 5353, more), 'web sees 203.0.113.2')
+    assert.equal(await web.ask('203.0.113.2', 7000), 'other sees 203.0.113.1')
+  }
+
+  for (const damage of [
+    'flush ruleset',
+    `delete table inet ${table}`,
+    `flush chain inet ${table} publish`,
+    `flush map inet ${table} published_any`,
+  ])
+    test(`after "nft ${damage}" everything is as before, and it is said who did it`, async () => {
+      await published()
+      assert.equal(await other.order({ do: 'open', host: '203.0.113.1', port: 8080 }), 'web sees 203.0.113.2')
+      nft(damage)
+      assert.match(await hears(/own rules/), /^nft changed Berth's own rules \(table berth-foreign\)/)
+      await published()
+      assert.equal(await other.order({ do: 'say', text: 'still here' }), 'still here')
+    })
+
+  test('what the daemon itself changes is no news', async () => {
+    network.createSandbox('second')
+    const spec = endpointSpec('second', one, { ipv4: '172.30.1.3', ports: [port(9090, 80)] })
+    const endpoint = await network.connect(spec)
+    await network.disconnect(endpoint, { sandboxEnds: true })
+    network.removeSandbox('second')
+    nft('add table inet marker')
+    nft(`add element inet ${table} internal { "none" }`)
+    await hears(/own rules/)
+    nft('delete table inet marker')
+    assert.equal(said.filter(text => /own rules/.test(text)).length, 1)
+  })
+
+  test('a port is published where the table went a moment before', async () => {
+    execFileSync('nft', ['flush ruleset'])
+    network.createSandbox('third')
+    const spec = endpointSpec('third', one, { ipv4: '172.30.1.4', ports: [port(9091, 80)] })
+    const endpoint = await network.connect(spec)
+    assert.match(nft(`list map inet ${table} published_any`), /9091/)
+    await hears(/own rules/)
+    await network.disconnect(endpoint, { sandboxEnds: true })
+    network.removeSandbox('third')
+    await published()
+  })
+
+  test("a forward policy of another's that drops is said with what to do, and that helps", async () => {
+    nft('add table inet owner')
+    nft('add chain inet owner forward { type filter hook forward priority 0; policy drop; }')
+    const text = await hears(/owner/)
+    assert.match(
+      text,
+      /chain forward of the host's table inet owner stops what containers send .* \(bt1\) by its policy/,
+    )
+    assert.deepEqual(await blocks(1), [text])
+    assert.equal(await other.askInVain('203.0.113.1', 8080), 'no answer')
+    assert.equal(await web.askInVain('203.0.113.2', 7000), 'no answer')
+    const commands = /let it pass with: (.*)$/.exec(text)?.[1] ?? ''
+    execFileSync('sh', ['-c', commands])
+    await blocks(0)
+    await published()
+    nft('delete table inet owner')
+  })
+
+  test('so is one of iptables from before nftables, when it is looked at', async t => {
+    const iptables = (text: string) => spawnSync('iptables-legacy', text.split(' ')).status === 0
+    if (!iptables('-P FORWARD DROP')) return t.skip('this host has no iptables-legacy')
+    // Nobody tells of such a change: it is seen with the next one that is told of.
+    nft('add table inet marker')
+    const text = await hears(/legacy/)
+    const commands = /let it pass with: (.*)$/.exec(text)?.[1] ?? ''
+    assert.equal(await other.askInVain('203.0.113.1', 8080), 'no answer')
+    execFileSync('sh', ['-c', commands])
+    nft('delete table inet marker')
+    await blocks(0)
+    await published()
+    iptables('-P FORWARD ACCEPT')
+    iptables('-F FORWARD')
+  })
+}
+
+if (onStage) describe('rules of others', suite)
+else {
+  test('rules of others, in a network namespace that plays the host', () =>
+    runOnStage(fileURLToPath(import.meta.url)))
+}

@@ -1,0 +1,59 @@
+import { messageOf } from '../core/errors.ts'
+import type { Firewall } from './firewall/firewall.ts'
+import { describeBlocks, type ForeignChain, findBlocks } from './firewall/foreign.ts'
+import type { RuleListener } from './netlink-watch.ts'
+
+/** What the daemon does about rules of other programs, and about what they do to its own. */
+
+export interface RuleGuardParts {
+  firewall: Firewall
+  table: string
+  /** All of ours is made again. */
+  restore: () => void
+  onWarning: (text: string) => void
+}
+
+export class RuleGuard implements RuleListener {
+  readonly #parts: RuleGuardParts
+  #foreign: ForeignChain[] = []
+  #warned = new Set<string>()
+
+  constructor(parts: RuleGuardParts) {
+    this.#parts = parts
+  }
+
+  get table(): string {
+    return this.#parts.table
+  }
+
+  disturbed(program: string): void {
+    const { onWarning, restore } = this.#parts
+    onWarning(`${program} changed Berth's own rules (table ${this.table}): they are made again`)
+    try {
+      restore()
+    } catch (error) {
+      onWarning(`Berth's rules cannot be made again: ${messageOf(error)}: restart the daemon`)
+    }
+  }
+
+  foreign(chains: ForeignChain[]): void {
+    this.#foreign = chains
+    this.look()
+  }
+
+  unreadable(reason: string): void {
+    this.#parts.onWarning(`rules of other programs cannot be read: ${reason}`)
+  }
+
+  /** Which rules of other programs stop our containers, and what to do: a sentence each. */
+  get blocks(): string[] {
+    return describeBlocks(findBlocks(this.#foreign, this.#parts.firewall.bridges), this.#foreign)
+  }
+
+  /** Says what was not said yet: the rules or our bridges changed. */
+  look(): void {
+    const { blocks } = this
+    for (const text of blocks) if (!this.#warned.has(text)) this.#parts.onWarning(text)
+    this.#warned = new Set(blocks)
+  }
+}
