@@ -206,6 +206,9 @@ class MonitorConnection implements MonitorClient {
       case replyType.rotated:
         this.#events.rotated?.(Number(frame.payload.readBigUInt64LE(0)))
         break
+      case replyType.logGrown:
+        this.#events.logGrown?.(Number(frame.payload.readBigUInt64LE(0)))
+        break
       case replyType.error:
         throw internal(frame.payload.toString('utf8'))
     }
