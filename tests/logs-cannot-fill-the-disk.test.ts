@@ -200,7 +200,7 @@ test('all logs together stay below the budget: the largest give way, and none lo
   })
 })
 
-test('one large current file is rotated and shortened; readers go on and are told what is missing', async () => {
+test('one large current file gives way, and who follows it goes on', async () => {
   await withDaemon({ flags: ['--log-budget=16m'] }, async daemon => {
     await run(
       daemon,
@@ -225,11 +225,47 @@ test('one large current file is rotated and shortened; readers go on and are tol
     await daemon.mustDocker(['exec', 'big', 'touch', '/end'])
     await done
     assert.ok(followed.endsWith('\n400000\nend\n'))
-    const { out, err } = await linesOf(daemon, 'big')
+    const { out } = await linesOf(daemon, 'big')
     assertSuffix(out.slice(0, -1), 400_000)
     assert.equal(out.at(-1), 'end')
-    assert.match(err, /^\[berth\] \d+ bytes of older output dropped/)
     assert.ok((await bytesOf(daemon, 'big')) <= 16 * mebi)
+  })
+})
+
+test('a reader that rotation overtakes is told so, and goes on with what is there', async () => {
+  await withDaemon({}, async daemon => {
+    await run(
+      daemon,
+      'fast',
+      `seq 10; while ! test -e /go; do sleep 0.05; done; ${write(600_000)}; touch /done; while ! test -e /end; do sleep 0.05; done; echo end`,
+      ...['-d', '--log-opt', 'max-size=1m', '--log-opt', 'max-file=2'],
+    )
+    const child = spawn(daemon.client, ['logs', '-f', 'fast'], {
+      env: { ...process.env, ...daemon.dockerEnv },
+    })
+    const said = { out: '', err: '' }
+    child.stdout.on('data', chunk => {
+      said.out += chunk
+    })
+    child.stderr.on('data', chunk => {
+      said.err += chunk
+    })
+    const done = new Promise(resolve => child.once('close', resolve))
+    await until('the follower reads', () => said.out.includes('10\n'))
+    child.kill('SIGSTOP')
+    await daemon.mustDocker(['exec', 'fast', 'touch', '/go'])
+    await until(
+      'all was written',
+      async () => (await daemon.docker(['exec', 'fast', 'test', '-e', '/done'])).code === 0,
+    )
+    child.kill('SIGCONT')
+    await daemon.mustDocker(['exec', 'fast', 'touch', '/end'])
+    await done
+    assert.match(said.err, /^\[berth\] output was lost: the log was rotated away/)
+    const lines = said.out.trim().split('\n')
+    assert.deepEqual(lines.slice(-2), ['600000', 'end'])
+    assert.ok(lines.length < 600_000)
+    assert.deepEqual(new Set(lines).size, lines.length - 10, 'no line but the first ten came twice')
   })
 })
 
@@ -248,7 +284,9 @@ test('a daemon that is started with a smaller budget makes room, of running and 
     await belowBudget(daemon)
     for (const name of ['ended', 'living']) {
       assert.ok((await bytesOf(daemon, name)) >= mebi)
-      assertSuffix((await linesOf(daemon, name)).out, 200_000)
+      const { out, err } = await linesOf(daemon, name)
+      assertSuffix(out, 200_000)
+      assert.match(err, /^\[berth\] \d+ bytes of older output dropped: all logs together/)
     }
     await daemon.mustDocker(['start', 'ended'])
     await daemon.mustDocker(['wait', 'ended'])

@@ -18,6 +18,8 @@ import { trimFile, trimLeftover } from './trim.ts'
  * MiB of a container is never taken.
  */
 const kept = step
+/** Logs that are no longer are left alone: those that can give nothing are not looked at again and again. */
+const spared = 2 * kept
 /** Less than this is not worth writing the rest of a file anew. */
 const crumb = 64 * 1024
 /** So much of a shortened file is copied at most. */
@@ -119,7 +121,9 @@ const makeRoom = async (engine: Engine): Promise<void> => {
   const taken = new Map<string, number>()
   for (const ways of [[removeOldest], [removeOldest, shortenOldest, rotateCurrent]]) {
     const spent = new Set<string>()
-    for (let id = ledger.largest(spent); id && ledger.total > target; id = ledger.largest(spent)) {
+    for (;;) {
+      const id = ledger.total > target ? ledger.largest(spent) : undefined
+      if (id === undefined || ledger.of(id) <= spared) break
       const freed = await giveWay(engine, id, ways)
       if (freed === undefined) spent.add(id)
       else taken.set(id, (taken.get(id) ?? 0) + freed)
@@ -168,7 +172,7 @@ const shortenOldest: Way = async (engine, id, [oldest, ...later]) => {
 const rotateCurrent: Way = async (engine, id, files) => {
   const current = files.at(-1)
   const container = engine.containers.byId(id)
-  if (!container || current?.path !== fileOf(engine, id) || current.size < 2 * kept) return undefined
+  if (!container || current?.path !== fileOf(engine, id) || current.size < spared) return undefined
   const rotated = container.isAlive ? await rotateLive(container) : await rotateEnded(engine, container)
   failpoint('logs.rotated')
   return rotated ? 0 : undefined
