@@ -4,6 +4,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSy
 import path from 'node:path'
 import { test } from 'node:test'
 import { type DaemonOptions, startDaemon, type TestDaemon } from './harness/daemon.ts'
+import { monitorsOf } from './harness/monitors.ts'
 import { until } from './harness/shell.ts'
 
 const mebi = 1 << 20
@@ -292,6 +293,36 @@ test('a daemon that is started with a smaller budget makes room, of running and 
     await daemon.mustDocker(['wait', 'ended'])
     await belowBudget(daemon)
     assertSuffix((await linesOf(daemon, 'ended')).out.slice(-200_000), 200_000)
+  })
+})
+
+test('a monitor that does not answer holds up no other log', async () => {
+  await withDaemon({}, async daemon => {
+    for (const [name, lines] of [
+      ['stuck', '200000'],
+      ['free', '190000'],
+    ] as const) {
+      await run(daemon, name, `${write(Number(lines))}; sleep 1000`, '-d', '--log-opt', 'max-size=1g')
+      await until(
+        `${name} wrote all`,
+        async () => (await daemon.mustDocker(['logs', '--tail', '1', name])) === lines,
+      )
+    }
+    const id = await daemon.mustDocker(['inspect', '-f', '{{.Id}}', 'stuck'])
+    const monitor = monitorsOf(daemon.execRoot).find(entry => entry.id === id)
+    assert.ok(monitor)
+    process.kill(monitor.pid, 'SIGSTOP')
+    try {
+      writeFileSync(path.join(daemon.base, 'daemon.json'), '{"log-budget": "16m"}')
+      process.kill(daemon.pid, 'SIGHUP')
+      await until('the other log gave way', async () => (await bytesOf(daemon, 'free')) < 4 * mebi)
+      assert.match(daemon.log, /a log could not be shortened.*its monitor did not answer/)
+    } finally {
+      process.kill(monitor.pid, 'SIGCONT')
+    }
+    await run(daemon, 'more', write(60_000), '-d')
+    await until('the first one gave way, too', async () => (await bytesOf(daemon, 'stuck')) < 15 * mebi)
+    assertSuffix((await linesOf(daemon, 'stuck')).out, 200_000)
   })
 })
 

@@ -30,6 +30,9 @@ const sayMax = 1000
 /** The protocol's version from which on a monitor makes others. */
 const forkVersion = 3
 
+/** The one from which on it tells how its log grows. */
+const growthVersion = 4
+
 const lost = (id: string): BerthError =>
   unavailable(
     `the connection to the monitor of ${id} ended before it answered; connect again, or read its exit record`,
@@ -122,6 +125,10 @@ class MonitorConnection implements MonitorClient {
     const { spec, control, program } = descriptors
     const [flags, fds] = program === undefined ? [0, [spec, control]] : [1, [spec, control, program]]
     await this.#request(requestType.fork, Buffer.from([flags]), fds)
+  }
+
+  get tellsGrowth(): boolean {
+    return (this.#hello?.version ?? 0) >= growthVersion
   }
 
   async rotateLog(): Promise<void> {

@@ -210,6 +210,7 @@ test('growth is told for each MiB of the current file, and begins anew with the 
     assert.ok(bytes - (before[index - 1] ?? 0) >= 1 << 20, `${before}`)
   attached.socket.write('x\n')
   await exited
+  assert.equal(client.tellsGrowth, true)
   assert.ok((told[0] ?? 0) >= 1 << 20 && (told[0] ?? 0) < 2 << 20, `${told}`)
 })
 

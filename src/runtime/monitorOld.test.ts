@@ -19,6 +19,7 @@ test('a monitor of the version before serves this daemon: run, attach, exec besi
   t.after(() => again.close())
   assert.equal(again.status.phase, 'running')
   assert.equal(again.canFork, true)
+  assert.equal(again.tellsGrowth, false)
   const beside = makeRig(t, { script: 'exit 5', binary: monitorBinary('-old') })
   const other = await launch(beside, {}, again)
   await other.client.start()

@@ -155,7 +155,9 @@ export interface MonitorClient {
   closeStdin(): Promise<void>
   /** Words for the attached clients of an exec that could not be started; they are kept until `release`. */
   say(text: string): Promise<void>
-  /** The rotated file stays until the next rotation, however few are to be kept. */
+  /** False for a monitor of a version that neither tells growth nor keeps what it is told to rotate. */
+  readonly tellsGrowth: boolean
+  /** The rotated file stays until the next rotation, however few are to be kept, where `tellsGrowth`. */
   rotateLog(): Promise<void>
   /** False for a monitor of a version that cannot make others. */
   readonly canFork: boolean

@@ -180,7 +180,8 @@ const rotateCurrent: Way = async (engine, id, files) => {
 
 /** Errors: `unavailable` where its monitor does not answer: other logs must not wait for that. */
 const rotateLive = async ({ monitor }: Container): Promise<boolean> => {
-  if (!monitor) return false
+  // An older one would keep nothing of a log of one file.
+  if (!monitor?.tellsGrowth) return false
   const { promise: late, reject } = Promise.withResolvers<never>()
   const timer = setTimeout(() => reject(unavailable('its monitor did not answer')), rotationDeadline)
   try {
