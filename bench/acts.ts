@@ -12,6 +12,8 @@ export interface CreateOptions {
   ports?: number[]
   /** `NAME:/path` */
   binds?: string[]
+  network?: string
+  dns?: string[]
 }
 
 const expectZero = (code: number, what: string): void => {
@@ -29,6 +31,8 @@ export const create = async (socket: string, options: CreateOptions): Promise<st
       PortBindings: Object.fromEntries(
         (options.ports ?? []).map(port => [`${port}/tcp`, [{ HostPort: String(port) }]]),
       ),
+      ...(options.network ? { NetworkMode: options.network } : {}),
+      ...(options.dns ? { Dns: options.dns } : {}),
       ...(options.log ? { LogConfig: { Type: options.log, Config: {} } } : {}),
     },
   }

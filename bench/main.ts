@@ -12,6 +12,7 @@ import { loadFilesRows, loadLargeRows } from './rows/load.ts'
 import { logRows } from './rows/logs.ts'
 import { manyRows } from './rows/many.ts'
 import { memoryRows } from './rows/memory.ts'
+import { nameRows } from './rows/names.ts'
 import { networkRows } from './rows/networks.ts'
 import { restartRows } from './rows/restart.ts'
 import { runRows } from './rows/run.ts'
@@ -31,6 +32,7 @@ const groups: Record<string, RowGroup> = {
   'load-large': loadLargeRows,
   restart: restartRows,
   networks: networkRows,
+  names: nameRows,
   traffic: trafficRows,
   'copy-up': copyUpRows,
   compose: composeRows,

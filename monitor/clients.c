@@ -122,7 +122,7 @@ static bool send_batch(struct clients *clients, struct client *client, const str
 static void fall_behind(struct client *client, const struct log *log)
 {
 	client->behind = true;
-	log_reader_start(&client->reader, log->sequence, log->size);
+	log_reader_start_here(&client->reader, log);
 	for (size_t stream = 0; stream < STREAM_COUNT; stream++)
 		client->reader.skip[stream] = log->part[stream].length;
 }

@@ -108,6 +108,8 @@ void control_event(struct run *run, uint16_t type, const uint8_t *payload, size_
 			continue;
 		if (type == EVENT_ENDED && channel->version < PROTOCOL_ENDED_EVENT)
 			continue;
+		if (type == EVENT_LOG_GROWN && channel->version < PROTOCOL_LOG_GROWN)
+			continue;
 		control_send(channel, type, 0, payload, length);
 	}
 }

@@ -72,6 +72,7 @@ const char *log_open(struct log *log, const struct spec *spec)
 	if (log_sequence_write(log->path, log->sequence) < 0 && errno != ENOSPC && errno != EDQUOT)
 		return failed("cannot write the number of the log", log->path);
 	end_torn_line(log);
+	log->told = log->size;
 	return NULL;
 }
 
@@ -158,7 +159,7 @@ static void flush(struct log *log)
 	log->buffered = 0;
 }
 
-int log_rotate(struct log *log)
+int log_rotate(struct log *log, bool keep)
 {
 	char rotated[LOG_PATH_MAX];
 	int old = log->fd;
@@ -185,9 +186,21 @@ int log_rotate(struct log *log)
 	close(old);
 	log->sequence++;
 	log->rotated = true;
-	if (log->max_file <= 1)
+	log->told = log->size;
+	if (log->max_file <= 1 && !keep)
 		unlink(rotated);
 	return 0;
+}
+
+bool log_has_grown(struct log *log)
+{
+	/* Someone may have emptied it. */
+	if (log->told > log->size)
+		log->told = log->size;
+	if (log->size - log->told < LOG_STEP)
+		return false;
+	log->told = log->size;
+	return true;
 }
 
 static void stamp(struct log *log, enum stream stream)
@@ -206,7 +219,7 @@ static void append(struct log *log, enum stream stream, const struct line *line)
 		flush(log);
 		/* A rotation that fails costs nothing but a longer file; the next line tries again. */
 		if (log->size >= log->max_size)
-			log_rotate(log);
+			log_rotate(log, false);
 	}
 	uint8_t *at = buffer + log->buffered;
 	memcpy(at, opening, sizeof opening - 1);

@@ -18,6 +18,8 @@
 #include "spec.h"
 
 #define LOG_PATH_MAX 4096
+/* Daemons are told each time the current file has grown by so much. */
+#define LOG_STEP 1048576
 
 struct log {
 	/* -1 where the log driver is none. */
@@ -34,6 +36,8 @@ struct log {
 	int lost_reason;
 	/* Set by a rotation, cleared by who announces it. */
 	bool rotated;
+	/* The size that daemons were told last. */
+	uint64_t told;
 	size_t buffered;
 	size_t suffix_length[STREAM_COUNT];
 	struct line_part part[STREAM_COUNT];
@@ -48,8 +52,14 @@ void log_feed(struct log *log, enum stream stream, const uint8_t *data, size_t l
 /* The stream has ended: writes what has no newline. */
 void log_end(struct log *log, enum stream stream);
 
-/* 0, or -1 and errno; the file then goes on under its number. */
-int log_rotate(struct log *log);
+/*
+ * 0, or -1 and errno; the file then goes on under its number. With `keep` the rotated file stays until the next
+ * rotation even where only the current one is to be kept.
+ */
+int log_rotate(struct log *log, bool keep);
+
+/* Whether daemons are to be told the size: once for each step. */
+bool log_has_grown(struct log *log);
 
 /* Writes the marker for lines lost so far, if there is room again. */
 void log_close(struct log *log);

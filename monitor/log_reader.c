@@ -30,6 +30,12 @@ void log_reader_start(struct log_reader *reader, uint64_t sequence, uint64_t off
 		window_owner = NULL;
 }
 
+void log_reader_start_here(struct log_reader *reader, const struct log *log)
+{
+	log_reader_start(reader, log->sequence, log->size);
+	reader->fd = fcntl(log->fd, F_DUPFD_CLOEXEC, 0);
+}
+
 void log_reader_close(struct log_reader *reader)
 {
 	if (reader->fd >= 0)

@@ -26,6 +26,12 @@ struct log_text {
 };
 
 void log_reader_start(struct log_reader *reader, uint64_t sequence, uint64_t offset);
+
+/*
+ * At the log's end. It holds the file open from now on: once rotated, that one may be shortened at its beginning,
+ * by another file in its place.
+ */
+void log_reader_start_here(struct log_reader *reader, const struct log *log);
 enum read_result log_reader_next(struct log_reader *reader, const struct log *log, struct log_text *text);
 void log_reader_close(struct log_reader *reader);
 

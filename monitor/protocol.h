@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 #ifndef BERTH_PROTOCOL
-#define BERTH_PROTOCOL 3
+#define BERTH_PROTOCOL 4
 #endif
 #define PROTOCOL_MIN 1
 #define PROTOCOL_MAX BERTH_PROTOCOL
@@ -19,6 +19,8 @@
 #define PROTOCOL_LOG_CURSOR 2
 /* Version 3: a monitor of a container makes those of its execs. */
 #define PROTOCOL_FORK 3
+/* Version 4: how far the log has grown is told. */
+#define PROTOCOL_LOG_GROWN 4
 
 #define FRAME_HEADER 8
 #define REQUEST_MAX 1024
@@ -61,6 +63,7 @@ enum reply_type {
 	EVENT_CLIENT_GONE = 0x88,
 	EVENT_ROTATED = 0x89,
 	EVENT_ENDED = 0x8a,
+	EVENT_LOG_GROWN = 0x8b,
 	HOLD_ITEM = 0xa1
 };
 

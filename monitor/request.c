@@ -117,7 +117,7 @@ static void handle_resize(struct run *run, struct channel *channel, const struct
 static void handle_rotate(struct run *run, struct channel *channel, const struct frame *frame)
 {
 	const char *error = NULL;
-	if (log_is_on(&run->log) && log_rotate(&run->log) < 0)
+	if (log_is_on(&run->log) && log_rotate(&run->log, true) < 0)
 		error = strerror(errno);
 	answer(channel, frame->tag, error);
 }

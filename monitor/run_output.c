@@ -21,14 +21,18 @@ bool run_wants_output(const struct run *run, enum stream stream)
 	return !follows_slowest(run) || !clients_lag(&run->clients, stream);
 }
 
-static void announce_rotation(struct run *run)
+static void announce_log(struct run *run)
 {
 	uint8_t payload[8];
-	if (!run->log.rotated)
-		return;
-	run->log.rotated = false;
-	put_u64(payload, run->log.sequence);
-	control_event(run, EVENT_ROTATED, payload, sizeof payload);
+	if (run->log.rotated) {
+		run->log.rotated = false;
+		put_u64(payload, run->log.sequence);
+		control_event(run, EVENT_ROTATED, payload, sizeof payload);
+	}
+	if (log_is_on(&run->log) && log_has_grown(&run->log)) {
+		put_u64(payload, run->log.size);
+		control_event(run, EVENT_LOG_GROWN, payload, sizeof payload);
+	}
 }
 
 /*
@@ -88,7 +92,7 @@ void run_deliver_held(struct run *run)
 		end_stream(run, STREAM_STDOUT);
 		end_stream(run, STREAM_STDERR);
 	}
-	announce_rotation(run);
+	announce_log(run);
 }
 
 bool run_output_ended(const struct run *run)

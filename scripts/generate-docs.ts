@@ -57,10 +57,11 @@ const apiDocs = (): string => {
     '',
     "Extra fields of Docker's objects stand under one key `Berth`:",
     '',
-    '- `GET /system/df`: `Berth` has the bytes on disk by owner, as `du` counts them.',
+    '- `GET /system/df`: `Berth` has the bytes on disk by owner, as `du` counts them, and under `Logs` [what all logs take, their budget, and what it has taken](logs.md).',
     '',
     'Events carry causes as attributes:',
     '',
+    '- a container’s `log_drop`: the daemon’s budget for logs has taken `berth.bytes` of its oldest output.',
     '- `berth.cause` of a container’s `die` (its process ended, a signal, out of memory, a call, a lost monitor, a restarted host) and of a `start` that nobody asked for by a call (restart policy).',
     '',
   )
@@ -69,6 +70,7 @@ const apiDocs = (): string => {
 
 const words = {
   works: 'works as dockerd’s',
+  own: 'Berth’s own',
   ignored: 'accepted with a warning: Berth does not have the part that it configures',
   later: 'accepted with a warning: not built yet, and ignoring it harms nothing',
   refused: 'refused: not built yet, and ignoring it would weaken security or lose data',

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
 import { startDaemon, type TestDaemon } from './harness/daemon.ts'
+import { NameServer } from './harness/nameServer.ts'
 
 let daemon: TestDaemon
 
@@ -112,5 +113,23 @@ describe('names at 127.0.0.11', () => {
     assert.deepEqual(await ask('server', 'asker'), [await addressOf('asker', 'front')])
     assert.equal(await docker('exec', 'asker', 'nc', 'server', '53'), 'mine')
     await docker('rm', '-f', 'server')
+  })
+
+  test('names of the world are found past a server that drops all, one by one and sixteen at once', async () => {
+    await using dead = await NameServer.start(daemon.namespace, '127.0.0.53', 'drops')
+    await using live = await NameServer.start(daemon.namespace, '127.0.0.54', 'answers')
+    await sleeper('surfer', '--network', 'front', '--dns', '127.0.0.53', '--dns', '127.0.0.54')
+    const find = 'nslookup -type=a $0.test | grep -q 198.51.100.7 || echo lost $0'
+    for (const [prefix, width] of [
+      ['a', 1],
+      ['b', 16],
+    ] as const) {
+      const names = `seq 200 | sed s/^/${prefix}/ | xargs -n 1 -P ${width} sh -c '${find}'`
+      assert.equal(await docker('exec', 'surfer', 'sh', '-c', names), '')
+      for (let i = 1; i <= 200; i++) assert.ok(live.asked.includes(`${prefix}${i}.test`))
+    }
+    // The first that ask together, and now and then one to see whether it is well again.
+    assert.ok(dead.asked.length > 0 && dead.asked.length < 200, `${dead.asked.length}`)
+    await docker('rm', '-f', 'surfer')
   })
 })

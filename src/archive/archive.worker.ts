@@ -3,7 +3,7 @@ import { parentPort } from 'node:worker_threads'
 import { BerthError, messageOf } from '../core/errors.ts'
 import { SystemError } from '../linux/ffi.ts'
 import { AT_FDCWD, O_DIRECTORY, O_RDONLY, openAt, openIn, owned, ownUmask } from '../linux/files.ts'
-import { S_IFMT, S_IFREG, statAt } from '../linux/stat.ts'
+import { S_IFLNK, S_IFMT, S_IFREG, statAt } from '../linux/stat.ts'
 import { Budget } from './budget.ts'
 import { treeChanges } from './changes.ts'
 import { completeLayer } from './complete.ts'
@@ -116,11 +116,14 @@ const findChanges = (task: ChangesTask): TreeChange[] => {
 const changedSize = (task: ChangesTask): number => {
   using root = openDirectory(task.directory)
   using directories = new Directories(root.fd)
+  const seen = new Set<number>()
   let sum = 0
   for (const { path, kind } of findChanges(task)) {
     if (kind === 'deleted') continue
     const stat = statAt(directories.find(parentOf(path)), toBytes(baseOf(path)))
-    if ((stat.mode & S_IFMT) === S_IFREG) sum += stat.size
+    if (![S_IFREG, S_IFLNK].includes(stat.mode & S_IFMT) || seen.has(stat.inode)) continue
+    if (stat.links > 1) seen.add(stat.inode)
+    sum += stat.size
   }
   return sum
 }
@@ -153,9 +156,9 @@ const runners: { [T in TaskName]: Runner<T> } = {
   composeStack,
   changes: findChanges,
   changedSize,
-  measure: ({ directory }) => {
+  measure: ({ directory, symlinks = false }) => {
     using root = openDirectory(directory)
-    return measureTree(root.fd)
+    return measureTree(root.fd, { symlinks })
   },
   remove: ({ directory }) => {
     using parent = openDirectory(dirname(directory))

@@ -1,10 +1,10 @@
 import { closeFd, O_DIRECTORY, O_NOFOLLOW, O_RDONLY, openAt } from '../linux/files.ts'
-import { isDirectory, S_IFMT, S_IFREG, statAt, statFd } from '../linux/stat.ts'
+import { isDirectory, S_IFLNK, S_IFMT, S_IFREG, statAt, statFd } from '../linux/stat.ts'
 import { namesOf } from './merged.ts'
 import { toBytes } from './paths.ts'
 
 export interface TreeSize {
-  /** Sum of regular files' sizes, each inode once. */
+  /** Sum of regular files' sizes, each inode once; with `symlinks` also the length of theirs. */
   size: number
   /** Blocks of everything, each inode once, the directory itself included, as `du`. */
   diskBytes: number
@@ -12,13 +12,23 @@ export interface TreeSize {
 }
 
 /** Sums up the tree below an open directory. Names that vanish meanwhile are passed over. */
-export const measureTree = (root: number): TreeSize => {
+export const measureTree = (root: number, options = { symlinks: false }): TreeSize => {
   const sum: TreeSize = { size: 0, diskBytes: statFd(root).diskBytes, entries: 0 }
-  measureInto(root, sum, new Set())
+  const counted = options.symlinks ? [S_IFREG, S_IFLNK] : [S_IFREG]
+  measureInto(root, { sum, counted, seen: new Set() })
   return sum
 }
 
-const measureInto = (dir: number, sum: TreeSize, seen: Set<number>): void => {
+interface Measuring {
+  sum: TreeSize
+  /** Types whose sizes count. */
+  counted: number[]
+  /** Inodes of several names. */
+  seen: Set<number>
+}
+
+const measureInto = (dir: number, measuring: Measuring): void => {
+  const { sum, counted, seen } = measuring
   for (const name of namesOf(dir).map(toBytes))
     try {
       const stat = statAt(dir, name)
@@ -28,8 +38,8 @@ const measureInto = (dir: number, sum: TreeSize, seen: Set<number>): void => {
         seen.add(stat.inode)
       }
       sum.diskBytes += stat.diskBytes
-      if ((stat.mode & S_IFMT) === S_IFREG) sum.size += stat.size
-      if (isDirectory(stat)) descend(dir, name, fd => measureInto(fd, sum, seen))
+      if (counted.includes(stat.mode & S_IFMT)) sum.size += stat.size
+      if (isDirectory(stat)) descend(dir, name, fd => measureInto(fd, measuring))
     } catch (error) {
       if (!(error instanceof Error && 'code' in error && error.code === 'ENOENT')) throw error
     }

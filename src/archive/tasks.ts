@@ -41,9 +41,9 @@ export interface Tasks {
   completeLayer: { input: CompleteTask; result: TreeSize }
   composeStack: { input: ComposeTask; result: undefined }
   changes: { input: ChangesTask; result: TreeChange[] }
-  /** Bytes of regular files that are added or modified. */
+  /** Bytes of files and symbolic links that are added or modified, each inode once. */
   changedSize: { input: ChangesTask; result: number }
-  measure: { input: { directory: string }; result: TreeSize }
+  measure: { input: { directory: string; symlinks?: boolean }; result: TreeSize }
   remove: { input: { directory: string }; result: undefined }
   /** Takes a stream. */
   extract: { input: ExtractTask; result: undefined }

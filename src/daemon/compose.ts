@@ -8,6 +8,8 @@ import { newId } from '../core/ids.ts'
 import type { Log } from '../core/log.ts'
 import { Execs } from '../engine/containers/execs.ts'
 import { monitorDirectories } from '../engine/containers/groups.ts'
+import { countLogs } from '../engine/containers/logs/budget.ts'
+import { LogLedger } from '../engine/containers/logs/ledger.ts'
 import { Registry } from '../engine/containers/registry.ts'
 import { restoreContainers } from '../engine/containers/restore.ts'
 import { recoverViews } from '../engine/containers/rootView.ts'
@@ -179,6 +181,7 @@ export const openDaemon = async (settings: DaemonSettings, log: Log): Promise<Da
     volumeUsage: new VolumeUsage({ volumes, pool, isWritten: name => isWritten(containers, name) }),
     containers,
     execs: new Execs(execRoot),
+    logLedger: new LogLedger(),
     operations: new Operations(),
     supervise: container => monitorEvents(engine, container),
     restoring: true,
@@ -262,4 +265,7 @@ const recover = async (engine: Engine, bootChanged: boolean): Promise<void> => {
   await remakeLayers(engine)
   await restoreContainers(engine, bootChanged)
   await collectEverything(engine)
+  void countLogs(engine).catch(error =>
+    engine.log.error('logs could not be counted', { error: messageOf(error) }),
+  )
 }

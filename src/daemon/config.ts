@@ -85,7 +85,7 @@ const checkStates = (values: Given): string[] => {
   const warnings: string[] = []
   for (const spec of optionTable) {
     const name = nameOf(spec)
-    if (spec.state === 'works' || !values.has(name)) continue
+    if (spec.state === 'works' || spec.state === 'own' || !values.has(name)) continue
     const value = values.get(name)
     if (spec.state === 'refused') {
       if (isHarmless(spec, value)) continue

@@ -51,7 +51,13 @@ export const parseFlags = (args: readonly string[]): Given => {
   return given
 }
 
-const explained = { works: '', ignored: 'no effect', later: 'no effect yet', refused: 'refused' } as const
+const explained = {
+  works: '',
+  own: '',
+  ignored: 'no effect',
+  later: 'no effect yet',
+  refused: 'refused',
+} as const
 
 /** What `--help` prints. */
 export const usage = (): string => {

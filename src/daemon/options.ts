@@ -3,11 +3,12 @@
  * it. docs/daemon-options.md is made from this table.
  *
  * - `works`: as Docker's.
+ * - `own`: Berth's own.
  * - `ignored`: names a part that Berth does not have; accepted with a warning.
  * - `later`: not built yet; ignoring it harms nothing, so accepted with a warning.
  * - `refused`: not built yet; ignoring it would weaken security or lose data.
  */
-export type OptionState = 'works' | 'ignored' | 'later' | 'refused'
+export type OptionState = 'works' | 'own' | 'ignored' | 'later' | 'refused'
 
 export interface OptionSpec {
   /** The long flag; empty for a key of daemon.json alone. */
@@ -73,7 +74,10 @@ export const optionTable: readonly OptionSpec[] = [
   option('default-cgroupns-mode', 'default-cgroupns-mode', 'string'),
   option('default-ulimit', 'default-ulimits', 'map'),
   option('default-shm-size', 'default-shm-size', 'string'),
-  option('claim-docker-socket', 'claim-docker-socket', 'bool'),
+  option('claim-docker-socket', 'claim-docker-socket', 'bool', 'own'),
+  option('log-default-max-size', 'log-default-max-size', 'string', 'own'),
+  option('log-default-max-file', 'log-default-max-file', 'int', 'own'),
+  option('log-budget', 'log-budget', 'string', 'own'),
   option('containerd', 'containerd', 'string', 'ignored'),
   option('containerd-namespace', 'containerd-namespace', 'string', 'ignored'),
   option('containerd-plugins-namespace', 'containerd-plugin-namespace', 'string', 'ignored'),

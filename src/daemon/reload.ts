@@ -1,5 +1,6 @@
 import { messageOf } from '../core/errors.ts'
 import type { Log } from '../core/log.ts'
+import { holdBudget } from '../engine/containers/logs/budget.ts'
 import type { Daemon } from './compose.ts'
 import { readConfig } from './config.ts'
 import { findRuntimes } from './runtimes.ts'
@@ -14,6 +15,8 @@ const apply = async (daemon: Daemon, settings: DaemonSettings, log: Log): Promis
   settings.logLevel = fresh.logLevel
   engine.settings.debug = fresh.engine.debug
   engine.settings.labels = fresh.engine.labels
+  engine.settings.logLimits = fresh.engine.logLimits
+  holdBudget(engine)
   engine.settings.liveRestore = fresh.engine.liveRestore
   engine.settings.shutdownTimeout = fresh.engine.shutdownTimeout
   engine.settings.runtimes = fresh.engine.runtimes
@@ -29,6 +32,7 @@ const apply = async (daemon: Daemon, settings: DaemonSettings, log: Log): Promis
     'default-shm-size': String(fresh.engine.defaultShmSize),
     labels: JSON.stringify(fresh.engine.labels),
     'live-restore': String(fresh.engine.liveRestore),
+    'log-budget': String(fresh.engine.logLimits.budget),
     runtimes: [...fresh.engine.runtimes.keys()].join(' '),
     'shutdown-timeout': String(fresh.engine.shutdownTimeout),
   }

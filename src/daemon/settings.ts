@@ -15,6 +15,7 @@ import type { FirewallMode } from '../net/types.ts'
 import { defaultShmSize } from '../runtime/spec/defaults.ts'
 import type { Config } from './config.ts'
 import { type Host, parseHost } from './listen.ts'
+import { logLimitsOf } from './logLimits.ts'
 
 /** The daemon's own part of its options: what the services need not know. */
 export interface DaemonSettings {
@@ -173,6 +174,7 @@ export const settingsOf = ({ values }: Config): DaemonSettings => {
     (values.get(name) as boolean | undefined) ?? otherwise
   const list = (name: string): string[] => (values.get(name) as string[] | undefined) ?? []
   const execRoot = path.resolve(text('exec-root', defaultExecRoot))
+  const dataRoot = path.resolve(text('data-root', '/var/lib/berth'))
   const debug = flag('debug', false)
   const instance = instanceOf(execRoot)
   const scopePrefix = instance === '' ? 'berth' : `berth-${instance}`
@@ -213,7 +215,7 @@ export const settingsOf = ({ values }: Config): DaemonSettings => {
     addedRuntimes: runtimesOf(values.get('add-runtime')),
     instance,
     engine: {
-      dataRoot: path.resolve(text('data-root', '/var/lib/berth')),
+      dataRoot,
       execRoot,
       monitorBinary: path.join(projectRoot, 'build/berth-monitor'),
       runtimes: new Map(),
@@ -224,6 +226,7 @@ export const settingsOf = ({ values }: Config): DaemonSettings => {
       unit: ownUnit(),
       labels: list('label'),
       defaultLog,
+      logLimits: logLimitsOf(values, dataRoot),
       defaultIpcMode: oneOf(
         'default-ipc-mode',
         values.get('default-ipc-mode'),

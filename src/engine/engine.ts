@@ -7,6 +7,7 @@ import type { Ballast } from '../store/reserve.ts'
 import type { ContentStore, LayerStore, UpperStore } from '../store/types.ts'
 import type { Container } from './containers/container.ts'
 import type { Execs } from './containers/execs.ts'
+import type { LogLedger } from './containers/logs/ledger.ts'
 import type { Registry } from './containers/registry.ts'
 import type { Events } from './events/events.ts'
 import type { Images } from './images/images.ts'
@@ -38,6 +39,8 @@ export interface Engine {
   volumeUsage: VolumeUsage
   containers: Registry
   execs: Execs
+  /** What logs take on the disk. */
+  logLedger: LogLedger
   operations: Operations
   /** What the daemon does when a container's monitor speaks (containers/supervise.ts). */
   supervise(container: Container): MonitorEvents

@@ -1,5 +1,15 @@
 import type { RuntimeBinary } from '../runtime/types.ts'
 
+/** What logs may take on the disk, in bytes. */
+export interface LogLimits {
+  /** Of one file, for containers whose options name none; 0 for no cap. */
+  maxSize: number
+  /** Files of such a container, the current one included. */
+  maxFile: number
+  /** Of all logs together; 0 for no budget. */
+  budget: number
+}
+
 /** What the daemon was told by flags and daemon.json, as far as the services need it. */
 export interface EngineSettings {
   /** `/var/lib/berth` */
@@ -20,6 +30,7 @@ export interface EngineSettings {
   unit: string
   labels: string[]
   defaultLog: { type: string; options: Record<string, string> }
+  logLimits: LogLimits
   defaultIpcMode: 'private' | 'shareable'
   defaultCgroupnsMode: 'private' | 'host'
   /** Run docker-init in every container. */

@@ -30,6 +30,9 @@ const sayMax = 1000
 /** The protocol's version from which on a monitor makes others. */
 const forkVersion = 3
 
+/** The one from which on it tells how its log grows. */
+const growthVersion = 4
+
 const lost = (id: string): BerthError =>
   unavailable(
     `the connection to the monitor of ${id} ended before it answered; connect again, or read its exit record`,
@@ -124,6 +127,10 @@ class MonitorConnection implements MonitorClient {
     await this.#request(requestType.fork, Buffer.from([flags]), fds)
   }
 
+  get tellsGrowth(): boolean {
+    return (this.#hello?.version ?? 0) >= growthVersion
+  }
+
   async rotateLog(): Promise<void> {
     await this.#request(requestType.rotate)
   }
@@ -205,6 +212,9 @@ class MonitorConnection implements MonitorClient {
         break
       case replyType.rotated:
         this.#events.rotated?.(Number(frame.payload.readBigUInt64LE(0)))
+        break
+      case replyType.logGrown:
+        this.#events.logGrown?.(Number(frame.payload.readBigUInt64LE(0)))
         break
       case replyType.error:
         throw internal(frame.payload.toString('utf8'))

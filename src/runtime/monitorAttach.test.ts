@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { createHash, randomBytes } from 'node:crypto'
-import { existsSync, writeFileSync } from 'node:fs'
+import { existsSync, renameSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { test } from 'node:test'
 import { attachClient, launch, makeRig, type TestClient, unframe } from './monitorRig.ts'
@@ -224,6 +224,22 @@ test('a client that rotation overtakes is cut with a word on stderr, and nothing
   assert.ok(flooded().startsWith(got[1]) && got[1].length > 0 && got[1].length < flooded().length)
   assert.equal(client.status.phase, 'running')
   await client.closeStdin()
+})
+
+test('a slow client keeps its place in a rotated file that another, shorter one replaces', async t => {
+  const rig = makeRig(t, { script: floodScript, change: { openStdin: true, log: { maxFile: 2 } } })
+  const { client, exited } = await launch(rig)
+  const slow = await attachClient(t, client)
+  slow.socket.pause()
+  await client.start()
+  await exists(path.join(rig.bundle, 'run.sh.done'))
+  await client.rotateLog()
+  writeFileSync(`${rig.logPath}.trim`, '')
+  renameSync(`${rig.logPath}.trim`, `${rig.logPath}.1`)
+  slow.socket.resume()
+  slow.socket.write('go\n')
+  await Promise.all([exited, slow.ended])
+  assertSame(slow.text, flooded())
 })
 
 for (const [name, change] of [

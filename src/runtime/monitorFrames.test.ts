@@ -49,7 +49,7 @@ const hello = (min: number, max: number): Buffer => {
 test('the highest version that both speak is chosen', () => {
   assert.deepEqual(decodeHello(hello(1, 1)), { version: 1, pid: 77, id: 'id' })
   assert.equal(decodeHello(hello(1, 2)).version, 2)
-  assert.equal(decodeHello(hello(2, 9)).version, 3)
-  assert.throws(() => decodeHello(hello(4, 5)), /speaks protocol 4 to 5/)
+  assert.equal(decodeHello(hello(2, 9)).version, 4)
+  assert.throws(() => decodeHello(hello(5, 6)), /speaks protocol 5 to 6/)
   assert.throws(() => decodeHello(hello(0, 0)), /speaks protocol 0 to 0/)
 })

@@ -6,7 +6,7 @@ import { internal } from '../core/errors.ts'
  */
 
 export const protocolMin = 1
-export const protocolMax = 3
+export const protocolMax = 4
 
 export const requestType = {
   hello: 0x01,
@@ -41,6 +41,7 @@ export const replyType = {
   clientGone: 0x88,
   rotated: 0x89,
   ended: 0x8a,
+  logGrown: 0x8b,
   item: 0xa1,
 } as const
 

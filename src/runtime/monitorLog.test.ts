@@ -171,6 +171,49 @@ test('a rotation on demand is announced to every daemon', async t => {
   assert.equal(joined(rig.logPath), 'b\n')
 })
 
+test('with one file a rotation on demand keeps the other one until the next', async t => {
+  const rig = makeRig(t, {
+    script: 'echo a; read x; echo b; read x; echo c',
+    change: { openStdin: true, log: { maxFile: 1 } },
+  })
+  const { client, exited } = await launch(rig)
+  const attached = await attachClient(t, client)
+  await client.start()
+  await attached.until('a\n')
+  await client.rotateLog()
+  assert.equal(joined(`${rig.logPath}.1`), 'a\n')
+  attached.socket.write('x\n')
+  await attached.until('b\n')
+  await client.rotateLog()
+  assert.equal(existsSync(`${rig.logPath}.1`), false)
+  attached.socket.write('x\n')
+  await exited
+  assert.equal(joined(`${rig.logPath}.2`), 'b\n')
+  assert.equal(joined(rig.logPath), 'c\n')
+})
+
+test('growth is told for each MiB of the current file, and begins anew with the next one', async t => {
+  const rig = makeRig(t, {
+    script: 'seq 100000; read x; seq 100000',
+    change: { openStdin: true, log: { maxFile: 5 } },
+  })
+  const told: number[] = []
+  const { client, exited } = await launch(rig, { logGrown: size => told.push(size) })
+  const attached = await attachClient(t, client)
+  await client.start()
+  await attached.until('\n100000\n')
+  await client.rotateLog()
+  const { size } = statSync(`${rig.logPath}.1`)
+  const before = told.splice(0)
+  assert.ok(before.length >= 2 && (before.at(-1) ?? 0) <= size && size - (before.at(-1) ?? 0) < 1 << 20)
+  for (const [index, bytes] of before.entries())
+    assert.ok(bytes - (before[index - 1] ?? 0) >= 1 << 20, `${before}`)
+  attached.socket.write('x\n')
+  await exited
+  assert.equal(client.tellsGrowth, true)
+  assert.ok((told[0] ?? 0) >= 1 << 20 && (told[0] ?? 0) < 2 << 20, `${told}`)
+})
+
 test('a log that someone emptied is written on from its new end', async t => {
   const rig = makeRig(t, { script: 'echo a; read x; echo b', change: { openStdin: true } })
   const { client, exited } = await launch(rig)

@@ -126,6 +126,8 @@ export interface MonitorEvents {
   oom(): void
   /** The log was rotated; `sequence` is the current file's number now. */
   rotated(sequence: number): void
+  /** The current file has this many bytes: told for each MiB that it has grown by. Only from monitors of protocol 4 and later. */
+  logGrown(size: number): void
   /** A client left by its detach keys or its end; `detached` is true for the keys. */
   clientGone(detached: boolean): void
   /** The control connection ended: the monitor ended after an exit, or was lost. */
@@ -153,6 +155,9 @@ export interface MonitorClient {
   closeStdin(): Promise<void>
   /** Words for the attached clients of an exec that could not be started; they are kept until `release`. */
   say(text: string): Promise<void>
+  /** False for a monitor of a version that neither tells growth nor keeps what it is told to rotate. */
+  readonly tellsGrowth: boolean
+  /** The rotated file stays until the next rotation, however few are to be kept, where `tellsGrowth`. */
   rotateLog(): Promise<void>
   /** False for a monitor of a version that cannot make others. */
   readonly canFork: boolean

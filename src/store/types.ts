@@ -113,7 +113,7 @@ export interface LayerStore {
   idle(): Promise<void>
 }
 
-/** `size` of regular files as `docker ps -s` tells it; `diskBytes` as `du` tells it. */
+/** `size` of files and symbolic links, each inode once and holes included, as `docker ps -s` tells it; `diskBytes` as `du` tells it. */
 export interface UpperUsage {
   size: number
   diskBytes: number

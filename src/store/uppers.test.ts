@@ -3,6 +3,7 @@ import {
   appendFileSync,
   chmodSync,
   existsSync,
+  linkSync,
   lstatSync,
   mkdirSync,
   readdirSync,
@@ -11,6 +12,7 @@ import {
   rmSync,
   statSync,
   symlinkSync,
+  truncateSync,
   unlinkSync,
   writeFileSync,
 } from 'node:fs'
@@ -250,6 +252,21 @@ for (const [name, options] of ways)
       const usage = await stores.uppers.usage('one')
       assert.equal(usage.size, 100_000)
       assert.ok(usage.diskBytes >= 102_400)
+    })
+
+    test('usage counts holes and symbolic links, hard links once, and nothing of what is deleted', async () => {
+      await using stores = await openStores(options)
+      await stores.uppers.create('one', await stores.stack(base))
+      const root = await stores.uppers.mount('one')
+      writeFileSync(join(root, 'new'), Buffer.alloc(100_000, 1))
+      linkSync(join(root, 'new'), join(root, 'again'))
+      writeFileSync(join(root, 'holes'), '')
+      truncateSync(join(root, 'holes'), 1_000_000)
+      symlinkSync('somewhere', join(root, 'pointer'))
+      writeFileSync(join(root, 'brief'), Buffer.alloc(5000))
+      unlinkSync(join(root, 'brief'))
+      unlinkSync(join(root, 'etc/passwd'))
+      assert.equal((await stores.uppers.usage('one')).size, 1_100_000 + 'somewhere'.length)
     })
 
     test('a removed one is gone at once, and twice is fine', async () => {

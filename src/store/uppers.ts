@@ -119,13 +119,9 @@ class DirectoryUpperStore implements UpperStore {
   async usage(id: string): Promise<UpperUsage> {
     const task = this.#task(id)
     const { pool } = this.#options
-    const all = await pool.run('measure', { directory: this.#home(id) })
-    if (task.kind === 'upper')
-      return {
-        size: (await pool.run('measure', { directory: task.directory })).size,
-        diskBytes: all.diskBytes,
-      }
-    return { size: await pool.run('changedSize', task), diskBytes: all.diskBytes }
+    const all = await pool.run('measure', { directory: task.directory, symlinks: true })
+    const size = task.kind === 'upper' ? all.size : await pool.run('changedSize', task)
+    return { size, diskBytes: all.diskBytes }
   }
 
   async changes(id: string): Promise<Change[]> {

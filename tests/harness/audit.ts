@@ -203,12 +203,16 @@ const checkNetwork = async ({ daemon, owners, running }: State): Promise<string[
 }
 
 interface Usage {
-  Berth: Record<string, number>
+  /** Bytes by owner; and `Logs`, which are counted among them. */
+  Berth: Record<string, number | object>
 }
 
 const checkDiskUsage = async ({ daemon }: State): Promise<string[]> => {
   const { Berth } = await daemon.json<Usage>('GET', '/system/df')
-  const told = Object.values(Berth).reduce((sum, bytes) => sum + bytes, 0)
+  const told = Object.values(Berth).reduce<number>(
+    (sum, bytes) => (typeof bytes === 'number' ? sum + bytes : sum),
+    0,
+  )
   const du = await run(['du', '-s', '-B1', daemon.dataRoot])
   // Something went away under it: what is deleted in the background.
   if (du.code !== 0) return [`disk usage: ${du.stderr}`]

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import type { TestDaemon } from './daemon.ts'
 import { busyboxArchive } from './images.ts'
+import { logVerbs } from './logVerbs.ts'
 import { networkVerbs } from './networkVerbs.ts'
 import { type Outcome, until } from './shell.ts'
 
@@ -302,4 +303,5 @@ export const verbGroups: [string, Verb[]][] = [
   ['exec, rename, update, tag', smallVerbs],
   ['load, rmi', imageVerbs],
   ['network create, rm, connect, disconnect', networkVerbs],
+  ['logs past their budget', logVerbs],
 ]

@@ -4,7 +4,7 @@ import type { Engine } from '../engine.ts'
 import type { Container } from './container.ts'
 import { containerEvent } from './containerEvents.ts'
 import { parseDetachKeys } from './detachKeys.ts'
-import { logSettings } from './logConfig.ts'
+import { logPath } from './logConfig.ts'
 import { listLogFiles } from './logs/files.ts'
 import { readLogs } from './logs/read.ts'
 import type { RawClient } from './rawClient.ts'
@@ -53,7 +53,7 @@ export const handOver = async (
 
 /** The beginning of the oldest file that is there; undefined where nothing was ever logged. */
 const oldestLog = async (engine: Engine, { record }: Container): Promise<LogCursor | undefined> => {
-  const [oldest] = await listLogFiles(logSettings(engine.settings.dataRoot, record).path)
+  const [oldest] = await listLogFiles(logPath(engine.settings.dataRoot, record.id))
   return oldest && { sequence: oldest.sequence, offset: 0 }
 }
 

@@ -31,7 +31,7 @@ const stateOf = (container: Container): object => {
 const filePaths = (engine: Engine, container: Container): object => {
   const { record } = container
   const directory = containerDirectory(engine.settings.dataRoot, record.id)
-  const log = logSettings(engine.settings.dataRoot, record)
+  const log = logSettings(engine.settings, record)
   return {
     ResolvConfPath: path.join(directory, 'resolv.conf'),
     HostnamePath: path.join(directory, 'hostname'),

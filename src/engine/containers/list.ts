@@ -1,5 +1,6 @@
 import { parseTime } from '../../core/clock.ts'
 import { badRequest } from '../../core/errors.ts'
+import { Gate } from '../../core/queue.ts'
 import { Filters } from '../../wire/filters.ts'
 import type { ApiVersion } from '../../wire/version.ts'
 import type { Engine } from '../engine.ts'
@@ -246,7 +247,11 @@ const summary = async (engine: Engine, container: Container, options: ListOption
   }
 }
 
+/** So few, that other work for the workers comes in between. */
+const measuredAtOnce = 2
+
 export const listContainers = async (engine: Engine, options: ListOptions): Promise<object[]> => {
   const selected = await selectContainers(engine, options)
-  return Promise.all(selected.map(container => summary(engine, container, options)))
+  const gate = new Gate(options.size ? measuredAtOnce : selected.length)
+  return Promise.all(selected.map(container => gate.run(() => summary(engine, container, options))))
 }

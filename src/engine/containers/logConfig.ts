@@ -1,6 +1,7 @@
 import path from 'node:path'
 import { badRequest, notImplemented } from '../../core/errors.ts'
 import type { LogSettings } from '../../runtime/types.ts'
+import type { EngineSettings, LogLimits } from '../settings.ts'
 import type { ContainerRecord } from './types.ts'
 
 /** The log driver of a container and its options. */
@@ -100,15 +101,45 @@ const attrsOf = (record: ContainerRecord, config: Record<string, string>): strin
 export const containerDirectory = (dataRoot: string, id: string): string =>
   path.join(dataRoot, 'containers', id)
 
+/** The current file; the rotated ones stand beside it. */
+export const logPath = (dataRoot: string, id: string): string =>
+  path.join(containerDirectory(dataRoot, id), `${id}-json.log`)
+
+/** How far a container's log may grow without another one's having to give way. `maxSize` 0: as far as it likes. */
+interface LogCaps {
+  maxSize: number
+  maxFile: number
+}
+
+/** As many files as a monitor counts: those of a log without a cap. */
+const manyFiles = 100_000
+const mebi = 1024 ** 2
+
+/** A log without a cap is written in parts all the same, so that the budget can take the oldest ones. */
+const inParts = (budget: number): LogCaps =>
+  budget === 0
+    ? { maxSize: 0, maxFile: 1 }
+    : { maxSize: Math.min(64 * mebi, Math.max(mebi, Math.floor(budget / 64))), maxFile: manyFiles }
+
+/** The container's own options, as Docker takes them; without a size the daemon's caps. */
+export const logCaps = (config: Record<string, string>, defaults: LogLimits): LogCaps => {
+  const given = config['max-size']
+  const maxSize =
+    given === undefined ? defaults.maxSize : given === '-1' ? 0 : (parseSize(given) ?? defaults.maxSize)
+  if (maxSize === 0) return inParts(defaults.budget)
+  return { maxSize, maxFile: Number(config['max-file'] ?? (given === undefined ? defaults.maxFile : 1)) }
+}
+
 /** What the monitor is told about a container's log. */
-export const logSettings = (dataRoot: string, record: ContainerRecord): LogSettings => {
+export const logSettings = (
+  settings: Pick<EngineSettings, 'dataRoot' | 'logLimits'>,
+  record: ContainerRecord,
+): LogSettings => {
   const { Type: type = 'json-file', Config: config = {} } = record.hostConfig.LogConfig ?? {}
-  const maxSize = config['max-size'] === '-1' ? 0 : (parseSize(config['max-size'] ?? '0') ?? 0)
   return {
     driver: type === 'none' ? 'none' : 'json-file',
-    path: path.join(containerDirectory(dataRoot, record.id), `${record.id}-json.log`),
-    maxSize,
-    maxFile: Number(config['max-file'] ?? 1),
+    path: logPath(settings.dataRoot, record.id),
+    ...logCaps(config, settings.logLimits),
     attrs: attrsOf(record, config),
   }
 }

@@ -32,6 +32,7 @@ const erase = async (engine: Engine, container: Container, volumes: boolean): Pr
   failpoint('remove.recorded')
   await removeFiles(engine, container)
   failpoint('remove.files')
+  engine.logLedger.forget(container.id)
   dropPending(container)
   for (const listener of container.removeListeners) listener()
   engine.execs.forgetContainer(container.id)

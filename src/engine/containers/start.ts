@@ -22,7 +22,7 @@ import { killRuntimeOnAbort } from './giveUpStart.ts'
 import { containerGroup, memoryDirectory, monitorDirectories, scopeAnnotations } from './groups.ts'
 import { startHealth } from './health.ts'
 import { checkLinks, linkVariables } from './links.ts'
-import { logSettings } from './logConfig.ts'
+import { containerDirectory, logSettings } from './logConfig.ts'
 import { joinedNamespaces, takePartnersName } from './namespaces.ts'
 import { openLinks, tellLinking } from './openLinks.ts'
 import { containerDevices, hostCapabilities } from './privileges.ts'
@@ -82,7 +82,7 @@ const monitorSpec = (engine: Engine, container: Container): MonitorSpec => {
     rows,
     openStdin: record.config.OpenStdin ?? false,
     stdinOnce: record.config.StdinOnce ?? false,
-    log: logSettings(engine.settings.dataRoot, record),
+    log: logSettings(engine.settings, record),
     monitorCgroups: monitorDirectories(engine.settings),
     memoryCgroup: memoryDirectory(containerGroup(engine.settings, record).group),
     blockOnSlowClient: false,
@@ -129,10 +129,7 @@ const prepare = async (
   await takeVolumes(engine, container)
   failpoint('start.volumes')
   operation.at('mounting its file system')
-  mkdirSync(path.dirname(logSettings(engine.settings.dataRoot, record).path), {
-    recursive: true,
-    mode: 0o710,
-  })
+  mkdirSync(containerDirectory(engine.settings.dataRoot, record.id), { recursive: true, mode: 0o710 })
   undo.push('unmount', () => engine.uppers.unmount(container.id))
   const rootfs = await engine.uppers.mount(container.id, { volatile: record.hostConfig.AutoRemove ?? false })
   failpoint('start.mounted')

@@ -11,6 +11,7 @@ import { clearRun } from './clearRun.ts'
 import type { Container } from './container.ts'
 import { containerEvent } from './containerEvents.ts'
 import { containerGroup } from './groups.ts'
+import { logEnded, logGrown, logRotated } from './logs/budget.ts'
 import { removeAfterExit } from './remove.ts'
 import { planRestart } from './restart.ts'
 import { applyExit, noteStarted, runDirectory } from './state.ts'
@@ -29,7 +30,8 @@ export const monitorEvents = (engine: Engine, container: Container): MonitorEven
     started: status => {
       if (isCurrent()) noteStarted(engine, container, status)
     },
-    rotated: () => {},
+    rotated: () => logRotated(engine, container),
+    logGrown: size => logGrown(engine, container, size),
     ended: () => {
       if (isCurrent() && sharesPids(container))
         killGroup(containerGroup(engine.settings, container.record).group)
@@ -79,6 +81,7 @@ export const finishRun = async (engine: Engine, container: Container, run: numbe
   const { record } = container
   if (container.isAlive || record.runs !== run || container.finishedRun === run) return
   container.finishedRun = run
+  logEnded(engine, container)
   const monitor = container.monitor
   container.monitor = undefined
   const again = planRestart(engine, container)

@@ -108,6 +108,11 @@ const onDisk = async (engine: Engine): Promise<object> => {
     LogBytes: await sum(containers, container =>
       measured(engine, containerDirectory(dataRoot, container.id)),
     ),
+    Logs: {
+      CountedBytes: engine.logLedger.total,
+      BudgetBytes: engine.settings.logLimits.budget,
+      DroppedBytes: engine.logLedger.dropped,
+    },
     VolumeBytes: await sum(engine.volumes.all(), async record =>
       needsMount(record)
         ? await blocksOf(engine.volumes.home(record.name))

@@ -88,6 +88,9 @@ const overTcp = (to: UpstreamAddress, asked: Asked, how: { edns: boolean; signal
 
 const send: Record<Transport, typeof overUdp> = { udp: overUdp, tcp: overTcp }
 
+/** How long the rest of a truncated answer is waited for: less than who asked waits for any. */
+const restMillis = 2000
+
 /** Some old servers know no EDNS, and say so. */
 const knowsNoEdns = ({ rcode: code, body }: Answer): boolean =>
   (code === rcode.formErr || code === rcode.notImp) && body.length === 0
@@ -104,7 +107,8 @@ export const exchange: Exchange = async (upstream, asked, { transport, signal })
   const answer = plain ? await send[transport](to, asked, { edns: false, signal }) : first
   if (!answer.truncated || transport === 'tcp') return answer
   try {
-    return await overTcp(to, asked, { edns: !plain, signal })
+    const limit = AbortSignal.any([signal, AbortSignal.timeout(restMillis)])
+    return await overTcp(to, asked, { edns: !plain, signal: limit })
   } catch {
     return answer
   }

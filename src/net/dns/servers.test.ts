@@ -1,24 +1,19 @@
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
-import dgram from 'node:dgram'
 import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { promisify } from 'node:util'
-import { sys } from '../../linux/ffi.ts'
-import { createNamespace, inNamespace, removeNamespace } from '../../linux/namespace.ts'
+import { createNamespace, removeNamespace } from '../../linux/namespace.ts'
 import { NetlinkSocket, protocols } from '../../linux/netlink.ts'
 import { setLink } from '../../linux/rtnetlink.ts'
-import { MemoryKeeper, onStage, runOnStage, setStage } from '../testing/stage.ts'
+import { onStage, runOnStage, setStage } from '../testing/stage.ts'
 import { framed } from './framing.ts'
 import { openNameServers } from './servers.ts'
 import { address, datas, decode, query, type Reaction, Upstream } from './testing/packets.ts'
-import type { ContainerNames, DescriptorKeeper, NameServers } from './types.ts'
-
-const dup = sys('int dup(int fd)')
-const socket = sys('int socket(int domain, int type, int protocol)')
-const bind = sys('int bind(int fd, const void *address, unsigned int length)')
+import { ask, client, Keeper } from './testing/sandbox.ts'
+import type { ContainerNames, NameServers } from './types.ts'
 
 /** The file that arms fail points of this process. */
 const armed = (): string => process.env['BERTH_FAILPOINTS']?.slice(1) ?? ''
@@ -40,43 +35,6 @@ const descriptors = (): string[] =>
 /** Runs a command in a namespace while this process serves. */
 const run = async (pin: string, ...command: string[]): Promise<string> =>
   (await promisify(execFile)('nsenter', [`--net=${pin}`, ...command], { timeout: 30_000 })).stdout
-
-class Keeper extends MemoryKeeper implements DescriptorKeeper {
-  async take(name: string): Promise<number | undefined> {
-    const fd = this.kept.get(name)
-    return fd === undefined ? undefined : dup(fd)
-  }
-}
-
-/** A UDP client inside a namespace, as a container's process has one. */
-const client = async (pin: string, port = 0): Promise<dgram.Socket> => {
-  const fd = inNamespace(pin, () => {
-    const made = socket(2, 2 | 0o2004000, 0)
-    const place = Buffer.alloc(16)
-    place.writeUInt16LE(2, 0)
-    place.writeUInt16BE(port, 2)
-    bind(made, place, place.length)
-    return made
-  })
-  const made = dgram.createSocket('udp4')
-  await new Promise<void>(resolve => made.bind({ fd }, resolve))
-  return made
-}
-
-const askFrom = async (from: dgram.Socket, message: Buffer): Promise<Buffer> => {
-  const heard = new Promise<Buffer>(resolve => from.once('message', resolve))
-  from.send(message, 53, '127.0.0.11')
-  return heard
-}
-
-const ask = async (pin: string, message: Buffer): Promise<Buffer> => {
-  const from = await client(pin)
-  try {
-    return await askFrom(from, message)
-  } finally {
-    from.close()
-  }
-}
 
 const suite = () => {
   let folder = ''

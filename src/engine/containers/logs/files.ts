@@ -42,6 +42,26 @@ export const listLogFiles = async (file: string): Promise<LogFile[]> => {
   return files
 }
 
+export interface MeasuredLogFile extends LogFile {
+  /** Bytes. */
+  size: number
+}
+
+/** As `listLogFiles`, with what each takes; without those that go meanwhile. */
+export const measureLogFiles = async (file: string): Promise<MeasuredLogFile[]> => {
+  const files = await Promise.all(
+    (await listLogFiles(file)).map(async entry => {
+      try {
+        return [{ ...entry, size: (await stat(entry.path)).size }]
+      } catch (error) {
+        if (hasCode(error, 'ENOENT')) return []
+        throw error
+      }
+    }),
+  )
+  return files.flat()
+}
+
 /** Opens a file of the log; undefined where rotation took it away meanwhile. */
 export const openLogFile = async (file: LogFile): Promise<FileHandle | undefined> => {
   try {

@@ -3,9 +3,10 @@ import type { FileHandle } from 'node:fs/promises'
 import { mkdir } from 'node:fs/promises'
 import path from 'node:path'
 import { BerthError, badRequest } from '../../../core/errors.ts'
+import { stdcopyFrame } from '../../../wire/stdcopy.ts'
 import type { Engine } from '../../engine.ts'
 import type { Container } from '../container.ts'
-import { containerDirectory, logSettings } from '../logConfig.ts'
+import { containerDirectory, logPath } from '../logConfig.ts'
 import { type LogFile, listLogFiles, openLogFile, tailOffset, wasRotated } from './files.ts'
 import { type LogOptions, lineFormatter } from './format.ts'
 
@@ -102,6 +103,12 @@ const firstReader = async (files: LogFile[], tail: number | undefined): Promise<
   return undefined
 }
 
+/** Files between two that were read went before they could be. */
+const overtaken = stdcopyFrame(
+  2,
+  Buffer.from('[berth] output was lost: the log was rotated away before this client had read it\n'),
+)
+
 const nextFile = async (log: string, sequence: number): Promise<LogFile | undefined> =>
   (await listLogFiles(log)).find(file => file.sequence > sequence)
 
@@ -132,8 +139,9 @@ export async function* readLogs(
   options: LogOptions,
   signal: AbortSignal,
 ): AsyncGenerator<Buffer> {
-  const log = logSettings(engine.settings.dataRoot, container.record).path
-  const format = lineFormatter(options, !container.record.config.Tty && !options.raw)
+  const log = logPath(engine.settings.dataRoot, container.id)
+  const multiplexed = !container.record.config.Tty && !options.raw
+  const format = lineFormatter(options, multiplexed)
   const directory = containerDirectory(engine.settings.dataRoot, container.id)
   if (options.follow) await mkdir(directory, { recursive: true, mode: 0o710 })
   using growth = options.follow ? new Growth(container, path.dirname(log)) : undefined
@@ -155,6 +163,7 @@ export async function* readLogs(
       }
       const moved = complete ? await followingReader(log, reader) : undefined
       if (moved) {
+        if (reader && moved.file.sequence > reader.file.sequence + 1 && multiplexed) yield overtaken
         await reader?.[Symbol.asyncDispose]()
         reader = moved
         continue

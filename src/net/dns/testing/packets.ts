@@ -65,11 +65,18 @@ export class Upstream implements AsyncDisposable {
   readonly #tcp: net.Server
   port = 0
 
-  constructor(react: (name: string, transport: 'udp' | 'tcp') => Reaction[]) {
+  readonly #streams: boolean
+
+  constructor(
+    react: (name: string, transport: 'udp' | 'tcp', message: Decoded) => Reaction[],
+    options = { streams: true },
+  ) {
+    this.#streams = options.streams
     const answers = (message: Buffer, transport: 'udp' | 'tcp'): Buffer[] => {
-      const name = decode(message).questions?.[0]?.name ?? ''
+      const decoded = decode(message)
+      const name = decoded.questions?.[0]?.name ?? ''
       this.asked.push(`${transport} ${name}`)
-      return react(name, transport)
+      return react(name, transport, decoded)
         .filter(reaction => !reaction.silent)
         .map(reaction => reply(message, reaction))
     }
@@ -88,7 +95,7 @@ export class Upstream implements AsyncDisposable {
   async start(): Promise<string> {
     await new Promise<void>(resolve => this.#udp.bind(0, '127.0.0.1', resolve))
     this.port = this.#udp.address().port
-    await new Promise<void>(resolve => this.#tcp.listen(this.port, '127.0.0.1', resolve))
+    if (this.#streams) await new Promise<void>(resolve => this.#tcp.listen(this.port, '127.0.0.1', resolve))
     return `127.0.0.1:${this.port}`
   }
 
