@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
 import { startDaemon, type TestDaemon } from './harness/daemon.ts'
+import { until } from './harness/shell.ts'
 
 let daemon: TestDaemon
 
@@ -376,6 +377,7 @@ describe('routes of the host', () => {
     await docker('network', 'create', '--subnet', '10.67.0.0/24', 'before')
     await host('route', 'add', '10.67.0.0/16', 'dev', 'vpn0')
     assert.match((await warnings())[0] ?? '', /network before .* by vpn0/)
+    await until('the daemon said so', () => /network before .*overlaps/.test(daemon.log))
     await host('link', 'del', 'vpn0')
     assert.deepEqual(await warnings(), [])
     await docker('network', 'rm', 'before')

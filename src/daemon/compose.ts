@@ -23,6 +23,7 @@ import { remakeLayers } from '../engine/images/remake.ts'
 import { Connections } from '../engine/networks/connections.ts'
 import { upstreamResolvConf } from '../engine/networks/hostResolver.ts'
 import { Networks } from '../engine/networks/networks.ts'
+import { watchOverlaps } from '../engine/networks/overlaps.ts'
 import type { NetworkRecord } from '../engine/networks/types.ts'
 import { Operations } from '../engine/operations.ts'
 import { recoverVolumes } from '../engine/volumes/recover.ts'
@@ -188,6 +189,7 @@ export const openDaemon = async (settings: DaemonSettings, log: Log): Promise<Da
     stopping: false,
   }
   await recover(engine, identity.bootChanged)
+  watchOverlaps(engine)
   ballast.hold()
   if (ballast.warning) log.warn(ballast.warning)
   const http = createApiServer(engine, allRoutes({ id: identity.id }))

@@ -25,6 +25,7 @@ const RTA_OIF = 4
 const RTA_GATEWAY = 5
 const RTA_TABLE = 15
 const RT_TABLE_MAIN = 254
+const RT_TABLE_LOCAL = 255
 const RTPROT_BOOT = 3
 const RTN_UNICAST = 1
 const RT_SCOPE_LINK = 253
@@ -127,6 +128,10 @@ export const deleteDefaultRoute = (): Message => ({
   what: 'delete default route',
 })
 
+/** A multicast message tells of a route that was added, outside the table of local addresses. */
+export const isNewRoute = (answer: Answer): boolean =>
+  answer.type === RTM_NEWROUTE && readRoute(answer).table !== RT_TABLE_LOCAL
+
 const readAddress = ({ body }: Answer): InterfaceAddress => {
   const found = attributesOf(body, 8)
   return {
@@ -160,5 +165,5 @@ export const listRoutes = (socket: NetlinkSocket): Route[] => {
   return socket
     .dump({ type: RTM_GETROUTE, flags: 0, body: header, what: 'list routes' })
     .map(readRoute)
-    .filter(route => route.table !== 255)
+    .filter(route => route.table !== RT_TABLE_LOCAL)
 }

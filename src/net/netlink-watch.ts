@@ -7,9 +7,10 @@ import { findLink } from '../linux/rtnetlink.ts'
 import type { ForeignChain } from './firewall/foreign.ts'
 import type { WatchData, WatchMessage } from './netlink-watch.worker.ts'
 
-/** Tells when a link of the host's namespace is gone and when others change its rules: multicast listeners in one worker. */
+/** Tells when a link of the host's namespace is gone, and when its routes or the rules of others change: multicast listeners in one worker. */
 
 const RTMGRP_LINK = 1
+const RTMGRP_IPV4_ROUTE = 0x40
 const EFD_CLOEXEC = 0o2000000
 
 const eventfd = sys('int eventfd(unsigned int initial, int flags)')
@@ -40,6 +41,7 @@ export class NetlinkWatch {
   readonly #rules: RuleListener | undefined
   readonly #worker: Worker
   readonly #waiting = new Map<string, ((gone: boolean) => void)[]>()
+  #routes = (): void => {}
   #closed = false
   // Node joins its workers when the process ends: one that waits in the kernel must be woken first.
   readonly #wake = (): void => {
@@ -53,7 +55,7 @@ export class NetlinkWatch {
     this.#socket = socket
     this.#rules = rules
     this.#data = {
-      netlinkFd: openNetlink(protocols.route, RTMGRP_LINK),
+      netlinkFd: openNetlink(protocols.route, RTMGRP_LINK | RTMGRP_IPV4_ROUTE),
       wakeFd: eventfd(0, EFD_CLOEXEC),
       rules: rules && watchRules(rules.table),
     }
@@ -70,6 +72,7 @@ export class NetlinkWatch {
     if (message.kind === 'disturbed') this.#rules?.disturbed(message.program)
     else if (message.kind === 'foreign') this.#rules?.foreign(message.chains)
     else if (message.kind === 'unreadable') this.#rules?.unreadable(message.reason)
+    else if (message.kind === 'routes') this.#routes()
     else this.#hearOfLinks(message)
   }
 
@@ -79,6 +82,11 @@ export class NetlinkWatch {
         ? message.names
         : [...this.#waiting.keys()].filter(name => findLink(this.#socket, name) === undefined)
     for (const name of names) this.#settle(name, true)
+  }
+
+  /** From now on, `listener` is called when routes of the host were added. */
+  onRoutes(listener: () => void): void {
+    this.#routes = listener
   }
 
   #settle(name: string, gone: boolean): void {

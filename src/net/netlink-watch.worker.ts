@@ -5,6 +5,7 @@ import { receiveNetlink } from '../linux/netlink.ts'
 import { ruleMessage } from '../linux/nfnetlink.ts'
 import { type Nftables, openNftables } from '../linux/nftables.ts'
 import { goneLink } from '../linux/rtnetlink.ts'
+import { isNewRoute } from '../linux/rtnetlink-routes.ts'
 import { examineForeign } from './firewall/examine.ts'
 import type { ForeignChain } from './firewall/foreign.ts'
 
@@ -19,12 +20,13 @@ export interface WatchData {
 }
 
 /**
- * `gone`: names of links. `overrun`: messages about links were lost, look for yourself. `disturbed`: another program
+ * `gone`: names of links. `routes`: some were added. `overrun`: messages about links were lost, look for yourself. `disturbed`: another program
  * changed something in our table, or may have. `foreign`: what the rules of others are, at first and after a change.
  */
 export type WatchMessage =
   | { kind: 'gone'; names: string[] }
   | { kind: 'overrun' }
+  | { kind: 'routes' }
   | { kind: 'disturbed'; program: string }
   | { kind: 'foreign'; chains: ForeignChain[] }
   | { kind: 'unreadable'; reason: string }
@@ -68,12 +70,13 @@ const received = (fd: number): ReturnType<typeof receiveNetlink> | undefined => 
   }
 }
 
-const reportLinks = (): void => {
-  const names = received(netlinkFd)
-    ?.map(goneLink)
-    .filter(name => name !== undefined)
+/** True where routes were added, or may have been. */
+const reportLinks = (): boolean => {
+  const messages = received(netlinkFd)
+  const names = messages?.map(goneLink).filter(name => name !== undefined)
   if (!names) tell({ kind: 'overrun' })
   else if (names.length > 0) tell({ kind: 'gone', names })
+  return messages?.some(isNewRoute) ?? true
 }
 
 let touched = false
@@ -114,13 +117,16 @@ const examine = (): void => {
 }
 
 let stale = rules !== undefined
+let newRoutes = false
 for (;;) {
-  const [links, end, changes] = readable(stale ? settleMs : -1)
+  const [links, end, changes] = readable(stale || newRoutes ? settleMs : -1)
   if (end) break
-  if (links) reportLinks()
+  if (links && reportLinks()) newRoutes = true
   if (changes && rules && reportRules(rules)) stale = true
-  if (!stale || links || changes) continue
+  if (links || changes) continue
+  if (newRoutes) tell({ kind: 'routes' })
+  newRoutes = false
+  if (stale) examine()
   stale = false
-  examine()
 }
 nft?.close()

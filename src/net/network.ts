@@ -169,6 +169,11 @@ export class Network implements AsyncDisposable {
     }))
   }
 
+  /** From now on, `listener` is called when routes of the host were added. */
+  onRoutes(listener: () => void): void {
+    this.#watch.onRoutes(listener)
+  }
+
   /** Address pool of a network; the first call of a daemon's life makes it. */
   addresses(networkId: string, options?: AddressPoolOptions): AddressPool {
     const known = this.#pools.get(networkId)

@@ -27,3 +27,15 @@ export const overlapsOf = (
 /** Of all networks as they are now. */
 export const currentOverlaps = ({ networks, network }: Pick<Engine, 'networks' | 'network'>): string[] =>
   overlapsOf(networks.all(), network.namedRoutes())
+
+/** Says now, and whenever routes come, what overlaps: each once, until it is no more so. */
+export const watchOverlaps = (engine: Pick<Engine, 'networks' | 'network' | 'log'>): void => {
+  let told = new Set<string>()
+  const tell = (): void => {
+    const now = currentOverlaps(engine)
+    for (const text of now) if (!told.has(text)) engine.log.warn(text)
+    told = new Set(now)
+  }
+  engine.network.onRoutes(tell)
+  tell()
+}
