@@ -4,6 +4,7 @@
  *   berth-monitor hold DIR …    the descriptor store of an exec-root, with the cgroups that it enters
  *   berth-monitor init -- CMD   the first process of a container, for --init
  *   berth-monitor unmount       unmounts what its input names, apart from the daemon
+ *   berth-monitor mount         mounts what its input tells, apart from the daemon
  *   berth-monitor reach PATH    says whether PATH is there, apart from the daemon; with `make`, makes it
  */
 #include <stdio.h>
@@ -11,13 +12,14 @@
 
 #include "hold.h"
 #include "init.h"
+#include "mount.h"
 #include "reach.h"
 #include "run.h"
 #include "unmount.h"
 
 static int usage(void)
 {
-	fputs("usage: berth-monitor run NAME | hold DIRECTORY [CGROUP...] | init [--] COMMAND [ARGUMENT...] | unmount | reach PATH [make]\n"
+	fputs("usage: berth-monitor run NAME | hold DIRECTORY [CGROUP...] | init [--] COMMAND [ARGUMENT...] | unmount | mount | reach PATH [make]\n"
 	      "All but init are started by berthd, which hands them descriptors.\n",
 		stderr);
 	return 2;
@@ -40,6 +42,8 @@ int main(int count, char **arguments)
 		return hold_main(arguments[2], arguments + 3);
 	if (count == 2 && strcmp(arguments[1], "unmount") == 0)
 		return unmount_main();
+	if (count == 2 && strcmp(arguments[1], "mount") == 0)
+		return mount_main();
 	if ((count == 3 || count == 4) && strcmp(arguments[1], "reach") == 0)
 		return reach_main(arguments[2], count == 4 && strcmp(arguments[3], "make") == 0);
 	if (count >= 3 && strcmp(arguments[1], "init") == 0)

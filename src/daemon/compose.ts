@@ -135,7 +135,7 @@ export const openDaemon = async (settings: DaemonSettings, log: Log): Promise<Da
   store.onReplaced(holder => claimMonitorScope(settings.engine, holder.pid, log))
   const events = new Events(database)
   const pool = new WorkerPool()
-  const { content, layers, uppers, trash } = openStores({
+  const { content, layers, uppers, unmounter, trash } = openStores({
     settings,
     log,
     pool,
@@ -174,6 +174,7 @@ export const openDaemon = async (settings: DaemonSettings, log: Log): Promise<Da
     content,
     layers,
     uppers,
+    unmounter,
     network,
     networks,
     connections,
@@ -246,16 +247,17 @@ const openStores = ({ settings, log, pool, bootId, onDeleted }: StoreNeeds) => {
     onError,
     onDeleted,
   })
+  const unmounter = new Unmounter({ helper: [settings.engine.monitorBinary, 'unmount'] })
   const uppers = openUpperStore({
     root,
     execRoot,
     pool,
-    unmounter: new Unmounter({ helper: [settings.engine.monitorBinary, 'unmount'] }),
+    unmounter,
     snapshotter: probe.path ?? 'copy',
     onError,
     onDeleted,
   })
-  return { content, layers, uppers, trash: new Trash({ root, pool, onError, onDeleted }) }
+  return { content, layers, uppers, unmounter, trash: new Trash({ root, pool, onError, onDeleted }) }
 }
 
 const recover = async (engine: Engine, bootChanged: boolean): Promise<void> => {

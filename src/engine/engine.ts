@@ -5,6 +5,7 @@ import type { MonitorEvents } from '../runtime/types.ts'
 import type { Database } from '../store/database.ts'
 import type { Ballast } from '../store/reserve.ts'
 import type { ContentStore, LayerStore, UpperStore } from '../store/types.ts'
+import type { Unmounter } from '../store/unmounter.ts'
 import type { Container } from './containers/container.ts'
 import type { Execs } from './containers/execs.ts'
 import type { LogLedger } from './containers/logs/ledger.ts'
@@ -31,6 +32,8 @@ export interface Engine {
   content: ContentStore
   layers: LayerStore
   uppers: UpperStore
+  /** Unmounts what may hang. */
+  unmounter: Unmounter
   network: Network
   networks: Networks
   connections: Connections

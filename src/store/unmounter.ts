@@ -56,6 +56,9 @@ const unreference = (child: ChildProcess): void => {
     if (stream && 'unref' in stream) (stream.unref as () => void)()
 }
 
+const refused = (path: string, answer: string): Error =>
+  internal(`cannot unmount ${path}: ${answer.replace(/^failed /, '')}`)
+
 export class Unmounter implements Disposable {
   readonly #helpers: Helper[] = []
   readonly #waiting: ((helper: Helper) => void)[] = []
@@ -71,17 +74,25 @@ export class Unmounter implements Disposable {
 
   /** Unmounts; a path that is no mount is fine. Errors: `unmount-timeout`, `internal` with umount's words. */
   async unmount(path: string): Promise<void> {
-    if (path.includes('\n'))
-      throw internal(`cannot unmount ${JSON.stringify(path)}: its name has a line break`)
     if (!isMountRoot(path)) return
-    const helper = await this.#take()
-    const answer = await this.#ask(helper, path)
-    if (answer !== 'ok' && isMountRoot(path))
-      throw internal(`cannot unmount ${path}: ${answer.replace(/^failed /, '')}`)
+    const answer = await this.#answer(path)
+    if (answer !== 'ok' && isMountRoot(path)) throw refused(path, answer)
+  }
+
+  /** As `unmount`, of what is known to be mounted: this process never touches the path, whose file system may hang. */
+  async unmountKnown(path: string): Promise<void> {
+    const answer = await this.#answer(path)
+    if (answer !== 'ok') throw refused(path, answer)
   }
 
   [Symbol.dispose](): void {
     for (const helper of this.#helpers.splice(0)) helper.child.stdin?.end()
+  }
+
+  async #answer(path: string): Promise<string> {
+    if (path.includes('\n'))
+      throw internal(`cannot unmount ${JSON.stringify(path)}: its name has a line break`)
+    return await this.#ask(await this.#take(), path)
   }
 
   async #ask(helper: Helper, path: string): Promise<string> {

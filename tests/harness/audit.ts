@@ -113,17 +113,23 @@ const checkExecRoot = ({ daemon, owners, ids, running }: State): string[] => {
 
 const isUnfinished = (name: string): boolean => name.startsWith('.')
 
-/** Each volume has its folder, each folder its volume; one that nobody named belongs to a container. */
+/** Each volume has its folder, each folder its volume; one that nobody named belongs to a container, a mount to a running one. */
 const checkVolumes = async ({ daemon, owners }: State): Promise<string[]> => {
-  const { Volumes } = await daemon.json<{ Volumes: { Name: string; Labels: object | null }[] }>(
-    'GET',
-    '/volumes',
-  )
+  const { Volumes } = await daemon.json<{
+    Volumes: { Name: string; Labels: object | null; Options: Record<string, string> | null }[]
+  }>('GET', '/volumes')
   const known = Volumes.map(({ Name }) => Name)
   const used = owners.flatMap(owner => owner.volumes)
   const anonymous = Volumes.filter(({ Labels }) => 'com.docker.volume.anonymous' in (Labels ?? {}))
   const folder = path.join(daemon.dataRoot, 'volumes')
+  const due = owners.flatMap(owner => (owner.running ? owner.volumes : []))
+  const mounted = Volumes.filter(({ Name, Options }) => Options?.['device'] && due.includes(Name))
   return [
+    ...compare(
+      'mount of a volume',
+      mountTargets(folder),
+      mounted.map(({ Name }) => `${Name}/_data`),
+    ),
     ...compare('volume folder', names(folder), known),
     ...known.flatMap(name => surplus(`volume ${name}`, names(path.join(folder, name)), new Set(['_data']))),
     ...surplus('volume in use', used, new Set(known)),

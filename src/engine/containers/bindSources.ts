@@ -143,6 +143,12 @@ export const checkBindSources = async (
   }
 }
 
+/** Waits until the file system at a path has answered, where it can hang; whatever it answered. */
+export const reachPath = async (engine: Engine, path: string, operation: Operation): Promise<void> => {
+  const hanging = hangingMountOf(path)
+  if (hanging) await reach(engine, hanging, { path, make: false, operation })
+}
+
 /** Waits until each device's file system has answered; whatever it answered. */
 const reachDevices = async (engine: Engine, record: ContainerRecord, operation: Operation): Promise<void> => {
   for (const { PathOnHost: path = '' } of record.hostConfig.Devices ?? []) {

@@ -2,18 +2,29 @@ import { execFile } from 'node:child_process'
 import { closeSync, openSync, statSync } from 'node:fs'
 import path from 'node:path'
 import { promisify } from 'node:util'
-import { hasCode, internal, messageOf } from '../../core/errors.ts'
+import { BerthError, hasCode, internal, messageOf } from '../../core/errors.ts'
 import { O_PATH, openIn, owned } from '../../linux/files.ts'
 import type { Engine } from '../engine.ts'
 import type { Operation } from '../operations.ts'
-import { fillInto, finishFill, openEmpty } from '../volumes/fill.ts'
+import { type FillPlace, fillInto, finishFill, openEmpty } from '../volumes/fill.ts'
 import { newHome } from '../volumes/homes.ts'
-import { plainPlace } from '../volumes/place.ts'
+import { mountHeld, unmountHeld } from '../volumes/mounting.ts'
+import { mountedPlace, plainPlace } from '../volumes/place.ts'
+import { needsMount, type VolumeRecord } from '../volumes/types.ts'
+import { reachPath } from './bindSources.ts'
 import type { ContainerRecord, MountPoint } from './types.ts'
 
 /** Copy-up: a volume that is empty gets what the image has at the mount's place, the directory's own owner and mode included. */
 
 const run = promisify(execFile)
+
+const overFile = 'volume-over-file'
+
+interface Filling {
+  /** Volumes that are made with the container, and have no name yet. */
+  fresh: ReadonlySet<string>
+  operation: Operation
+}
 
 /** The image's directory at a mount's place, inside its root whatever links say; undefined where there is none. */
 const openSource = (rootfs: string, mount: MountPoint): ({ fd: number } & Disposable) | undefined => {
@@ -29,7 +40,12 @@ const openSource = (rootfs: string, mount: MountPoint): ({ fd: number } & Dispos
     closeSync(root)
   }
   // Docker refuses it of a volume of the image's alone; another mount there fails when the container starts.
-  if (!mount.named) throw internal(`cannot mount volume over existing file, file exists ${mount.destination}`)
+  if (!mount.named)
+    throw new BerthError(
+      overFile,
+      500,
+      `cannot mount volume over existing file, file exists ${mount.destination}`,
+    )
   return undefined
 }
 
@@ -39,39 +55,80 @@ const copyTree = async (from: number, to: string, signal: AbortSignal): Promise<
   await run('cp', ['-a', '--reflink=auto', '--sparse=auto', '--', source, to], { signal })
 }
 
-interface Filling {
-  /** Volumes that are made with the container, and have no name yet. */
-  fresh: ReadonlySet<string>
-  operation: Operation
+const failure = ({ name, destination }: MountPoint, error: unknown): Error =>
+  internal(`failed to populate volume: ${name} from ${destination} of the image: ${messageOf(error)}`, error)
+
+const isEmpty = (place: FillPlace, subpath: string): boolean => {
+  using found = openEmpty(place, subpath)
+  return found !== undefined
 }
 
-/** Fills one from the image's tree. Errors: `internal` that names the place. */
-const fillOne = async (
+/** Under a passing name: nobody sees it before it is whole. */
+const fillFresh = async (
   engine: Engine,
   { rootfs, mount }: { rootfs: string; mount: MountPoint },
-  { fresh, operation }: Filling,
+  { signal }: Operation,
+): Promise<void> => {
+  const place = {
+    ...plainPlace(engine, mount.name),
+    data: path.join(newHome(engine.volumes, mount.name), '_data'),
+  }
+  using source = openSource(rootfs, mount)
+  if (source && isEmpty(place, mount.subpath ?? '')) await copyTree(source.fd, place.data, signal)
+}
+
+const fillPlace = async (
+  place: FillPlace,
+  { rootfs, mount }: { rootfs: string; mount: MountPoint },
+  { signal }: Operation,
+): Promise<void> => {
+  await finishFill(place)
+  if (!isEmpty(place, mount.subpath ?? '')) return
+  using source = openSource(rootfs, mount)
+  if (source) await fillInto(place, mount.subpath ?? '', to => copyTree(source.fd, to, signal))
+}
+
+/** What is in memory would be gone before the container starts. */
+const isPassing = ({ options }: VolumeRecord): boolean => ['tmpfs', 'ramfs'].includes(options['type'] ?? '')
+
+const fillMounted = async (
+  engine: Engine,
+  volume: VolumeRecord,
+  { rootfs, mount, operation }: { rootfs: string; mount: MountPoint; operation: Operation },
 ): Promise<void> => {
   using source = openSource(rootfs, mount)
-  if (!source) return
-  const copy = (to: string): Promise<void> => copyTree(source.fd, to, operation.signal)
+  if (!source || isPassing(volume)) return
   try {
-    if (fresh.has(mount.name)) await copy(path.join(newHome(engine.volumes, mount.name), '_data'))
-    else await fillInto(plainPlace(engine, mount.name), mount.subpath ?? '', copy)
-  } catch (error) {
-    throw internal(
-      `failed to populate volume: ${mount.name} from ${mount.destination} of the image: ${messageOf(error)}`,
-      error,
-    )
+    await mountHeld(engine, volume, operation)
+    await reachPath(engine, engine.volumes.data(volume.name), operation)
+    await fillPlace(mountedPlace(engine, volume.name), { rootfs, mount }, operation)
+  } finally {
+    await unmountHeld(engine, volume.name)
   }
 }
 
-const isEmpty = async (engine: Engine, mount: MountPoint, { fresh }: Filling): Promise<boolean> => {
-  const place = fresh.has(mount.name)
-    ? { ...plainPlace(engine, mount.name), data: path.join(newHome(engine.volumes, mount.name), '_data') }
-    : plainPlace(engine, mount.name)
-  await finishFill(place)
-  using found = openEmpty(place, mount.subpath ?? '')
-  return found !== undefined
+/** False where it is certain without a look at the image. */
+const mayBeFilled = (engine: Engine, mount: MountPoint, { fresh }: Filling): boolean => {
+  const volume = engine.volumes.find(mount.name)
+  if (fresh.has(mount.name) || !volume || needsMount(volume)) return true
+  return isEmpty(plainPlace(engine, mount.name), mount.subpath ?? '')
+}
+
+const fillOne = async (
+  engine: Engine,
+  at: { rootfs: string; mount: MountPoint },
+  { fresh, operation }: Filling,
+): Promise<void> => {
+  const { name } = at.mount
+  const volume = engine.volumes.find(name)
+  try {
+    if (fresh.has(name)) await fillFresh(engine, at, operation)
+    else if (volume && needsMount(volume)) await fillMounted(engine, volume, { ...at, operation })
+    else await fillPlace(plainPlace(engine, name), at, operation)
+  } catch (error) {
+    throw hasCode(error, overFile) ? error : failure(at.mount, error)
+  }
+  engine.volumeUsage.touch(name)
 }
 
 /** Fills those of a new container's volumes that are empty. The caller holds their names. */
@@ -80,16 +137,14 @@ export const fillVolumes = async (
   record: ContainerRecord,
   filling: Filling,
 ): Promise<void> => {
-  const wanted = record.mounts.filter(({ type, copyUp }) => type === 'volume' && copyUp)
-  let rootfs: string | undefined
+  const wanted = record.mounts.filter(
+    mount => mount.type === 'volume' && mount.copyUp && mayBeFilled(engine, mount, filling),
+  )
+  if (wanted.length === 0) return
   try {
-    for (const mount of wanted) {
-      if (!(await isEmpty(engine, mount, filling))) continue
-      rootfs ??= await engine.uppers.mount(record.id)
-      await fillOne(engine, { rootfs, mount }, filling)
-      engine.volumeUsage.touch(mount.name)
-    }
+    const rootfs = await engine.uppers.mount(record.id)
+    for (const mount of wanted) await fillOne(engine, { rootfs, mount }, filling)
   } finally {
-    if (rootfs !== undefined) await engine.uppers.unmount(record.id)
+    await engine.uppers.unmount(record.id)
   }
 }

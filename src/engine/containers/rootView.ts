@@ -30,8 +30,10 @@ import {
 } from '../../linux/mount.ts'
 import type { Engine } from '../engine.ts'
 import type { Operation } from '../operations.ts'
+import { lendVolumes } from '../volumes/lend.ts'
 import { openSubpath } from '../volumes/subpath.ts'
-import { prepareBindSources, reachMounts } from './bindSources.ts'
+import { volumesOf } from '../volumes/users.ts'
+import { prepareBindSources, reachMounts, reachPath } from './bindSources.ts'
 import type { Container } from './container.ts'
 import { containerFiles } from './files.ts'
 import { settleExit } from './state.ts'
@@ -184,6 +186,10 @@ const withLayerRoot = async <T>(
   }
 }
 
+const reachVolumes = async (engine: Engine, container: Container, operation: Operation): Promise<void> => {
+  for (const name of volumesOf(container)) await reachPath(engine, engine.volumes.data(name), operation)
+}
+
 /**
  * Runs `use` on a container's files as they lie on the host: without what the
  * kernel or a tmpfs shows in it, and with its bind mounts and volumes only where
@@ -206,6 +212,8 @@ export const withLayerView = async <T>(
       return () => closing(view, use)
     }
     if (mounts) await prepareBindSources(engine, container.record, { operation, certain: true })
+    await using _lent = await lendVolumes(engine, mounts ? volumesOf(container) : [], operation)
+    if (mounts) await reachVolumes(engine, container, operation)
     const result = await withLayerRoot(engine, container, root => closing(open(root), use))
     return async () => result
   }, operation.signal)

@@ -4,7 +4,12 @@ import { hasCode, messageOf } from '../../core/errors.ts'
 import { owned } from '../../linux/files.ts'
 import { MNT_DETACH, MS_BIND, makePrivateMount, mount, unmount } from '../../linux/mount.ts'
 import type { Engine } from '../engine.ts'
+import type { Operation } from '../operations.ts'
+import { mountedOnes, mountHeld, unmountUnused } from '../volumes/mounting.ts'
+import { boundOptions } from '../volumes/mountOptions.ts'
 import { openSubpath } from '../volumes/subpath.ts'
+import { volumesOf } from '../volumes/users.ts'
+import { reachPath } from './bindSources.ts'
 import type { Container } from './container.ts'
 import type { ContainerRecord, MountPoint } from './types.ts'
 
@@ -18,11 +23,21 @@ const folder = (engine: Engine): string => path.join(engine.settings.execRoot, '
 
 const placesOf = (engine: Engine, id: string): string => path.join(folder(engine), id)
 
-/** The record with every mount's source as the runtime is to take it. */
-export const withSubpaths = (engine: Engine, record: ContainerRecord): ContainerRecord => ({
+const asBound = (engine: Engine, id: string, point: MountPoint, index: number): MountPoint => {
+  const options = boundOptions(engine.volumes.find(point.name)?.options ?? {})
+  return {
+    ...point,
+    options,
+    readWrite: point.readWrite && !options.includes('ro'),
+    ...(point.subpath ? { source: path.join(placesOf(engine, id), String(index)) } : {}),
+  }
+}
+
+/** The record with its volumes as the runtime is to bind them. */
+export const withBoundVolumes = (engine: Engine, record: ContainerRecord): ContainerRecord => ({
   ...record,
   mounts: record.mounts.map((point, index) =>
-    point.subpath ? { ...point, source: path.join(placesOf(engine, record.id), String(index)) } : point,
+    point.type === 'volume' ? asBound(engine, record.id, point, index) : point,
   ),
 })
 
@@ -77,9 +92,21 @@ const eachVolume = (record: ContainerRecord, use: (point: MountPoint) => void): 
   for (const point of record.mounts) if (point.type === 'volume') use(point)
 }
 
-/** At a start. Errors: `not-found` where a volume or the wanted part of it is gone. */
-export const takeVolumes = async (engine: Engine, container: Container): Promise<void> => {
+/** At a start. Errors: `not-found` where a volume or the wanted part of it is gone, `internal` where it cannot be mounted. */
+export const takeVolumes = async (
+  engine: Engine,
+  container: Container,
+  operation: Operation,
+): Promise<void> => {
   const { record } = container
+  const names = volumesOf(container)
+  for (const volume of mountedOnes(engine, names))
+    await engine.volumes.exclusively(
+      [volume.name],
+      () => mountHeld(engine, volume, operation),
+      operation.signal,
+    )
+  for (const { source, subpath } of record.mounts) if (subpath) await reachPath(engine, source, operation)
   container.holdsVolumes = true
   eachVolume(record, ({ name, readWrite }) => {
     engine.volumes.get(name)
@@ -101,6 +128,8 @@ export const takeVolumes = async (engine: Engine, container: Container): Promise
 export const releaseVolumes = async (engine: Engine, container: Container): Promise<void> => {
   const { record } = container
   dropSubpaths(engine, record.id)
+  for (const { name } of mountedOnes(engine, volumesOf(container)))
+    await unmountUnused(engine, name, container.id)
   if (!container.holdsVolumes) return
   container.holdsVolumes = false
   eachVolume(record, ({ name }) =>
@@ -110,6 +139,8 @@ export const releaseVolumes = async (engine: Engine, container: Container): Prom
 
 /** At a start of the daemon: takes away what belongs to no living container. */
 export const sweepVolumes = async (engine: Engine, alive: ReadonlySet<string>): Promise<void> => {
+  const names = engine.volumes.all().map(({ name }) => name)
+  for (const { name } of mountedOnes(engine, names)) await unmountUnused(engine, name)
   for (const id of namesIn(folder(engine))) {
     if (alive.has(id)) continue
     try {

@@ -25,27 +25,29 @@ const kernelMakesAllReadOnly = (): boolean => {
   return major > 5 || (major === 5 && minor >= 12)
 }
 
-const bindAccess = (mount: MountPoint, plainFiles: ReadonlySet<string>): string => {
+/** Nothing is said of one that may be written to: `rw` would have the runtime clear the flags of what is bound. */
+const bindAccess = (mount: MountPoint, plainFiles: ReadonlySet<string>): string[] => {
   const { readWrite, recursiveReadOnly, nonRecursive } = mount
-  if (readWrite) return 'rw'
+  if (readWrite) return []
   // Below a file there is nothing, and crun 1.8 takes `rro` for directories only.
-  if (recursiveReadOnly === 'never' || nonRecursive || plainFiles.has(mount.source)) return 'ro'
-  if (kernelMakesAllReadOnly()) return 'rro'
+  if (recursiveReadOnly === 'never' || nonRecursive || plainFiles.has(mount.source)) return ['ro']
+  if (kernelMakesAllReadOnly()) return ['rro']
   if (recursiveReadOnly === 'always')
     throw badRequest('mounts below a mount can be read-only from Linux 5.12 on: leave bind-recursive out')
-  return 'ro'
+  return ['ro']
 }
 
 const bindMount = (mount: MountPoint, plainFiles: ReadonlySet<string>): SpecMount => {
   const propagation = mount.propagation || 'rprivate'
+  const flags = mount.options.filter(option => option !== 'ro')
   return {
     destination: mount.destination,
     type: 'bind',
     source: mount.source,
     options: mount.nonRecursive
       ? // crun would take the `r` of the propagation for the mount's own.
-        ['bind', bindAccess(mount, plainFiles), propagation.replace(/^r/, '')]
-      : ['rbind', bindAccess(mount, plainFiles), propagation],
+        ['bind', ...bindAccess(mount, plainFiles), ...flags, propagation.replace(/^r/, '')]
+      : ['rbind', ...bindAccess(mount, plainFiles), ...flags, propagation],
   }
 }
 

@@ -27,7 +27,7 @@ import { joinedNamespaces, takePartnersName } from './namespaces.ts'
 import { openLinks, tellLinking } from './openLinks.ts'
 import { containerDevices, hostCapabilities } from './privileges.ts'
 import { outlivesBoot } from './restartPolicy.ts'
-import { releaseVolumes, takeVolumes, withSubpaths } from './runVolumes.ts'
+import { releaseVolumes, takeVolumes, withBoundVolumes } from './runVolumes.ts'
 import { mountSharedShm, unmountSharedShm } from './sharedMemory.ts'
 import { buildSpec } from './spec.ts'
 import { noteStarted, runDirectory } from './state.ts'
@@ -46,7 +46,7 @@ const runtimeOf = (engine: Engine, container: Container): RuntimeBinary => {
  * lies in exec-root is memory: a call of its own is quicker than a thread's.
  */
 const writeBundle = async (engine: Engine, container: Container, rootfs: string): Promise<void> => {
-  const record = withSubpaths(engine, container.record)
+  const record = withBoundVolumes(engine, container.record)
   const devices = containerDevices(record)
   const io = blockIo(record.hostConfig)
   const spec = buildSpec({
@@ -126,7 +126,7 @@ const prepare = async (
   checkPropagation(record.mounts)
   operation.at('taking its volumes')
   undo.push('volumes', () => releaseVolumes(engine, container))
-  await takeVolumes(engine, container)
+  await takeVolumes(engine, container, operation)
   failpoint('start.volumes')
   operation.at('mounting its file system')
   mkdirSync(containerDirectory(engine.settings.dataRoot, record.id), { recursive: true, mode: 0o710 })

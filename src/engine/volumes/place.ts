@@ -1,3 +1,4 @@
+import { rm } from 'node:fs/promises'
 import path from 'node:path'
 import type { Engine } from '../engine.ts'
 import type { FillPlace } from './fill.ts'
@@ -11,3 +12,10 @@ export const plainPlace = (engine: Engine, name: string): FillPlace => {
     discard: stage => volumes.trash.take(stage),
   }
 }
+
+/** Of a mounted one: what is moved must be on its file system. */
+export const mountedPlace = (engine: Engine, name: string): FillPlace => ({
+  stage: path.join(engine.volumes.data(name), '.berth-fill'),
+  data: engine.volumes.data(name),
+  discard: stage => rm(stage, { recursive: true, force: true }),
+})

@@ -6,6 +6,7 @@ import { Filters } from '../../wire/filters.ts'
 import type { Engine } from '../engine.ts'
 import type { Operation } from '../operations.ts'
 import { refuseMountsBelow, setAside } from './homes.ts'
+import { unmountHeld } from './mounting.ts'
 import { anonymousLabel, type VolumeRecord } from './types.ts'
 import { usersOf } from './users.ts'
 import { volumeDrop } from './volumes.ts'
@@ -26,6 +27,7 @@ export const eraseVolumes = async (
   )
   const aside: string[] = []
   for (const { name } of records) {
+    await unmountHeld(engine, name)
     refuseMountsBelow(volumes, name)
     const { path, putBack } = setAside(volumes, name)
     undo.push(`volume ${name}`, putBack)

@@ -20,6 +20,7 @@ export class Volumes {
   readonly trash: Trash
   readonly #byName = new Map<string, VolumeRecord>()
   readonly #queues = new Map<string, SerialQueue>()
+  readonly #lent = new Map<string, number>()
 
   constructor(parts: { dataRoot: string; trash: Trash }) {
     this.folder = path.join(parts.dataRoot, 'volumes')
@@ -58,6 +59,22 @@ export class Volumes {
   /** From now on it is found; its record is durable. */
   admit(record: VolumeRecord): void {
     this.#byName.set(record.name, record)
+  }
+
+  /** Has it stay mounted until the result is disposed of. */
+  lend(name: string): Disposable {
+    this.#lent.set(name, (this.#lent.get(name) ?? 0) + 1)
+    return {
+      [Symbol.dispose]: () => {
+        const rest = (this.#lent.get(name) ?? 1) - 1
+        if (rest > 0) this.#lent.set(name, rest)
+        else this.#lent.delete(name)
+      },
+    }
+  }
+
+  isLent(name: string): boolean {
+    return this.#lent.has(name)
   }
 
   forget(name: string): void {
