@@ -74,13 +74,18 @@ const mountTargets = (below: string): string[] =>
     .filter(target => target.startsWith(`${below}/`))
     .map(target => target.slice(below.length + 1))
 
-const checkMounts = ({ daemon, owners }: State): string[] => {
+const ownMounts = ['mounts', 'netns', 'subpaths', 'views']
+
+const checkMounts = ({ daemon, owners, running }: State): string[] => {
   const due = owners.filter(owner => owner.running)
+  // Of a running container: how many parts of volumes it has is not looked at.
+  const isPart = (target: string): boolean => {
+    const [folder, id = ''] = target.split('/')
+    return folder === 'subpaths' && running.has(id)
+  }
   return compare(
     'mount',
-    mountTargets(daemon.execRoot).filter(
-      target => !['mounts', 'netns', 'subpaths', 'views'].includes(target),
-    ),
+    mountTargets(daemon.execRoot).filter(target => !ownMounts.includes(target) && !isPart(target)),
     [
       ...due.map(owner => `mounts/${owner.id}`),
       ...due.filter(owner => owner.sandbox).map(owner => `netns/${owner.id}`),

@@ -4,6 +4,7 @@ import { busyboxArchive } from './images.ts'
 import { logVerbs } from './logVerbs.ts'
 import { networkVerbs } from './networkVerbs.ts'
 import { type Outcome, until } from './shell.ts'
+import { volumeVerbs } from './volumeVerbs.ts'
 
 /** The verbs whose every step the crash tests kill the daemon at, and what must hold afterwards. */
 export interface Verb {
@@ -304,4 +305,5 @@ export const verbGroups: [string, Verb[]][] = [
   ['load, rmi', imageVerbs],
   ['network create, rm, connect, disconnect', networkVerbs],
   ['logs past their budget', logVerbs],
+  ['volume create, rm, prune, filling, mounting', volumeVerbs],
 ]
