@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
 import { after, before, test } from 'node:test'
 import { audit } from './harness/audit.ts'
 import { startDaemon, type TestDaemon } from './harness/daemon.ts'
@@ -428,4 +429,48 @@ test('a part of a volume is mounted, filled where it is empty, and links do not 
   assert.equal(await docker('exec', 'long', 'cat', '/data/b/file'), 'in')
   await removeAll()
   await audit(daemon)
+})
+
+test('a removal and a container that come at once never leave a container without its volume', async () => {
+  for (let round = 0; round < 15; round++) {
+    await docker('volume', 'create', 'wanted')
+    const [removal] = await Promise.all([
+      daemon.api('DELETE', '/volumes/wanted'),
+      docker('create', '--name', 'user', '-v', 'wanted:/data', 'seeded:1', 'cat', '/data/seed'),
+    ])
+    assert.ok([204, 409].includes(removal.status), removal.text)
+    assert.equal(await docker('start', '-a', 'user'), 'seed')
+    await removeAll()
+  }
+  await audit(daemon)
+})
+
+test('records of the time when every volume was a container’s own are taken over', async () => {
+  await docker('run', '--name', 'former', '-v', '/data', 'busybox', 'touch', '/data/file')
+  const [name = ''] = await list()
+  const id = await docker('inspect', '-f', '{{.Id}}', 'former')
+  await daemon.kill()
+  const stored = (): string => {
+    using database = new DatabaseSync(path.join(daemon.dataRoot, 'berth.db'))
+    const row = database.prepare("SELECT json FROM documents WHERE kind = 'volume' AND id = ?").get(name)
+    return String(row?.['json'])
+  }
+  using database = new DatabaseSync(path.join(daemon.dataRoot, 'berth.db'))
+  database
+    .prepare("UPDATE documents SET json = ? WHERE kind = 'volume' AND id = ?")
+    .run(JSON.stringify({ name, container: id }), name)
+  database.close()
+  await daemon.start()
+  const created = await docker('inspect', '-f', '{{.Created}}', 'former')
+  assert.equal(await docker('volume', 'inspect', '-f', '{{.CreatedAt}}', name), created.replace(/\.\d+/, ''))
+  await daemon.kill('SIGTERM')
+  assert.deepEqual(JSON.parse(stored()), {
+    name,
+    created,
+    labels: { 'com.docker.volume.anonymous': '' },
+    options: {},
+  })
+  await daemon.start()
+  await docker('rm', '-v', 'former')
+  assert.deepEqual(await list(), [])
 })

@@ -4,7 +4,7 @@ import { wishOf } from '../engine/volumes/decideVolume.ts'
 import { volumeJson } from '../engine/volumes/document.ts'
 import { pruneVolumes, removeVolume } from '../engine/volumes/removeVolume.ts'
 import type { VolumeRecord } from '../engine/volumes/types.ts'
-import { usersOf } from '../engine/volumes/users.ts'
+import { userCounts } from '../engine/volumes/users.ts'
 import { Filters } from '../wire/filters.ts'
 import { volumeCreateRequest } from '../wire/volume.ts'
 import { readJson } from './body.ts'
@@ -27,6 +27,7 @@ const isNamed = (name: string, wanted: string): boolean => {
 const listed = ({ engine, query }: Call): VolumeRecord[] => {
   const filters = Filters.parse(query.get('filters'), ['dangling', 'driver', 'label', 'name'])
   const dangling = filters.flag('dangling')
+  const users = dangling === undefined ? undefined : userCounts(engine)
   return engine.volumes
     .all()
     .filter(
@@ -34,7 +35,7 @@ const listed = ({ engine, query }: Call): VolumeRecord[] => {
         filters.some('name', wanted => isNamed(name, wanted)) &&
         filters.exact('driver', 'local') &&
         filters.labels('label', labels) &&
-        (dangling === undefined || dangling === (usersOf(engine, name).length === 0)),
+        (!users || dangling === !users.has(name)),
     )
 }
 

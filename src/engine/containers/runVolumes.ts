@@ -127,7 +127,7 @@ export const takeVolumes = async (
 /** When a run is cleared away. Idempotent. */
 export const releaseVolumes = async (engine: Engine, container: Container): Promise<void> => {
   const { record } = container
-  dropSubpaths(engine, record.id)
+  if (record.mounts.some(({ subpath }) => subpath)) dropSubpaths(engine, record.id)
   for (const { name } of mountedOnes(engine, volumesOf(container)))
     await unmountUnused(engine, name, container.id)
   if (!container.holdsVolumes) return

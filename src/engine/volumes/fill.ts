@@ -1,4 +1,12 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import {
+  existsSync,
+  mkdirSync,
+  opendirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  writeFileSync,
+} from 'node:fs'
 import path from 'node:path'
 import { copyMetadata } from '../../archive/copy.ts'
 import { hasCode } from '../../core/errors.ts'
@@ -40,6 +48,18 @@ interface Mark {
 const openDirectory = (name: string): { fd: number } & Disposable =>
   owned(openAt(AT_FDCWD, name, O_RDONLY | O_DIRECTORY))
 
+/** Reads no further than the first name that counts: there may be millions. */
+const holdsNothing = (fd: number, isOurs: (name: string) => boolean): boolean => {
+  const listing = opendirSync(`/proc/self/fd/${fd}`)
+  try {
+    for (let entry = listing.readSync(); entry; entry = listing.readSync())
+      if (!isOurs(entry.name)) return false
+    return true
+  } finally {
+    listing.closeSync()
+  }
+}
+
 /** A subpath of the volume that is a directory with nothing in it; undefined where it is none. */
 export const openEmpty = (
   { data, stage }: FillPlace,
@@ -48,8 +68,7 @@ export const openEmpty = (
   try {
     using found = owned(openSubpath(data, subpath))
     const directory = owned(openIn(found.fd, '.', { flags: O_RDONLY | O_DIRECTORY }))
-    const names = readdirSync(`/proc/self/fd/${directory.fd}`)
-    if (names.every(name => path.join(data, name) === stage)) return directory
+    if (holdsNothing(directory.fd, name => path.join(data, name) === stage)) return directory
     directory[Symbol.dispose]()
     return undefined
   } catch (error) {
