@@ -254,3 +254,19 @@ test('a mount that hangs holds up nobody else, can be cancelled, and ends in a c
   await docker('volume', 'rm', 'stuck', 'free')
   await audit(daemon)
 })
+
+test('a mount brings its volume with options and labels; it goes again where the container cannot be made', async () => {
+  const mount =
+    'type=volume,source=asked,target=/d,volume-opt=type=tmpfs,volume-opt=device=tmpfs,volume-label=a=b'
+  await docker('run', '--rm', '--mount', mount, 'busybox', 'grep', ' /d tmpfs ', '/proc/mounts')
+  const shown = await docker('volume', 'inspect', '-f', '{{json .Options}} {{json .Labels}}', 'asked')
+  assert.equal(shown, '{"device":"tmpfs","type":"tmpfs"} {"a":"b"}')
+  await docker('volume', 'rm', 'asked')
+  const missing =
+    'type=volume,source=asked,target=/data,volume-opt=type=none,volume-opt=o=bind,volume-opt=device=/no/such'
+  assert.match(
+    await refused('create', '--mount', missing, 'seeded:1'),
+    /failed to populate volume: .*mount \/no\/such:\S+, flags: 0x1000: no such file or directory/,
+  )
+  assert.equal(await docker('volume', 'ls', '-q'), '')
+})

@@ -6,6 +6,7 @@ import type { Engine } from '../engine.ts'
 import type { Operation } from '../operations.ts'
 import { ensureVolume, placeVolumes, stageVolumes, volumeCreated } from '../volumes/createVolume.ts'
 import { checkDriver, decideVolume, named } from '../volumes/decideVolume.ts'
+import { eraseVolumes } from '../volumes/removeVolume.ts'
 import type { VolumeWish } from '../volumes/types.ts'
 import { volumeDrop, volumePut } from '../volumes/volumes.ts'
 import type { Container } from './container.ts'
@@ -76,8 +77,14 @@ const add = async (
     engine.log.error(`undo of create: ${step}`, { container: record.id, error: messageOf(error) }),
   )
   for (const wish of wishes) checkDriver(wish)
-  // These are mounted to be filled, so they come first, and stay if the rest fails.
-  for (const wish of wishes) if (Object.keys(wish.options).length > 0) await ensureVolume(engine, wish)
+  // These are mounted to be filled, so they come first.
+  for (const wish of wishes)
+    if (Object.keys(wish.options).length > 0 && !engine.volumes.find(wish.name)) {
+      const made = await ensureVolume(engine, wish)
+      undo.push(`volume ${wish.name}`, () =>
+        eraseVolumes(engine, [made], puts => engine.database.write(puts, { durable: true })),
+      )
+    }
   const fresh = wishes.filter(({ name }) => !engine.volumes.find(name)).map(decideVolume)
   stageVolumes(engine, fresh, undo)
   operation.at('filling its volumes')

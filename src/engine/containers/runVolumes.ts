@@ -5,9 +5,12 @@ import { owned } from '../../linux/files.ts'
 import { MNT_DETACH, MS_BIND, makePrivateMount, mount, unmount } from '../../linux/mount.ts'
 import type { Engine } from '../engine.ts'
 import type { Operation } from '../operations.ts'
+import { finishFill } from '../volumes/fill.ts'
 import { mountedOnes, mountHeld, unmountUnused } from '../volumes/mounting.ts'
 import { boundOptions } from '../volumes/mountOptions.ts'
+import { mountedPlace } from '../volumes/place.ts'
 import { openSubpath } from '../volumes/subpath.ts'
+import type { VolumeRecord } from '../volumes/types.ts'
 import { volumesOf } from '../volumes/users.ts'
 import { reachPath } from './bindSources.ts'
 import type { Container } from './container.ts'
@@ -92,6 +95,13 @@ const eachVolume = (record: ContainerRecord, use: (point: MountPoint) => void): 
   for (const point of record.mounts) if (point.type === 'volume') use(point)
 }
 
+/** What a crash cut off while it was filled is in there, where the daemon's start did not see it. */
+const mountFinished = async (engine: Engine, volume: VolumeRecord, operation: Operation): Promise<void> => {
+  await mountHeld(engine, volume, operation)
+  await reachPath(engine, engine.volumes.data(volume.name), operation)
+  await finishFill(mountedPlace(engine, volume.name))
+}
+
 /** At a start. Errors: `not-found` where a volume or the wanted part of it is gone, `internal` where it cannot be mounted. */
 export const takeVolumes = async (
   engine: Engine,
@@ -99,11 +109,10 @@ export const takeVolumes = async (
   operation: Operation,
 ): Promise<void> => {
   const { record } = container
-  const names = volumesOf(container)
-  for (const volume of mountedOnes(engine, names))
+  for (const volume of mountedOnes(engine, volumesOf(container)))
     await engine.volumes.exclusively(
       [volume.name],
-      () => mountHeld(engine, volume, operation),
+      () => mountFinished(engine, volume, operation),
       operation.signal,
     )
   for (const { source, subpath } of record.mounts) if (subpath) await reachPath(engine, source, operation)
