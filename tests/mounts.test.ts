@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { after, before, test } from 'node:test'
 import { startDaemon, type TestDaemon } from './harness/daemon.ts'
@@ -38,6 +38,19 @@ for (const runtime of ['crun', 'runc']) {
       HostConfig: { Runtime: runtime, Binds: [`${folder}:/m:ro`] },
     })
     assert.equal(await daemon.mustDocker(['start', '-a', old.Id]), 'written')
+  })
+
+  test(`${runtime}: a bind keeps the flags of the host’s mount that it comes from`, async () => {
+    const locked = path.join(daemon.base, `locked-${runtime}`)
+    mkdirSync(locked)
+    await must(['mount', '--rbind', folder, locked])
+    await must(['mount', '-o', 'remount,bind,ro,nosuid', locked])
+    const script =
+      'touch /m/x 2>/dev/null && echo written || echo refused; grep -c " /m .* ro,nosuid" /proc/mounts'
+    assert.equal(await sh(['-v', `${locked}:/m`], script), 'refused\n1')
+    assert.equal(await sh(['-v', `${locked}:/m`], touch), 'written', 'below it is another mount')
+    symlinkSync(locked, `${locked}-link`)
+    assert.equal(await sh(['-v', `${locked}-link:/m`], script), 'refused\n1')
   })
 
   test(`${runtime}: a bind that is not recursive leaves out what is mounted below`, async () => {

@@ -1,9 +1,10 @@
-import { stat } from 'node:fs/promises'
+import { realpath, stat } from 'node:fs/promises'
 import { badRequest } from '../../core/errors.ts'
+import { mountThatCanHang } from '../../linux/hangingMounts.ts'
 import { type MountInfo, readMounts } from '../../linux/mount.ts'
 import type { MountPoint } from './types.ts'
 
-/** Whether what a bind mount is to share with the host can be shared there: mount_namespaces(7). */
+/** What the host's mounts mean for what is bound from them: whether it can be shared (mount_namespaces(7)), and their flags. */
 
 const below = (path: string, folder: string): boolean =>
   path === folder || path.startsWith(folder === '/' ? '/' : `${folder}/`)
@@ -30,6 +31,29 @@ export const checkPropagation = (wanted: readonly MountPoint[], read = readMount
       `path ${source} is mounted on ${holder?.target ?? '/'} but it is not a shared${shares ? '' : ' or slave'} mount`,
     )
   }
+}
+
+/** A runtime that binds a mount again may clear those of its flags that it is not told (crun does). */
+const flagsOfMounts = ['ro', 'nosuid', 'nodev', 'noexec', 'noatime', 'nodiratime']
+
+/** Never asks a file system that can hang. */
+const holderOf = async (source: string, table: readonly MountInfo[]): Promise<MountInfo | undefined> =>
+  mountThatCanHang(source, table) ?? mountOf(await realpath(source).catch(() => source), table)
+
+/** The binds with the flags of the host's mounts that they come from; each source is there, and was looked at before. */
+export const withFlagsOfHost = async (
+  mounts: readonly MountPoint[],
+  read = readMounts,
+): Promise<MountPoint[]> => {
+  if (!mounts.some(({ type }) => type === 'bind')) return [...mounts]
+  const table = read()
+  return await Promise.all(
+    mounts.map(async mount => {
+      if (mount.type !== 'bind') return mount
+      const found = (await holderOf(mount.source, table))?.options.split(',') ?? []
+      return { ...mount, options: flagsOfMounts.filter(flag => found.includes(flag)) }
+    }),
+  )
 }
 
 /** The sources of read-only binds and parts of volumes that are no directories; each is there, and was looked at before. */

@@ -27,11 +27,9 @@ const folder = (engine: Engine): string => path.join(engine.settings.execRoot, '
 const placesOf = (engine: Engine, id: string): string => path.join(folder(engine), id)
 
 const asBound = (engine: Engine, id: string, point: MountPoint, index: number): MountPoint => {
-  const options = boundOptions(engine.volumes.find(point.name)?.options ?? {})
   return {
     ...point,
-    options,
-    readWrite: point.readWrite && !options.includes('ro'),
+    options: boundOptions(engine.volumes.find(point.name)?.options ?? {}),
     ...(point.subpath ? { source: path.join(placesOf(engine, id), String(index)) } : {}),
   }
 }

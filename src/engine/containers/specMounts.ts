@@ -39,7 +39,8 @@ const bindAccess = (mount: MountPoint, plainFiles: ReadonlySet<string>): string[
 
 const bindMount = (mount: MountPoint, plainFiles: ReadonlySet<string>): SpecMount => {
   const propagation = mount.propagation || 'rprivate'
-  const flags = mount.options.filter(option => option !== 'ro')
+  // What is mounted below one that the host has read-only stays as it is there.
+  const flags = mount.options.filter(option => option !== 'ro' || mount.readWrite)
   return {
     destination: mount.destination,
     type: 'bind',

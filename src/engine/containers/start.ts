@@ -11,7 +11,7 @@ import type { MonitorClient, MonitorSpec, RuntimeBinary } from '../../runtime/ty
 import type { Engine } from '../engine.ts'
 import type { Operation } from '../operations.ts'
 import { dropPending, handOver } from './attach.ts'
-import { checkPropagation, plainFiles } from './bindPropagation.ts'
+import { checkPropagation, plainFiles, withFlagsOfHost } from './bindPropagation.ts'
 import { prepareBindSources } from './bindSources.ts'
 import { blockIo } from './blockIo.ts'
 import { clearProcesses, disconnect } from './clearRun.ts'
@@ -46,7 +46,8 @@ const runtimeOf = (engine: Engine, container: Container): RuntimeBinary => {
  * lies in exec-root is memory: a call of its own is quicker than a thread's.
  */
 const writeBundle = async (engine: Engine, container: Container, rootfs: string): Promise<void> => {
-  const record = withBoundVolumes(engine, container.record)
+  const bound = withBoundVolumes(engine, container.record)
+  const record = { ...bound, mounts: await withFlagsOfHost(bound.mounts) }
   const devices = containerDevices(record)
   const io = blockIo(record.hostConfig)
   const spec = buildSpec({

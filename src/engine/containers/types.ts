@@ -27,7 +27,7 @@ export interface MountPoint {
   named?: true
   /** Of a volume: the part of it that is mounted. */
   subpath?: string
-  /** Mount options of a tmpfs; of a volume, while it is bound, those of its own mount. */
+  /** Mount options of a tmpfs; of others, while they are bound, flags of the host's mount. */
   options: string[]
   nonRecursive: boolean
   /** Read-only: whether mounts below it are so, too. Absent: where kernel and runtime can. */

@@ -10,6 +10,7 @@ test('words of fstab become flags, the last of two that contradict each other co
   assert.deepEqual(call('ro,rw,defaults'), { source: 'd', type: 't', flags: 0, data: '' })
   assert.equal(call('rbind,rslave').flags, 4096 | 16384 | (1 << 19))
   assert.deepEqual(mountArguments({ type: 't', device: 'd' }).data, '')
+  assert.deepEqual(call('constructor'), { source: 'd', type: 't', flags: 0, data: 'constructor' })
 })
 
 test('flags of the mount hold for what is bound from it', () => {

@@ -10,20 +10,27 @@ const MS_REC = 16384
 const MS_PROPAGATION = (1 << 17) | (1 << 18) | (1 << 19) | (1 << 20)
 
 /** Flags that a word sets, negative those that it clears. */
-const words: Record<string, number> = {
-  ...{ defaults: 0, ro: 1, rw: -1, nosuid: 2, suid: -2, nodev: 4, dev: -4, noexec: 8, exec: -8 },
-  ...{ sync: 16, async: -16, remount: 32, mand: 64, nomand: -64, dirsync: 128 },
-  ...{ noatime: 1024, atime: -1024, nodiratime: 2048, diratime: -2048, bind: 4096, rbind: 4096 | MS_REC },
-  ...{ unbindable: 1 << 17, runbindable: (1 << 17) | MS_REC, private: 1 << 18, rprivate: (1 << 18) | MS_REC },
-  ...{ slave: 1 << 19, rslave: (1 << 19) | MS_REC, shared: 1 << 20, rshared: (1 << 20) | MS_REC },
-  ...{ relatime: 1 << 21, norelatime: -(1 << 21), strictatime: 1 << 24, nostrictatime: -(1 << 24) },
-}
+const words = new Map(
+  Object.entries<number>({
+    ...{ defaults: 0, ro: 1, rw: -1, nosuid: 2, suid: -2, nodev: 4, dev: -4, noexec: 8, exec: -8 },
+    ...{ sync: 16, async: -16, remount: 32, mand: 64, nomand: -64, dirsync: 128 },
+    ...{ noatime: 1024, atime: -1024, nodiratime: 2048, diratime: -2048, bind: 4096, rbind: 4096 | MS_REC },
+    ...{
+      unbindable: 1 << 17,
+      runbindable: (1 << 17) | MS_REC,
+      private: 1 << 18,
+      rprivate: (1 << 18) | MS_REC,
+    },
+    ...{ slave: 1 << 19, rslave: (1 << 19) | MS_REC, shared: 1 << 20, rshared: (1 << 20) | MS_REC },
+    ...{ relatime: 1 << 21, norelatime: -(1 << 21), strictatime: 1 << 24, nostrictatime: -(1 << 24) },
+  }),
+)
 
 export const mountArguments = (options: Record<string, string>): MountArguments => {
   let flags = 0
   const data: string[] = []
   for (const word of (options['o'] ?? '').split(',')) {
-    const flag = words[word]
+    const flag = words.get(word)
     if (flag === undefined) data.push(word)
     else flags = flag < 0 ? flags & ~-flag : flags | flag
   }
@@ -36,7 +43,7 @@ const ofMount = ['ro', 'nosuid', 'nodev', 'noexec', 'noatime', 'nodiratime', 'st
 /** The words that hold for whatever is bound from a mounted volume. */
 export const boundOptions = (options: Record<string, string>): string[] => {
   const { flags } = mountArguments(options)
-  return ofMount.filter(word => (flags & (words[word] ?? 0)) !== 0)
+  return ofMount.filter(word => (flags & (words.get(word) ?? 0)) !== 0)
 }
 
 const secret = /(^|,)((?:pass|passwd|password2?|secret|credentials?)=)[^,]*/gi
