@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict'
-import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { after, before, test } from 'node:test'
 import { audit } from './harness/audit.ts'
 import { startDaemon, type TestDaemon } from './harness/daemon.ts'
 import { busyboxLayer, directory, dockerArchive, file } from './harness/images.ts'
-import { must } from './harness/shell.ts'
+import { must, until } from './harness/shell.ts'
 
 let daemon: TestDaemon
 before(async () => {
@@ -473,4 +473,37 @@ test('records of the time when every volume was a container’s own are taken ov
   await daemon.start()
   await docker('rm', '-v', 'former')
   assert.deepEqual(await list(), [])
+})
+
+test('who wants a volume that is being filled waits; a cancelled filling leaves nothing, and the next one fills', async () => {
+  const folder = path.join(daemon.base, 'bin')
+  mkdirSync(folder)
+  const script = `#!/bin/sh\n[ -e ${folder}/hang ] && { touch ${folder}/called; exec sleep 1000; }\nexec /bin/cp "$@"\n`
+  writeFileSync(path.join(folder, 'cp'), script, { mode: 0o755 })
+  await daemon.restart({ env: { PATH: `${folder}:${process.env['PATH']}` } })
+  await docker('volume', 'create', 'there')
+  for (const volume of ['there', 'anew']) {
+    writeFileSync(path.join(folder, 'hang'), '')
+    const create = (name: string) =>
+      daemon.docker(['create', '--name', name, '-v', `${volume}:/data`, 'seeded:1', 'cat', '/data/seed'])
+    const operations = () => daemon.json<{ Id: string; Step: string }[]>('GET', '/berth/v1/operations')
+    const at = (step: string): Promise<string> =>
+      until(step, async () => (await operations()).find(({ Step }) => Step === step)?.Id)
+    const first = create('first')
+    const filling = await at('filling its volumes')
+    await until('it is filled', () => existsSync(path.join(folder, 'called')))
+    const second = create('second')
+    await at('waiting for others that use its volumes')
+    assert.equal(await sh(['-v', 'other:/o'], 'echo nobody else waits'), 'nobody else waits')
+    rmSync(path.join(folder, 'hang'))
+    await daemon.api('DELETE', `/berth/v1/operations/${filling}?by=the+test`)
+    assert.match((await first).stderr, /was cancelled by the test/)
+    assert.equal((await second).code, 0)
+    assert.equal(await docker('start', '-a', 'second'), 'seed')
+    assert.deepEqual(await list('name=^(there|anew)$'), volume === 'there' ? ['there'] : ['anew'])
+    rmSync(path.join(folder, 'called'))
+    await removeAll()
+  }
+  await daemon.restart()
+  await audit(daemon)
 })
