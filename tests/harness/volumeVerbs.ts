@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import type { TestDaemon } from './daemon.ts'
 import { until } from './shell.ts'
@@ -43,15 +43,19 @@ const isUsable = async (daemon: TestDaemon, name: string): Promise<void> => {
 
 const boundFolder = (daemon: TestDaemon): string => path.join(daemon.base, 'bound')
 
+const makeBound = (daemon: TestDaemon): Promise<string> =>
+  daemon.mustDocker([
+    ...['volume', 'create', '-o', 'type=none', '-o', 'o=bind', '-o', `device=${boundFolder(daemon)}`],
+    'mounted',
+  ])
+
 /** A container with a volume that is mounted while it runs, and with a part of it. */
 const makeMounted = async (daemon: TestDaemon, verb: string[]): Promise<void> => {
   await removeVolumes(daemon)
   const folder = boundFolder(daemon)
   mkdirSync(path.join(folder, 'part'), { recursive: true })
   writeFileSync(path.join(folder, 'part/file'), 'bound')
-  await daemon.mustDocker([
-    ...['volume', 'create', '-o', 'type=none', '-o', 'o=bind', '-o', `device=${folder}`, 'mounted'],
-  ])
+  await makeBound(daemon)
   await daemon.mustDocker([
     ...[...verb, '--name', 'mounting', '-v', 'mounted:/v'],
     ...['--mount', 'type=volume,source=mounted,target=/p,volume-subpath=part', ...sleeper],
@@ -108,6 +112,26 @@ export const volumeVerbs: Verb[] = [
       assert.equal(await content(daemon, 'older'), filled)
       await daemon.mustDocker(['rm', '-f', 'filler'])
       await isUsable(daemon, 'older')
+    },
+  },
+  {
+    name: 'create that fills a mounted volume',
+    points: ['volume.mount.done', 'volume.fill.copied', 'volume.fill.ready', 'volume.unmount.done'],
+    prepare: async daemon => {
+      await removeVolumes(daemon)
+      rmSync(boundFolder(daemon), { recursive: true, force: true })
+      mkdirSync(boundFolder(daemon))
+      await makeBound(daemon)
+    },
+    run: daemon => daemon.docker(['create', '--name', 'filler', '-v', 'mounted:/etc', ...sleeper]),
+    check: async (daemon, { point }) => {
+      assert.equal(await containerExists(daemon, 'filler'), false)
+      const before = ['volume.mount.done', 'volume.fill.copied'].includes(point)
+      assert.equal(await content(daemon, 'mounted'), before ? '' : filled)
+      await daemon.mustDocker(['create', '--name', 'filler', '-v', 'mounted:/etc', ...sleeper])
+      assert.deepEqual(readdirSync(boundFolder(daemon)).sort(), filled.split('\n'))
+      await daemon.mustDocker(['rm', '-f', 'filler'])
+      await removeVolumes(daemon)
     },
   },
   {
