@@ -112,7 +112,6 @@ test('what would weaken security is refused, the rest accepted', async () => {
     '--tlsverify',
     '--userns-remap=default',
     '--selinux-enabled',
-    '--icc=false',
     '--authorization-plugin=x',
   ])
     await refused([flag], /is not supported by this version of Berth, and ignoring it would weaken security/)

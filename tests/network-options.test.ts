@@ -159,4 +159,69 @@ describe('options of the default network', () => {
         assert.equal((await daemon.onHost(['nft', 'list', 'ruleset'])).stdout, '')
       },
     ))
+
+  test('another way out, no masquerading, and options that networks get unless they name them', () =>
+    withDaemon(
+      {
+        flags: [
+          ...['--bip', '10.55.1.1/29', '--default-gateway', '10.55.1.2', '--ip-masq=false'],
+          ...['--default-network-opt', 'bridge=com.docker.network.driver.mtu=1400'],
+        ],
+      },
+      async daemon => {
+        await daemon.mustDocker(['run', '-d', '--name', 'one', 'busybox', 'sleep', '1000'])
+        assert.match(
+          await daemon.mustDocker(['exec', 'one', 'ip', 'route']),
+          /default via 10\.55\.1\.2 dev eth0/,
+        )
+        const format = '{{with .NetworkSettings.Networks.bridge}}{{.Gateway}} {{.IPAddress}}{{end}}'
+        assert.equal(await daemon.mustDocker(['inspect', '-f', format, 'one']), '10.55.1.2 10.55.1.3')
+        const shown = JSON.parse(await daemon.mustDocker(['network', 'inspect', 'bridge']))[0]
+        assert.equal(shown.Options['com.docker.network.bridge.enable_ip_masquerade'], 'false')
+        assert.deepEqual(shown.IPAM.Config[0].AuxiliaryAddresses, { DefaultGatewayIPv4: '10.55.1.2' })
+        const table = (await daemon.onHost(['nft', 'list', 'ruleset'])).stdout
+        assert.match(table, /set outgoing \{\s*type ifname\s*\}/)
+        const mtu = (network: string): Promise<string> =>
+          daemon.mustDocker([
+            'run',
+            '--rm',
+            '--network',
+            network,
+            'busybox',
+            'cat',
+            '/sys/class/net/eth0/mtu',
+          ])
+        await daemon.mustDocker(['network', 'create', 'plain'])
+        await daemon.mustDocker(['network', 'create', '-o', 'com.docker.network.driver.mtu=1300', 'own'])
+        assert.deepEqual(
+          [await mtu('plain'), await mtu('own'), await mtu('bridge')],
+          ['1400', '1300', '1500'],
+        )
+        await daemon.mustDocker(['network', 'rm', 'plain', 'own'])
+      },
+    ))
+
+  test('with --icc=false containers of the default bridge reach what is published or linked alone; without it all', () =>
+    withDaemon({ flags: ['--icc=false'] }, async daemon => {
+      await daemon.mustDocker([
+        ...['run', '-d', '--name', 'web', '--expose', '80', '-p', '8080:80', 'busybox', 'sh', '-c', page],
+      ])
+      const addressOf = (): Promise<string> =>
+        daemon.mustDocker([...['inspect', '-f', '{{.NetworkSettings.Networks.bridge.IPAddress}}', 'web']])
+      const address = await addressOf()
+      const ask = async (place: string, ...options: string[]): Promise<string> => {
+        const script = `printf 'GET / HTTP/1.0\\r\\n\\r\\n' | nc -w 2 ${place} | tail -n 1`
+        return (await daemon.docker(['run', '--rm', ...options, 'busybox', 'sh', '-c', script])).stdout.trim()
+      }
+      const gateway = await daemon.mustDocker([
+        ...['network', 'inspect', '-f', '{{(index .IPAM.Config 0).Gateway}}', 'bridge'],
+      ])
+      assert.equal(await ask(`${address} 80`), '')
+      assert.equal(await ask(`${gateway} 8080`), 'page')
+      assert.equal(await ask(`${address} 80`, '--link', 'web'), 'page')
+      assert.equal(await ask(`${address} 80`), '')
+      await daemon.restart({ flags: ['--icc=true'] })
+      await daemon.mustDocker(['restart', '-t', '0', 'web'])
+      assert.equal(await ask(`${await addressOf()} 80`), 'page')
+    }))
 })

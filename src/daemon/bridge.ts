@@ -57,5 +57,14 @@ export const defaultBridge = (
     throw badRequest(
       `--fixed-cidr=${settings.fixedCidr} is outside any subnet implied by addresses on the default bridge`,
     )
-  return { ...base, mtu: settings.mtu, publishAddress: settings.publishAddress, ...(range ? { range } : {}) }
+  const { mtu, publishAddress, icc, masquerade, defaultGateway } = settings
+  if (defaultGateway !== '' && !contains(base.subnet, defaultGateway))
+    throw badRequest(
+      `--default-gateway=${defaultGateway} is outside any subnet implied by addresses on the default bridge`,
+    )
+  return {
+    ...{ ...base, mtu, publishAddress, icc, masquerade },
+    ...(range ? { range } : {}),
+    ...(defaultGateway === '' ? {} : { defaultGateway }),
+  }
 }

@@ -22,6 +22,7 @@ const wanted: Record<OptionSpec['type'], string[]> = {
   int: ['number'],
   list: ['list'],
   map: ['object'],
+  maps: ['object'],
   object: ['object'],
 }
 

@@ -24,7 +24,13 @@ const put = (given: Given, spec: OptionSpec, text: string): void => {
   if (type === 'bool') given.set(flag, parseBool(text, flag))
   else if (type === 'int') given.set(flag, parseInteger(text, flag))
   else if (type === 'list') given.set(flag, [...((given.get(flag) as string[] | undefined) ?? []), text])
-  else if (type === 'map') {
+  else if (type === 'maps') {
+    const [outer = '', key = '', ...value] = text.split('=')
+    if (value.length === 0)
+      throw badRequest(`invalid argument "${text}" for "--${flag}" flag: want <name>=<option>=<text>`)
+    const before = (given.get(flag) as Record<string, object> | undefined) ?? {}
+    given.set(flag, { ...before, [outer]: { ...before[outer], [key]: value.join('=') } })
+  } else if (type === 'map') {
     const [key = '', ...value] = text.split('=')
     given.set(flag, { ...(given.get(flag) as object | undefined), [key]: value.join('=') })
   } else given.set(flag, text)

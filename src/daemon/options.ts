@@ -16,7 +16,7 @@ export interface OptionSpec {
   short?: string
   /** The key in daemon.json; empty for a flag alone. */
   key: string
-  type: 'bool' | 'string' | 'int' | 'list' | 'map' | 'object'
+  type: 'bool' | 'string' | 'int' | 'list' | 'map' | 'maps' | 'object'
   state: OptionState
   /** What a `refused` option would have done, or a value of a refused one that is harmless. */
   harmless?: unknown
@@ -55,6 +55,13 @@ export const optionTable: readonly OptionSpec[] = [
   option('ip', 'ip', 'string'),
   option('iptables', 'iptables', 'bool'),
   option('ip-forward', 'ip-forward', 'bool'),
+  option('ip-masq', 'ip-masq', 'bool'),
+  option('default-gateway', 'default-gateway', 'string'),
+  option('default-network-opt', 'default-network-opts', 'maps'),
+  option('bridge-accept-fwmark', 'bridge-accept-fwmark', 'string'),
+  option('ip-forward-no-drop', 'ip-forward-no-drop', 'bool'),
+  option('allow-direct-routing', 'allow-direct-routing', 'bool'),
+  option('icc', 'icc', 'bool'),
   option('firewall-mode', 'firewall-mode', 'string'),
   option('firewall-foreign', 'firewall-foreign', 'string', 'refused', { harmless: 'say' }),
   option('log-driver', 'log-driver', 'string'),
@@ -88,19 +95,13 @@ export const optionTable: readonly OptionSpec[] = [
   option('storage-driver', 'storage-driver', 'string', 'ignored', { short: 's' }),
   option('storage-opt', 'storage-opts', 'list', 'ignored'),
   option('oom-score-adjust', 'oom-score-adjust', 'int', 'ignored'),
-  option('ip-masq', 'ip-masq', 'bool', 'later'),
   option('ip6tables', 'ip6tables', 'bool', 'later'),
   option('ipv6', 'ipv6', 'bool', 'later'),
   option('fixed-cidr-v6', 'fixed-cidr-v6', 'string', 'later'),
   option('bip6', 'bip6', 'string', 'later'),
-  option('default-gateway', 'default-gateway', 'string', 'later'),
   option('default-gateway-v6', 'default-gateway-v6', 'string', 'later'),
-  option('default-network-opt', 'default-network-opts', 'map', 'later'),
   option('default-stop-timeout', 'default-stop-timeout', 'int', 'later'),
-  option('bridge-accept-fwmark', 'bridge-accept-fwmark', 'string', 'later'),
-  option('ip-forward-no-drop', 'ip-forward-no-drop', 'bool', 'later'),
   option('', 'resolv-conf', 'string', 'later'),
-  option('allow-direct-routing', 'allow-direct-routing', 'bool', 'later'),
   option('firewall-backend', 'firewall-backend', 'string', 'later'),
   option('registry-mirror', 'registry-mirrors', 'list', 'later'),
   option('insecure-registry', 'insecure-registries', 'list', 'later'),
@@ -128,7 +129,6 @@ export const optionTable: readonly OptionSpec[] = [
   option('no-new-privileges', 'no-new-privileges', 'bool', 'refused', { harmless: false }),
   option('selinux-enabled', 'selinux-enabled', 'bool', 'refused', { harmless: false }),
   option('userns-remap', 'userns-remap', 'string', 'refused', { harmless: '' }),
-  option('icc', 'icc', 'bool', 'refused', { harmless: true }),
   option('rootless', '', 'bool', 'refused', { harmless: false }),
   option('authorization-plugin', 'authorization-plugins', 'list', 'refused'),
   option('tls', 'tls', 'bool', 'refused', { harmless: false }),

@@ -25,3 +25,22 @@ test('with systemd a parent that is no slice is refused', () => {
     message: /valid slice named as "xxx.slice"/,
   })
 })
+
+test('options of networks are checked and named where they are wrong', () => {
+  const settings = (...flags: string[]) => settingsOf(readConfig(flags))
+  assert.deepEqual(settings('--bridge-accept-fwmark', '0x10/0xff').acceptMark, { mark: 16, mask: 255 })
+  assert.deepEqual(settings('--bridge-accept-fwmark=7').acceptMark, { mark: 7, mask: 0xffffffff })
+  const refused = [
+    ['--bridge-accept-fwmark=0x10/x', /invalid firewall mask "0x10\/x"/],
+    ['--bridge-accept-fwmark=0x100000000', /invalid firewall mark/],
+    ['--default-gateway=here', /default-gateway: not an IP address/],
+    ['--default-network-opt=bridge=mtu', /want <name>=<option>=<text>/],
+    ['--firewall-mode=closed', /firewall-mode: use one of open, host/],
+    ['--firewall-foreign=accept', /firewall-foreign is not supported/],
+  ] as const
+  for (const [flag, message] of refused) assert.throws(() => settings(flag), { status: 400, message })
+  assert.throws(() => settings('--icc=false', '--iptables=false'), { message: /ICC=false uses iptables/ })
+  assert.throws(() => settings('--firewall-mode=host', '--iptables=false'), { message: /needs rules/ })
+  const options = settings('--default-network-opt', 'bridge=a=b=c', '--default-network-opt', 'bridge=d=e')
+  assert.deepEqual(options.engine.defaultNetworkOptions, { bridge: { a: 'b=c', d: 'e' } })
+})

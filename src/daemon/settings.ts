@@ -16,6 +16,7 @@ import { defaultShmSize } from '../runtime/spec/defaults.ts'
 import type { Config } from './config.ts'
 import { type Host, parseHost } from './listen.ts'
 import { logLimitsOf } from './logLimits.ts'
+import { markOf, networkOptionsOf } from './networkOptions.ts'
 
 /** The daemon's own part of its options: what the services need not know. */
 export interface DaemonSettings {
@@ -35,6 +36,13 @@ export interface DaemonSettings {
   publishAddress: string
   firewall: boolean
   firewallMode: FirewallMode
+  acceptMark: { mark: number; mask: number } | undefined
+  directRouting: boolean
+  keepForwarding: boolean
+  icc: boolean
+  masquerade: boolean
+  /** Empty for the bridge itself. */
+  defaultGateway: string
   ipForward: boolean
   addedRuntimes: Map<string, { path: string; args: string[] }>
   /** `berth`, or made of exec-root: names of kernel objects hold it. */
@@ -186,6 +194,10 @@ export const settingsOf = ({ values }: Config): DaemonSettings => {
   checkLogConfig(defaultLog.type, defaultLog.options)
   if (text('bridge') !== '' && text('bip') !== '')
     throw badRequest('You specified -b & --bip, mutually exclusive options. Please specify only one')
+  if (!flag('icc', true) && !flag('iptables', true))
+    throw badRequest(
+      'You specified --iptables=false with --icc=false. ICC=false uses iptables to function. Please set --icc or --iptables to true',
+    )
   const shmSize = parseSize(text('default-shm-size', String(defaultShmSize)))
   if (!shmSize)
     throw badRequest(
@@ -210,6 +222,12 @@ export const settingsOf = ({ values }: Config): DaemonSettings => {
     mtu: mtuOf(values.get('mtu')),
     publishAddress: addressOr('ip', values.get('ip'), '0.0.0.0'),
     firewall: flag('iptables', true),
+    acceptMark: markOf(text('bridge-accept-fwmark')),
+    directRouting: flag('allow-direct-routing', false),
+    keepForwarding: flag('ip-forward-no-drop', false),
+    icc: flag('icc', true),
+    masquerade: flag('ip-masq', true) && flag('iptables', true),
+    defaultGateway: addressOr('default-gateway', values.get('default-gateway'), ''),
     firewallMode: firewallModeOf(values.get('firewall-mode'), flag('iptables', true)),
     ipForward: flag('ip-forward', true),
     addedRuntimes: runtimesOf(values.get('add-runtime')),
@@ -252,6 +270,7 @@ export const settingsOf = ({ values }: Config): DaemonSettings => {
       defaultShmSize: shmSize,
       defaultUlimits: ulimitsOf(values.get('default-ulimit')),
       addressPools: pools,
+      defaultNetworkOptions: networkOptionsOf(values.get('default-network-opt')),
       linkVariables: process.env['DOCKER_KEEP_DEPRECATED_LEGACY_LINKS_ENV_VARS'] === '1',
       debug,
     },

@@ -49,5 +49,7 @@ export interface EngineSettings {
   addressPools: { base: string; size: number }[]
   /** Containers get the variables of their links, as they did before networks had names. */
   linkVariables: boolean
+  /** Options by driver, for networks that name them not. */
+  defaultNetworkOptions: Record<string, Record<string, string>>
   debug: boolean
 }

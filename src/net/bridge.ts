@@ -19,6 +19,9 @@ export interface BridgePlace {
   table: string
 }
 
+/** Where containers send what is for elsewhere. */
+export const wayOutOf = ({ gateway, defaultGateway }: BridgeSpec): string => defaultGateway ?? gateway
+
 const trySysctl = (file: string, value: string): void => {
   try {
     writeKernelFile(`/proc/sys/net/${file}`, value)
@@ -35,7 +38,6 @@ const create = ({ socket, table }: BridgePlace, spec: BridgeSpec): void => {
   ])
   failpoint('net.bridge.link')
   trySysctl(`ipv6/conf/${spec.link}/accept_ra`, '0')
-  if (!spec.icc && !bridgeNetfilter()) routeWithin(spec.link)
 }
 
 /** Whether the host's rules see what is bridged (br_netfilter), and bridge what they have translated. */
@@ -51,9 +53,11 @@ export const bridgeNetfilter = (): boolean => {
  * Has what containers send each other pass the host's rules: their ports are
  * isolated (see endpoint.ts), and the bridge answers for their addresses.
  */
-const routeWithin = (link: string): void => {
-  writeKernelFile(`/proc/sys/net/ipv4/conf/${link}/proxy_arp_pvlan`, '1')
-  writeKernelFile(`/proc/sys/net/ipv4/conf/${link}/send_redirects`, '0')
+const routeWithin = (link: string, on: boolean): void => {
+  const file = `/proc/sys/net/ipv4/conf/${link}/proxy_arp_pvlan`
+  if (readFileSync(file, 'utf8').trim() === (on ? '1' : '0')) return
+  writeKernelFile(file, on ? '1' : '0')
+  writeKernelFile(`/proc/sys/net/ipv4/conf/${link}/send_redirects`, on ? '0' : '1')
 }
 
 const ensureAddress = (socket: NetlinkSocket, link: number, spec: BridgeSpec): void => {
@@ -95,6 +99,7 @@ export const ensureBridge = (place: BridgePlace, spec: BridgeSpec): Link => {
     )
   }
   ensureAddress(socket, link.index, spec)
+  routeWithin(spec.link, !spec.icc && !bridgeNetfilter())
   if (!link.up || link.mtu !== spec.mtu) socket.batch([setLink(spec.link, { up: true, mtu: spec.mtu })])
   failpoint('net.bridge.up')
   return link

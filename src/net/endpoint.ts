@@ -7,7 +7,7 @@ import { inNamespace, writeKernelFile } from '../linux/namespace.ts'
 import { NetlinkSocket, protocols } from '../linux/netlink.ts'
 import { addVeth, deleteLink, findLink, setHairpin, setIsolated, setLink } from '../linux/rtnetlink.ts'
 import { addAddress, deleteDefaultRoute, setDefaultRoute } from '../linux/rtnetlink-routes.ts'
-import { bridgeNetfilter } from './bridge.ts'
+import { bridgeNetfilter, wayOutOf } from './bridge.ts'
 import type { Firewall } from './firewall/firewall.ts'
 import { linkGroup } from './firewall/rules.ts'
 import { endPublishedFlows, forgetUntranslatedFlows } from './flows.ts'
@@ -84,12 +84,12 @@ const configureInside = (place: EndpointPlace, wiring: Wiring): void =>
     const link = findLink(socket, wiring.interfaceName)
     if (!link) throw internal(`interface ${wiring.interfaceName} vanished from the sandbox`)
     withoutIpv6(wiring.interfaceName)
-    const { subnet, gateway } = wiring.bridge
+    const { subnet } = wiring.bridge
     const messages = [
       addAddress({ link: link.index, address: wiring.ipv4, prefix: subnet.prefix }),
       setLink(wiring.interfaceName, { up: true }),
     ]
-    if (wiring.defaultRoute) messages.push(setDefaultRoute(link.index, gateway))
+    if (wiring.defaultRoute) messages.push(setDefaultRoute(link.index, wayOutOf(wiring.bridge)))
     socket.batch(messages)
     for (const setting of wiring.sysctls ?? []) applySysctl(wiring.interfaceName, setting)
   })

@@ -1,5 +1,6 @@
 import { failpoint } from '../core/failpoint.ts'
 import { setHairpin } from '../linux/rtnetlink.ts'
+import { wayOutOf } from './bridge.ts'
 import { type EndpointPlace, exposureOf, publishedPorts, setGateway } from './endpoint.ts'
 import { endPublishedFlows, forgetUntranslatedFlows } from './flows.ts'
 import type { BridgeSpec, Endpoint, PortRequest, PublishedPort } from './types.ts'
@@ -30,14 +31,14 @@ export const moveGateway = async (
   const held = from ? takePorts(place, from.endpoint) : []
   try {
     failpoint('net.gateway.unpublished')
-    if (to) setGateway(place, to.endpoint, to.bridge.gateway)
+    if (to) setGateway(place, to.endpoint, wayOutOf(to.bridge))
     else if (from) setGateway(place, from.endpoint, undefined)
     failpoint('net.gateway.routed')
     if (to) await givePorts(place, to, held)
   } catch (error) {
     if (to) takePorts(place, to.endpoint)
     if (from) {
-      setGateway(place, from.endpoint, from.bridge.gateway)
+      setGateway(place, from.endpoint, wayOutOf(from.bridge))
       publish(place, from.endpoint, held)
     }
     throw error

@@ -15,7 +15,7 @@ import { type Nftables, openNftables } from '../linux/nftables.ts'
 import { findLink, listLinks, setLink } from '../linux/rtnetlink.ts'
 import { listRoutes } from '../linux/rtnetlink-routes.ts'
 import { AddressPool, type AddressPoolOptions } from './addresses.ts'
-import { allowLoopbackPublishing, ensureBridge, removeBridge } from './bridge.ts'
+import { allowLoopbackPublishing, ensureBridge, removeBridge, wayOutOf } from './bridge.ts'
 import { detourOf, ensureDetour, removeDetour } from './detour.ts'
 import {
   connect,
@@ -119,7 +119,7 @@ export class Network implements AsyncDisposable {
     this.#place = {
       routes: this.#routes,
       flows: this.#flows,
-      firewall: nft && new Firewall(nft, table, mode === 'host' ? this.#detour : undefined),
+      firewall: nft && new Firewall(nft, options.firewall, mode === 'host' ? this.#detour : undefined),
       ports: new PortAllocator({
         keeper: options.keeper,
         containerName: options.containerName,
@@ -188,12 +188,21 @@ export class Network implements AsyncDisposable {
   ensureBridge(spec: BridgeSpec): void {
     const { firewall } = this.#place
     this.#ensureDetour()
-    firewall?.ensureRules(this.#forwarding.ours)
+    firewall?.ensureRules(this.#dropForeign)
     firewall?.addBridge(spec)
     failpoint('net.bridge.firewall')
     this.#ensureBridgeLink(spec)
-    if (this.#options.ipForward) this.#forwarding.turnOn(() => firewall?.ensureRules(true))
+    if (this.#options.ipForward) this.#turnForwardingOn()
     this.#guard?.look()
+  }
+
+  /** Where this daemon turned forwarding on, the host does not become a router for others, unless that is wanted. */
+  get #dropForeign(): boolean {
+    return this.#forwarding.ours && this.#options.firewall.keepForwarding !== true
+  }
+
+  #turnForwardingOn(): void {
+    this.#forwarding.turnOn(() => this.#place.firewall?.ensureRules(this.#dropForeign))
   }
 
   #ensureBridgeLink(spec: BridgeSpec): void {
@@ -292,8 +301,8 @@ export class Network implements AsyncDisposable {
   }
 
   /** Has the default route of a sandbox go by this endpoint, as its record says. */
-  ensureGateway(endpoint: Endpoint, { gateway }: BridgeSpec): void {
-    setGateway(this.#place, endpoint, gateway)
+  ensureGateway(endpoint: Endpoint, bridge: BridgeSpec): void {
+    setGateway(this.#place, endpoint, wayOutOf(bridge))
   }
 
   /** Resolves once the link of an endpoint is gone. */
@@ -316,7 +325,7 @@ export class Network implements AsyncDisposable {
     const { firewall } = this.#place
     if (firewall) {
       const { bridges, endpoints } = expected
-      const { missing, extra } = firewall.ensure({ bridges, endpoints, dropForeign: this.#forwarding.ours })
+      const { missing, extra } = firewall.ensure({ bridges, endpoints, dropForeign: this.#dropForeign })
       changes.push(...missing.map(element => `added ${element.set} ${element.key}`))
       changes.push(...extra.map(element => `removed ${element.set} ${element.key}`))
     }
@@ -324,7 +333,7 @@ export class Network implements AsyncDisposable {
     if (!this.#asks) removeDetour(this.#linkPlace(), this.#detour)
     for (const bridge of expected.bridges) this.#ensureBridgeLink(bridge)
     if (this.#options.ipForward && expected.bridges.length > 0) {
-      this.#forwarding.turnOn(() => firewall?.ensureRules(true))
+      this.#turnForwardingOn()
     }
     const actual = { links: listLinks(this.#routes), sandboxes: this.#pinned() }
     const plan = planReconcile(this.#options.firewall.table, expected, actual)

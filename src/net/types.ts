@@ -37,8 +37,10 @@ export interface BridgeSpec {
   /** Link name, at most 15 bytes. */
   link: string
   subnet: Ipv4Subnet
-  /** The containers' way out, and the bridge's own address unless it is `bare`. */
+  /** The bridge's own address unless it is `bare`, and the containers' way out where nothing else is. */
   gateway: string
+  /** Another machine on the bridge that is the containers' way out. */
+  defaultGateway?: string
   /** The bridge itself gets no address. */
   bare: boolean
   mtu: number
@@ -134,6 +136,12 @@ export interface FirewallSettings {
   enabled: boolean
   /** `open`: published ports are open to everyone. `host`: they obey what the host's INPUT says of them. */
   mode: FirewallMode
+  /** What bears this mark is let pass to containers (`--bridge-accept-fwmark`). */
+  acceptMark?: { mark: number; mask: number } | undefined
+  /** Published ports can be reached under the containers' own addresses, too (`--allow-direct-routing`). */
+  directRouting?: boolean
+  /** Where forwarding is turned on here, others' traffic is dropped all the same: not with `--ip-forward-no-drop`. */
+  keepForwarding?: boolean
 }
 
 export type FirewallMode = 'open' | 'host'

@@ -1,3 +1,4 @@
+import { wayOutOf } from '../../net/bridge.ts'
 import type { ApiVersion } from '../../wire/version.ts'
 import type { Engine } from '../engine.ts'
 import { hasNames, namesOf } from '../networks/names.ts'
@@ -18,7 +19,7 @@ const endpointSettings = (engine: Engine, record: ContainerRecord, attachment: N
     MacAddress: endpoint?.mac ?? '',
     NetworkID: endpoint || attachment.networkName !== 'bridge' ? attachment.networkId : '',
     EndpointID: attachment.endpointId,
-    Gateway: endpoint && !bridge?.internal ? (bridge?.gateway ?? '') : '',
+    Gateway: endpoint && bridge && !bridge.internal ? wayOutOf(bridge) : '',
     IPAddress: endpoint?.ipv4 ?? '',
     IPPrefixLen: endpoint ? (bridge?.subnet.prefix ?? 0) : 0,
     IPv6Gateway: '',
@@ -41,7 +42,7 @@ const legacyFields = (engine: Engine, record: ContainerRecord): object => {
     SecondaryIPAddresses: null,
     SecondaryIPv6Addresses: null,
     EndpointID: attachment?.endpointId ?? '',
-    Gateway: bridge?.gateway ?? '',
+    Gateway: bridge ? wayOutOf(bridge) : '',
     GlobalIPv6Address: '',
     GlobalIPv6PrefixLen: 0,
     IPAddress: endpoint?.ipv4 ?? '',

@@ -8,7 +8,7 @@ import type { NetworkCreateRequest } from '../../wire/network.ts'
 import type { Engine } from '../engine.ts'
 import { decideBridge } from './bridgeOptions.ts'
 import { decideSubnet, ipamConfigOf } from './ipam.ts'
-import { isPredefined, type NetworkRecord } from './types.ts'
+import { defaultGatewayKey, isPredefined, type NetworkRecord } from './types.ts'
 
 /** Names and subnets are chosen one after another. */
 const turns = new WeakMap<Engine, SerialQueue>()
@@ -67,6 +67,13 @@ const decideConfiguration = (request: NetworkCreateRequest): NetworkRecord => {
   }
 }
 
+/** The request with the options that the daemon gives to networks which name them not (`--default-network-opt`). */
+const withDefaults = ({ settings }: Engine, request: NetworkCreateRequest): NetworkCreateRequest => {
+  const defaults = settings.defaultNetworkOptions[request.Driver || 'bridge']
+  if (!defaults || request.ConfigFrom?.Network) return request
+  return { ...request, Options: { ...defaults, ...request.Options } }
+}
+
 /** The request with what the configuration network gives. */
 const configured = (engine: Engine, request: NetworkCreateRequest): NetworkCreateRequest => {
   const name = request.ConfigFrom?.Network
@@ -116,11 +123,13 @@ const decideNetwork = (engine: Engine, request: NetworkCreateRequest): NetworkRe
     routes: engine.network.hostRoutes(),
   })
   const { gateway } = subnet
+  const defaultGateway = subnet.reserved[defaultGatewayKey]
   return {
     ...{ id, name, created: nowText(), driver: 'bridge', options, labels: request.Labels ?? {} },
     bridge: {
       ...choice,
       ...{ networkId: id, subnet: subnet.subnet, gateway },
+      ...(defaultGateway ? { defaultGateway } : {}),
       foreign: engine.network.hasLink(choice.link),
     },
     ipam: { config: [ipamConfigOf(subnet)], ...(IPAM.Options ? { options: IPAM.Options } : {}) },
@@ -134,7 +143,7 @@ const decide = (engine: Engine, request: NetworkCreateRequest): NetworkRecord =>
   checkKind(request)
   if (request.ConfigOnly) return decideConfiguration(request)
   checkDriver(request.Driver || 'bridge')
-  return decideNetwork(engine, configured(engine, request))
+  return decideNetwork(engine, configured(engine, withDefaults(engine, request)))
 }
 
 /** `POST /networks/create`: in the kernel first, then durable; nothing stays of one that failed. */

@@ -5,7 +5,7 @@ import type { Network } from '../../net/network.ts'
 import { parseCidr } from '../../net/subnets.ts'
 import { type BridgeSpec, type Ipv4Subnet, ordinaryBridge } from '../../net/types.ts'
 import type { Database } from '../../store/database.ts'
-import type { NetworkRecord } from './types.ts'
+import { defaultGatewayKey, type NetworkRecord } from './types.ts'
 
 const kind = 'network'
 
@@ -18,6 +18,10 @@ export interface DefaultBridge {
   /** Part of the subnet for containers (`--fixed-cidr`). */
   range?: Ipv4Subnet
   mtu: number
+  icc: boolean
+  masquerade: boolean
+  /** `--default-gateway`: the containers' way out that is not the bridge. */
+  defaultGateway?: string
   /** `--ip`: where ports are published that name no address. */
   publishAddress: string
 }
@@ -78,17 +82,21 @@ export class Networks {
     ]
     const wanted = this.#defaultBridge
     if (!wanted) return records
-    const { link, subnet, gateway, mtu, foreign } = wanted
-    const bridge: BridgeSpec = { ...ordinaryBridge, networkId: '', link, subnet, gateway, mtu, foreign }
+    const { link, subnet, gateway, mtu, foreign, icc, masquerade, defaultGateway } = wanted
+    const bridge: BridgeSpec = {
+      ...{ ...ordinaryBridge, networkId: '', link, subnet, gateway, mtu, foreign, icc, masquerade },
+      ...(defaultGateway ? { defaultGateway } : {}),
+    }
     const options = {
       'com.docker.network.bridge.default_bridge': 'true',
-      'com.docker.network.bridge.enable_icc': 'true',
-      'com.docker.network.bridge.enable_ip_masquerade': 'true',
+      'com.docker.network.bridge.enable_icc': String(icc),
+      'com.docker.network.bridge.enable_ip_masquerade': String(masquerade),
       'com.docker.network.bridge.host_binding_ipv4': wanted.publishAddress,
       'com.docker.network.bridge.name': link,
       'com.docker.network.driver.mtu': String(mtu),
     }
-    const config = [{ Subnet: `${subnet.address}/${subnet.prefix}`, Gateway: gateway }]
+    const auxiliary = defaultGateway ? { AuxiliaryAddresses: { [defaultGatewayKey]: defaultGateway } } : {}
+    const config = [{ Subnet: `${subnet.address}/${subnet.prefix}`, Gateway: gateway, ...auxiliary }]
     return [
       { ...base, id: newId(), name: 'bridge', driver: 'bridge', bridge, options, ipam: { config } },
       ...records,

@@ -21,6 +21,9 @@ export interface NetworkRecord {
   configFrom?: string
 }
 
+/** The name of an auxiliary address that is the containers' way out. */
+export const defaultGatewayKey = 'DefaultGatewayIPv4'
+
 export const defaultNetworks = ['bridge', 'host', 'none']
 
 /** Networks that Docker's clients take for the daemon's own. */

@@ -20,9 +20,11 @@ const askSets = new Set(['asked', 'asked_any', 'asked_ranges', 'asked_any_ranges
 /** The table that has a set. */
 const tableOf = (table: string, set: string): string => `${askSets.has(set) ? 'ip' : 'inet'} ${table}`
 
-/** `asks`: firewall mode `host`. */
 export interface ElementOptions {
+  /** Firewall mode `host`. */
   asks: boolean
+  /** Published ports are open under the containers' own addresses, too. */
+  direct: boolean
 }
 
 export const bridgeElements = (bridge: BridgeSpec, { asks }: ElementOptions): Element[] => {
@@ -149,7 +151,8 @@ const publishingElements = (endpoint: Endpoint, options: ElementOptions): Elemen
   const { ipv4, containerId: owner, published, exposure = 'translated' } = endpoint
   if (published.length === 0) return []
   const self = { set: 'selves', key: `${ipv4} . ${ipv4}`, value: '', owner }
-  const direct = exposure === 'translated' ? [] : directElements(published, endpoint)
+  const opened = exposure !== 'translated' || options.direct
+  const direct = opened ? directElements(published, endpoint) : []
   if (exposure === 'direct') return direct
   return [self, ...direct, ...translatedElements(published, endpoint, options)]
 }

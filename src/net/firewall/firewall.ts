@@ -1,6 +1,6 @@
 import { messageOf, unavailable } from '../../core/errors.ts'
 import type { Nftables } from '../../linux/nftables.ts'
-import type { BridgeSpec, Detour, Endpoint, PublishedPort } from '../types.ts'
+import type { BridgeSpec, Detour, Endpoint, FirewallSettings, PublishedPort } from '../types.ts'
 import {
   addElements,
   bridgeElements,
@@ -33,6 +33,7 @@ const joined = (...batches: string[]): string => batches.filter(batch => batch !
 
 export class Firewall {
   readonly #nft: Nftables
+  readonly #settings: FirewallSettings
   readonly #table: string
   readonly #asking: Detour | undefined
   readonly #options: ElementOptions
@@ -42,11 +43,12 @@ export class Firewall {
   #dropForeign = false
 
   /** `asking`: the host's INPUT is asked (firewall mode `host`). Errors: `unavailable` where this kernel cannot. */
-  constructor(nft: Nftables, table: string, asking?: Detour) {
+  constructor(nft: Nftables, settings: FirewallSettings, asking?: Detour) {
     this.#nft = nft
-    this.#table = table
+    this.#settings = settings
+    this.#table = settings.table
     this.#asking = asking
-    this.#options = { asks: asking !== undefined }
+    this.#options = { asks: asking !== undefined, direct: settings.directRouting === true }
     if (asking) this.#probe()
   }
 
@@ -61,7 +63,8 @@ export class Firewall {
   }
 
   #rules(dropForeign: boolean): RuleSettings {
-    return { table: this.#table, dropForeign, asking: this.#asking }
+    const { directRouting = false, acceptMark } = this.#settings
+    return { table: this.#table, dropForeign, asking: this.#asking, directRouting, acceptMark }
   }
 
   #elements(): Element[] {

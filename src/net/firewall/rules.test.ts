@@ -28,7 +28,7 @@ const bridge = {
   masquerade: false,
 }
 
-const open = { asks: false }
+const open = { asks: false, direct: false }
 const asking = { ask: 'ask1', back: 'back1', mark: 7 }
 const settings = { table: 'berth', dropForeign: true, asking: undefined }
 
@@ -114,7 +114,7 @@ test('a long run of ports that go to the same ports is one element, any other a 
 
 test("in mode host what others may ask is asked of the host's rules, by the same keys, in one transaction", () => {
   const published = [...endpoint.published, ...many(40)]
-  const batch = addElements('berth', endpointElements({ ...endpoint, published }, { asks: true }))
+  const batch = addElements('berth', endpointElements({ ...endpoint, published }, { ...open, asks: true }))
   assert.match(batch, /^add element ip berth asked_any_ranges \{ tcp \. 20000-20039 comment "c1" \}$/m)
   assert.match(batch, /^add element ip berth asked_any \{ tcp \. 8080 comment "c1" \}$/m)
   assert.doesNotMatch(batch, /asked \{/)

@@ -34,6 +34,10 @@ export interface RuleSettings {
   dropForeign: boolean
   /** Undefined in firewall mode `open`. Its links are there already: a rule finds one when it is made. */
   asking: Detour | undefined
+  /** Published ports are open under the containers' own addresses to everyone. */
+  directRouting?: boolean | undefined
+  /** What bears this mark is let pass to containers. */
+  acceptMark?: { mark: number; mask: number } | undefined
 }
 
 const declarations = `
@@ -109,7 +113,6 @@ const rules: Rule[] = [
   ['enter', 'oifname @routed ip daddr . meta l4proto . th dport @direct_ranges accept'],
   ['enter', 'iifname . oifname @trusted ip daddr . meta l4proto . th dport @direct accept'],
   ['enter', 'iifname . oifname @trusted ip daddr . meta l4proto . th dport @direct_ranges accept'],
-  ['enter', 'drop'],
   ['among', 'oifname != @silent accept'],
   ['among', 'ip saddr . ip daddr . meta l4proto . th dport @linked accept'],
   ['among', 'drop'],
@@ -124,6 +127,16 @@ const askedRules = ({ back, mark }: Detour): Rule[] => [
   ['emerge', `iifname "${back}" meta nfproto ipv4 meta mark set ${mark} ip frag-off set 0`],
   ['unmark', `iifname "${back}" meta mark set 0`],
   ['leave', `iifname "${back}" ct status dnat ip saddr . oifname @within masquerade`],
+]
+
+/** Stand before the chain's last word, and before its first. */
+const directRules: Rule[] = [
+  ['enter', 'ip daddr . meta l4proto . th dport @direct accept'],
+  ['enter', 'ip daddr . meta l4proto . th dport @direct_ranges accept'],
+]
+
+const markRules = ({ mark, mask }: { mark: number; mask: number }): Rule[] => [
+  ['enter', `meta mark and ${mask} == ${mark} accept`],
 ]
 
 const foreignRules: Rule[] = [
@@ -156,6 +169,15 @@ const askRules = ({ ask, back }: Detour): Rule[] => [
   ['pass', 'drop'],
 ]
 
+const mainRules = ({ dropForeign, asking, directRouting, acceptMark }: RuleSettings): Rule[] => [
+  ...(acceptMark ? markRules(acceptMark) : []),
+  ...rules,
+  ...(directRouting ? directRules : []),
+  ['enter', 'drop'],
+  ...(asking ? askedRules(asking) : openRules),
+  ...(dropForeign ? foreignRules : []),
+]
+
 const emptied = (table: string, names: string[]): string[] =>
   names.map(chain => `flush chain ${table} ${chain}`)
 
@@ -173,13 +195,13 @@ export const unaskedBatch = (table: string): string => without(`ip ${table}`)
  * A batch that brings all rules to what they should be and leaves the elements
  * alone; on an empty machine it makes everything.
  */
-export const rulesBatch = ({ table, dropForeign, asking }: RuleSettings): string => {
+export const rulesBatch = (settings: RuleSettings): string => {
+  const { table, asking } = settings
   const [main, other] = [`inet ${table}`, `ip ${table}`]
-  const byMode = asking ? askedRules(asking) : openRules
   return [
     `table ${main} {${declarations}\n}`,
     ...emptied(main, chains),
-    ...added(main, [...rules, ...byMode, ...(dropForeign ? foreignRules : [])]),
+    ...added(main, mainRules(settings)),
     ...(asking ? [`table ${other} {${askDeclarations}\n}`, ...emptied(other, ['ask', 'pass'])] : []),
     ...(asking ? added(other, askRules(asking)) : []),
   ].join('\n')
