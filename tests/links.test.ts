@@ -181,3 +181,46 @@ test('a link on a user-defined network is a name for the linking container alone
   await docker('rm', '-f', 'linking', 'formerly', 'target')
   await docker('network', 'rm', 'own')
 })
+
+test('without traffic between containers a link opens the exposed ports of the one it leads to, and no more', async () => {
+  const closed = await startDaemon({ flags: ['--icc=false'] })
+  try {
+    await closed.loadBusybox()
+    const page = (name: string): string[] => [
+      ...['run', '-d', '--name', name, '--hostname', name, '--expose', '80', 'busybox', 'sh', '-c'],
+      'echo $HOSTNAME >/tmp/index.html; httpd -p 81 -h /tmp; exec httpd -f -h /tmp',
+    ]
+    for (const name of ['linked', 'other']) await closed.mustDocker(page(name))
+    await closed.mustDocker([
+      ...['run', '-d', '--name', 'asking', '--link', 'linked', 'busybox', 'sleep', '1000'],
+    ])
+    const at = async (name: string): Promise<string> =>
+      closed.mustDocker(['inspect', '-f', '{{.NetworkSettings.IPAddress}}', name])
+    const asked = async (host: string, port = 80): Promise<string> =>
+      (
+        await closed.docker(['exec', 'asking', 'timeout', '2', 'wget', '-qO-', `http://${host}:${port}/`])
+      ).stdout.trim()
+    await until('the linked one answered', async () => (await asked('linked')) === 'linked')
+    assert.equal(await asked(await at('other')), '')
+    assert.equal(await asked('linked', 81), '')
+
+    // Another container at the address that the link led to is not reached.
+    const before = await at('linked')
+    await closed.mustDocker(['rm', '-f', 'linked'])
+    assert.equal(await asked(before), '')
+    await closed.mustDocker(page('linked'))
+    assert.equal(await asked(await at('linked')), '', 'a link ends with the container that it leads to')
+
+    await closed.mustDocker(['run', '-d', '--name', 'again', '--link', 'other', 'busybox', 'sleep', '1000'])
+    await closed.restart()
+    await closed.mustDocker(['restart', '-t', '0', 'other'])
+    await until('it answered after both were started anew', async () => {
+      const { stdout } = await closed.docker([
+        ...['exec', 'again', 'timeout', '2', 'wget', '-qO-', 'http://other/'],
+      ])
+      return stdout.trim() === 'other'
+    })
+  } finally {
+    await closed.close()
+  }
+})

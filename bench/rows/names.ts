@@ -22,8 +22,15 @@ interface Kind {
 
 const halfDead = { asker: 'halfDead', limit: atLeast(10) } as const
 const kinds: Kind[] = [
-  { name: "another container's name", asker: 'well', own: true, count: 2000, width: 1 },
-  { name: "another container's name, 16 at once", asker: 'well', own: true, count: 8000, width: 16 },
+  { name: "another container's name", asker: 'well', own: true, count: 2000, width: 1, limit: atLeast(1.5) },
+  {
+    name: "another container's name, 16 at once",
+    asker: 'well',
+    own: true,
+    count: 8000,
+    width: 16,
+    limit: atLeast(1.5),
+  },
   { name: 'names of the world', asker: 'well', count: 1000, width: 1 },
   { name: 'names of the world, 16 at once', asker: 'well', count: 4000, width: 16 },
   // The peer waits seconds for the dead one, each time.
