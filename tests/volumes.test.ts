@@ -507,3 +507,24 @@ test('who wants a volume that is being filled waits; a cancelled filling leaves 
   await daemon.restart()
   await audit(daemon)
 })
+
+test('a filling that fails while it is moved in is ended by whoever needs the volume next', async () => {
+  const armed = path.join(daemon.base, 'failpoints')
+  await daemon.restart({ env: { BERTH_FAILPOINTS: `@${armed}` } })
+  const failHalfWay = async (name: string, pass: number): Promise<void> => {
+    await docker('volume', 'create', name)
+    await docker('create', '--name', 'waits', '-v', `${name}:/w`, 'busybox', 'ls', '/w')
+    writeFileSync(armed, `volume.fill.moving=error@${pass}`)
+    const words = await refused('create', '-v', `${name}:/data`, 'seeded:1')
+    assert.match(words, /failed to populate volume: .* of the image: fail point volume\.fill\.moving/)
+    rmSync(armed)
+  }
+  await failHalfWay('by-start', 1)
+  assert.equal(await docker('start', '-a', 'waits'), 'seed\nsub')
+  await removeAll()
+  await failHalfWay('by-create', 2)
+  await docker('create', '--name', 'fills', '-v', 'by-create:/data', 'seeded:1', 'ls', '/data')
+  assert.deepEqual(readdirSync(path.join(daemon.dataRoot, 'volumes/by-create/_data')).sort(), ['seed', 'sub'])
+  await removeAll()
+  await daemon.restart()
+})

@@ -4,7 +4,7 @@ import { BerthError, hasCode, internal, messageOf } from '../../core/errors.ts'
 import { O_PATH, openIn, owned } from '../../linux/files.ts'
 import type { Engine } from '../engine.ts'
 import type { Operation } from '../operations.ts'
-import { type FillPlace, fillInto, finishFill, openEmpty } from '../volumes/fill.ts'
+import { type FillPlace, fillInto, finishFill, isUnderWay, openEmpty } from '../volumes/fill.ts'
 import { newHome } from '../volumes/homes.ts'
 import { mountHeld, unmountHeld } from '../volumes/mounting.ts'
 import { mountedPlace, plainPlace } from '../volumes/place.ts'
@@ -102,7 +102,8 @@ const fillMounted = async (
 const mayBeFilled = (engine: Engine, mount: MountPoint, { fresh }: Filling): boolean => {
   const volume = engine.volumes.find(mount.name)
   if (fresh.has(mount.name) || !volume || needsMount(volume)) return true
-  return isEmpty(plainPlace(engine, mount.name), mount.subpath ?? '')
+  const place = plainPlace(engine, mount.name)
+  return isUnderWay(place) || isEmpty(place, mount.subpath ?? '')
 }
 
 const fillOne = async (

@@ -5,12 +5,12 @@ import { owned } from '../../linux/files.ts'
 import { MNT_DETACH, MS_BIND, makePrivateMount, mount, unmount } from '../../linux/mount.ts'
 import type { Engine } from '../engine.ts'
 import type { Operation } from '../operations.ts'
-import { finishFill } from '../volumes/fill.ts'
+import { finishFill, isUnderWay } from '../volumes/fill.ts'
 import { mountedOnes, mountHeld, unmountUnused } from '../volumes/mounting.ts'
 import { boundOptions } from '../volumes/mountOptions.ts'
-import { mountedPlace } from '../volumes/place.ts'
+import { mountedPlace, plainPlace } from '../volumes/place.ts'
 import { openSubpath } from '../volumes/subpath.ts'
-import type { VolumeRecord } from '../volumes/types.ts'
+import { needsMount, type VolumeRecord } from '../volumes/types.ts'
 import { volumesOf } from '../volumes/users.ts'
 import { reachPath } from './bindSources.ts'
 import type { Container } from './container.ts'
@@ -93,8 +93,9 @@ const eachVolume = (record: ContainerRecord, use: (point: MountPoint) => void): 
   for (const point of record.mounts) if (point.type === 'volume') use(point)
 }
 
-/** What a crash cut off while it was filled is in there, where the daemon's start did not see it. */
-const mountFinished = async (engine: Engine, volume: VolumeRecord, operation: Operation): Promise<void> => {
+/** Mounted, and without the rest of a filling that was cut off: nobody sees half of one. The caller holds its name. */
+const makeReady = async (engine: Engine, volume: VolumeRecord, operation: Operation): Promise<void> => {
+  if (!needsMount(volume)) return await finishFill(plainPlace(engine, volume.name))
   await mountHeld(engine, volume, operation)
   await reachPath(engine, engine.volumes.data(volume.name), operation)
   await finishFill(mountedPlace(engine, volume.name))
@@ -107,16 +108,14 @@ export const takeVolumes = async (
   operation: Operation,
 ): Promise<void> => {
   const { record } = container
-  for (const volume of mountedOnes(engine, volumesOf(container)))
-    await engine.volumes.exclusively(
-      [volume.name],
-      () => mountFinished(engine, volume, operation),
-      operation.signal,
-    )
+  for (const name of volumesOf(container)) {
+    const volume = engine.volumes.get(name)
+    if (!needsMount(volume) && !isUnderWay(plainPlace(engine, name))) continue
+    await engine.volumes.exclusively([name], () => makeReady(engine, volume, operation), operation.signal)
+  }
   for (const { source, subpath } of record.mounts) if (subpath) await reachPath(engine, source, operation)
   container.holdsVolumes = true
   eachVolume(record, ({ name, readWrite }) => {
-    engine.volumes.get(name)
     if (readWrite) engine.volumeUsage.touch(name)
   })
   bindSubpaths(engine, record)

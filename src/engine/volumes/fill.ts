@@ -116,9 +116,12 @@ const moveIn = (place: FillPlace, { subpath, mtime }: Mark): void => {
   copyMetadata(tree.fd, target.fd, { ...statFd(tree.fd), mtime: BigInt(mtime) })
 }
 
+/** Somebody fills it now, or could not end it. */
+export const isUnderWay = ({ stage }: FillPlace): boolean => existsSync(stage)
+
 /** Carries on or gives up what a crash cut off. Idempotent. */
 export const finishFill = async (place: FillPlace): Promise<void> => {
-  if (!existsSync(place.stage)) return
+  if (!isUnderWay(place)) return
   const ready = readMark(place.stage)
   if (ready) moveIn(place, ready)
   failpoint('volume.fill.moved')
