@@ -53,5 +53,18 @@ export const forgetUntranslatedFlows = (sockets: FlowSockets, ports: PublishedPo
   const datagram = ports.filter(({ protocol, hostPort }) => protocol === 'udp' && hostPort > 0)
   if (datagram.length === 0) return
   const hosts = new Set(listAddresses(sockets.routes).map(({ address }) => address))
-  for (const port of datagram) forgetPort(sockets, port, hosts)
+  if (datagram.length > portByPort) forgetMany(sockets, datagram, hosts)
+  else for (const port of datagram) forgetPort(sockets, port, hosts)
+}
+
+/** By one look at all flows, where a look for each port would take long. */
+const forgetMany = ({ flows }: FlowSockets, ports: PublishedPort[], hosts: Set<string>): void => {
+  const published = new Set(ports.map(({ hostIp, hostPort }) => `${hostIp}:${hostPort}`))
+  const protocol = 'udp'
+  for (const { original } of listFlows(flows, { original: { protocol } })) {
+    const { source, sourcePort, destination, destinationPort } = original
+    const isAny = hosts.has(destination) && published.has(`0.0.0.0:${destinationPort}`)
+    if (isAny || published.has(`${destination}:${destinationPort}`))
+      deleteFlows(flows, { original: { protocol, source, sourcePort, destination, destinationPort } })
+  }
 }

@@ -139,6 +139,7 @@ export class Network implements AsyncDisposable {
     const restore = (): void => {
       this.#ensureDetour()
       firewall.restore()
+      failpoint('net.guard.restored')
       forgetUntranslatedFlows(this.#place, firewall.published)
     }
     return new RuleGuard({ firewall, table, restore, onWarning })
@@ -326,6 +327,8 @@ export class Network implements AsyncDisposable {
     if (firewall) {
       const { bridges, endpoints } = expected
       const { missing, extra } = firewall.ensure({ bridges, endpoints, dropForeign: this.#dropForeign })
+      // What came while they were missing would stay untranslated.
+      if (missing.length > 0) forgetUntranslatedFlows(this.#place, firewall.published)
       changes.push(...missing.map(element => `added ${element.set} ${element.key}`))
       changes.push(...extra.map(element => `removed ${element.set} ${element.key}`))
     }

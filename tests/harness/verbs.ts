@@ -3,6 +3,7 @@ import type { TestDaemon } from './daemon.ts'
 import { busyboxArchive } from './images.ts'
 import { logVerbs } from './logVerbs.ts'
 import { networkVerbs } from './networkVerbs.ts'
+import { portVerbs } from './portVerbs.ts'
 import { type Outcome, until } from './shell.ts'
 import { volumeVerbs } from './volumeVerbs.ts'
 
@@ -304,6 +305,7 @@ export const verbGroups: [string, Verb[]][] = [
   ['exec, rename, update, tag', smallVerbs],
   ['load, rmi', imageVerbs],
   ['network create, rm, connect, disconnect', networkVerbs],
+  ['many ports, lost rules', portVerbs],
   ['logs past their budget', logVerbs],
   ['volume create, rm, prune, filling, mounting', volumeVerbs],
 ]
