@@ -6,6 +6,8 @@ import { Network } from './network.ts'
 import {
   bridgeNumber,
   endpointSpec,
+  ip,
+  links,
   MemoryKeeper,
   nft,
   onStage,
@@ -15,6 +17,7 @@ import {
   type Stage,
   setStage,
 } from './testing/stage.ts'
+import type { Endpoint, FirewallMode } from './types.ts'
 
 /** Rules of other programs, and what other programs do to ours. */
 
@@ -26,7 +29,16 @@ const suite = () => {
   let stage: Stage
   let network: Network
   let web: Peer
+  let endpoint: Endpoint
   let other: Peer
+
+  const keeper = new MemoryKeeper()
+  const open = (mode: FirewallMode): Promise<Network> =>
+    Network.open({
+      ...{ execRoot: stage.execRoot, ipForward: true, keeper, guard: true },
+      firewall: { table, enabled: true, mode },
+      onWarning: text => said.push(text),
+    })
 
   /** Waits, without a limit of its own, until a warning is said. */
   const hears = async (pattern: RegExp): Promise<string> => {
@@ -44,19 +56,12 @@ const suite = () => {
 
   before(async () => {
     stage = await setStage()
-    network = await Network.open({
-      execRoot: stage.execRoot,
-      firewall: { table, enabled: true, mode: 'open' },
-      ipForward: true,
-      keeper: new MemoryKeeper(),
-      guard: true,
-      onWarning: text => said.push(text),
-    })
+    network = await open('open')
     await network.reconcile({ bridges: [], endpoints: [], sandboxes: [] })
     network.ensureBridge(one)
     const pin = network.createSandbox('web')
     const ports = [port(8080, 80), port(5353, 53, { protocol: 'udp' })]
-    await network.connect(endpointSpec('web', one, { ipv4: '172.30.1.2', ports }))
+    endpoint = await network.connect(endpointSpec('web', one, { ipv4: '172.30.1.2', ports }))
     web = await Peer.start('web', pin)
     other = await Peer.start('other', stage.other)
     await web.serve(80)
@@ -153,6 +158,23 @@ const suite = () => {
     await published()
     iptables('-P FORWARD ACCEPT')
     iptables('-F FORWARD')
+  })
+
+  test('in mode host the way round is made again, whether its rules or its links are taken', async () => {
+    await network.close()
+    network = await open('host')
+    await network.reconcile({ bridges: [one], endpoints: [endpoint], sandboxes: ['web'] })
+    await published()
+    nft('flush ruleset')
+    await hears(/own rules/)
+    await published()
+    for (let time = 0; time < 2; time++) {
+      const link = links().find(name => name.startsWith('ask')) ?? ''
+      said.length = 0
+      ip(`link del ${link}`)
+      assert.match(await hears(/deleted/), /^the link ask\w+, by which published ports are reached/)
+      await published()
+    }
   })
 }
 

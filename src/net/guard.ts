@@ -27,8 +27,17 @@ export class RuleGuard implements RuleListener {
   }
 
   disturbed(program: string): void {
+    this.#again(`${program} changed Berth's own rules (table ${this.table})`)
+  }
+
+  /** A link that the rules need was deleted. */
+  lost(link: string): void {
+    this.#again(`the link ${link}, by which published ports are reached, was deleted`)
+  }
+
+  #again(what: string): void {
     const { onWarning, restore } = this.#parts
-    onWarning(`${program} changed Berth's own rules (table ${this.table}): they are made again`)
+    onWarning(`${what}: made again`)
     try {
       restore()
     } catch (error) {

@@ -101,6 +101,8 @@ export class Network implements AsyncDisposable {
   readonly #pinFolder: string
   readonly #detour: Detour
   readonly #guard: RuleGuard | undefined
+  #detourIsWatched = false
+  #removing = false
   /** Why there is no firewall; empty where there is one, or none was wanted. */
   readonly firewallProblem: string
 
@@ -333,7 +335,8 @@ export class Network implements AsyncDisposable {
       changes.push(...extra.map(element => `removed ${element.set} ${element.key}`))
     }
     failpoint('net.reconcile.firewall')
-    if (!this.#asks) removeDetour(this.#linkPlace(), this.#detour)
+    if (this.#asks) this.#watchDetour()
+    else removeDetour(this.#linkPlace(), this.#detour)
     for (const bridge of expected.bridges) this.#ensureBridgeLink(bridge)
     if (this.#options.ipForward && expected.bridges.length > 0) {
       this.#turnForwardingOn()
@@ -351,6 +354,18 @@ export class Network implements AsyncDisposable {
   /** What firewall mode `host` needs before its rules, which name a link. */
   #ensureDetour(): void {
     if (this.#asks) ensureDetour(this.#linkPlace(), this.#detour)
+  }
+
+  /** Has it made again where somebody deletes it. */
+  #watchDetour(): void {
+    if (!this.#guard || this.#detourIsWatched) return
+    this.#detourIsWatched = true
+    void this.#watch.gone(this.#detour.ask).then(gone => {
+      this.#detourIsWatched = false
+      if (!gone || this.#removing) return
+      this.#guard?.lost(this.#detour.ask)
+      this.#watchDetour()
+    })
   }
 
   get #asks(): boolean {
@@ -421,6 +436,7 @@ export class Network implements AsyncDisposable {
 
   /** Takes away everything this daemon has in the kernel; forwarding too, where no other bridge may need it. */
   async removeAll(): Promise<void> {
+    this.#removing = true
     await this.reconcile({ bridges: [], endpoints: [], sandboxes: [] })
     this.#place.firewall?.flush()
     removeDetour(this.#linkPlace(), this.#detour)
