@@ -110,6 +110,7 @@ const openNetwork = (
       table: settings.instance === '' ? 'berth' : `berth-${settings.instance}`,
       enabled: settings.firewall,
       mode: settings.firewallMode,
+      acceptForeign: settings.acceptForeign,
       acceptMark: settings.acceptMark,
       directRouting: settings.directRouting,
       keepForwarding: settings.keepForwarding,

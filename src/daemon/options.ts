@@ -63,7 +63,7 @@ export const optionTable: readonly OptionSpec[] = [
   option('allow-direct-routing', 'allow-direct-routing', 'bool'),
   option('icc', 'icc', 'bool'),
   option('firewall-mode', 'firewall-mode', 'string'),
-  option('firewall-foreign', 'firewall-foreign', 'string', 'refused', { harmless: 'say' }),
+  option('firewall-foreign', 'firewall-foreign', 'string'),
   option('log-driver', 'log-driver', 'string'),
   option('log-opt', 'log-opts', 'map'),
   option('label', 'labels', 'list'),

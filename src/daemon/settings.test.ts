@@ -36,7 +36,7 @@ test('options of networks are checked and named where they are wrong', () => {
     ['--default-gateway=here', /default-gateway: not an IP address/],
     ['--default-network-opt=bridge=mtu', /want <name>=<option>=<text>/],
     ['--firewall-mode=closed', /firewall-mode: use one of open, host/],
-    ['--firewall-foreign=accept', /firewall-foreign is not supported/],
+    ['--firewall-foreign=drop', /firewall-foreign: use one of say, accept/],
   ] as const
   for (const [flag, message] of refused) assert.throws(() => settings(flag), { status: 400, message })
   assert.throws(() => settings('--icc=false', '--iptables=false'), { message: /ICC=false uses iptables/ })

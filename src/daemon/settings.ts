@@ -39,6 +39,8 @@ export interface DaemonSettings {
   acceptMark: { mark: number; mask: number } | undefined
   directRouting: boolean
   keepForwarding: boolean
+  /** Let containers' traffic pass rules of other programs. */
+  acceptForeign: boolean
   icc: boolean
   masquerade: boolean
   /** Empty for the bridge itself. */
@@ -225,6 +227,8 @@ export const settingsOf = ({ values }: Config): DaemonSettings => {
     acceptMark: markOf(text('bridge-accept-fwmark')),
     directRouting: flag('allow-direct-routing', false),
     keepForwarding: flag('ip-forward-no-drop', false),
+    acceptForeign:
+      oneOf('firewall-foreign', values.get('firewall-foreign'), ['say', 'accept'], 'say') === 'accept',
     icc: flag('icc', true),
     masquerade: flag('ip-masq', true) && flag('iptables', true),
     defaultGateway: addressOr('default-gateway', values.get('default-gateway'), ''),

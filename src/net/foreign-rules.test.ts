@@ -17,7 +17,7 @@ import {
   type Stage,
   setStage,
 } from './testing/stage.ts'
-import type { Endpoint, FirewallMode } from './types.ts'
+import type { BridgeSpec, Endpoint, FirewallMode } from './types.ts'
 
 /** Rules of other programs, and what other programs do to ours. */
 
@@ -33,10 +33,10 @@ const suite = () => {
   let other: Peer
 
   const keeper = new MemoryKeeper()
-  const open = (mode: FirewallMode): Promise<Network> =>
+  const open = (mode: FirewallMode, acceptForeign = false): Promise<Network> =>
     Network.open({
       ...{ execRoot: stage.execRoot, ipForward: true, keeper, guard: true },
-      firewall: { table, enabled: true, mode },
+      firewall: { table, enabled: true, mode, acceptForeign },
       onWarning: text => said.push(text),
     })
 
@@ -175,6 +175,48 @@ const suite = () => {
       assert.match(await hears(/deleted/), /^the link ask\w+, by which published ports are reached/)
       await published()
     }
+  })
+
+  const expected = (...bridges: BridgeSpec[]) => ({ bridges, endpoints: [endpoint], sandboxes: ['web'] })
+  const ownerRules = (): string => nft('list table ip filter')
+  const rulesAre = async (pattern: RegExp, wanted: boolean): Promise<void> => {
+    while (pattern.test(ownerRules()) !== wanted) await new Promise(resolve => setTimeout(resolve, 10))
+  }
+  const dropping = `add table ip filter
+    add chain ip filter FORWARD { type filter hook forward priority filter; policy drop; }
+    add rule ip filter FORWARD ct state established,related accept`
+
+  test('with accept our traffic passes, after each change of theirs, and of ours; with say it is all taken back', async () => {
+    await network.close()
+    network = await open('open', true)
+    await network.reconcile(expected(one))
+    nft(dropping)
+    await rulesAre(/oifname "bt1" accept comment "berth-foreign"/, true)
+    await published()
+    await blocks(0)
+    nft(
+      'flush chain ip filter FORWARD; add chain ip filter DOCKER-USER; insert rule ip filter FORWARD jump DOCKER-USER',
+    )
+    await rulesAre(/chain DOCKER-USER \{[^}]*iifname "bt1" accept comment/, true)
+    nft('add rule ip filter FORWARD ct state established,related accept')
+    await published()
+    network.ensureBridge(bridgeNumber(2))
+    await rulesAre(/oifname "bt2" accept comment "berth-foreign"/, true)
+    network.removeBridge(bridgeNumber(2))
+    await rulesAre(/bt2/, false)
+    await rulesAre(/bt1/, true)
+    await network.close()
+    network = await open('open', true)
+    await network.reconcile(expected(one))
+    await published()
+    await network.close()
+    network = await open('open')
+    await network.reconcile(expected(one))
+    await rulesAre(/bt1/, false)
+    await hears(/chain FORWARD of the host's table ip filter stops/)
+    assert.equal(await other.askInVain('203.0.113.1', 8080), 'no answer')
+    nft('delete table ip filter')
+    await published()
   })
 }
 

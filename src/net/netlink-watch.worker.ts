@@ -80,6 +80,7 @@ const reportLinks = (): boolean => {
 }
 
 let touched = false
+let touchedOthers = false
 
 /** Reads what changed; true where the rules of others may have. */
 const reportRules = ({ netlinkFd: fd, table, ownPid }: NonNullable<WatchData['rules']>): boolean => {
@@ -90,13 +91,18 @@ const reportRules = ({ netlinkFd: fd, table, ownPid }: NonNullable<WatchData['ru
   }
   let others = false
   for (const message of messages.map(ruleMessage)) {
-    if (message?.kind === 'change') touched ||= message.table === table
+    if (message?.kind === 'change') {
+      if (message.table === table) touched = true
+      else touchedOthers = true
+    }
     if (message?.kind !== 'end') continue
+    // We, too, may have changed what is others'.
+    if (touchedOthers || message.pid !== ownPid) others = true
     if (message.pid !== ownPid) {
-      others = true
       if (touched) tell({ kind: 'disturbed', program: message.program })
     }
     touched = false
+    touchedOthers = false
   }
   return others
 }

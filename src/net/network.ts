@@ -144,7 +144,8 @@ export class Network implements AsyncDisposable {
       failpoint('net.guard.restored')
       forgetUntranslatedFlows(this.#place, firewall.published)
     }
-    return new RuleGuard({ firewall, table, restore, onWarning })
+    const accept = this.#options.firewall.acceptForeign === true
+    return new RuleGuard({ firewall, table, restore, onWarning, accept })
   }
 
   /** Which rules of other programs stop our containers, and what to do: a sentence each. */
@@ -222,6 +223,7 @@ export class Network implements AsyncDisposable {
     if (!spec.foreign) removeBridge(this.#linkPlace(), spec.link)
     failpoint('net.bridge.removed')
     this.#place.firewall?.removeBridge(spec)
+    this.#guard?.look()
     this.#pools.delete(spec.networkId)
   }
 
@@ -348,6 +350,7 @@ export class Network implements AsyncDisposable {
     const alive = expected.endpoints.filter(endpoint => !plan.lost.includes(endpoint))
     for (const { networkId, ipv4 } of alive) this.#pools.get(networkId)?.adopt(ipv4)
     changes.push(...(await this.#place.ports.adopt(alive)))
+    this.#guard?.begin()
     return { changes, endedFor: plan.endedFor, lost: plan.lost }
   }
 

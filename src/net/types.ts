@@ -136,6 +136,8 @@ export interface FirewallSettings {
   enabled: boolean
   /** `open`: published ports are open to everyone. `host`: they obey what the host's INPUT says of them. */
   mode: FirewallMode
+  /** Let our traffic pass rules of others by rules of ours among them (`--firewall-foreign=accept`). */
+  acceptForeign?: boolean
   /** What bears this mark is let pass to containers (`--bridge-accept-fwmark`). */
   acceptMark?: { mark: number; mask: number } | undefined
   /** Published ports can be reached under the containers' own addresses, too (`--allow-direct-routing`). */

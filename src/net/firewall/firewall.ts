@@ -133,6 +133,11 @@ export class Firewall {
     })
   }
 
+  /** A batch in tables of others. */
+  runForeign(batch: string): void {
+    this.#nft.run(batch)
+  }
+
   /** Link names of the bridges. */
   get bridges(): string[] {
     return [...this.#bridges.values()].map(({ link }) => link)

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { acceptBatch } from './accept.ts'
 import { describeBlocks, type ForeignChain, findBlocks, readLegacy, readRule } from './foreign.ts'
 
 const match = (key: string, right: unknown, op = '==') => ({ match: { op, left: { meta: { key } }, right } })
@@ -89,4 +90,30 @@ test('one sentence a chain names the bridges and what to do, in the words of who
     texts[0] ?? '',
     /\(br1, br2, br3 and 2 more\) by its policy: let it pass with: ufw route allow in on br1;/,
   )
+})
+
+test('a rule of ours is added where it is missing, never twice, and taken back with its bridge', () => {
+  const needs = { links: ['berth0'], accept: true, mark: 'berth' }
+  const none = [chain('FORWARD', [], 'drop')]
+  assert.deepEqual(acceptBatch(none, needs).split('\n'), [
+    'insert rule ip filter FORWARD iifname "berth0" accept comment "berth"',
+    'insert rule ip filter FORWARD oifname "berth0" accept comment "berth"',
+  ])
+  assert.match(acceptBatch([...none, chain('DOCKER-USER', [])], needs), /^insert rule ip filter DOCKER-USER/)
+  const ours = (link: string, handle: number) => ({
+    ...readRule({ expr: [match('iifname', link), accept], comment: 'berth', handle }),
+  })
+  // It stands behind a drop, and does not help.
+  const first = readRule({ expr: [{ drop: null }] })
+  const behind = { ...chain('FORWARD', [], 'drop'), rules: [first, ours('berth0', 4), ours('br-gone', 5)] }
+  assert.deepEqual(acceptBatch([behind], needs).split('\n'), [
+    'insert rule ip filter FORWARD oifname "berth0" accept comment "berth"',
+    'delete rule ip filter FORWARD handle 5',
+  ])
+  assert.deepEqual(acceptBatch([behind], { ...needs, accept: false }).split('\n'), [
+    'delete rule ip filter FORWARD handle 4',
+    'delete rule ip filter FORWARD handle 5',
+  ])
+  assert.equal(acceptBatch([behind], { ...needs, mark: 'berth-other', accept: false }), '')
+  assert.equal(acceptBatch(readLegacy(saved), needs), '')
 })

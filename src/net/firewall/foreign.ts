@@ -16,6 +16,8 @@ export interface ForeignRule {
   verdict: 'accept' | 'drop' | 'reject' | 'return' | 'jump' | 'goto' | 'none'
   /** Chain of a jump. */
   target: string
+  comment?: string
+  handle?: number
 }
 
 export interface ForeignChain {
@@ -82,9 +84,11 @@ const readStatement = (statement: unknown, rule: ForeignRule): void => {
 }
 
 /** A rule of libnftables' JSON. */
-export const readRule = ({ expr }: Json): ForeignRule => {
+export const readRule = ({ expr, comment, handle }: Json): ForeignRule => {
   const rule: ForeignRule = { conditions: [], verdict: 'none', target: '' }
   for (const statement of Array.isArray(expr) ? expr : []) readStatement(statement, rule)
+  if (typeof comment === 'string') rule.comment = comment
+  if (typeof handle === 'number') rule.handle = handle
   return rule
 }
 
@@ -200,7 +204,9 @@ const follow = (
 export interface Block {
   /** `ip filter` */
   table: string
+  /** Where the packet is stopped, and the chain at the hook that leads there. */
   chain: string
+  base: string
   how: Stop['how']
   legacy: boolean
   link: string
@@ -230,7 +236,8 @@ export const findBlocks = (list: ForeignChain[], links: string[]): Block[] => {
         const found = follow(base, packet, { chains: legacy ? chains.legacy : chains.nftables, depth: 0 })
         const stop: Outcome = found === 'return' && policy === 'drop' ? { chain: base, how: 'policy' } : found
         if (typeof stop === 'string') return []
-        return [{ table: base.table, chain: stop.chain.name, how: stop.how, legacy, link, direction }]
+        const where = { table: base.table, chain: stop.chain.name, base: base.name }
+        return [{ ...where, how: stop.how, legacy, link, direction }]
       }),
     )
   })
