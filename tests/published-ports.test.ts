@@ -146,6 +146,23 @@ test('docker info says which rule of another program stops containers, and our o
   assert.match(daemon.log, /nft changed Berth's own rules/)
 })
 
+test('with --firewall-foreign=accept such a rule stops nothing, and ours among them go with the option', async () => {
+  await daemon.restart({ flags: ['--firewall-foreign=accept'] })
+  await daemon.onHost(['nft', 'add table ip filter'])
+  await daemon.onHost([
+    ...['nft', 'add chain ip filter FORWARD { type filter hook forward priority filter; policy drop; }'],
+  ])
+  await daemon.onHost(['nft', 'add rule ip filter FORWARD ct state established accept'])
+  await until('it passes', async () => (await fromOutside('http://10.99.0.1:8083/')) === 'asked')
+  const rules = async (): Promise<string> => (await daemon.onHost(['nft', 'list table ip filter'])).stdout
+  assert.match(await rules(), /oifname "br-[a-f0-9]+" accept comment "berth-[a-f0-9]+"/)
+  await daemon.restart()
+  await until('they are gone', async () => !/comment/.test(await rules()))
+  assert.equal(await fromOutside('http://10.99.0.1:8083/'), '')
+  await daemon.onHost(['nft', 'delete table ip filter'])
+  assert.equal(await fromOutside('http://10.99.0.1:8083/'), 'asked')
+})
+
 const steadySender = `
   const socket = require('dgram').createSocket('udp4')
   socket.bind(4444, () => setInterval(() => socket.send('tick', 5353, '10.99.0.1'), 50))`
