@@ -1,31 +1,17 @@
 import fs from 'node:fs'
 import path from 'node:path'
-import { badRequest, messageOf, notFound, unavailable } from '../core/errors.ts'
+import { notFound, unavailable } from '../core/errors.ts'
 import { failpoint } from '../core/failpoint.ts'
-import {
-  createNamespace,
-  isPinned,
-  prepareNamespaces,
-  preparePinFolder,
-  removeNamespace,
-  removePinFolder,
-} from '../linux/namespace.ts'
+import { prepareNamespaces } from '../linux/namespace.ts'
 import { NetlinkSocket, protocols } from '../linux/netlink.ts'
 import { type Nftables, openNftables } from '../linux/nftables.ts'
-import { findLink, listLinks, setLink } from '../linux/rtnetlink.ts'
+import { findLink, listLinks } from '../linux/rtnetlink.ts'
 import { listRoutes } from '../linux/rtnetlink-routes.ts'
 import { AddressPool, type AddressPoolOptions } from './addresses.ts'
 import { allowLoopbackPublishing, ensureBridge, removeBridge, wayOutOf } from './bridge.ts'
+import { carryOut } from './carryOut.ts'
 import { detourOf, ensureDetour, removeDetour } from './detour.ts'
-import {
-  connect,
-  disconnect,
-  type EndpointPlace,
-  endpointStats,
-  removePair,
-  setGateway,
-  wire,
-} from './endpoint.ts'
+import { connect, disconnect, type EndpointPlace, endpointStats, setGateway } from './endpoint.ts'
 import { Firewall } from './firewall/firewall.ts'
 import { forgetUntranslatedFlows } from './flows.ts'
 import { Forwarding } from './forwarding.ts'
@@ -35,7 +21,8 @@ import { NetlinkWatch } from './netlink-watch.ts'
 import { ownerOf } from './owner.ts'
 import type { PortRange } from './port-table.ts'
 import { PortAllocator } from './ports.ts'
-import { planReconcile, type ReconcilePlan } from './reconcile.ts'
+import { planReconcile } from './reconcile.ts'
+import { Sandboxes } from './sandboxes.ts'
 import type {
   BridgeSpec,
   Detour,
@@ -98,7 +85,7 @@ export class Network implements AsyncDisposable {
   readonly #pools = new Map<string, AddressPool>()
   /** Addresses whose links are going, by network and address. */
   readonly #leaving = new Map<string, Promise<void>>()
-  readonly #pinFolder: string
+  readonly #sandboxes: Sandboxes
   readonly #detour: Detour
   readonly #guard: RuleGuard | undefined
   #detourIsWatched = false
@@ -108,9 +95,8 @@ export class Network implements AsyncDisposable {
 
   private constructor(options: NetworkOptions) {
     this.#options = options
-    this.#pinFolder = path.join(options.execRoot, 'netns')
+    this.#sandboxes = new Sandboxes(path.join(options.execRoot, 'netns'))
     this.#forwarding = new Forwarding(path.join(options.execRoot, 'net'))
-    preparePinFolder(this.#pinFolder)
     const { nft, reason } = openFirewall(options)
     this.#nft = nft
     this.firewallProblem = reason
@@ -228,24 +214,17 @@ export class Network implements AsyncDisposable {
   }
 
   sandboxPath(containerId: string): string {
-    if (!/^[\w.-]+$/.test(containerId)) throw badRequest(`invalid container id: ${containerId}`)
-    return path.join(this.#pinFolder, containerId)
+    return this.#sandboxes.path(containerId)
   }
 
   /** Makes a container's namespace, loopback up; gives the file that pins it. */
   createSandbox(containerId: string): string {
-    const file = this.sandboxPath(containerId)
-    createNamespace(file, () => {
-      using socket = new NetlinkSocket(protocols.route)
-      socket.batch([setLink('lo', { up: true })])
-    })
-    failpoint('net.sandbox.created')
-    return file
+    return this.#sandboxes.create(containerId)
   }
 
   /** Lets go of a container's namespace; absent is no error. */
   removeSandbox(containerId: string): void {
-    removeNamespace(this.sandboxPath(containerId))
+    this.#sandboxes.remove(containerId)
   }
 
   /** Whether ports can be published at all: not without a firewall, which carries them. */
@@ -343,9 +322,11 @@ export class Network implements AsyncDisposable {
     if (this.#options.ipForward && expected.bridges.length > 0) {
       this.#turnForwardingOn()
     }
-    const actual = { links: listLinks(this.#routes), sandboxes: this.#pinned() }
+    const actual = { links: listLinks(this.#routes), sandboxes: this.#sandboxes.pinned() }
     const plan = planReconcile(this.#options.firewall.table, expected, actual)
-    changes.push(...(await this.#carryOut(plan, expected.bridges)))
+    changes.push(
+      ...(await carryOut(this.#place, { plan, bridges: expected.bridges, sandboxes: this.#sandboxes })),
+    )
     for (const endpoint of plan.lost) firewall?.removeEndpoint(endpoint)
     const alive = expected.endpoints.filter(endpoint => !plan.lost.includes(endpoint))
     for (const { networkId, ipv4 } of alive) this.#pools.get(networkId)?.adopt(ipv4)
@@ -380,63 +361,6 @@ export class Network implements AsyncDisposable {
     await this.#place.ports.reserveAgain(endpoints)
   }
 
-  /** Ids with a file in the pin folder, pinned or left by a death half way. */
-  #pinned(): string[] {
-    if (!fs.existsSync(this.#pinFolder)) return []
-    return fs.readdirSync(this.#pinFolder).filter(id => {
-      const file = path.join(this.#pinFolder, id)
-      if (isPinned(file)) return true
-      fs.rmSync(file, { force: true })
-      return false
-    })
-  }
-
-  async #carryOut(plan: ReconcilePlan, bridges: BridgeSpec[]): Promise<string[]> {
-    const changes: string[] = []
-    const byNetwork = new Map(bridges.map(bridge => [bridge.networkId, bridge]))
-    for (const id of plan.endSandboxes) {
-      this.removeSandbox(id)
-      changes.push(`removed sandbox ${id}`)
-    }
-    for (const name of plan.endLinks) {
-      removePair(this.#place, name)
-      changes.push(`removed link ${name}`)
-    }
-    for (const name of plan.endBridges) {
-      removeBridge(this.#linkPlace(), name)
-      changes.push(`removed bridge ${name}`)
-    }
-    for (const endpoint of plan.reattach) {
-      const bridge = byNetwork.get(endpoint.networkId)
-      if (bridge) changes.push(this.#reattach(endpoint, bridge))
-    }
-    for (const endpoint of plan.rewire) {
-      const bridge = byNetwork.get(endpoint.networkId)
-      if (bridge) changes.push(await this.#rewire(endpoint, bridge))
-    }
-    return changes
-  }
-
-  #reattach({ hostLink }: Endpoint, bridge: BridgeSpec): string {
-    const master = findLink(this.#routes, bridge.link)?.index ?? 0
-    this.#routes.batch([setLink(hostLink, { master, up: true })])
-    return `attached ${hostLink} to ${bridge.link} again`
-  }
-
-  async #rewire(endpoint: Endpoint, bridge: BridgeSpec): Promise<string> {
-    try {
-      await wire(this.#place, {
-        ...endpoint,
-        bridge,
-        defaultRoute: endpoint.defaultRoute ?? true,
-        publishes: endpoint.published.length > 0,
-      })
-      return `made ${endpoint.hostLink} again`
-    } catch (error) {
-      return `cannot make ${endpoint.hostLink} again: ${messageOf(error)}`
-    }
-  }
-
   /** Takes away everything this daemon has in the kernel; forwarding too, where no other bridge may need it. */
   async removeAll(): Promise<void> {
     this.#removing = true
@@ -446,7 +370,7 @@ export class Network implements AsyncDisposable {
     const { table } = this.#options.firewall
     const others = listLinks(this.#routes).some(link => link.kind === 'bridge' && !ownerOf(table, link))
     this.#forwarding.giveBack(others)
-    removePinFolder(this.#pinFolder)
+    this.#sandboxes.removeFolder()
   }
 
   /** Closes sockets and the watch; nothing in the kernel changes. */
