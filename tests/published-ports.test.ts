@@ -2,42 +2,19 @@ import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { after, before, test } from 'node:test'
 import { startDaemon, type TestDaemon } from './harness/daemon.ts'
-import { must, run, until } from './harness/shell.ts'
+import { joinOtherHost, type OtherHost } from './harness/otherHost.ts'
+import { run, until } from './harness/shell.ts'
 
 /** Another host, joined to the daemon's by a veth pair: 10.99.0.2 to the daemon's 10.99.0.1. */
 let daemon: TestDaemon
-let outside: string
+let other: OtherHost
 before(async () => {
   daemon = await startDaemon()
   await daemon.loadBusybox()
-  outside = `${daemon.name}o`
-  await must(['ip', 'netns', 'add', outside])
-  await must([
-    'ip',
-    '-n',
-    daemon.name,
-    'link',
-    'add',
-    'wan',
-    'type',
-    'veth',
-    'peer',
-    'name',
-    'lan',
-    'netns',
-    outside,
-  ])
-  for (const [namespace, link, address] of [
-    [daemon.name, 'wan', '10.99.0.1/24'],
-    [outside, 'lan', '10.99.0.2/24'],
-  ] as const) {
-    await must(['ip', '-n', namespace, 'addr', 'add', address, 'dev', link])
-    await must(['ip', '-n', namespace, 'link', 'set', link, 'up'])
-  }
-  await must(['ip', '-n', outside, 'route', 'add', 'default', 'via', '10.99.0.1'])
+  other = await joinOtherHost(daemon.name, { near: '10.99.0.1', far: '10.99.0.2' })
 })
 after(async () => {
-  await run(['ip', 'netns', 'del', outside])
+  await other.close()
   await daemon.close()
 })
 
@@ -60,7 +37,7 @@ const fetched = (stdout: string): string => stdout.trim()
 const fromHost = async (url: string): Promise<string> =>
   fetched((await daemon.onHost(['curl', '-s', '-m', '2', url])).stdout)
 const fromOutside = async (url: string): Promise<string> =>
-  fetched((await run(['nsenter', `--net=/run/netns/${outside}`, 'curl', '-s', '-m', '2', url])).stdout)
+  fetched((await run(['nsenter', `--net=${other.namespace}`, 'curl', '-s', '-m', '2', url])).stdout)
 /** By nc: the C library of busybox-static cannot look names up, and its wget tries to. */
 const fromContainer = async (name: string, url: string): Promise<string> => {
   const { hostname, port } = new URL(url)
@@ -179,7 +156,7 @@ const hearsTick = async (name: string): Promise<void> => {
 for (const mode of ['open', 'host'])
   test(`a sender that never stops reaches the new container after the old one, mode ${mode}`, async () => {
     await daemon.restart({ flags: [`--firewall-mode=${mode}`] })
-    const sender = spawn('nsenter', [`--net=/run/netns/${outside}`, process.execPath, '-e', steadySender])
+    const sender = spawn('nsenter', [`--net=${other.namespace}`, process.execPath, '-e', steadySender])
     try {
       for (const name of ['first', 'second', 'third']) {
         await hearsTick(name)

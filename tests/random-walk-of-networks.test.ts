@@ -4,9 +4,10 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { audit } from './harness/audit.ts'
 import { startDaemon, type TestDaemon } from './harness/daemon.ts'
 import { type ModelContainer, NetworkModel } from './harness/networkModel.ts'
+import { joinOtherHost, type OtherHost } from './harness/otherHost.ts'
 import { newRandom, type Random } from './harness/random.ts'
 import { page, resolved } from './harness/reach.ts'
-import { must, patience, run, until } from './harness/shell.ts'
+import { patience, until } from './harness/shell.ts'
 
 /**
  * Containers come and go on networks, publish ports and let go of them, while the daemon is killed now and then. After
@@ -42,10 +43,10 @@ class Walk {
   readonly model = new NetworkModel(networks)
   readonly #daemon: TestDaemon
   readonly #random: Random
-  readonly #outside: string
+  readonly #outside: OtherHost
   readonly trail: string[] = []
 
-  constructor(daemon: TestDaemon, random: Random, outside: string) {
+  constructor(daemon: TestDaemon, random: Random, outside: OtherHost) {
     this.#daemon = daemon
     this.#random = random
     this.#outside = outside
@@ -223,7 +224,7 @@ class Walk {
       }
       if (about && about !== to.name) continue
       const host = this.#daemon.namespace
-      const other = `/run/netns/${this.#outside}`
+      const other = this.#outside.namespace
       for (const network of to.networks) {
         add(`the host reaches ${to.name} on ${network}`, true, says(host, to, address(to.name, network), 80))
         add(
@@ -241,31 +242,13 @@ class Walk {
   }
 }
 
-const makeOutside = async (daemon: TestDaemon): Promise<string> => {
-  const outside = `${daemon.name}o`
-  await must(['ip', 'netns', 'add', outside])
-  await must([
-    ...['ip', '-n', daemon.name, 'link', 'add', 'wan', 'type', 'veth'],
-    ...['peer', 'name', 'lan', 'netns', outside],
-  ])
-  for (const [namespace, link, address] of [
-    [daemon.name, 'wan', `${hostAddress}/24`],
-    [outside, 'lan', '10.99.0.2/24'],
-  ] as const) {
-    await must(['ip', '-n', namespace, 'addr', 'add', address, 'dev', link])
-    await must(['ip', '-n', namespace, 'link', 'set', link, 'up'])
-  }
-  await must(['ip', '-n', outside, 'route', 'add', 'default', 'via', hostAddress])
-  return outside
-}
-
 test(`after each of ${steps} random steps who reaches whom is as the model says`, async context => {
   const random = newRandom()
   context.diagnostic(`seed ${random.seed}: repeat with BERTH_TEST_SEED=${random.seed}`)
   const daemon = await startDaemon()
-  let outside = ''
+  let outside: OtherHost | undefined
   try {
-    outside = await makeOutside(daemon)
+    outside = await joinOtherHost(daemon.name, { near: hostAddress, far: '10.99.0.2' })
     await daemon.loadBusybox()
     const walk = new Walk(daemon, random, outside)
     await walk.prepare()
@@ -284,7 +267,7 @@ test(`after each of ${steps} random steps who reaches whom is as the model says`
     }
     await audit(daemon, `seed ${random.seed}`)
   } finally {
-    if (outside) await run(['ip', 'netns', 'del', outside])
+    await outside?.close()
     await daemon.close()
   }
 })

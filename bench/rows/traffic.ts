@@ -2,6 +2,7 @@ import { createReadStream } from 'node:fs'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { debianImage } from '../../tests/harness/debianImages.ts'
+import { joinOtherHost } from '../../tests/harness/otherHost.ts'
 import { must, run, until } from '../../tests/harness/shell.ts'
 import { create, remove, start } from '../acts.ts'
 import { call } from '../client.ts'
@@ -55,38 +56,14 @@ const imported = async ({ socket }: Engine): Promise<void> => {
 
 /** A second host beside an engine's, and a server in a container there. */
 const prepare = async (engine: Engine, index: number): Promise<Traffic> => {
-  const host = path.basename(engine.namespace)
-  const other = `${host}-other`
   const [near, far] = [`10.98.${index}.1`, `10.98.${index}.2`]
   await imported(engine)
-  await must(['ip', 'netns', 'add', other])
-  await must([
-    'ip',
-    '-n',
-    host,
-    'link',
-    'add',
-    'other',
-    'type',
-    'veth',
-    'peer',
-    'name',
-    'lan',
-    'netns',
-    other,
-  ])
-  for (const [namespace, link, address] of [
-    [host, 'other', near],
-    [other, 'lan', far],
-  ] as const) {
-    await must(['ip', '-n', namespace, 'addr', 'add', `${address}/24`, 'dev', link])
-    await must(['ip', '-n', namespace, 'link', 'set', link, 'up'])
-  }
+  const other = await joinOtherHost(path.basename(engine.namespace), { near, far })
   const id = await create(engine.socket, {
     ...{ image: 'bench-node:latest', command: ['/usr/bin/node', '-e', server], ports: [3000, 3001] },
   })
   await start(engine.socket, id)
-  const outside = ['nsenter', `--net=/run/netns/${other}`]
+  const outside = ['nsenter', `--net=${other.namespace}`]
   await until('the server answered', async () => {
     const { code } = await run([...outside, 'curl', '-sf', '-m', '2', `http://${near}:3000/`])
     return code === 0
@@ -96,7 +73,7 @@ const prepare = async (engine: Engine, index: number): Promise<Traffic> => {
       Number(await must([...outside, process.execPath, client, near, String(port), kind])),
     close: async () => {
       await remove(engine.socket, id)
-      await run(['ip', 'netns', 'del', other])
+      await other.close()
     },
   }
 }

@@ -1,12 +1,10 @@
-import { spawn } from 'node:child_process'
 import { mkdir, stat } from 'node:fs/promises'
-import { getSystemErrorName } from 'node:util'
 import { BerthError, badRequest, hasCode } from '../../core/errors.ts'
 import { Gate } from '../../core/queue.ts'
+import { callApart } from '../../linux/apart.ts'
 import { isCached } from '../../linux/files.ts'
 import { hangingMountOf, hangingMountsOf } from '../../linux/hangingMounts.ts'
 import type { MountInfo } from '../../linux/mount.ts'
-import { refuseWithoutPipes } from '../../linux/spawn.ts'
 import type { Engine } from '../engine.ts'
 import type { Operation } from '../operations.ts'
 import type { ContainerRecord, MountPoint } from './types.ts'
@@ -17,7 +15,7 @@ import type { ContainerRecord, MountPoint } from './types.ts'
  * operation waits as long as its mount does, or until it is cancelled.
  */
 
-/** Processes that wait for one mount at a time. */
+/** Processes that wait for one mount at a time; a killed one that hangs on keeps its place. */
 const atOnce = 4
 const gates = new Map<string, Gate>()
 
@@ -25,35 +23,6 @@ const gateOf = (mount: MountInfo): Gate => {
   const gate = gates.get(mount.target) ?? new Gate(atOnce)
   gates.set(mount.target, gate)
   return gate
-}
-
-/** Asks by `berth-monitor reach`: settles with an errno's name, '' where something is there. A killed one that hangs on keeps its place. */
-const askApart = (args: readonly string[], binary: string, signal: AbortSignal) => {
-  const answer = Promise.withResolvers<string>()
-  const ended = Promise.withResolvers<void>()
-  answer.promise.catch(() => {})
-  const child = spawn(binary, ['reach', ...args], { stdio: ['ignore', 'pipe', 'ignore'] })
-  child.once('error', error => {
-    answer.reject(error)
-    ended.resolve()
-  })
-  refuseWithoutPipes(child, binary)
-  let text = ''
-  child.stdout.on('data', (bytes: Buffer) => {
-    text += bytes.toString()
-  })
-  const abandon = (): void => {
-    child.kill('SIGKILL')
-    answer.reject(signal.reason)
-  }
-  signal.addEventListener('abort', abandon, { once: true })
-  child.once('close', () => {
-    signal.removeEventListener('abort', abandon)
-    if (text === '') answer.reject(new Error('the process that looks at it was killed'))
-    else answer.resolve(text.trim() === '0' ? '' : getSystemErrorName(-Number(text)))
-    ended.resolve()
-  })
-  return { answer: answer.promise, ended: ended.promise }
 }
 
 interface Question {
@@ -75,7 +44,8 @@ const reach = (
     void gateOf(mount)
       .run(async () => {
         if (signal.aborted) return
-        const { answer, ended } = askApart(args, engine.settings.monitorBinary, signal)
+        const command = [engine.settings.monitorBinary, 'reach', ...args] as const
+        const { answer, ended } = callApart({ command, who: 'the process that looks at it' }, signal)
         answer.then(resolve, reject)
         await ended
       })

@@ -4,11 +4,11 @@ import { abandonable } from '../../core/abort.ts'
 import { withAdvice } from '../../core/advice.ts'
 import { internal, messageOf } from '../../core/errors.ts'
 import { failpoint } from '../../core/failpoint.ts'
+import { callApart } from '../../linux/apart.ts'
 import { readMounts } from '../../linux/mount.ts'
 import type { Engine } from '../engine.ts'
 import type { Operation } from '../operations.ts'
 import { describeMount, type MountArguments, machineOf, mountArguments } from './mountOptions.ts'
-import { startMount } from './mountProgram.ts'
 import { needsMount, type VolumeRecord } from './types.ts'
 import { volumesOf } from './users.ts'
 
@@ -77,7 +77,15 @@ export const mountHeld = async (
   operation.at(`mounting the volume ${record.name}`)
   const call = await resolved(mountArguments(record.options), target, signal)
   failpoint('volume.mount.intended')
-  const { answer, ended } = startMount({ ...call, target }, { binary: engine.settings.monitorBinary, signal })
+  const fields = [call.source, target, call.type, String(call.flags), call.data]
+  const { answer, ended } = callApart(
+    {
+      command: [engine.settings.monitorBinary, 'mount'],
+      input: fields.map(field => `${field}\0`).join(''),
+      who: 'the process that mounts it',
+    },
+    signal,
+  )
   try {
     const code = await answer
     if (code !== '') throw mountFailure(call, target, code)
