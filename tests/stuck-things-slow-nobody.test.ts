@@ -117,6 +117,12 @@ const waiting = (verb: string, name: string): Promise<Operation> =>
 
 const looking = async (): Promise<string> => (await run(['pgrep', '-f', `reach ${folder}`])).stdout
 
+/** A process has asked the mount, and sleeps until there is an answer. */
+const asleepOnMount = async (): Promise<boolean> => {
+  const [pid = ''] = (await looking()).split('\n')
+  return pid !== '' && /fuse|request_wait/.test((await run(['ps', '-o', 'wchan:30=', '-p', pid])).stdout)
+}
+
 const startOnMount = async (
   name: string,
 ): Promise<{ outcome: Promise<{ code: number; stderr: string }> }> => {
@@ -152,6 +158,7 @@ test('five starts on a mount that hangs slow nobody, and each can be given up', 
   await othersGoOn('far5')
   const again = daemon.docker(['start', 'far5'])
   await waiting('start', 'far5')
+  await until('it asked the mount', asleepOnMount)
   mount.end()
   assert.match(
     (await again).stderr,

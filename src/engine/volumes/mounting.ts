@@ -33,6 +33,8 @@ const hints: Record<string, string> = {
   ENOTBLK: 'the option device must name a block device',
   EINVAL: 'the file system does not take these options: correct o=, type or device; dmesg may tell more',
   EBUSY: 'the device is in use elsewhere: see what has it mounted',
+  EACCES:
+    'whoever keeps it refuses: of nfs see what the server exports to this host, of cifs the user name and password in the option o',
   ECONNREFUSED: 'nothing answers at that address: see whether the server runs',
   ETIMEDOUT: 'the server does not answer: see whether it runs, and whether a firewall is between',
   EHOSTUNREACH: 'there is no way to the server: see the network',
