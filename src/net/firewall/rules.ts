@@ -83,8 +83,9 @@ const published = 'meta nfproto ipv4 meta l4proto { tcp, udp } fib daddr type lo
 /** Rules by chain, whatever the mode. */
 const rules: Rule[] = [
   // route_localnet lets 127.0.0.1 reach containers; nothing may come the other way by it.
-  ['guard', 'iifname @bridges ip daddr 127.0.0.0/8 drop'],
-  ['guard', 'iifname @bridges ip saddr 127.0.0.0/8 drop'],
+  // Every packet passes here: the set is looked into last.
+  ['guard', 'ip daddr 127.0.0.0/8 iifname @bridges drop'],
+  ['guard', 'ip saddr 127.0.0.0/8 iifname @bridges drop'],
   ['local', `${published} jump publish`],
   ['publish', 'dnat ip to ip daddr . meta l4proto . th dport map @published'],
   ['publish', 'dnat ip to meta l4proto . th dport map @published_any'],
@@ -98,9 +99,10 @@ const rules: Rule[] = [
   ['leave', 'ip saddr 127.0.0.0/8 oifname @bridges masquerade'],
   ['leave', 'meta nfproto ipv4 oifname != @bridges snat ip to iifname map @sourced'],
   ['leave', 'meta nfproto ipv4 iifname @outgoing oifname != @bridges masquerade'],
+  // First, since it is for nearly every packet: what a first packet may not begin is never established.
+  ['pass', 'ct state established,related accept'],
   ['pass', 'iifname @internal iifname . oifname != @inside drop'],
   ['pass', 'oifname @internal iifname . oifname != @inside drop'],
-  ['pass', 'ct state established,related accept'],
   ['pass', 'oifname @bridges jump enter'],
   ['pass', 'iifname @bridges accept'],
   ['pass', 'jump foreign'],
