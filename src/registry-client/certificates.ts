@@ -111,7 +111,7 @@ export const hostsOf = async (
   lookup: (name: string) => Promise<string[]> = addressesOf,
 ): Promise<RegistryHost[]> => {
   const folders = settings.certificateFolders
-  const mirrors = registry === 'docker.io' ? settings.mirrors.filter(URL.canParse) : []
+  const mirrors = registry === 'docker.io' ? settings.mirrors.filter(mirror => URL.canParse(mirror)) : []
   const addresses = [ownHost(registry), ...mirrors.map(mirror => new URL(mirror).host)]
   const insecure = new Set<string>()
   const tls = new Map<string, HostTls>()

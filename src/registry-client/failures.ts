@@ -108,17 +108,19 @@ export const wordsOf = ({ code, message }: RegistryError): string =>
 export interface Subject {
   registry: string
   path: string
-  /** A tag or digest. */
-  reference?: string
   action: 'pull' | 'push'
+  /** The tag or digest of the manifest that was asked for. */
+  manifest?: string
+  /** The digest of the blob that was. */
+  blob?: string
 }
 
 const nameOf = ({ registry, path }: Subject): string => familiarName({ domain: registry, path })
 
 const manifestName = (subject: Subject): string =>
-  subject.reference === undefined
+  subject.manifest === undefined
     ? nameOf(subject)
-    : `${nameOf(subject)}${subject.reference.includes(':') ? '@' : ':'}${subject.reference}`
+    : `${nameOf(subject)}${subject.manifest.includes(':') ? '@' : ':'}${subject.manifest}`
 
 const missing = (subject: Subject, error: RegistryError, trouble: Trouble): BerthError => {
   const words = wordsOf(error)
@@ -131,7 +133,7 @@ const missing = (subject: Subject, error: RegistryError, trouble: Trouble): Bert
       `manifest for ${manifestName(subject)} not found: ${words}`,
       trouble,
     )
-  return failure('blob-unknown', 404, `${words} (${manifestName(subject)})`, trouble)
+  return failure('blob-unknown', 404, `${words} (${subject.blob ?? ''} of ${nameOf(subject)})`, trouble)
 }
 
 const denied = (subject: Subject, error: RegistryError, trouble: Trouble): BerthError =>
@@ -145,8 +147,8 @@ const denied = (subject: Subject, error: RegistryError, trouble: Trouble): Berth
     : failure('denied', 403, wordsOf(error), trouble)
 
 const missingCode = (subject: Subject): string => {
-  if (subject.reference === undefined) return 'NAME_UNKNOWN'
-  return subject.reference.startsWith('blob ') ? 'BLOB_UNKNOWN' : 'MANIFEST_UNKNOWN'
+  if (subject.blob !== undefined) return 'BLOB_UNKNOWN'
+  return subject.manifest === undefined ? 'NAME_UNKNOWN' : 'MANIFEST_UNKNOWN'
 }
 
 /** A pause longer than this is not waited for: the person at the other end decides. Milliseconds. */
@@ -173,7 +175,11 @@ export const refusal = (
   if (code === 'UNAUTHORIZED') return failure('unauthorized', 401, wordsOf(said), trouble)
   if (code === 'NAME_UNKNOWN' || code === 'MANIFEST_UNKNOWN' || code === 'BLOB_UNKNOWN')
     return missing(subject, said, trouble)
-  if (status === 404) return missing(subject, asError(missingCode(subject), ''), trouble)
+  if (status === 404 && code === 'UNKNOWN')
+    return missing(subject, asError(missingCode(subject), ''), trouble)
+  // The session of an upload ran out: another is begun.
+  if (code === 'BLOB_UPLOAD_UNKNOWN')
+    return failure('registry-failed', 500, wordsOf(said), { ...trouble, transient: true })
   if (code === 'DIGEST_INVALID') return failure('digest-mismatch', 500, wordsOf(said), trouble)
   if (status >= 500 || status === 408)
     return failure(

@@ -81,17 +81,26 @@ const sendOnce = (dispatcher: Dispatcher, request: Request, timings: Timings): P
     const { method, url, signal } = request
     const content = request.body && Readable.from(request.body(), { objectMode: false, highWaterMark: 65536 })
     let body: Body | undefined
-    let leave = (): void => {}
+    let contentError: Error | undefined
+    let controller: Dispatcher.DispatchController | undefined
     const asError = (error: unknown): Error =>
-      signal.aborted ? signal.reason : networkFailure(method, url, error, body !== undefined)
+      signal.aborted
+        ? signal.reason
+        : (contentError ?? networkFailure(method, url, error, body !== undefined))
     const over = (error?: unknown): void => {
-      leave()
+      signal.removeEventListener('abort', abort)
       content?.destroy()
       if (body) body.finish(error)
       else reject(asError(error))
     }
+    // While the connection is being made there is nothing to abort yet.
+    const abort = (): void => (controller ? controller.abort(signal.reason) : over(signal.reason))
     if (signal.aborted) return over(signal.reason)
-    content?.on('error', () => {})
+    signal.addEventListener('abort', abort)
+    content?.on('error', error => {
+      // Our own fault, and not the network's.
+      contentError ??= error
+    })
     dispatcher.dispatch(
       {
         origin: url.origin,
@@ -103,16 +112,13 @@ const sendOnce = (dispatcher: Dispatcher, request: Request, timings: Timings): P
         bodyTimeout: timings.silence,
       },
       {
-        onRequestStart: controller => {
-          const abort = (): void => controller.abort(signal.reason)
-          leave()
-          leave = () => signal.removeEventListener('abort', abort)
-          signal.addEventListener('abort', abort)
+        onRequestStart: started => {
+          controller = started
           if (signal.aborted) abort()
         },
-        onResponseStart: (controller, status, headers) => {
+        onResponseStart: (answering, status, headers) => {
           if (status < 200) return
-          body = new Body(controller, asError)
+          body = new Body(answering, asError)
           resolve({ status, headers, body, url })
         },
         onResponseData: (_controller, chunk) => body?.push(chunk),

@@ -68,6 +68,8 @@ export interface ManifestAnswer {
 export interface TransferFollower {
   /** An attempt failed after so many bytes in all, and another follows after a pause (ms). */
   retry?(why: string, bytes: number, pause: number): void
+  /** So many bytes came that were there already, as a host gives blobs from their beginning only. */
+  repeated?(bytes: number): void
 }
 
 export interface BlobOptions {
@@ -79,7 +81,11 @@ export interface BlobOptions {
 
 /** One repository at one registry, with one client's credentials. */
 export interface Repository {
-  /** By tag or digest. Errors: `manifest-unknown` (404), `denied` (401, 403 in Docker's words), `registry-unreachable`, `too-many-requests`, `digest-mismatch`. */
+  /**
+   * By tag or digest. Errors: `manifest-unknown`, `name-unknown`, `denied` and `unauthorized` in Docker's words,
+   * `registry-unreachable`, `registry-untrusted` (TLS), `registry-failed` (its own errors), `registry-refused`,
+   * `too-many-requests`, `digest-mismatch`.
+   */
   manifest(reference: string, signal: AbortSignal): Promise<ManifestAnswer>
   /** The same without its bytes where the registry tells the digest by HEAD. */
   resolve(reference: string, signal: AbortSignal): Promise<Descriptor>
@@ -105,6 +111,8 @@ export interface Repository {
 
 export interface RegistryClient {
   repository(registry: string, path: string, credentials: Credentials | undefined): Repository
-  /** `POST /auth`: gives an identity token where the registry has such. Errors: `denied`. */
+  /** `POST /auth`: gives an identity token where the registry has such, else an empty text. Errors: `unauthorized`. */
   login(registry: string, credentials: Credentials, signal: AbortSignal): Promise<{ identityToken: string }>
+  /** Ends all connections; what is under way fails. */
+  close(): Promise<void>
 }
