@@ -165,7 +165,7 @@ export class Tokens {
   async get(request: TokenRequest, signal: AbortSignal): Promise<Token> {
     const key = keyOf(request)
     const known = this.#known.get(key)
-    if (known) {
+    if (known !== undefined) {
       const token = await abandonable(signal, known)
       if (token.ends > performance.now()) return token
       if (this.#known.get(key) === known) this.#known.delete(key)

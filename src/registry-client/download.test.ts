@@ -1,0 +1,278 @@
+import assert from 'node:assert/strict'
+import { describe, test } from 'node:test'
+import type { Descriptor } from '../oci/image.ts'
+import { never, someBytes, startClient, startFolder, summary } from './testing/client.ts'
+import { type Fault, type Seen, startRegistry, type TestRegistry } from './testing/registry.ts'
+import type { BlobOptions, TransferFollower } from './types.ts'
+
+const isBlob = (seen: Seen): boolean => seen.url.includes('/blobs/')
+
+/** A blob at one registry whose answers are faulty. */
+const fetched = async (
+  size: number,
+  fault: (seen: Seen, nth: number) => Fault | undefined,
+  options: Partial<BlobOptions> = {},
+  descriptor: Partial<Descriptor> = {},
+) => {
+  await using registry = await startRegistry()
+  await using client = startClient()
+  const bytes = someBytes(size)
+  const blob = { ...registry.addBlob(bytes), ...descriptor }
+  let nth = 0
+  registry.fault(seen => (isBlob(seen) ? fault(seen, nth++) : undefined))
+  const repository = client.repository(registry.address, 'a/b', undefined)
+  const got = await summary(repository.blob(blob, { signal: never, ...options }))
+  return { got, bytes, blob, registry }
+}
+
+describe('a blob', () => {
+  test('comes whole, and from an offset on by a range', async () => {
+    const { got, blob } = await fetched(300_000, () => undefined)
+    assert.deepEqual(got, { size: blob.size, digest: blob.digest })
+    const part = await fetched(300_000, () => undefined, { offset: 299_990 })
+    assert.equal(part.got.size, 10)
+    assert.equal(part.registry.seen.at(-1)?.headers.range, 'bytes=299990-')
+  })
+
+  test('survives fifty cuts, and of its bytes at most one in a hundred comes twice', async () => {
+    const size = 12 * 1024 * 1024
+    const piece = Math.ceil(size / 51)
+    const retries: number[] = []
+    let sent = 0
+    const follower: TransferFollower = { retry: (_why, bytes) => retries.push(bytes) }
+    const { got, blob, registry } = await fetched(
+      size,
+      seen => {
+        const first = Number(/bytes=(\d+)/.exec(String(seen.headers.range))?.[1] ?? 0)
+        sent += Math.min(piece, size - first)
+        return { cutAfter: piece }
+      },
+      { follower },
+    )
+    assert.deepEqual(got, { size, digest: blob.digest })
+    assert.ok(registry.count('GET', /blobs/) >= 51)
+    assert.ok(retries.length >= 50, `${retries.length} cuts`)
+    assert.deepEqual(
+      retries,
+      [...retries].sort((a, b) => a - b),
+    )
+    assert.ok(sent - size <= size / 100, `${sent - size} bytes twice`)
+  })
+
+  test('is taken up at a host that gives it from its beginning only, and what came twice is told', async () => {
+    let repeated = 0
+    const { got, blob } = await fetched(
+      400_000,
+      (_seen, nth) => (nth === 0 ? { cutAfter: 150_000 } : { wholeOnly: true }),
+      { follower: { repeated: bytes => (repeated += bytes) } },
+    )
+    assert.deepEqual(got, { size: blob.size, digest: blob.digest })
+    assert.equal(repeated, 150_000)
+  })
+
+  test('is asked for whole where a range is refused', async () => {
+    const { got, blob } = await fetched(200_000, (seen, nth) =>
+      nth === 0 ? { cutAfter: 50_000 } : seen.headers.range === undefined ? undefined : { status: 416 },
+    )
+    assert.deepEqual(got, { size: blob.size, digest: blob.digest })
+  })
+
+  test('is asked for again where another range comes than was asked for', async () => {
+    const { got, blob } = await fetched(200_000, (seen, nth) =>
+      nth === 0
+        ? { cutAfter: 50_000 }
+        : seen.headers.range === undefined
+          ? undefined
+          : { headers: { 'content-range': 'bytes 100000-199999/200000' } },
+    )
+    assert.deepEqual(got, { size: blob.size, digest: blob.digest })
+  })
+
+  test('of another size than its descriptor says is refused', async () => {
+    await assert.rejects(
+      fetched(1000, () => undefined, {}, { size: 999 }),
+      { code: 'registry-failed', message: /it has 1000 bytes there, and not 999/ },
+    )
+    await assert.rejects(
+      fetched(1000, () => ({ body: Buffer.alloc(1001) })),
+      { code: 'registry-failed', message: /it has 1001 bytes there, and not 1000/ },
+    )
+  })
+
+  test('that ends early every time fails after the attempts that are allowed', async () => {
+    let asked = 0
+    await assert.rejects(
+      fetched(1000, () => {
+        asked += 1
+        return { cutAfter: 0 }
+      }),
+      {
+        code: 'registry-unreachable',
+        message:
+          /^Get "http:\/\/127\.0\.0\.1:\d+\/v2\/a\/b\/blobs\/sha256:[0-9a-f]+": the connection was cut/,
+      },
+    )
+    assert.equal(asked, 5)
+  })
+
+  test('comes in spite of errors of the server and of silence', async () => {
+    await using registry = await startRegistry()
+    await using client = startClient({}, { silence: 800 })
+    const blob = registry.addBlob(someBytes(100_000))
+    registry.fault(seen => {
+      if (!isBlob(seen)) return undefined
+      return [{ status: 500 }, { status: 503 }, { silentAfter: 40_000 }][seen.times]
+    })
+    const retries: string[] = []
+    const follower: TransferFollower = { retry: why => retries.push(why) }
+    const repository = client.repository(registry.address, 'a', undefined)
+    assert.deepEqual(await summary(repository.blob(blob, { signal: never, follower })), {
+      size: blob.size,
+      digest: blob.digest,
+    })
+    assert.equal(retries.length, 3)
+    assert.match(retries[2] ?? '', /went silent/)
+  })
+
+  test('that nobody has is unknown in the registry’s words', async () => {
+    await using registry = await startRegistry()
+    await using client = startClient()
+    const blob = registry.addBlob(someBytes(10))
+    registry.blobs.clear()
+    await assert.rejects(
+      summary(client.repository(registry.address, 'a', undefined).blob(blob, { signal: never })),
+      {
+        code: 'blob-unknown',
+        status: 404,
+        message: /^blob unknown: blob unknown to registry \(sha256:/,
+      },
+    )
+    assert.equal(registry.count('GET', /blobs/), 1)
+  })
+
+  test('is not read ahead of a slow reader by more than a few hundred KiB', async () => {
+    await using registry = await startRegistry()
+    await using client = startClient()
+    const blob = registry.addBlob(someBytes(64 * 1024 * 1024))
+    const before = process.memoryUsage().arrayBuffers
+    const bytes = client.repository(registry.address, 'a', undefined).blob(blob, { signal: never })
+    let read = 0
+    for await (const chunk of bytes) {
+      read += chunk.length
+      // Everybody else gets their turn: what would be read ahead is read now.
+      await new Promise(resolve => setTimeout(resolve, 5))
+      if (read > 2_000_000) break
+    }
+    assert.ok(read < 4_000_000)
+    assert.ok(process.memoryUsage().arrayBuffers - before < 32 * 1024 * 1024)
+  })
+
+  test('is left at once when its reader is told to stop, wherever that is', async () => {
+    await using registry = await startRegistry()
+    await using client = startClient()
+    const blob = registry.addBlob(someBytes(1_000_000))
+    registry.fault(seen => (isBlob(seen) ? { silentAfter: 300_000 } : undefined))
+    const stop = new AbortController()
+    const bytes = client.repository(registry.address, 'a', undefined).blob(blob, { signal: stop.signal })
+    let read = 0
+    await assert.rejects(
+      async () => {
+        for await (const chunk of bytes) {
+          read += chunk.length
+          if (read === 300_000) setImmediate(() => stop.abort(new Error('not wanted any more')))
+        }
+      },
+      { message: 'not wanted any more' },
+    )
+    assert.equal(registry.count('GET', /blobs/), 1)
+    const paused = startClient({ attempts: 99 }, { firstPause: 1e6, longestPause: 1e6 })
+    registry.fault(() => ({ status: 500 }))
+    const again = new AbortController()
+    const follower: TransferFollower = { retry: () => setImmediate(() => again.abort(new Error('stopped'))) }
+    const waiting = paused
+      .repository(registry.address, 'a', undefined)
+      .blob(blob, { signal: again.signal, follower })
+    await assert.rejects(summary(waiting), { message: 'stopped' })
+    await paused.close()
+  })
+})
+
+describe('a blob of several hosts', () => {
+  const mirrored = async (
+    work: (hosts: {
+      mirror: TestRegistry
+      upstream: TestRegistry
+      registry: string
+      folder: string
+    }) => Promise<void>,
+  ): Promise<void> => {
+    await using mirror = await startRegistry()
+    await using upstream = await startRegistry()
+    using folder = startFolder({
+      'r.example': { 'hosts.toml': `server = "${upstream.base}"\n[host."${mirror.base}"]` },
+    })
+    await work({ mirror, upstream, registry: 'r.example', folder: folder.path })
+  }
+
+  test('comes from the next host where a mirror lacks it or breaks off for good', async () => {
+    await mirrored(async ({ mirror, upstream, registry, folder }) => {
+      await using client = startClient({ certificateFolders: [folder], attempts: 2 })
+      const bytes = someBytes(500_000)
+      const blob = upstream.addBlob(bytes)
+      const read = (name: string) =>
+        summary(client.repository(registry, name, undefined).blob(blob, { signal: never }))
+      assert.deepEqual(await read('lacking'), { size: blob.size, digest: blob.digest })
+      assert.ok(mirror.seen.some(seen => seen.url.includes('lacking') && seen.url.includes('ns=r.example')))
+
+      mirror.addBlob(bytes)
+      mirror.fault(seen => (seen.times === 0 ? { cutAfter: 100_000 } : { status: 500 }))
+      assert.deepEqual(await read('broken'), { size: blob.size, digest: blob.digest })
+      const [last] = upstream.seen.filter(seen => seen.url.includes('broken'))
+      assert.equal(last?.headers.range, 'bytes=100000-')
+    })
+  })
+
+  test('comes from the mirror alone where the mirror is well', async () => {
+    await mirrored(async ({ mirror, upstream, registry, folder }) => {
+      await using client = startClient({ certificateFolders: [folder] })
+      const blob = mirror.addBlob(someBytes(1000))
+      assert.equal(
+        (await summary(client.repository(registry, 'a', undefined).blob(blob, { signal: never }))).size,
+        1000,
+      )
+      assert.equal(upstream.seen.length, 0)
+    })
+  })
+
+  test('an unreachable mirror is passed over, and tried no more for a while', async () => {
+    await mirrored(async ({ mirror, upstream, registry, folder }) => {
+      await using client = startClient({ certificateFolders: [folder] })
+      const repository = client.repository(registry, 'a', undefined)
+      const blob = upstream.addBlob(someBytes(1000))
+      await mirror[Symbol.asyncDispose]()
+      for (let nth = 0; nth < 2; nth += 1)
+        assert.equal((await summary(repository.blob(blob, { signal: never }))).size, 1000)
+      assert.equal(upstream.count('GET', /blobs/), 2)
+    })
+  })
+
+  test('a foreign layer comes from where its descriptor says, without credentials', async () => {
+    await using registry = await startRegistry({ basic: { username: 'u', password: 'p' } })
+    await using elsewhere = await startRegistry()
+    await using client = startClient()
+    const blob = {
+      ...elsewhere.addBlob(someBytes(5000)),
+      mediaType: 'application/vnd.docker.image.rootfs.foreign.diff.tar.gzip',
+    }
+    const credentials = { username: 'u', password: 'p', identityToken: '', registryToken: '' }
+    const repository = client.repository(registry.address, 'a', credentials)
+    const urls = [`${elsewhere.base}/v2/x/blobs/${blob.digest}`, 'file:///etc/passwd']
+    assert.equal((await summary(repository.blob({ ...blob, urls }, { signal: never }))).digest, blob.digest)
+    assert.deepEqual(
+      elsewhere.seen.map(seen => [seen.url, seen.headers.authorization]),
+      [[`/v2/x/blobs/${blob.digest}`, undefined]],
+    )
+    const plain = { ...blob, mediaType: 'application/vnd.oci.image.layer.v1.tar+gzip', urls }
+    await assert.rejects(summary(repository.blob(plain, { signal: never })), { code: 'blob-unknown' })
+  })
+})
