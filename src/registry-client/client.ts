@@ -1,3 +1,4 @@
+import { STATUS_CODES } from 'node:http'
 import { hostsOf } from './certificates.ts'
 import { Endpoint } from './endpoint.ts'
 import { failure } from './failures.ts'
@@ -75,7 +76,7 @@ class Client implements RegistryClient {
           throw failure(
             answer.status === 401 ? 'unauthorized' : 'registry-failed',
             answer.status === 401 ? 401 : 500,
-            `login attempt to ${endpoint.host.base}/v2/ failed with status: ${answer.status}`,
+            `login attempt to ${endpoint.host.base}/v2/ failed with status: ${answer.status} ${STATUS_CODES[answer.status] ?? ''}`,
             { transient: false, spoke: true },
           )
         return { identityToken: endpoint.identityToken }

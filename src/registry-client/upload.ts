@@ -156,6 +156,7 @@ const patch = async (upload: Upload, session: Session): Promise<Patched> => {
 const status = async (upload: Upload, session: Session): Promise<Session | undefined> => {
   const ask: Ask = { ...upload.ask, method: 'GET', target: session.location, signal: upload.signal }
   const answer = await upload.endpoint.ask(ask)
+  if (answer.status === 429 || answer.status >= 500) throw await upload.endpoint.refuse(ask, answer)
   await answer.body.discard()
   const offset = parseUploadRange(single(answer.headers['range']))
   if (![200, 202, 204].includes(answer.status) || offset === undefined || offset > upload.descriptor.size)
