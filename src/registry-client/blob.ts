@@ -47,7 +47,8 @@ const beginning = (read: BlobRead, source: BlobSource, position: number, answer:
     const range = parseContentRange(single(answer.headers['content-range']))
     if (range?.total !== undefined && range.total !== size)
       throw wrong(read, source.endpoint, `it has ${range.total} bytes there, and not ${size}`, false)
-    if (!range || range.first > position)
+    const lies = range && length !== undefined && Number(length) !== range.last - range.first + 1
+    if (!range || lies || range.first > position)
       throw wrong(read, source.endpoint, 'the answer to a range is another range', true)
     return range.first
   }
@@ -75,7 +76,7 @@ const open = async (
   if (answer.status !== 416) throw await source.endpoint.refuse(ask, answer)
   await answer.body.discard()
   record.wholeOnly = true
-  throw wrong(read, source.endpoint, 'a part of it was refused (416)', ranged)
+  throw wrong(read, source.endpoint, 'what was asked of it was refused (416)', true)
 }
 
 async function* readFrom(

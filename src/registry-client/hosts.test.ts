@@ -24,6 +24,7 @@ describe('hosts of a registry', () => {
         ['https://registry-1.docker.io', '', true],
       ],
     )
+    assert.deepEqual(await bases('index.docker.io'), ['https://registry-1.docker.io'])
     assert.deepEqual(await bases('other.example', given), ['https://other.example'])
   })
 

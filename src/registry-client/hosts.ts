@@ -9,8 +9,9 @@ const hubHost = 'registry-1.docker.io'
 const readOnly: ReadonlySet<Capability> = new Set(['pull', 'resolve'])
 const everything: ReadonlySet<Capability> = new Set(['pull', 'resolve', 'push'])
 
-/** `docker.io` is asked at another name. */
-export const ownHost = (registry: string): string => (registry === 'docker.io' ? hubHost : registry)
+/** `docker.io` is asked at another name, also where its old one is given. */
+export const ownHost = (registry: string): string =>
+  registry === 'docker.io' || registry === 'index.docker.io' ? hubHost : registry
 
 const hostname = (address: string): string => address.replace(/:\d+$/, '').replace(/^\[|\]$/g, '')
 

@@ -1,3 +1,4 @@
+import { abandonable } from '../core/abort.ts'
 import { type Digest, isDigest } from '../oci/digest.ts'
 import type { Descriptor } from '../oci/image.ts'
 import { type BlobSource, readBlob } from './blob.ts'
@@ -38,10 +39,12 @@ class RemoteRepository implements Repository {
     this.#options = options
   }
 
-  async #hosts(capability: Capability): Promise<Endpoint[]> {
+  async #hosts(capability: Capability, signal: AbortSignal): Promise<Endpoint[]> {
     this.#found ??= this.#options.endpoints()
     this.#found.catch(() => (this.#found = undefined))
-    const able = (await this.#found).filter(({ host }) => host.capabilities.has(capability))
+    const able = (await abandonable(signal, this.#found)).filter(({ host }) =>
+      host.capabilities.has(capability),
+    )
     // What is pushed goes to one place: the first, whether spoken to with TLS or without.
     const address = (endpoint: Endpoint): string => new URL(endpoint.host.base).host
     const [first] = able
@@ -63,7 +66,7 @@ class RemoteRepository implements Repository {
     work: (endpoint: Endpoint) => Promise<T>,
   ): Promise<T> {
     const { attempts, timings } = this.#options
-    return inRounds(await this.#hosts(capability), work, { attempts, timings, signal })
+    return inRounds(await this.#hosts(capability, signal), work, { attempts, timings, signal })
   }
 
   #manifestAsk(reference: string, signal: AbortSignal): Ask {
@@ -93,7 +96,10 @@ class RemoteRepository implements Repository {
   async *blob(descriptor: Descriptor, options: BlobOptions): AsyncGenerator<Uint8Array> {
     const { path, attempts, timings } = this.#options
     const target = `${path}/blobs/${descriptor.digest}`
-    const own: BlobSource[] = (await this.#hosts('pull')).map(endpoint => ({ endpoint, target }))
+    const own: BlobSource[] = (await this.#hosts('pull', options.signal)).map(endpoint => ({
+      endpoint,
+      target,
+    }))
     const urls = isForeign(descriptor.mediaType) ? (descriptor.urls ?? []) : []
     const foreign: BlobSource[] = urls
       .filter(url => /^https?:\/\//.test(url) && URL.canParse(url))
@@ -177,8 +183,9 @@ class RemoteRepository implements Repository {
     this.#sessions.delete(descriptor.digest)
     // Which way the host is spoken to is found out by a request without a body.
     const endpoint = await this.#ask('push', signal, async found => {
-      if (!found.spoke)
-        (await found.ask({ ...this.#verb('push'), method: 'GET', target: '', signal })).body.cancel()
+      if (found.spoke) return found
+      const answer = await found.ask({ ...this.#verb('push'), method: 'GET', target: '', signal })
+      await answer.body.discard()
       return found
     })
     const upload = {

@@ -213,7 +213,10 @@ describe('requests', () => {
     await using tunnel = await startProxy({ to: secure.address })
     using folder = startFolder({
       'p.example': { 'hosts.toml': 'server = "http://p.example"' },
-      's.example': { 'hosts.toml': 'server = "https://s.example"\nskip_verify = true' },
+      's.example': {
+        'hosts.toml': 'server = "https://s.example"\nca = "ca.crt"',
+        'ca.crt': certificates.authority,
+      },
     })
     const withUser = plain.url.replace('//', '//u:p%2540@')
     await using client = startClient({
@@ -229,6 +232,13 @@ describe('requests', () => {
       proxies: { http: plain.url, https: '', no: '' },
     })
     await assert.rejects(stranger.repository('p.example', 'a', undefined).manifest('v1', never), {
+      message: /the proxy refused the connection \(407\)/,
+    })
+    await using tunnelled = startClient({
+      certificateFolders: [folder.path],
+      proxies: { http: '', https: plain.url, no: '' },
+    })
+    await assert.rejects(tunnelled.repository('s.example', 'a', undefined).manifest('v1', never), {
       message: /the proxy refused the connection \(407\)/,
     })
   })
@@ -262,6 +272,12 @@ describe('TLS', () => {
         /x509: certificate signed by unknown authority; put the certificate of its authority as ca\.crt into/,
     })
     await assert.rejects(pull('nobody.example'), { status: 500 })
+    using broken = startFolder({ 'r.example': { 'c.cert': 'no PEM', 'c.key': 'neither' } })
+    await using other = startClient({ certificateFolders: [broken.path] })
+    await assert.rejects(other.repository('r.example', 'a', undefined).manifest('v1', never), {
+      code: 'bad-request',
+      message: /the client certificate for a registry, or its key, cannot be used/,
+    })
   })
 
   test('of a loopback registry is taken with any certificate, and left where it speaks none', async () => {

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import { Readable } from 'node:stream'
 import { createSecureContext, getCACertificates, rootCertificates, type SecureContext } from 'node:tls'
 import type { Dispatcher } from 'undici'
+import { badRequest, messageOf } from '../core/errors.ts'
 import { Body } from './body.ts'
 import { failure, shownUrl } from './failures.ts'
 import { networkFailure } from './networkFailures.ts'
@@ -68,11 +69,19 @@ const systemAuthorities = (): readonly string[] => {
   return system.length > 0 ? system : rootCertificates
 }
 
-const contextOf = (tls: HostTls): SecureContext =>
-  createSecureContext({
-    ca: [...systemAuthorities(), ...tls.authorities],
-    ...(tls.client ? { cert: tls.client.certificate, key: tls.client.key } : {}),
-  })
+const contextOf = (tls: HostTls): SecureContext => {
+  try {
+    return createSecureContext({
+      ...(tls.skipVerify ? {} : { ca: [...systemAuthorities(), ...tls.authorities] }),
+      ...(tls.client ? { cert: tls.client.certificate, key: tls.client.key } : {}),
+    })
+  } catch (error) {
+    throw badRequest(
+      `the client certificate for a registry, or its key, cannot be used (${messageOf(error)}): both must be PEM texts, and belong together`,
+      error,
+    )
+  }
+}
 
 type Hop = Omit<Answer, 'elsewhere'>
 
@@ -108,7 +117,8 @@ const sendOnce = (dispatcher: Dispatcher, request: Request, timings: Timings): P
         method,
         headers: request.headers,
         body: content ?? null,
-        headersTimeout: timings.silence,
+        // What was sent may be on its way for long, and is put together before it is answered.
+        headersTimeout: timings.silence * (method === 'GET' || method === 'HEAD' ? 1 : 5),
         bodyTimeout: timings.silence,
       },
       {
@@ -167,7 +177,8 @@ export class Transport {
     // HTTP/1.1: one connection a blob, so that each has the whole window of its own.
     const limits = { allowH2: false, connectTimeout: timeout }
     if (proxy === '') return new Agent({ ...limits, connect: { ...tls, timeout } })
-    return new ProxyAgent({ ...limits, uri: proxy, requestTls: { ...tls, timeout }, proxyTls: { timeout } })
+    const toProxy = { secureContext: contextOf({ authorities: [], skipVerify: false }), timeout }
+    return new ProxyAgent({ ...limits, uri: proxy, requestTls: { ...tls, timeout }, proxyTls: toProxy })
   }
 
   #dispatcherFor(url: URL): Promise<Dispatcher> {
@@ -204,11 +215,24 @@ export class Transport {
     })
   }
 
-  async close(): Promise<void> {
+  async #all(): Promise<Dispatcher[]> {
     const all = await Promise.allSettled(this.#dispatchers.values())
-    await Promise.all(all.map(made => (made.status === 'fulfilled' ? made.value.destroy() : undefined)))
+    return all.flatMap(made => (made.status === 'fulfilled' ? [made.value] : []))
+  }
+
+  /** Ends all connections; what is under way fails. */
+  async close(): Promise<void> {
+    for (const dispatcher of await this.#all()) await dispatcher.destroy()
+  }
+
+  /** Ends connections as what is under way on them ends. */
+  async retire(): Promise<void> {
+    for (const dispatcher of await this.#all()) await dispatcher.close()
   }
 }
+
+/** Certificates of registries are renewed: connections that trust the old ones go. */
+const mostTransports = 64
 
 /** Transports shared by all who trust the same: the same certificate is not parsed, nor a host connected to, anew. */
 export class Transports {
@@ -224,7 +248,14 @@ export class Transports {
   of(tls: HostTls): Transport {
     const key = createHash('sha256').update(JSON.stringify(tls)).digest('hex')
     const known = this.#known.get(key) ?? new Transport(tls, this.#proxies, this.#timings)
+    // The one that was used last is the last to go.
+    this.#known.delete(key)
     this.#known.set(key, known)
+    const [oldest] = this.#known
+    if (this.#known.size > mostTransports && oldest) {
+      this.#known.delete(oldest[0])
+      oldest[1].retire().catch(() => {})
+    }
     return known
   }
 

@@ -99,7 +99,11 @@ export interface Repository {
   hasBlob(digest: Digest, signal: AbortSignal): Promise<boolean>
   /** True where the registry took it from the other repository: nothing is to be sent. */
   mountBlob(digest: Digest, from: string, signal: AbortSignal): Promise<boolean>
-  /** Sends a blob, in chunks that are taken up again after a cut. `open` gives its bytes from an offset on. */
+  /**
+   * Sends a blob, in chunks that are taken up again after a cut. `open` gives its bytes from an offset on. `sent` is told
+   * how many are on their way in all; after a cut that may be fewer than before. Errors: as above, `blob-short` where
+   * `open` ends early, and what `open` throws.
+   */
   uploadBlob(
     descriptor: Descriptor,
     open: (offset: number) => AsyncIterable<Uint8Array>,

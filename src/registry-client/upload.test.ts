@@ -187,6 +187,21 @@ describe('an upload', () => {
     assert.equal(host.registry.uploads.sessions.size, 0)
   })
 
+  test('that is told to stop between two attempts stops, and its session goes', async () => {
+    await using host = await start()
+    await using slow = startClient({}, { firstPause: 1e6, longestPause: 1e6 })
+    host.registry.fault(seen => (seen.method === 'PUT' ? { status: 500 } : undefined))
+    const stop = new AbortController()
+    const repository = slow.repository(host.registry.address, 'team/app', undefined)
+    const follower: TransferFollower = { retry: () => setImmediate(() => stop.abort(new Error('stopped'))) }
+    await assert.rejects(
+      repository.uploadBlob(descriptorOf(small), pieces(small), { signal: stop.signal, follower }),
+      { message: 'stopped' },
+    )
+    assert.equal(host.registry.count('DELETE', /uploads/), 1)
+    assert.equal(host.registry.uploads.sessions.size, 0)
+  })
+
   test('that is denied says so in Docker’s words', async () => {
     await using registry = await startRegistry({ tokens: { users: { anna: 'p' }, public: ['team/app'] } })
     await using client = startClient()
@@ -202,6 +217,21 @@ describe('an upload', () => {
       .uploadBlob(descriptorOf(small), pieces(small), { signal: never })
     assert.deepEqual(registry.tokens.given.at(-1), ['repository:team/app:pull,push'])
     assert.ok(registry.blobs.has(digestOf(small)))
+  })
+
+  test('goes on with a new token where its token ends meanwhile', async () => {
+    await using registry = await startRegistry({ tokens: { users: { anna: 'p' } } })
+    await using client = startClient()
+    const anna = credentialsOf({ username: 'anna', password: 'p' })
+    registry.fault(seen => {
+      if (seen.method === 'PATCH' && registry.tokens.given.length === 1) registry.tokens.revokeAll()
+      return undefined
+    })
+    await client
+      .repository(registry.address, 'team/app', anna)
+      .uploadBlob(descriptorOf(large), pieces(large), { signal: never })
+    assert.equal(registry.tokens.given.length, 2)
+    assert.ok(registry.blobs.get(digestOf(large))?.equals(large))
   })
 })
 

@@ -250,7 +250,10 @@ export const uploadBlob = async (upload: Upload, begun: Session | undefined): Pr
       }
       const pause = pauseAfter(failed, upload.timings, after)
       upload.follower?.retry?.(error instanceof Error ? error.message : String(error), offset, pause)
-      await pauseFor(pause, upload.signal)
+      await pauseFor(pause, upload.signal).catch(async stopped => {
+        await progress.restart()
+        throw stopped
+      })
     }
   }
 }

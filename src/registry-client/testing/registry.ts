@@ -27,6 +27,8 @@ export interface Fault {
   cutAfter?: number
   /** Nothing comes after so many bytes, and the connection stays. */
   silentAfter?: number
+  /** The connection is reset after so many bytes were sent; fewer may arrive. */
+  resetAfter?: number
   /** The connection is cut after so many bytes of the request's body came. */
   cutUploadAfter?: number
   /** The body is another one of the same length. */
@@ -61,6 +63,8 @@ export interface TestRegistry extends AsyncDisposable {
   uploads: Uploads
   tokens: Tokens
   seen: Seen[]
+  /** Bytes that clients have not taken yet. */
+  unsent(): number
   /** Requests so far of a method whose address matches. */
   count(method: string, url: RegExp): number
   /** Asked for every request; the first fault that is given holds. */
@@ -101,12 +105,13 @@ const respond = (request: IncomingMessage, response: ServerResponse, reply: Repl
   const headers = { 'content-length': String(body.length), ...reply.headers, ...fault.headers }
   response.writeHead(fault.status ?? reply.status, headers)
   if (request.method === 'HEAD') return void response.end()
-  const shown = fault.cutAfter ?? fault.silentAfter
+  const shown = fault.cutAfter ?? fault.resetAfter ?? fault.silentAfter
   if (shown === undefined) return void response.end(body)
   response.flushHeaders()
   // Ended and not reset: what was sent before arrives.
   response.write(body.subarray(0, shown), () => {
     if (fault.cutAfter !== undefined) request.socket.end()
+    if (fault.resetAfter !== undefined) request.socket.destroy()
   })
 }
 
@@ -178,6 +183,10 @@ class Registry implements TestRegistry {
 
   fault(decide: (seen: Seen) => Fault | undefined): void {
     this.#decide = decide
+  }
+
+  unsent(): number {
+    return [...this.#sockets].reduce((sum, socket) => sum + socket.writableLength, 0)
   }
 
   count(method: string, url: RegExp): number {
