@@ -184,6 +184,30 @@ describe('requests', () => {
     })
   })
 
+  test('to a host that never says a word fail when its time is over', async () => {
+    const sockets: { destroy(): unknown }[] = []
+    const server = createServer(socket => sockets.push(socket.on('error', () => {}))).listen(0, '127.0.0.1')
+    await new Promise(resolve => server.once('listening', resolve))
+    const address = `127.0.0.1:${(server.address() as { port: number }).port}`
+    using folder = startFolder({
+      'tls.example': { 'hosts.toml': `server = "https://${address}"` },
+      'plain.example': { 'hosts.toml': `server = "http://${address}"` },
+    })
+    const given = { certificateFolders: [folder.path], attempts: 1 }
+    await using client = startClient(given, { connect: 300, silence: 300 })
+    const pull = (name: string) => client.repository(name, 'a', undefined).manifest('v1', never)
+    await assert.rejects(pull('tls.example'), {
+      code: 'registry-unreachable',
+      message: /connect: i\/o timeout$/,
+    })
+    await assert.rejects(pull('plain.example'), {
+      code: 'registry-unreachable',
+      message: /no answer in time$/,
+    })
+    for (const socket of sockets) socket.destroy()
+    server.close()
+  })
+
   test('stop when they are told to, also while a connection is being made', async () => {
     // Accepts, and never says a word: a handshake of TLS that does not end.
     const sockets: { destroy(): unknown }[] = []

@@ -89,6 +89,16 @@ describe('an upload', () => {
     assert.equal(registry.count('PUT', /uploads/), 1)
   })
 
+  test('goes in one piece where a registry never tells rightly what it has', async () => {
+    for (const range of ['0-0', '0-99999999999']) {
+      const { registry } = await sent(large, seen =>
+        seen.method === 'PATCH' ? { headers: { range } } : undefined,
+      )
+      assert.equal(registry.count('PUT', /uploads/), 1)
+      assert.ok(registry.count('PATCH', /uploads/) <= 5)
+    }
+  })
+
   test('is taken up after a cut at what the registry has, and sends nothing of it twice', async () => {
     const cuts = [5_000_000, undefined, 7_000_000, 1_000]
     let patches = 0

@@ -121,7 +121,10 @@ const finish = async (upload: Upload, session: Session, offset: number): Promise
 /** Chunks that a registry does not take at all, by status. */
 const noChunks = [400, 404, 405, 411, 413, 415, 501]
 
-type Patched = 'taken' | 'asked again' | 'no chunks'
+/** How often a registry and we may differ on what it has, before the blob goes in one piece. */
+const mostDisagreements = 2
+
+type Patched = 'taken' | 'disagrees' | 'no chunks'
 
 const patch = async (upload: Upload, session: Session): Promise<Patched> => {
   const length = Math.min(Math.max(defaultChunk, session.shortest), upload.descriptor.size - session.offset)
@@ -138,12 +141,13 @@ const patch = async (upload: Upload, session: Session): Promise<Patched> => {
   if (answer.status === 202 || answer.status === 204) {
     await answer.body.discard()
     session.location = locationOf(upload, answer)
-    session.offset = parseUploadRange(single(answer.headers['range'])) ?? session.offset + length
-    return 'taken'
+    const before = session.offset
+    session.offset = parseUploadRange(single(answer.headers['range'])) ?? before + length
+    return session.offset > before && session.offset <= before + length ? 'taken' : 'disagrees'
   }
   if (answer.status === 416) {
     await answer.body.discard()
-    return 'asked again'
+    return 'disagrees'
   }
   if (session.offset === 0 && noChunks.includes(answer.status)) {
     await answer.body.discard()
@@ -197,20 +201,18 @@ class Progress {
   /** To the end, or to an error. */
   async run(): Promise<void> {
     const upload = this.#upload
-    for (let again = 0; ; ) {
+    for (let stuck = 0; ; ) {
       const session = this.session ?? (await begin(upload))
       this.session = session
       if (!this.chunked || session.offset >= upload.descriptor.size)
         return finish(upload, session, session.offset)
       const result = await patch(upload, session)
-      if (result === 'no chunks') {
+      if (result === 'taken') continue
+      stuck += 1
+      if (result === 'no chunks' || stuck > mostDisagreements) {
         this.chunked = false
         await this.restart()
-      } else if (result === 'asked again') {
-        again += 1
-        if (again > 3) throw broken(upload, 'wants another part of the upload than it said')
-        this.session = again === 1 ? await status(upload, session) : undefined
-      }
+      } else this.session = await status(upload, session)
     }
   }
 

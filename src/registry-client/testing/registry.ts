@@ -35,6 +35,8 @@ export interface Fault {
   corrupt?: boolean
   /** The body is this one. */
   body?: Buffer
+  /** The length of the body is not told. */
+  lengthless?: boolean
   /** Ranges are not heeded. */
   wholeOnly?: boolean
 }
@@ -102,7 +104,8 @@ const corrupted = (body: Buffer): Buffer => Buffer.from(body.map(byte => byte ^ 
 
 const respond = (request: IncomingMessage, response: ServerResponse, reply: Reply, fault: Fault): void => {
   const body = fault.body ?? (fault.corrupt ? corrupted(reply.body) : reply.body)
-  const headers = { 'content-length': String(body.length), ...reply.headers, ...fault.headers }
+  const length = fault.lengthless ? {} : { 'content-length': String(body.length) }
+  const headers = { ...length, ...reply.headers, ...fault.headers }
   response.writeHead(fault.status ?? reply.status, headers)
   if (request.method === 'HEAD') return void response.end()
   const shown = fault.cutAfter ?? fault.resetAfter ?? fault.silentAfter
