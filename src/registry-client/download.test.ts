@@ -140,7 +140,15 @@ describe('a blob', () => {
       size: blob.size,
       digest: blob.digest,
     })
-    assert.match(retries.join('\n'), /HTTP status: 500[^]*HTTP status: 503[^]*went silent/)
+    assert.match(retries.join(' '), /HTTP status: 500.*HTTP status: 503.*went silent/)
+  })
+
+  test('of a digest or size that is none is not asked for', async () => {
+    for (const wrong of [{ digest: 'sha256:../../x' as const }, { size: -1 }, { size: Number.NaN }])
+      await assert.rejects(
+        fetched(10, () => assert.fail('asked for'), {}, wrong),
+        { code: 'bad-request', message: /^invalid descriptor of a blob/ },
+      )
   })
 
   test('that nobody has is unknown in the registry’s words', async () => {

@@ -1,4 +1,5 @@
 import { abandonable } from '../core/abort.ts'
+import { badRequest } from '../core/errors.ts'
 import { type Digest, isDigest } from '../oci/digest.ts'
 import type { Descriptor } from '../oci/image.ts'
 import { type BlobSource, readBlob } from './blob.ts'
@@ -28,6 +29,14 @@ type Verb = Pick<Ask, 'scopes' | 'subject'>
 
 /** Layers that registries may not hold: their descriptors say where they are. */
 const isForeign = (mediaType: string): boolean => /foreign|nondistributable/.test(mediaType)
+
+/** It comes from a document of the registry's, and becomes a part of an address. */
+const checkDescriptor = ({ digest, size }: Descriptor): void => {
+  if (!isDigest(digest) || !Number.isSafeInteger(size) || size < 0)
+    throw badRequest(
+      `invalid descriptor of a blob: digest ${JSON.stringify(digest)}, size ${size}: want sha256: and 64 hex digits, and a number of bytes`,
+    )
+}
 
 class RemoteRepository implements Repository {
   readonly #options: RepositoryOptions
@@ -95,6 +104,7 @@ class RemoteRepository implements Repository {
 
   async *blob(descriptor: Descriptor, options: BlobOptions): AsyncGenerator<Uint8Array> {
     const { path, attempts, timings } = this.#options
+    checkDescriptor(descriptor)
     const target = `${path}/blobs/${descriptor.digest}`
     const own: BlobSource[] = (await this.#hosts('pull', options.signal)).map(endpoint => ({
       endpoint,
