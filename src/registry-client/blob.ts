@@ -3,7 +3,7 @@ import type { Ask, Endpoint } from './endpoint.ts'
 import { failure, troubleOf } from './failures.ts'
 import { parseContentRange, single } from './headers.ts'
 import { pauseAfter, pauseFor, type RetryOptions } from './retry.ts'
-import { candidates } from './rounds.ts'
+import { avoidUnreachable, candidates } from './rounds.ts'
 import type { Answer } from './transport.ts'
 import type { TransferFollower } from './types.ts'
 
@@ -141,9 +141,8 @@ async function* pass(
       if (read.signal.aborted) throw read.signal.reason
       if (from.position === read.descriptor.size && troubleOf(thrown).transient) return undefined
       error = thrown
-      const { transient, spoke } = troubleOf(thrown)
-      if (!spoke && source.endpoint.host.namespace !== '')
-        source.endpoint.avoidUntil = performance.now() + 60_000
+      const { transient } = troubleOf(thrown)
+      avoidUnreachable(source.endpoint, thrown)
       again ||= transient && record.served
       // It has begun well: the rest is asked of it first.
       if (from.position - before >= progress && transient) break

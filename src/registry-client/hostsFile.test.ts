@@ -78,6 +78,9 @@ skip_verify = true
       ['server = 1', /server must be a text/],
       ['skip_verify = "yes"', /skip_verify must be true or false/],
       ['server = "https://u:p@a"', /no address of a host/],
+      ['header = { x-a = "a\\nb: c" }', /header "x-a" is none that can be sent/],
+      ['header = { "x a" = "b" }', /header "x a" is none that can be sent/],
+      ['header = 1', /header must be a table/],
       ['server = "https://"', /no address of a host/],
     ]
     for (const [text, message] of cases)

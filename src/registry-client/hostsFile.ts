@@ -67,21 +67,26 @@ const serverOf = (text: string): string => {
   return full
 }
 
-const entryOf = (server: string, table: Table, folder: string): HostEntry => {
-  const header = table['header'] ?? {}
-  if (!isTable(header)) throw badRequest('header must be a table of names and texts')
-  return {
-    server: serverOf(server),
-    capabilities: capabilitiesOf(table['capabilities']),
-    overridePath: flagOf(table['override_path'], 'override_path'),
-    skipVerify: flagOf(table['skip_verify'], 'skip_verify'),
-    headers: Object.fromEntries(
-      Object.entries(header).map(([name, value]) => [name, textsOf(value, `header ${name}`)]),
-    ),
-    authorities: textsOf(table['ca'], 'ca').map(file => path.resolve(folder, file)),
-    client: clientOf(table['client'], folder),
-  }
+const headersOf = (table: unknown): Record<string, string[]> => {
+  if (!isTable(table)) throw badRequest('header must be a table of names and texts')
+  const headers = Object.entries(table).map(([name, value]) => {
+    const texts = textsOf(value, `header ${name}`)
+    if (!/^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/.test(name) || !texts.every(text => /^[\t\x20-\x7e]*$/.test(text)))
+      throw badRequest(`header ${JSON.stringify(name)} is none that can be sent`)
+    return [name, texts] as const
+  })
+  return Object.fromEntries(headers)
 }
+
+const entryOf = (server: string, table: Table, folder: string): HostEntry => ({
+  server: serverOf(server),
+  capabilities: capabilitiesOf(table['capabilities']),
+  overridePath: flagOf(table['override_path'], 'override_path'),
+  skipVerify: flagOf(table['skip_verify'], 'skip_verify'),
+  headers: headersOf(table['header'] ?? {}),
+  authorities: textsOf(table['ca'], 'ca').map(file => path.resolve(folder, file)),
+  client: clientOf(table['client'], folder),
+})
 
 /** Parses the `hosts.toml` of a folder. Errors: `bad-request`, which names the file. */
 export const parseHostsFile = (text: string, folder: string, parse: Parse): HostEntry[] => {

@@ -15,6 +15,13 @@ describe('proxies', () => {
     assert.equal(proxyFor(new URL('https://a/'), { ...settings, https: '' }), undefined)
   })
 
+  test('one that is no address is refused, without its password', () => {
+    assert.throws(() => proxyFor(new URL('http://a/'), { http: 'http://u:secret@[', https: '', no: '' }), {
+      code: 'bad-request',
+      message: /^(?!.*secret).*proxy of the daemon is no address/,
+    })
+  })
+
   test('loopback goes straight', () => {
     for (const host of ['localhost', '127.0.0.1', '127.8.9.1', '[::1]'])
       assert.equal(through(`http://${host}:5000/`, ''), false, host)

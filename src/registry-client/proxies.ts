@@ -1,4 +1,5 @@
 import { BlockList, isIP } from 'node:net'
+import { badRequest } from '../core/errors.ts'
 
 /** Which proxy a request goes through: the rules of Go's net/http for HTTP_PROXY, HTTPS_PROXY and NO_PROXY. */
 export interface ProxySettings {
@@ -59,10 +60,12 @@ const asUrl = (text: string): URL => {
   } catch {
     // `proxy:3128` has no scheme, and is one of HTTP.
   }
-  return new URL(`http://${text}`)
+  if (!text.includes('://') && URL.canParse(`http://${text}`)) return new URL(`http://${text}`)
+  // It may hold a password, and is not shown.
+  throw badRequest('the proxy of the daemon is no address: want http://host:port; see its proxy settings')
 }
 
-/** The proxy for a URL; undefined where the request goes straight. A proxy setting that is no address throws. */
+/** The proxy for a URL; undefined where the request goes straight. Errors: `bad-request` for a proxy that is no address. */
 export const proxyFor = (url: URL, settings: ProxySettings): URL | undefined => {
   const proxy = url.protocol === 'https:' ? settings.https : settings.http
   if (proxy === '') return undefined

@@ -8,6 +8,12 @@ import { type RetryOptions, retried } from './retry.ts'
 /** How long an unreachable mirror is passed over. Milliseconds. */
 const avoidance = 60_000
 
+/** After a failure of this endpoint: a mirror that cannot even be spoken to is passed over for a while. */
+export const avoidUnreachable = (endpoint: Endpoint, error: unknown): void => {
+  if (!troubleOf(error).spoke && endpoint.host.namespace !== '')
+    endpoint.avoidUntil = performance.now() + avoidance
+}
+
 const withoutScheme = (base: string): string => base.slice(base.indexOf('://'))
 
 /**
@@ -45,8 +51,7 @@ const once = async <T>(
       return await work(endpoint)
     } catch (error) {
       if (signal.aborted) throw signal.reason
-      const { spoke } = troubleOf(error)
-      if (!spoke && endpoint.host.namespace !== '') endpoint.avoidUntil = performance.now() + avoidance
+      avoidUnreachable(endpoint, error)
       last = error
     }
   }
