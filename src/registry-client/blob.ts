@@ -3,7 +3,7 @@ import type { Ask, Endpoint } from './endpoint.ts'
 import { failure, troubleOf } from './failures.ts'
 import { parseContentRange, single } from './headers.ts'
 import { pauseAfter, pauseFor, type RetryOptions } from './retry.ts'
-import { avoidUnreachable, candidates } from './rounds.ts'
+import { avoidUnreachable, candidates, noHost } from './rounds.ts'
 import type { Answer } from './transport.ts'
 import type { TransferFollower } from './types.ts'
 
@@ -124,7 +124,7 @@ async function* pass(
   from: { position: number },
   records: Map<BlobSource, Record>,
 ): AsyncGenerator<Buffer, { error: unknown; again: boolean } | undefined> {
-  let error: unknown
+  let error: unknown = noHost()
   let again = false
   for (const source of inTurn(read)) {
     if (!inTurn(read).includes(source)) continue
@@ -139,9 +139,13 @@ async function* pass(
       return undefined
     } catch (thrown) {
       if (read.signal.aborted) throw read.signal.reason
-      if (from.position === read.descriptor.size && troubleOf(thrown).transient) return undefined
-      error = thrown
       const { transient } = troubleOf(thrown)
+      if (from.position === read.descriptor.size) {
+        // What failed came after the last byte; more bytes than there are is another matter.
+        if (transient) return undefined
+        throw thrown
+      }
+      error = thrown
       avoidUnreachable(source.endpoint, thrown)
       again ||= transient && record.served
       // It has begun well: the rest is asked of it first.

@@ -341,6 +341,19 @@ describe('a blob of several hosts', () => {
     })
   })
 
+  test('nobody is asked for what no host may be asked for', async () => {
+    await using host = await startRegistry()
+    using folder = startFolder({
+      'r.example': { 'hosts.toml': `server = "${host.base}"\ncapabilities = ["push"]` },
+    })
+    await using client = startClient({ certificateFolders: [folder.path] })
+    const repository = client.repository('r.example', 'a', undefined)
+    const refused = { code: 'bad-request', message: /^no host of this registry may be asked for this/ }
+    await assert.rejects(summary(repository.blob(host.addBlob(someBytes(10)), { signal: never })), refused)
+    await assert.rejects(repository.manifest('v1', never), refused)
+    assert.equal(host.seen.length, 0)
+  })
+
   test('a foreign layer comes from where its descriptor says, without credentials', async () => {
     await using registry = await startRegistry({ basic: { username: 'u', password: 'p' } })
     await using elsewhere = await startRegistry()

@@ -35,15 +35,16 @@ export const candidates = (endpoints: readonly Endpoint[], now: number): Endpoin
   return reachable.length > 0 ? reachable : ways
 }
 
+export const noHost = (): Error =>
+  badRequest('no host of this registry may be asked for this: see capabilities in its hosts.toml')
+
 /** One pass over the hosts: the first success, or the last error. */
 const once = async <T>(
   endpoints: readonly Endpoint[],
   work: (endpoint: Endpoint) => Promise<T>,
   signal: AbortSignal,
 ): Promise<T> => {
-  let last: unknown = badRequest(
-    'no host of this registry may be asked for this: see capabilities in its hosts.toml',
-  )
+  let last: unknown = noHost()
   for (const endpoint of endpoints) {
     // Its other way may have answered meanwhile.
     if (!candidates(endpoints, performance.now()).includes(endpoint)) continue
