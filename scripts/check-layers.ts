@@ -11,6 +11,7 @@ const below: Record<string, string[]> = {
   store: ['core', 'oci', 'linux', 'archive'],
   runtime: ['core', 'oci', 'linux'],
   net: ['core', 'linux'],
+  'registry-client': ['core', 'oci'],
   engine: ['core', 'oci', 'wire', 'linux', 'archive', 'store', 'runtime', 'net'],
   api: ['core', 'oci', 'wire', 'archive', 'engine', 'linux'],
   daemon: ['core', 'oci', 'wire', 'linux', 'archive', 'store', 'runtime', 'net', 'engine', 'api'],

@@ -1,0 +1,96 @@
+import { STATUS_CODES } from 'node:http'
+import { hostsOf } from './certificates.ts'
+import { Endpoint } from './endpoint.ts'
+import { failure } from './failures.ts'
+import { remoteRepository } from './repository.ts'
+import { inRounds } from './rounds.ts'
+import { Tokens } from './tokens.ts'
+import { defaultTimings, type Timings, Transports } from './transport.ts'
+import type { Credentials, RegistryClient, RegistryHost, RegistrySettings } from './types.ts'
+
+const foreignHost = (url: URL): RegistryHost => ({
+  base: url.origin,
+  capabilities: new Set(['pull']),
+  namespace: url.host,
+  overridePath: true,
+  tls: { authorities: [], skipVerify: false },
+  headers: {},
+})
+
+const isAnonymous = (credentials: Credentials): boolean =>
+  Object.values(credentials).every(value => value === '')
+
+class Client implements RegistryClient {
+  readonly #settings: RegistrySettings
+  readonly #timings: Timings
+  readonly #transports: Transports
+  readonly #tokens = new Tokens()
+
+  constructor(settings: RegistrySettings, timings: Timings) {
+    this.#settings = settings
+    this.#timings = timings
+    this.#transports = new Transports(settings.proxies, timings)
+  }
+
+  /** Credentials are the registry's own: a mirror is asked without. */
+  #endpoint(host: RegistryHost, credentials: Credentials | undefined): Endpoint {
+    const own = host.namespace === '' && credentials && !isAnonymous(credentials)
+    return new Endpoint({
+      host,
+      credentials: own ? credentials : undefined,
+      transport: this.#transports.of(host.tls),
+      tokens: this.#tokens,
+      userAgent: this.#settings.userAgent,
+    })
+  }
+
+  async #endpoints(registry: string, credentials: Credentials | undefined): Promise<Endpoint[]> {
+    const hosts = await hostsOf(registry, this.#settings)
+    return hosts.map(host => this.#endpoint(host, credentials))
+  }
+
+  repository(registry: string, path: string, credentials: Credentials | undefined) {
+    return remoteRepository({
+      registry,
+      path,
+      endpoints: () => this.#endpoints(registry, credentials),
+      foreign: url => this.#endpoint(foreignHost(url), undefined),
+      attempts: this.#settings.attempts,
+      timings: this.#timings,
+    })
+  }
+
+  async login(registry: string, credentials: Credentials, signal: AbortSignal) {
+    const endpoints = (await this.#endpoints(registry, credentials)).filter(
+      ({ host }) => host.namespace === '',
+    )
+    const subject = { registry, path: '', action: 'pull' as const }
+    const options = { attempts: 1, timings: this.#timings, signal }
+    return inRounds(
+      endpoints,
+      async endpoint => {
+        const ask = { method: 'GET' as const, target: '', signal, scopes: [], subject, offline: true }
+        const answer = await endpoint.ask(ask)
+        await answer.body.discard()
+        if (answer.status !== 200)
+          throw failure(
+            answer.status === 401 ? 'unauthorized' : 'registry-failed',
+            answer.status === 401 ? 401 : 500,
+            `login attempt to ${endpoint.host.base}/v2/ failed with status: ${answer.status} ${STATUS_CODES[answer.status] ?? ''}`,
+            { transient: false, spoke: true },
+          )
+        return { identityToken: endpoint.identityToken }
+      },
+      options,
+    )
+  }
+
+  close(): Promise<void> {
+    return this.#transports.close()
+  }
+}
+
+export const createRegistryClient = (
+  settings: RegistrySettings,
+  timings: Timings = defaultTimings,
+): RegistryClient => new Client(settings, timings)
