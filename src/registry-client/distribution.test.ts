@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { describe, test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
 import { digestOf } from '../oci/digest.ts'
 import { mediaTypes } from '../oci/image.ts'
 import { createRegistryClient } from './client.ts'
@@ -25,8 +26,8 @@ import {
 import type { Credentials, RegistryClient } from './types.ts'
 
 /** The reference implementation of the protocol, where Debian's package of it is installed. */
-const program = '/usr/bin/docker-registry'
-const missing = existsSync(program) ? false : `${program} is not installed (apt-get install docker-registry)`
+const program = fileURLToPath(new URL('../../.cache/clients/docker-registry', import.meta.url))
+const missing = existsSync(program) ? false : `${program} is missing (./test setup fetches it)`
 
 const freePort = (): Promise<number> =>
   new Promise(resolve => {
