@@ -1,27 +1,20 @@
-import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
-import { mkdir, open, opendir, readdir, readFile, rm, stat } from 'node:fs/promises'
+import { mkdir, opendir, readFile, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
-import { untilAborted } from '../core/abort.ts'
-import { BerthError, badRequest, hasCode, notFound } from '../core/errors.ts'
+import { BerthError, badRequest, hasCode, internal, notFound } from '../core/errors.ts'
 import { failpoint } from '../core/failpoint.ts'
-import { startWriting } from '../linux/files.ts'
 import { type Digest, digestHex, digestOf, isDigest } from '../oci/digest.ts'
-import { publish, syncDirectory, UNFINISHED, unfinishedName, writeVector } from './durable.ts'
-import type { BlobFollower, BlobInfo, ContentStore } from './types.ts'
+import { publish, unfinishedName } from './durable.ts'
+import { cancelled, Intake, wrongDigest, wrongSize } from './intake.ts'
+import { listPartials, openPartial, recoverBlobs } from './partialBlob.ts'
+import type { BlobFollower, BlobInfo, ContentStore, PartialBlob, PartialInfo } from './types.ts'
 
 /** Blobs as files below `<root>/blobs/sha256`, ingests beside them under names that are no digests. */
 
 const BYTES_LIMIT = 4 << 20
 
 const missing = (digest: Digest): Error => notFound(`blob ${digest} is not in the content store`)
-
-const wrongDigest = (expected: Digest, found: Digest): Error =>
-  new BerthError('digest-mismatch', 400, `the content has the digest ${found}, expected was ${expected}`)
-
-const wrongSize = (expected: number, found: number | string): Error =>
-  new BerthError('size-mismatch', 400, `the content has ${found} bytes, expected were ${expected}`)
 
 type Expected = Partial<BlobInfo>
 
@@ -31,74 +24,28 @@ interface WriteOptions {
   follower?: BlobFollower
 }
 
-const batchBytes = 1 << 20
-/** As much is handed to the disk at a time while more is to come. */
-const writebackBytes = 8 << 20
-/** A chunk may be a small piece of a large buffer that it keeps alive. */
-const batchChunks = 64
-
-/** Copies a source into a file, hashing; stops as soon as more comes than was expected. A batch is written while the next is hashed. */
+/** Copies a source into a new file; durable when this settles. */
 const ingest = async (
   path: string,
   source: AsyncIterable<Uint8Array>,
   { expected, signal, follower }: WriteOptions,
 ): Promise<BlobInfo> => {
-  const hash = createHash('sha256')
-  let size = 0
-  let batch: Uint8Array[] = []
-  let held = 0
-  let writing: Promise<void> = Promise.resolve()
-  let written = 0
-  let begun = 0
-  let handing: Promise<void> | undefined
-  await using file = await open(path, 'wx', 0o600)
-  // Whatever happens, the file is not closed under it.
-  await using _handed = { [Symbol.asyncDispose]: async () => handing }
-  // One at a time, and nobody waits for it but the end: where the disk is busy it takes long.
-  const handOver = (): void => {
-    if (handing || written - begun < writebackBytes) return
-    handing = startWriting(file.fd, begun, written - begun).finally(() => {
-      handing = undefined
-    })
-    begun = written
-  }
-  const flush = async (): Promise<void> => {
-    await writing
-    follower?.grown(path, written)
-    handOver()
-    written += held
-    writing = writeVector(file, batch)
-    // It is awaited by the next flush; until then its failure is nobody's.
-    writing.catch(() => {})
-    batch = []
-    held = 0
-  }
-  for await (const chunk of signal ? untilAborted(signal, source) : source) {
-    size += chunk.length
-    if (expected?.size !== undefined && size > expected.size) throw wrongSize(expected.size, 'more')
-    hash.update(chunk)
-    held += chunk.length
-    if (batch.push(chunk) >= batchChunks || held >= batchBytes) await flush()
-  }
-  if (expected?.size !== undefined && size !== expected.size) throw wrongSize(expected.size, size)
-  const digest: Digest = `sha256:${hash.digest('hex')}`
-  if (expected?.digest && expected.digest !== digest) throw wrongDigest(expected.digest, digest)
-  await flush()
-  await writing
-  follower?.grown(path, size)
-  follower?.whole(digest)
+  await using intake = await Intake.create(path)
+  const limit = expected?.size === undefined ? {} : { limit: expected.size }
+  await intake.take(source, { ...limit, ...(signal ? { signal } : {}), ...(follower ? { follower } : {}) })
+  const info = intake.info()
+  if (expected?.size !== undefined && info.size !== expected.size) throw wrongSize(expected.size, info.size)
+  if (expected?.digest && expected.digest !== info.digest) throw wrongDigest(expected.digest, info.digest)
+  follower?.whole(info.digest)
   failpoint('blob.before-sync')
-  await file.sync()
-  return { digest, size }
+  await intake.sync()
+  return info
 }
-
-const cancelled = (signal: AbortSignal | undefined, error: unknown): unknown =>
-  signal?.aborted && !(error instanceof BerthError)
-    ? new BerthError('cancelled', 499, 'the write was cancelled', { cause: error })
-    : error
 
 class FileContentStore implements ContentStore {
   readonly #directory: string
+  /** Those that are open. */
+  readonly #partials = new Set<Digest>()
 
   constructor(directory: string) {
     this.#directory = directory
@@ -169,11 +116,36 @@ class FileContentStore implements ContentStore {
     }
   }
 
+  async partial({ digest, size }: BlobInfo): Promise<PartialBlob> {
+    if (this.#partials.has(digest)) throw internal(`blob ${digest} is being fetched already`)
+    this.#partials.add(digest)
+    try {
+      const path = this.path(digest)
+      const found = (): Promise<BlobInfo | undefined> => this.info(digest)
+      return await openPartial({ path, digest, size, found, closed: () => this.#partials.delete(digest) })
+    } catch (error) {
+      this.#partials.delete(digest)
+      throw error
+    }
+  }
+
+  partials(): AsyncIterable<PartialInfo> {
+    return listPartials(this.#directory)
+  }
+
+  async dropPartials(): Promise<number> {
+    let freed = 0
+    for await (const { digest, size, path } of this.partials()) {
+      if (this.#partials.has(digest)) continue
+      await rm(path, { force: true })
+      freed += size
+    }
+    return freed
+  }
+
   async recover(): Promise<void> {
     await mkdir(this.#directory, { recursive: true, mode: 0o700 })
-    for (const name of await readdir(this.#directory))
-      if (name.startsWith(UNFINISHED)) await rm(join(this.#directory, name), { force: true })
-    await syncDirectory(this.#directory)
+    await recoverBlobs(this.#directory)
   }
 
   async *#read(digest: Digest, { start, end }: { start: number; end?: number }): AsyncGenerator<Buffer> {

@@ -8,6 +8,8 @@ import type { Digest } from '../oci/digest.ts'
  *   as they were received, configs, manifests, indexes. `blobs/sha256/<hex>`.
  * - **ingest**: a blob being written: a temporary file that becomes a blob when
  *   its digest and size are found right, or is removed.
+ * - **partial**: a blob that comes from afar, and whose coming goes on where it
+ *   was cut off: `.partial-<hex>`, for a week.
  * - **layer**: a blob unpacked into a directory that overlayfs takes as a lower
  *   layer. Its key is the diff id (the digest of the uncompressed tar), or the
  *   chain id where the content depends on the layers below it.
@@ -32,6 +34,31 @@ export interface BlobFollower {
   whole(digest: Digest): void
 }
 
+export interface PartialInfo extends BlobInfo {
+  /** Of the file; its size is the bytes that are there. */
+  path: string
+}
+
+/** A blob that comes in parts. Disposing of it keeps what is there for the next who opens it. */
+export interface PartialBlob extends AsyncDisposable {
+  /** Bytes that are there. */
+  readonly offset: number
+  /**
+   * Takes the bytes from `offset` on. Where the source fails or the signal
+   * aborts, what it gave stays; the partial is then to be disposed of. Errors:
+   * the source's, `cancelled`, `size-mismatch` past the blob's size.
+   */
+  append(
+    source: AsyncIterable<Uint8Array>,
+    options?: { signal?: AbortSignal; follower?: BlobFollower },
+  ): Promise<void>
+  /**
+   * Makes the blob of it, durably; one that is there by then wins. Errors:
+   * `digest-mismatch`, after which nothing is there; `size-mismatch` where bytes are missing, which leaves them.
+   */
+  finish(): Promise<BlobInfo>
+}
+
 export interface ContentStore {
   info(digest: Digest): Promise<BlobInfo | undefined>
   /** The bytes of a blob, or of a range of it. Errors: `not-found`. */
@@ -47,9 +74,14 @@ export interface ContentStore {
     source: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
     options?: { expected?: Partial<BlobInfo>; signal?: AbortSignal; follower?: BlobFollower },
   ): Promise<BlobInfo>
+  /** Opens a blob that comes in parts, by one at a time. */
+  partial(blob: BlobInfo): Promise<PartialBlob>
+  partials(): AsyncIterable<PartialInfo>
+  /** Removes those that nobody has open; gives the bytes freed. */
+  dropPartials(): Promise<number>
   remove(digest: Digest): Promise<void>
   list(): AsyncIterable<BlobInfo>
-  /** Removes the leavings of ingests that a crash cut off; to be called once, before any write. */
+  /** Removes the leavings of ingests that a crash cut off, and partials of a week ago; to be called once, before any write. */
   recover(): Promise<void>
 }
 

@@ -98,7 +98,9 @@ const onDisk = async (engine: Engine): Promise<object> => {
   const { dataRoot } = engine.settings
   const containers = engine.containers.all()
   return {
-    BlobBytes: await sum(engine.content.list(), blob => blocksOf(engine.content.path(blob.digest))),
+    BlobBytes:
+      (await sum(engine.content.list(), blob => blocksOf(engine.content.path(blob.digest)))) +
+      (await sum(engine.content.partials(), ({ path }) => blocksOf(path))),
     LayerBytes:
       (await engine.layers.list()).reduce((total, layer) => total + layer.diskBytes, 0) +
       (await measured(engine, path.join(dataRoot, 'init'))),
