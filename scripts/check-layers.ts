@@ -12,9 +12,21 @@ const below: Record<string, string[]> = {
   runtime: ['core', 'oci', 'linux'],
   net: ['core', 'linux'],
   'registry-client': ['core', 'oci'],
-  engine: ['core', 'oci', 'wire', 'linux', 'archive', 'store', 'runtime', 'net'],
-  api: ['core', 'oci', 'wire', 'archive', 'engine', 'linux'],
-  daemon: ['core', 'oci', 'wire', 'linux', 'archive', 'store', 'runtime', 'net', 'engine', 'api'],
+  engine: ['core', 'oci', 'wire', 'linux', 'archive', 'store', 'runtime', 'net', 'registry-client'],
+  api: ['core', 'oci', 'wire', 'archive', 'registry-client', 'engine', 'linux'],
+  daemon: [
+    'core',
+    'oci',
+    'wire',
+    'linux',
+    'archive',
+    'store',
+    'runtime',
+    'net',
+    'registry-client',
+    'engine',
+    'api',
+  ],
 }
 
 /** Layers that decide and never do: no file, process, socket or thread. */

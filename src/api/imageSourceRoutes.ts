@@ -1,7 +1,11 @@
 import { badRequest, notImplemented } from '../core/errors.ts'
 import { importImage } from '../engine/images/import.ts'
+import { pullImages } from '../engine/images/pull.ts'
+import { isDigest } from '../oci/digest.ts'
 import { parsePlatform } from '../oci/platform.ts'
-import { familiar } from '../oci/reference.ts'
+import { familiar, parseReference, type Reference } from '../oci/reference.ts'
+import { progressLines } from './progressLines.ts'
+import { registryAuth } from './registryAuth.ts'
 import { repositoryTag } from './repositoryTag.ts'
 import type { Call, Route } from './route.ts'
 import { tracked } from './track.ts'
@@ -16,10 +20,35 @@ const platformOf = ({ query, version }: Call) => {
   return platform
 }
 
+/** `fromImage` and `tag`, which may be a digest; without either of them all tags are meant. */
+const pulledName = ({ query }: Call): Reference => {
+  // Clients that want all tags send a colon without one.
+  const { domain, path, ...given } = parseReference((query.get('fromImage') ?? '').replace(/:$/, ''))
+  const tag = query.get('tag') ?? ''
+  if (tag === '') return { domain, path, ...given }
+  if (isDigest(tag)) return { domain, path, digest: tag }
+  return parseReference(`${domain}/${path}:${tag}`)
+}
+
+const pull = async (call: Call): Promise<undefined> => {
+  const name = pulledName(call)
+  const platform = platformOf(call)
+  const credentials = registryAuth(call)
+  const what = {
+    verb: 'pull',
+    subject: { type: 'image', id: '', name: familiar(name) },
+    endsWithClient: true,
+  }
+  return await progressLines(call, report =>
+    tracked(call, what, operation =>
+      pullImages(call.engine, { name, platform, credentials, operation, report }),
+    ),
+  )
+}
+
 const create = async (call: Call): Promise<undefined> => {
   const { engine, query, req, res } = call
-  if (query.get('fromImage'))
-    throw notImplemented('pulling an image from a registry (load one with `docker load`)')
+  if (query.get('fromImage')) return await pull(call)
   const source = query.get('fromSrc') ?? ''
   const name = repositoryTag(query)
   const platform = platformOf(call)
@@ -47,7 +76,7 @@ export const imageSourceRoutes: Route[] = [
     method: 'POST',
     path: '/images/create',
     operation: 'ImageCreate',
-    lacks: 'pull from a registry, import from a URL',
+    lacks: 'import from a URL',
     handle: create,
   },
 ]

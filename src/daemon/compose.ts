@@ -18,6 +18,7 @@ import type { ContainerRecord } from '../engine/containers/types.ts'
 import type { Engine } from '../engine/engine.ts'
 import { Events } from '../engine/events/events.ts'
 import { collectEverything } from '../engine/images/collect.ts'
+import { Fetches } from '../engine/images/fetches.ts'
 import { Images } from '../engine/images/images.ts'
 import { remakeLayers } from '../engine/images/remake.ts'
 import { Connections } from '../engine/networks/connections.ts'
@@ -36,6 +37,7 @@ import type { DescriptorKeeper } from '../net/dns/types.ts'
 import { Network } from '../net/network.ts'
 import { upstreamServers } from '../net/resolv.ts'
 import type { PortKeeper } from '../net/types.ts'
+import { createRegistryClient } from '../registry-client/client.ts'
 import type { HolderClient } from '../runtime/types.ts'
 import { openContentStore } from '../store/content.ts'
 import { Database } from '../store/database.ts'
@@ -183,6 +185,8 @@ export const openDaemon = async (settings: DaemonSettings, log: Log): Promise<Da
     networks,
     connections,
     images,
+    registries: createRegistryClient(settings.engine.registries),
+    fetches: new Fetches({ content, layers, database, width: settings.engine.maxDownloads }),
     volumes,
     volumeUsage: new VolumeUsage({ volumes, pool, isWritten: name => isWritten(containers, name) }),
     containers,
@@ -211,6 +215,7 @@ export const openDaemon = async (settings: DaemonSettings, log: Log): Promise<Da
       return store.client
     },
     close: async () => {
+      await engine.registries.close()
       await events.flush()
       await database.close()
       await connections.close()

@@ -1,6 +1,7 @@
 import type { WorkerPool } from '../archive/pool.ts'
 import type { Log } from '../core/log.ts'
 import type { Network } from '../net/network.ts'
+import type { RegistryClient } from '../registry-client/types.ts'
 import type { MonitorEvents } from '../runtime/types.ts'
 import type { Database } from '../store/database.ts'
 import type { Ballast } from '../store/reserve.ts'
@@ -11,6 +12,7 @@ import type { Execs } from './containers/execs.ts'
 import type { LogLedger } from './containers/logs/ledger.ts'
 import type { Registry } from './containers/registry.ts'
 import type { Events } from './events/events.ts'
+import type { Fetches } from './images/fetches.ts'
 import type { Images } from './images/images.ts'
 import type { Connections } from './networks/connections.ts'
 import type { Networks } from './networks/networks.ts'
@@ -38,6 +40,9 @@ export interface Engine {
   networks: Networks
   connections: Connections
   images: Images
+  registries: RegistryClient
+  /** Blobs on their way from registries. */
+  fetches: Fetches
   volumes: Volumes
   volumeUsage: VolumeUsage
   containers: Registry

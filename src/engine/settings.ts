@@ -1,3 +1,4 @@
+import type { RegistrySettings } from '../registry-client/types.ts'
 import type { RuntimeBinary } from '../runtime/types.ts'
 
 /** What logs may take on the disk, in bytes. */
@@ -51,5 +52,8 @@ export interface EngineSettings {
   linkVariables: boolean
   /** Options by driver, for networks that name them not. */
   defaultNetworkOptions: Record<string, Record<string, string>>
+  registries: RegistrySettings
+  /** Blobs that come from registries at a time. */
+  maxDownloads: number
   debug: boolean
 }

@@ -2,6 +2,7 @@ import { messageOf } from '../../core/errors.ts'
 import { failpoint } from '../../core/failpoint.ts'
 import type { Digest } from '../../oci/digest.ts'
 import type { Engine } from '../engine.ts'
+import { forgetFetched, keptFetched } from './fetched.ts'
 
 /** Removal of blobs and layers that no image and no container needs any more. */
 
@@ -52,6 +53,8 @@ const collectBlobs = async (engine: Engine, candidates: readonly Digest[]): Prom
   // A layer that a container goes on using, and that is not on disk yet, may have to be made again from its blob.
   if (unused.length > 0) await engine.layers.synced()
   for (const digest of unused) {
+    // A pull may have begun to count on it meanwhile.
+    if (engine.fetches.isHeld(digest)) continue
     freed += (await engine.content.info(digest))?.size ?? 0
     await engine.content.remove(digest)
     failpoint('collect.blob')
@@ -59,12 +62,23 @@ const collectBlobs = async (engine: Engine, candidates: readonly Digest[]): Prom
   return freed
 }
 
-/** At a start: what a crash left between a load's first blob and its record. */
+/** At a start: what a crash left between a load's first blob and its record. What a pull fetched waits for the next. */
 export const collectEverything = async (engine: Engine): Promise<void> => {
   const all: Digest[] = []
-  for await (const blob of engine.content.list()) all.push(blob.digest)
+  const kept = await keptFetched(engine, blobsInUse(engine))
+  for await (const blob of engine.content.list()) if (!kept.has(blob.digest)) all.push(blob.digest)
   const freed = await collectGarbage(engine, all)
   if (freed > 0) engine.log.info('removed blobs and layers that nothing needs', { bytes: freed })
+}
+
+/** What pulls that did not come to their end left for the next; gives the bytes freed. */
+export const dropFetched = async (engine: Engine): Promise<number> => {
+  const kept = [...(await keptFetched(engine, blobsInUse(engine)))].filter(
+    digest => !engine.fetches.isHeld(digest),
+  )
+  const freed = kept.length > 0 ? await collectGarbage(engine, kept) : 0
+  await forgetFetched(engine.database, kept)
+  return freed + (await engine.content.dropPartials())
 }
 
 /** For callers that must not fail because of it. */

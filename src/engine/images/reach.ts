@@ -31,16 +31,22 @@ const isAttestation = (descriptor: Descriptor): boolean =>
   descriptor.annotations?.['vnd.docker.reference.type'] === 'attestation-manifest' ||
   descriptor.platform?.os === 'unknown'
 
-/** Children of an index that can run here, best first; one that names no platform may be anything. */
-const candidates = (index: Index): Descriptor[] =>
+/** Children of an index for a platform, best first; one that names no platform may be anything. */
+export const candidates = (index: Index, platform: Platform): Descriptor[] =>
   index.manifests
     .filter(child => !isAttestation(child))
-    .map(child => ({ child, score: child.platform ? platformScore(child.platform, hostPlatform) : 1 }))
+    .map(child => ({ child, score: child.platform ? platformScore(child.platform, platform) : 1 }))
     .filter(({ score }) => score > 0)
     .sort((a, b) => b.score - a.score)
     .map(({ child }) => child)
 
 /** Every blob below a descriptor that is here, each once. */
+export const reachable = async (engine: Engine, descriptor: Descriptor): Promise<BlobInfo[]> => {
+  const blobs = new Map<Digest, BlobInfo>()
+  await gather(engine, descriptor, blobs)
+  return [...blobs.values()]
+}
+
 const gather = async (engine: Engine, descriptor: Descriptor, into: Map<Digest, BlobInfo>): Promise<void> => {
   if (into.has(descriptor.digest)) return
   const info = await engine.content.info(descriptor.digest)
@@ -66,7 +72,7 @@ const choose = async (
   }
   if (!isIndexType(descriptor.mediaType)) return undefined
   const index = await readJson<Index>(engine, descriptor)
-  for (const child of index ? candidates(index) : []) {
+  for (const child of index ? candidates(index, hostPlatform) : []) {
     const found = await choose(engine, child)
     if (found) return found
   }
@@ -77,12 +83,10 @@ const choose = async (
 export const reachTarget = async (engine: Engine, descriptor: Descriptor): Promise<Reached | undefined> => {
   const chosen = await choose(engine, descriptor)
   if (!chosen) return undefined
-  const blobs = new Map<Digest, BlobInfo>()
-  await gather(engine, descriptor, blobs)
   return {
     manifest: chosen.descriptor,
     config: chosen.manifest.config,
     layers: chosen.manifest.layers ?? [],
-    blobs: [...blobs.values()],
+    blobs: await reachable(engine, descriptor),
   }
 }

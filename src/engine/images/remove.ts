@@ -4,8 +4,8 @@ import { canonical, familiar, parseReference, withDefaultTag } from '../../oci/r
 import type { Filters } from '../../wire/filters.ts'
 import type { Engine } from '../engine.ts'
 import type { Operation } from '../operations.ts'
-import { collectGarbage } from './collect.ts'
-import { selectImages } from './list.ts'
+import { collectGarbage, dropFetched } from './collect.ts'
+import { imageFilters, selectImages } from './list.ts'
 import type { ImageRecord } from './types.ts'
 
 /** Engine API `ImageDeleteResponseItem` */
@@ -148,6 +148,11 @@ export const pruneImages = async (
       if (!(error instanceof BerthError) || error.status !== 409) throw error
     }
   }
+  // With filters that choose among images, what belongs to none is left alone.
+  if (!imageFilters.some(key => key !== 'dangling' && filters.has(key))) {
+    operation.at('removing what pulls that did not come to their end left')
+    await dropFetched(engine)
+  }
   return { ImagesDeleted: removed, SpaceReclaimed: Math.max(0, before - (await storedBytes(engine))) }
 }
 
@@ -155,5 +160,6 @@ const storedBytes = async (engine: Engine): Promise<number> => {
   let bytes = 0
   for (const layer of await engine.layers.list()) bytes += layer.size
   for await (const blob of engine.content.list()) bytes += blob.size
+  for await (const partial of engine.content.partials()) bytes += partial.size
   return bytes
 }

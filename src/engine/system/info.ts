@@ -3,6 +3,7 @@ import { cpus, hostname, release, totalmem } from 'node:os'
 import { nowText } from '../../core/clock.ts'
 import { cgroupVersion, controllers } from '../../linux/cgroups.ts'
 import { architectureOf } from '../../oci/platform.ts'
+import type { RegistrySettings } from '../../registry-client/types.ts'
 import type { ApiVersion } from '../../wire/version.ts'
 import type { Engine } from '../engine.ts'
 import { currentOverlaps } from '../networks/overlaps.ts'
@@ -109,12 +110,35 @@ const filesystems: Record<number, string> = {
 
 const backingFilesystem = (folder: string): string => filesystems[statfsSync(folder).type] ?? '<unknown>'
 
+const indexInfo = (Name: string, Mirrors: string[], isHub: boolean): object => ({
+  Name,
+  Mirrors,
+  Secure: isHub,
+  Official: isHub,
+})
+
+/** Mirrors are shown with the slash that they are used with. */
+const registryConfig = ({ mirrors, insecure }: RegistrySettings): object => {
+  const Mirrors = mirrors.map(mirror => `${mirror}/`)
+  const networks = insecure.filter(entry => entry.includes('/'))
+  const named = insecure.filter(entry => !entry.includes('/'))
+  return {
+    InsecureRegistryCIDRs: [...new Set([...networks, '::1/128', '127.0.0.0/8'])],
+    IndexConfigs: Object.fromEntries([
+      ...named.map(name => [name, indexInfo(name, [], false)]),
+      ['docker.io', indexInfo('docker.io', Mirrors, true)],
+    ]),
+    Mirrors,
+  }
+}
+
 /** What was dropped since, for clients of before. */
-const fieldsOfVersion = (version: ApiVersion, commits: Record<string, string>): object => ({
+const fieldsOfVersion = (
+  version: ApiVersion,
+  { commits, registries }: { commits: Record<string, string>; registries: RegistrySettings },
+): object => ({
   RegistryConfig: {
-    InsecureRegistryCIDRs: ['127.0.0.0/8'],
-    IndexConfigs: {},
-    Mirrors: [],
+    ...registryConfig(registries),
     ...(version.atLeast('1.47')
       ? {}
       : { AllowNondistributableArtifactsCIDRs: null, AllowNondistributableArtifactsHostnames: null }),
@@ -192,9 +216,12 @@ export const systemInfo = async (
     Isolation: '',
     InitBinary: 'docker-init',
     ...fieldsOfVersion(options.version, {
-      RuncCommit: versions.get(settings.defaultRuntime) ?? '',
-      InitCommit: options.serverVersion,
-      ContainerdCommit: '',
+      registries: settings.registries,
+      commits: {
+        RuncCommit: versions.get(settings.defaultRuntime) ?? '',
+        InitCommit: options.serverVersion,
+        ContainerdCommit: '',
+      },
     }),
     ...(options.version.atLeast('1.49') && engine.network.publishes
       ? { FirewallBackend: { Driver: 'nftables' } }

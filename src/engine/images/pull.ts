@@ -1,0 +1,232 @@
+import { abandonable } from '../../core/abort.ts'
+import { forbidden } from '../../core/errors.ts'
+import { failpoint } from '../../core/failpoint.ts'
+import type { Digest } from '../../oci/digest.ts'
+import type { Descriptor } from '../../oci/image.ts'
+import { type Platform, platformScore } from '../../oci/platform.ts'
+import { familiar, familiarName, type Reference } from '../../oci/reference.ts'
+import type { Credentials, Repository } from '../../registry-client/types.ts'
+import type { Engine } from '../engine.ts'
+import type { Operation } from '../operations.ts'
+import { collectQuietly } from './collect.ts'
+import { forgetFetched } from './fetched.ts'
+import type { Fetching } from './fetches.ts'
+import { checkIsImage, type PullPlan, planPull } from './pullPlan.ts'
+import { LayerProgress, type PullLine } from './pullProgress.ts'
+import { reachable } from './reach.ts'
+
+export interface PullRequest {
+  /** Without a tag or a digest, all tags are meant. */
+  name: Reference
+  /** This host's unless told. */
+  platform: Platform | undefined
+  credentials: Credentials | undefined
+  operation: Operation
+  report: (line: PullLine) => void
+}
+
+/** One name of a pull. */
+interface Part extends PullRequest {
+  repository: Repository
+}
+
+/** A layer on its way: what is told of it, and who brings it. */
+interface LayerPull {
+  layer: Descriptor
+  progress: LayerProgress
+  /** Absent where the blob was there. */
+  fetching?: Fetching
+}
+
+/** `POST /images/create?fromImage=…`: errors before the first line are the registry's, in Docker's words. */
+export const pullImages = async (engine: Engine, request: PullRequest): Promise<void> => {
+  const { name, credentials, operation, report } = request
+  if (familiarName(name) === 'scratch') throw forbidden("'scratch' is a reserved name")
+  const repository = engine.registries.repository(name.domain, name.path, credentials)
+  let isNew = false
+  for await (const wanted of wantedNames(name, repository, operation.signal))
+    isNew = (await pullOne(engine, { ...request, name: wanted, repository })) || isNew
+  const what = isNew ? 'Downloaded newer image for' : 'Image is up to date for'
+  report({ status: `Status: ${what} ${familiar(name)}` })
+}
+
+async function* wantedNames(
+  name: Reference,
+  repository: Repository,
+  signal: AbortSignal,
+): AsyncGenerator<Reference> {
+  // A digest says it all: Docker makes no name of the tag beside it.
+  if (name.digest) yield { domain: name.domain, path: name.path, digest: name.digest }
+  else if (name.tag) yield name
+  else for await (const tag of repository.tags(signal)) yield { ...name, tag }
+}
+
+/** True where the name stands for another image now. */
+const pullOne = async (engine: Engine, part: Part): Promise<boolean> => {
+  const { name, repository, operation, report, platform } = part
+  const { signal } = operation
+  operation.at(`asking for ${familiar(name)}`)
+  const answer = await repository.manifest(name.digest ?? name.tag ?? 'latest', signal)
+  checkIsImage(answer)
+  report({ status: `Pulling from ${familiarName(name)}`, id: name.digest ?? name.tag ?? '' })
+  const plan = await planPull(answer, { repository, platform, signal })
+  const before = engine.images.findTag(name)?.image
+  await bring(engine, part, plan)
+  report({ status: `Digest: ${plan.target.digest}` })
+  if (platform && platformScore(plan.config, platform) === 0) report(mismatch(part, plan))
+  const { Labels } = plan.config.config ?? {}
+  engine.events.publish('image', 'pull', familiar(name), { ...Labels, name: familiarName(name) })
+  return before !== plan.id
+}
+
+const shown = ({ os, architecture, variant }: Platform): string =>
+  [os, architecture, variant].filter(Boolean).join('/')
+
+/** A manifest that is in no index is taken whatever it is for. */
+const mismatch = ({ name, platform }: Part, { config }: PullPlan): PullLine => ({
+  status: `WARNING: image with reference ${familiar(name)} was found but does not match the specified platform: wanted ${platform ? shown(platform) : ''}, actual: ${shown(config)}`,
+})
+
+/** Everything is held until the image names it. */
+const bring = async (engine: Engine, part: Part, plan: PullPlan): Promise<void> => {
+  using holds = new DisposableStack()
+  const blobs = [
+    plan.target.digest,
+    plan.manifest.digest,
+    plan.id,
+    ...plan.layers.map(({ digest }) => digest),
+  ]
+  for (const digest of blobs) holds.use(engine.fetches.hold(digest))
+  const pulls = uniqueLayers(plan.layers).map(layer => ({
+    layer,
+    progress: new LayerProgress(layer, part.report),
+  }))
+  for (;;) {
+    using fetched = new DisposableStack()
+    const brought = await fetchMissing(engine, part, { plan, pulls, fetched })
+    if (await record(engine, part, { plan, pulls: brought })) return
+  }
+}
+
+const uniqueLayers = (layers: readonly Descriptor[]): Descriptor[] => [
+  ...new Map(layers.map(layer => [layer.digest, layer])).values(),
+]
+
+interface Bringing {
+  plan: PullPlan
+  pulls: LayerPull[]
+}
+
+/** Fetches in parallel; the first failure ends the others. */
+const fetchMissing = async (
+  engine: Engine,
+  part: Part,
+  { plan, pulls, fetched }: Bringing & { fetched: DisposableStack },
+): Promise<LayerPull[]> => {
+  part.operation.at(`fetching layers of ${familiar(part.name)}`)
+  const unpacked = await unpackedLayers(engine, plan)
+  // Of an image that is here nothing is told but its name.
+  const quiet = engine.images.byId(plan.id) !== undefined
+  const missing: LayerPull[] = []
+  const brought: LayerPull[] = []
+  for (const { layer, progress } of pulls) {
+    const there = (await engine.content.info(layer.digest)) !== undefined
+    if (!there || !unpacked.has(layer.digest)) {
+      progress.say('Pulling fs layer')
+      if (there) brought.push({ layer, progress })
+      else missing.push({ layer, progress })
+    } else if (!quiet) progress.say('Already exists')
+  }
+  const stop = new AbortController()
+  const signal = AbortSignal.any([part.operation.signal, stop.signal])
+  const results = await Promise.allSettled(
+    missing.map(async pull => {
+      try {
+        const fetching = await fetchLayer(engine, part, pull, signal)
+        fetched.use(fetching)
+        brought.push({ ...pull, fetching })
+      } catch (error) {
+        stop.abort(error)
+        throw error
+      }
+    }),
+  )
+  part.operation.signal.throwIfAborted()
+  // The others end by the first one's error.
+  for (const result of results) if (result.status === 'rejected') throw stop.signal.reason
+  return brought
+}
+
+/** Blobs of layers whose content is there. */
+const unpackedLayers = async (engine: Engine, { sources }: PullPlan): Promise<Set<Digest>> => {
+  const found = new Set<Digest>()
+  for (const [index, { blob }] of sources.entries())
+    if (await engine.layers.find(sources.slice(0, index + 1).map(({ diffId }) => diffId))) found.add(blob)
+  return found
+}
+
+/** Another client's fetch of the same blob may fail by what is that client's: its repository, its credentials. Then ours begins. */
+const fetchLayer = async (
+  engine: Engine,
+  { repository }: Part,
+  { layer, progress }: LayerPull,
+  signal: AbortSignal,
+): Promise<Fetching> => {
+  for (;;) {
+    signal.throwIfAborted()
+    const fetching = engine.fetches.join(repository, layer, state => progress.fetched(state))
+    try {
+      await abandonable(signal, fetching.stored)
+      return fetching
+    } catch (error) {
+      fetching[Symbol.dispose]()
+      if (fetching.own || signal.aborted) throw error
+    }
+  }
+}
+
+/** Unpacks and names the image; false where a layer has gone meanwhile, and is to be fetched again. */
+const record = async (engine: Engine, part: Part, { plan, pulls }: Bringing): Promise<boolean> => {
+  const { operation, name } = part
+  operation.at('waiting for a removal of images')
+  const documents: Digest[] = []
+  try {
+    using _sharing = await engine.images.incoming.share(operation.signal)
+    for (const { digest } of plan.layers) if (!(await engine.content.info(digest))) return false
+    for (const bytes of plan.documents) documents.push((await engine.content.put(bytes)).digest)
+    failpoint('pull.stored')
+    operation.at(`unpacking ${familiar(name)}`)
+    await unpack(engine, operation, { plan, pulls })
+    failpoint('pull.unpacked')
+    operation.at('recording the image')
+    const { target: descriptor, manifest, sources: layers } = plan
+    const blobs = await reachable(engine, descriptor)
+    const digestName = { domain: name.domain, path: name.path, digest: descriptor.digest }
+    await engine.images.add(
+      { id: plan.id, config: plan.config },
+      { descriptor, manifest, blobs, layers },
+      name.digest ? [digestName] : [name, digestName],
+    )
+    failpoint('pull.recorded')
+  } catch (error) {
+    // Layers stay for the next attempt; these are quickly asked for again.
+    await collectQuietly(engine, documents)
+    throw error
+  }
+  await forgetFetched(
+    engine.database,
+    plan.layers.map(({ digest }) => digest),
+  )
+  return true
+}
+
+const unpack = async (engine: Engine, operation: Operation, { plan, pulls }: Bringing): Promise<void> => {
+  const byBlob = new Map(pulls.map(pull => [pull.layer.digest, pull]))
+  await engine.layers.ensure(plan.sources, {
+    signal: operation.signal,
+    verified: blob => byBlob.get(blob)?.fetching !== undefined,
+    arrived: blob => byBlob.get(blob)?.fetching?.arriving,
+    onProgress: ({ blob }, bytes) => byBlob.get(blob)?.progress.bytes('Extracting', bytes),
+  })
+  for (const { progress } of pulls) progress.say('Pull complete')
+}

@@ -1,0 +1,171 @@
+import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
+import { createInterface } from 'node:readline'
+import { gzipSync } from 'node:zlib'
+import { writeTar } from '../../src/archive/writer.ts'
+import { digestOf } from '../../src/oci/digest.ts'
+import { mediaTypes } from '../../src/oci/image.ts'
+import { architectureOf } from '../../src/oci/platform.ts'
+import { type Fault, startRegistry, type TestRegistry } from '../../src/registry-client/testing/registry.ts'
+import { busyboxLayer, file } from './images.ts'
+
+/** An image of busybox, with a file `/which` that tells them apart, and as many bytes of a further layer that do not compress. */
+export interface ServedImage {
+  repository: string
+  tag: string
+  which: string
+  bytes?: number
+  /** This host's unless told. */
+  architecture?: string
+  labels?: Record<string, string>
+  mediaType?: string
+}
+
+type Command =
+  | { op: 'image'; image: ServedImage }
+  | { op: 'index'; repository: string; tag: string; images: ServedImage[] }
+  | { op: 'fault'; url: string; times: number; fault: Fault }
+  | { op: 'seen' }
+
+/** What was asked for: `GET /v2/…`, with the range where one was. */
+export type Asked = string
+
+/** A registry of tests, in a process of its own within a network namespace. */
+export class ImageRegistry implements AsyncDisposable {
+  readonly #child: ChildProcessWithoutNullStreams
+  readonly #answers: ((text: string) => void)[] = []
+  address = ''
+
+  private constructor(namespace: string) {
+    this.#child = spawn('nsenter', [`--net=${namespace}`, process.execPath, import.meta.filename])
+    this.#child.stderr.pipe(process.stderr)
+    createInterface(this.#child.stdout).on('line', line => this.#answers.shift()?.(line))
+  }
+
+  static async start(namespace: string): Promise<ImageRegistry> {
+    const registry = new ImageRegistry(namespace)
+    registry.address = await registry.#next<string>()
+    return registry
+  }
+
+  /** Gives the digest of its manifest. */
+  serve(image: ServedImage): Promise<string> {
+    return this.#ask({ op: 'image', image })
+  }
+
+  /** Gives the digest of the index. */
+  serveIndex(repository: string, tag: string, images: ServedImage[]): Promise<string> {
+    return this.#ask({ op: 'index', repository, tag, images })
+  }
+
+  /** What goes wrong with the next `times` requests whose address matches. */
+  fault(url: RegExp, fault: Fault, times = 1): Promise<string> {
+    return this.#ask({ op: 'fault', url: url.source, fault, times })
+  }
+
+  /** Everything that was asked for since the last time. */
+  seen(): Promise<Asked[]> {
+    return this.#ask({ op: 'seen' })
+  }
+
+  async #ask<T>(command: Command): Promise<T> {
+    const answer = this.#next<T>()
+    this.#child.stdin.write(`${JSON.stringify(command)}\n`)
+    return await answer
+  }
+
+  #next<T>(): Promise<T> {
+    const { promise, resolve, reject } = Promise.withResolvers<T>()
+    this.#answers.push(line => resolve(JSON.parse(line) as T))
+    this.#child.once('close', () => reject(new Error('the registry of the tests has ended')))
+    return promise
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const ended = new Promise(resolve => this.#child.once('close', resolve))
+    this.#child.stdin.end()
+    await ended
+  }
+}
+
+/** The same for the same seed, and nothing that compresses. */
+const noise = (seed: string, size: number): Buffer => {
+  const bytes = Buffer.alloc(size)
+  let hex = digestOf(seed).slice(7)
+  for (let at = 0; at < size; at += 32) {
+    Buffer.from(hex, 'hex').copy(bytes, at)
+    hex = digestOf(hex).slice(7)
+  }
+  return bytes
+}
+
+const tarOf = async (members: Parameters<typeof writeTar>[0]): Promise<Buffer> =>
+  Buffer.concat(await Array.fromAsync(writeTar(members)))
+
+const addImage = async (registry: TestRegistry, image: ServedImage) => {
+  const architecture = image.architecture ?? architectureOf(process.arch)
+  const tars = [
+    await tarOf(busyboxLayer()),
+    await tarOf([file('which', image.which)]),
+    ...(image.bytes ? [await tarOf([file('noise', noise(image.which, image.bytes))])] : []),
+  ]
+  const layers = tars.map(tar => registry.addBlob(gzipSync(tar, { level: 1 })))
+  const config = registry.addBlob(
+    Buffer.from(
+      JSON.stringify({
+        architecture,
+        os: 'linux',
+        created: '2026-01-02T03:04:05Z',
+        config: { Env: ['PATH=/bin'], Cmd: ['sh'], Labels: image.labels ?? {} },
+        rootfs: { type: 'layers', diff_ids: tars.map(digestOf) },
+      }),
+    ),
+  )
+  const manifest = {
+    schemaVersion: 2,
+    mediaType: mediaTypes.ociManifest,
+    config: { ...config, mediaType: image.mediaType ?? mediaTypes.ociConfig },
+    layers,
+  }
+  const digest = registry.addManifest(image.repository, image.tag, manifest)
+  return {
+    mediaType: mediaTypes.ociManifest,
+    digest,
+    size: Buffer.byteLength(JSON.stringify(manifest)),
+    platform: { architecture, os: 'linux' },
+  }
+}
+
+const serve = async (): Promise<void> => {
+  const registry = await startRegistry({ page: 2 })
+  const faults: { url: RegExp; times: number; fault: Fault }[] = []
+  let told = 0
+  registry.fault(({ url }) => {
+    const hit = faults.find(entry => entry.times > 0 && entry.url.test(url))
+    if (hit) hit.times--
+    return hit?.fault
+  })
+  const handle = async (command: Command): Promise<unknown> => {
+    if (command.op === 'image') return (await addImage(registry, command.image)).digest
+    if (command.op === 'index') {
+      const manifests = []
+      for (const image of command.images) manifests.push(await addImage(registry, image))
+      const index = { schemaVersion: 2, mediaType: mediaTypes.ociIndex, manifests }
+      return registry.addManifest(command.repository, command.tag, index, mediaTypes.ociIndex)
+    }
+    if (command.op === 'fault') {
+      faults.push({ ...command, url: new RegExp(command.url) })
+      return 'ok'
+    }
+    const fresh = registry.seen.slice(told)
+    told = registry.seen.length
+    return fresh.map(({ method, url, headers }) =>
+      [method, url, headers.range ?? ''].filter(Boolean).join(' '),
+    )
+  }
+  const say = (value: unknown): boolean => process.stdout.write(`${JSON.stringify(value)}\n`)
+  say(registry.address)
+  for await (const line of createInterface(process.stdin)) say(await handle(JSON.parse(line) as Command))
+  process.exit()
+}
+
+if (import.meta.main) await serve()
