@@ -26,15 +26,15 @@ interface Line {
 }
 
 /** A pull as its lines. */
-const pulled = async (name: string, tag: string, headers = {}) => {
-  const query = new URLSearchParams({ fromImage: name, tag })
-  const { status, text } = await daemon.api('POST', `/images/create?${query}`, undefined, headers)
+const pulled = async (name: string, tag: string, more: Record<string, string> = {}) => {
+  const query = new URLSearchParams({ fromImage: name, tag, ...more })
+  const { status, text } = await daemon.api('POST', `/images/create?${query}`)
   const lines = text.split('\r\n').flatMap(line => (line ? [JSON.parse(line) as Line] : []))
   return { status, text, lines }
 }
 
 test('an image is pulled by tag, runs, and is up to date then', async () => {
-  const digest = await registry.serve({ repository: 'team/box', tag: '1', which: 'one', bytes: 6 << 20 })
+  const { digest } = await registry.serve({ repository: 'team/box', tag: '1', which: 'one', bytes: 6 << 20 })
   const name = `${registry.address}/team/box:1`
   const said = await docker('pull', name)
   assert.match(said, /1: Pulling from .*team\/box\n/)
@@ -88,7 +88,7 @@ const closedPort = async (): Promise<string> => {
 }
 
 test('a pull by digest has that name alone', async () => {
-  const digest = await registry.serve({ repository: 'team/box', tag: '2', which: 'two' })
+  const { digest } = await registry.serve({ repository: 'team/box', tag: '2', which: 'two' })
   const name = `${registry.address}/team/box@${digest}`
   const said = await docker('pull', name)
   assert.match(said, new RegExp(`Digest: ${digest}\nStatus: Downloaded newer image for .*@${digest}`))
@@ -122,7 +122,7 @@ test('of an index the platform that is asked for is taken, else this host’s', 
   assert.equal(await docker('image', 'inspect', '-f', '{{.Architecture}}', name), 's390x')
   const none = await daemon.docker(['pull', '--platform', 'linux/riscv64', name])
   assert.match(none.stderr, /no matching manifest for linux\/riscv64 in the manifest list entries/)
-  assert.equal((await pulled('multi', '1&platform=nonsense')).status, 400)
+  assert.equal((await pulled('multi', '1', { platform: 'nonsense' })).status, 400)
   const single = await docker('pull', '--platform', 'linux/s390x', `${registry.address}/team/box:1`)
   assert.match(
     single,
@@ -171,11 +171,18 @@ test('bytes that are cut off, or wrong, do no harm', async () => {
   await registry.fault(/\/v2\/cut\/blobs\//, { cutAfter: 100_000 }, 5)
   await docker('pull', '-q', `${registry.address}/cut:1`)
   assert.equal(await docker('run', '--rm', `${registry.address}/cut:1`, 'cat', '/which'), 'cut')
-  await registry.serve({ repository: 'wrong', tag: '1', which: 'wrong', bytes: 1 << 20 })
-  await registry.fault(/\/v2\/wrong\/blobs\//, { corrupt: true }, 100)
-  const { status, lines } = await pulled(`${registry.address}/wrong`, '1')
-  assert.equal(status, 200)
-  assert.match(lines.at(-1)?.error ?? '', /verification failed|digest/)
-  assert.deepEqual(lines.at(-1)?.errorDetail, { message: lines.at(-1)?.error })
-  assert.equal((await daemon.docker(['image', 'inspect', `${registry.address}/wrong:1`])).code, 1)
+  const wrong = await registry.serve({ repository: 'wrong', tag: '1', which: 'wrong', bytes: 1 << 20 })
+  for (const [blob, words] of [
+    [wrong.config, /image config verification failed for digest sha256:/],
+    [wrong.layers[2] ?? '', /the content has the digest sha256:.*, expected was sha256:/],
+  ] as const) {
+    await registry.fault(new RegExp(blob), { corrupt: true })
+    const { status, lines } = await pulled(`${registry.address}/wrong`, '1')
+    assert.equal(status, 200)
+    assert.match(lines.at(-1)?.error ?? '', words)
+    assert.deepEqual(lines.at(-1)?.errorDetail, { message: lines.at(-1)?.error })
+    assert.equal((await daemon.docker(['image', 'inspect', `${registry.address}/wrong:1`])).code, 1)
+  }
+  await docker('pull', '-q', `${registry.address}/wrong:1`)
+  assert.equal(await docker('run', '--rm', `${registry.address}/wrong:1`, 'cat', '/which'), 'wrong')
 })

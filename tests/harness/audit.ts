@@ -146,11 +146,14 @@ const checkVolumes = async ({ daemon, owners }: State): Promise<string[]> => {
   ]
 }
 
+/** A blob that a pull goes on with. */
+const isPartial = (name: string): boolean => name.startsWith('.partial-')
+
 const checkDataRoot = ({ daemon, ids }: State): string[] => {
   const root = daemon.dataRoot
   const half = ['blobs/sha256', 'layers', 'uppers', 'containers'].flatMap(folder =>
     names(path.join(root, folder))
-      .filter(isUnfinished)
+      .filter(name => isUnfinished(name) && !isPartial(name))
       .map(name => `${folder}/${name} is half-made`),
   )
   return [

@@ -47,8 +47,8 @@ export class ImageRegistry implements AsyncDisposable {
     return registry
   }
 
-  /** Gives the digest of its manifest. */
-  serve(image: ServedImage): Promise<string> {
+  /** Gives the digests of its manifest and of its blobs. */
+  serve(image: ServedImage): Promise<{ digest: string; config: string; layers: string[] }> {
     return this.#ask({ op: 'image', image })
   }
 
@@ -75,8 +75,12 @@ export class ImageRegistry implements AsyncDisposable {
 
   #next<T>(): Promise<T> {
     const { promise, resolve, reject } = Promise.withResolvers<T>()
-    this.#answers.push(line => resolve(JSON.parse(line) as T))
-    this.#child.once('close', () => reject(new Error('the registry of the tests has ended')))
+    const ended = (): void => reject(new Error('the registry of the tests has ended'))
+    this.#child.once('close', ended)
+    this.#answers.push(line => {
+      this.#child.off('close', ended)
+      resolve(JSON.parse(line) as T)
+    })
     return promise
   }
 
@@ -127,11 +131,10 @@ const addImage = async (registry: TestRegistry, image: ServedImage) => {
     layers,
   }
   const digest = registry.addManifest(image.repository, image.tag, manifest)
+  const size = Buffer.byteLength(JSON.stringify(manifest))
   return {
-    mediaType: mediaTypes.ociManifest,
-    digest,
-    size: Buffer.byteLength(JSON.stringify(manifest)),
-    platform: { architecture, os: 'linux' },
+    descriptor: { mediaType: mediaTypes.ociManifest, digest, size, platform: { architecture, os: 'linux' } },
+    digests: { digest, config: config.digest, layers: layers.map(layer => layer.digest) },
   }
 }
 
@@ -145,10 +148,10 @@ const serve = async (): Promise<void> => {
     return hit?.fault
   })
   const handle = async (command: Command): Promise<unknown> => {
-    if (command.op === 'image') return (await addImage(registry, command.image)).digest
+    if (command.op === 'image') return (await addImage(registry, command.image)).digests
     if (command.op === 'index') {
       const manifests = []
-      for (const image of command.images) manifests.push(await addImage(registry, image))
+      for (const image of command.images) manifests.push((await addImage(registry, image)).descriptor)
       const index = { schemaVersion: 2, mediaType: mediaTypes.ociIndex, manifests }
       return registry.addManifest(command.repository, command.tag, index, mediaTypes.ociIndex)
     }

@@ -4,6 +4,7 @@ import { busyboxArchive } from './images.ts'
 import { logVerbs } from './logVerbs.ts'
 import { networkVerbs } from './networkVerbs.ts'
 import { portVerbs } from './portVerbs.ts'
+import { pullVerbs } from './pullVerbs.ts'
 import { type Outcome, until } from './shell.ts'
 import { volumeVerbs } from './volumeVerbs.ts'
 
@@ -304,6 +305,7 @@ export const verbGroups: [string, Verb[]][] = [
   ['end, stop, kill, rm', endVerbs],
   ['exec, rename, update, tag', smallVerbs],
   ['load, rmi', imageVerbs],
+  ['pull', pullVerbs],
   ['network create, rm, connect, disconnect', networkVerbs],
   ['many ports, lost rules', portVerbs],
   ['logs past their budget', logVerbs],
