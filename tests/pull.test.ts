@@ -1,7 +1,12 @@
 import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { readdirSync, statSync } from 'node:fs'
+import { request } from 'node:http'
+import path from 'node:path'
 import { after, before, test } from 'node:test'
 import { startDaemon, type TestDaemon } from './harness/daemon.ts'
 import { ImageRegistry } from './harness/imageRegistry.ts'
+import { until } from './harness/shell.ts'
 
 let daemon: TestDaemon
 let registry: ImageRegistry
@@ -185,4 +190,131 @@ test('bytes that are cut off, or wrong, do no harm', async () => {
   }
   await docker('pull', '-q', `${registry.address}/wrong:1`)
   assert.equal(await docker('run', '--rm', `${registry.address}/wrong:1`, 'cat', '/which'), 'wrong')
+})
+
+const blobNames = (): string[] => readdirSync(path.join(daemon.dataRoot, 'blobs/sha256'))
+
+const blobSize = (name: string): number => statSync(path.join(daemon.dataRoot, 'blobs/sha256', name)).size
+
+/** A client that pulls, which can be made to leave. */
+const startPull = (name: string) => {
+  const client = spawn(daemon.client, ['pull', name], {
+    env: { ...process.env, ...daemon.dockerEnv },
+    stdio: ['ignore', 'ignore', 'pipe'],
+  })
+  let stderr = ''
+  client.stderr.on('data', chunk => {
+    stderr += chunk
+  })
+  const ended = new Promise<{ code: number | null; stderr: string }>(resolve =>
+    client.once('close', code => resolve({ code, stderr })),
+  )
+  return {
+    ended,
+    leave: async () => {
+      client.kill('SIGKILL')
+      await ended
+    },
+  }
+}
+
+/** A pull of an image whose large layer stops half-way: its client, and what that takes to go on. */
+const stuckPull = async (repository: string) => {
+  const { layers } = await registry.serve({ repository, tag: '1', which: repository, bytes: 5 << 20 })
+  const big = layers[2] ?? ''
+  await registry.fault(new RegExp(big), { silentAfter: 3 << 20 })
+  const name = `${registry.address}/${repository}:1`
+  const client = startPull(name)
+  const partial = `.partial-${big.slice(7)}`
+  await until('half of it was there', () => blobNames().includes(partial) && blobSize(partial) >= 1 << 20)
+  return { name, big, partial, ...client }
+}
+
+/** It goes on: the big layer is asked for by a range. */
+const goesOn = async ({ name, big, partial }: Awaited<ReturnType<typeof stuckPull>>): Promise<void> => {
+  await registry.seen()
+  await docker('pull', name)
+  const asked = (await registry.seen()).filter(line => line.includes(big))
+  assert.match(asked.join(), /^GET [^,]* bytes=[1-9]\d*-[^,]*$/)
+  assert.ok(!blobNames().includes(partial))
+  await docker('run', '--rm', name, 'true')
+}
+
+test('a pull ends with its client, and the next one goes on where it was', async () => {
+  const stuck = await stuckPull('leaving')
+  await stuck.leave()
+  await until('it has ended', async () => (await operations()).length === 0)
+  assert.ok(blobNames().includes(stuck.partial))
+  await goesOn(stuck)
+})
+
+interface Listed {
+  Id: string
+  Verb: string
+  Step: string
+}
+
+const operations = async (): Promise<Listed[]> =>
+  (await daemon.json<Listed[]>('GET', '/berth/v1/operations')).filter(({ Verb }) => Verb === 'pull')
+
+test('a pull is listed, and can be cancelled', async () => {
+  const stuck = await stuckPull('cancelled')
+  const [pull] = await operations()
+  assert.match(pull?.Step ?? '', /fetching layers of .*cancelled:1/)
+  await daemon.json('DELETE', `/berth/v1/operations/${pull?.Id}`)
+  const outcome = await stuck.ended
+  assert.equal(outcome.code, 1)
+  assert.match(outcome.stderr, /pull of image .*cancelled:1 was cancelled by/)
+  await goesOn(stuck)
+})
+
+/** A pull whose lines are looked at while they come. */
+const streamedPull = (name: string) => {
+  const at = name.lastIndexOf(':')
+  const query = new URLSearchParams({ fromImage: name.slice(0, at), tag: name.slice(at + 1) })
+  let text = ''
+  const { promise: ended, resolve } = Promise.withResolvers<void>()
+  const asking = request(
+    { socketPath: daemon.socket, method: 'POST', path: `/images/create?${query}` },
+    answer => {
+      answer.on('data', chunk => {
+        text += chunk
+      })
+      answer.once('close', resolve)
+    },
+  )
+  asking.end()
+  return { said: () => text, ended, [Symbol.dispose]: () => void asking.destroy() }
+}
+
+test('another client that wants the same shares what is under way, and keeps it when the first leaves', async () => {
+  await registry.seen()
+  const stuck = await stuckPull('shared')
+  using second = streamedPull(stuck.name)
+  await until('it has joined', () =>
+    second.said().includes(`"status":"Downloading","progressDetail":{"current"`),
+  )
+  await stuck.leave()
+  await until('the first has left', async () => (await operations()).length === 1)
+  const asked = (await registry.seen()).filter(line => line.includes(stuck.big))
+  assert.equal(asked.length, 1, asked.join('\n'))
+  const [left] = await operations()
+  await daemon.json('DELETE', `/berth/v1/operations/${left?.Id}`)
+  await second.ended
+  assert.match(second.said(), /"error":"pull of image .* was cancelled by/)
+  await goesOn(stuck)
+})
+
+test('what came outlives the daemon; prune takes it away', async () => {
+  const stuck = await stuckPull('outlives')
+  await daemon.restart()
+  await stuck.ended
+  assert.ok(blobNames().includes(stuck.partial))
+  await goesOn(stuck)
+  const other = await stuckPull('pruned')
+  await other.leave()
+  await until('it has ended', async () => (await operations()).length === 0)
+  assert.ok(blobNames().includes(other.partial))
+  await docker('image', 'prune', '-f')
+  assert.ok(!blobNames().includes(other.partial))
 })
