@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
-import { readdirSync, statSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, statSync, writeFileSync } from 'node:fs'
 import { request } from 'node:http'
 import path from 'node:path'
 import { after, before, test } from 'node:test'
 import { startDaemon, type TestDaemon } from './harness/daemon.ts'
 import { ImageRegistry } from './harness/imageRegistry.ts'
+import { busyboxArchive } from './harness/images.ts'
 import { until } from './harness/shell.ts'
 
 let daemon: TestDaemon
@@ -317,4 +318,44 @@ test('what came outlives the daemon; prune takes it away', async () => {
   assert.ok(blobNames().includes(other.partial))
   await docker('image', 'prune', '-f')
   assert.ok(!blobNames().includes(other.partial))
+})
+
+const distribution = '/usr/bin/docker-registry'
+const missing = existsSync(distribution) ? '' : ' (not run: Debian’s docker-registry is not installed)'
+
+test(`Debian’s registry gives what was pushed to it${missing}`, { skip: missing !== '' }, async () => {
+  const folder = path.join(daemon.base, 'registry')
+  mkdirSync(folder)
+  const config = { version: 0.1, storage: { filesystem: { rootdirectory: folder } }, http: { addr: ':5000' } }
+  writeFileSync(path.join(folder, 'config.yml'), JSON.stringify(config))
+  const server = spawn(
+    'nsenter',
+    [`--net=${daemon.namespace}`, distribution, 'serve', path.join(folder, 'config.yml')],
+    { stdio: 'ignore' },
+  )
+  const ended = new Promise(resolve => server.once('close', resolve))
+  try {
+    const copy = [
+      'skopeo',
+      'copy',
+      '-q',
+      '--dest-tls-verify=false',
+      `docker-archive:${await busyboxArchive()}`,
+    ]
+    await until('it took an image', async () => {
+      const { code } = await daemon.onHost([...copy, 'docker://localhost:5000/library/busybox:1'])
+      return code === 0
+    })
+    const said = await docker('pull', 'localhost:5000/library/busybox:1')
+    assert.match(said, /Status: Downloaded newer image for localhost:5000\/library\/busybox:1/)
+    assert.equal(
+      await docker('run', '--rm', 'localhost:5000/library/busybox:1', 'echo', 'from afar'),
+      'from afar',
+    )
+    const absent = await daemon.docker(['pull', 'localhost:5000/library/busybox:2'])
+    assert.match(absent.stderr, /manifest for localhost:5000\/library\/busybox:2 not found: manifest unknown/)
+  } finally {
+    server.kill('SIGKILL')
+    await ended
+  }
 })
