@@ -359,3 +359,78 @@ test(`Debian’s registry gives what was pushed to it${missing}`, { skip: missin
     await ended
   }
 })
+
+test('a registry that wants a name and a password gets them after docker login', async () => {
+  await using locked = await ImageRegistry.start(daemon.namespace, {
+    basic: { username: 'anna', password: 'her secret' },
+  })
+  await locked.serve({ repository: 'private', tag: '1', which: 'private' })
+  const name = `${locked.address}/private:1`
+  const refused = await daemon.docker(['pull', name])
+  assert.equal(refused.code, 1)
+  const wrong = await daemon.docker(['login', '-u', 'anna', '--password-stdin', locked.address], {
+    input: 'not hers',
+  })
+  assert.equal(wrong.code, 1)
+  assert.ok(!`${wrong.stderr}${daemon.log}`.includes('not hers'))
+  await daemon.mustDocker(['login', '-u', 'anna', '--password-stdin', locked.address], {
+    input: 'her secret',
+  })
+  await docker('pull', name)
+  assert.equal(await docker('run', '--rm', name, 'cat', '/which'), 'private')
+  assert.ok(!daemon.log.includes('her secret'))
+  const garbled = await daemon.api('GET', `/distribution/${name}/json`, undefined, {
+    'X-Registry-Auth': 'no base64!',
+  })
+  assert.equal(garbled.status, 401, garbled.text)
+})
+
+interface Distribution {
+  Descriptor: { mediaType: string; digest: string; size: number }
+  Platforms: { os: string; architecture: string }[] | null
+}
+
+test('what a registry has under a name is told without a pull', async () => {
+  const own = process.arch === 'arm64' ? 'arm64' : 'amd64'
+  const single = await registry.serve({ repository: 'asked', tag: '1', which: 'asked' })
+  const images = [
+    { repository: 'asked', tag: 'x', which: 'x', architecture: 's390x' },
+    { repository: 'asked', tag: 'y', which: 'y', architecture: 'riscv64' },
+  ]
+  const index = await registry.serveIndex('asked', '2', images)
+  const told = (tag: string) =>
+    daemon.json<Distribution>('GET', `/distribution/${registry.address}/asked:${tag}/json`)
+  const one = await told('1')
+  assert.equal(one.Descriptor.digest, single.digest)
+  assert.match(one.Descriptor.mediaType, /manifest/)
+  assert.deepEqual(one.Platforms, [{ architecture: own, os: 'linux' }])
+  const two = await told('2')
+  assert.equal(two.Descriptor.digest, index)
+  assert.deepEqual(
+    two.Platforms?.map(({ architecture }) => architecture),
+    ['s390x', 'riscv64'],
+  )
+  const none = await daemon.api('GET', `/distribution/${registry.address}/asked:3/json`)
+  assert.equal(none.status, 404, none.text)
+})
+
+test('a mirror is asked for what is docker.io’s, and told by docker info', async () => {
+  await registry.serve({ repository: 'library/mirrored', tag: 'latest', which: 'mirrored' })
+  const mirror = `http://${registry.address}`
+  await daemon.restart({
+    flags: ['--registry-mirror', mirror, '--insecure-registry', 'registry.example:5000'],
+  })
+  await docker('pull', 'mirrored')
+  assert.equal(await docker('run', '--rm', 'mirrored', 'cat', '/which'), 'mirrored')
+  const { RegistryConfig } = await daemon.json<{
+    RegistryConfig: {
+      Mirrors: string[]
+      InsecureRegistryCIDRs: string[]
+      IndexConfigs: Record<string, { Mirrors: string[]; Secure: boolean; Official: boolean }>
+    }
+  }>('GET', '/info')
+  assert.deepEqual(RegistryConfig.Mirrors, [`${mirror}/`])
+  assert.ok(RegistryConfig.InsecureRegistryCIDRs.includes('127.0.0.0/8'))
+  assert.equal(RegistryConfig.IndexConfigs['registry.example:5000']?.Secure, false)
+  assert.deepEqual(RegistryConfig.IndexConfigs['docker.io']?.Mirrors, [`${mirror}/`])
+})

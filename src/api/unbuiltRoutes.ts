@@ -87,8 +87,6 @@ export const unbuiltRoutes: UnbuiltRoute[] = [
   absent('GET', '/images/{name}/attestations', 'ImageAttestations', 'listing attestations'),
   absent('POST', '/images/{name}/push', 'ImagePush', 'pushing an image'),
   absent('GET', '/images/search', 'ImageSearch', 'searching a registry'),
-  absent('POST', '/auth', 'SystemAuth', 'logging in to a registry'),
-  absent('GET', '/distribution/{name}/json', 'DistributionInspect', 'asking a registry about an image'),
   empty({ method: 'GET', path: '/plugins', operation: 'PluginList' }, [], ['capability', 'enable']),
   absent('GET', '/plugins/privileges', 'GetPluginPrivileges', 'a managed plugin'),
   absent('POST', '/plugins/pull', 'PluginPull', 'a managed plugin'),

@@ -44,3 +44,27 @@ test('options of networks are checked and named where they are wrong', () => {
   const options = settings('--default-network-opt', 'bridge=a=b=c', '--default-network-opt', 'bridge=d=e')
   assert.deepEqual(options.engine.defaultNetworkOptions, { bridge: { a: 'b=c', d: 'e' } })
 })
+
+test('options of registries are checked, and have dockerd’s defaults', () => {
+  const { registries, maxDownloads } = engineOf()
+  assert.deepEqual([registries.mirrors, registries.insecure, registries.attempts], [[], [], 5])
+  assert.equal(maxDownloads, 3)
+  const given = engineOf(
+    ...['--registry-mirror', 'https://mirror.example/', '--registry-mirror', 'https://mirror.example'],
+    ...['--insecure-registry', '10.0.0.0/8', '--max-download-attempts=2', '--max-concurrent-downloads=0'],
+    ...['--http-proxy', 'http://proxy.example:3128', '--no-proxy', 'here.example'],
+  )
+  assert.deepEqual(given.registries.mirrors, ['https://mirror.example'])
+  assert.deepEqual(given.registries.insecure, ['10.0.0.0/8'])
+  assert.equal(given.registries.attempts, 2)
+  assert.equal(given.maxDownloads, Number.POSITIVE_INFINITY)
+  assert.equal(given.registries.proxies.http, 'http://proxy.example:3128')
+  assert.equal(given.registries.proxies.no, 'here.example')
+  const refused = [
+    ['--registry-mirror=mirror.example', /invalid mirror: no scheme specified/],
+    ['--insecure-registry=-x', /Cannot begin or end with a hyphen/],
+    ['--max-concurrent-downloads=-1', /invalid max concurrent downloads: -1/],
+    ['--max-download-attempts=0', /invalid max download attempts: 0/],
+  ] as const
+  for (const [flag, message] of refused) assert.throws(() => engineOf(flag), { status: 400, message })
+})

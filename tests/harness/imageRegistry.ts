@@ -5,7 +5,12 @@ import { writeTar } from '../../src/archive/writer.ts'
 import { digestOf } from '../../src/oci/digest.ts'
 import { mediaTypes } from '../../src/oci/image.ts'
 import { architectureOf } from '../../src/oci/platform.ts'
-import { type Fault, startRegistry, type TestRegistry } from '../../src/registry-client/testing/registry.ts'
+import {
+  type Fault,
+  startRegistry,
+  type TestRegistry,
+  type TestRegistryOptions,
+} from '../../src/registry-client/testing/registry.ts'
 import { busyboxLayer, file } from './images.ts'
 
 /** An image of busybox, with a file `/which` that tells them apart, and as many bytes of a further layer that do not compress. */
@@ -35,14 +40,15 @@ export class ImageRegistry implements AsyncDisposable {
   readonly #answers: ((text: string) => void)[] = []
   address = ''
 
-  private constructor(namespace: string) {
-    this.#child = spawn('nsenter', [`--net=${namespace}`, process.execPath, import.meta.filename])
+  private constructor(namespace: string, options: TestRegistryOptions) {
+    const program = [process.execPath, import.meta.filename, JSON.stringify(options)]
+    this.#child = spawn('nsenter', [`--net=${namespace}`, ...program])
     this.#child.stderr.pipe(process.stderr)
     createInterface(this.#child.stdout).on('line', line => this.#answers.shift()?.(line))
   }
 
-  static async start(namespace: string): Promise<ImageRegistry> {
-    const registry = new ImageRegistry(namespace)
+  static async start(namespace: string, options: TestRegistryOptions = {}): Promise<ImageRegistry> {
+    const registry = new ImageRegistry(namespace, options)
     registry.address = await registry.#next<string>()
     return registry
   }
@@ -138,8 +144,8 @@ const addImage = async (registry: TestRegistry, image: ServedImage) => {
   }
 }
 
-const serve = async (): Promise<void> => {
-  const registry = await startRegistry({ page: 2 })
+const serve = async (options: TestRegistryOptions): Promise<void> => {
+  const registry = await startRegistry({ page: 2, ...options })
   const faults: { url: RegExp; times: number; fault: Fault }[] = []
   let told = 0
   registry.fault(({ url }) => {
@@ -171,4 +177,4 @@ const serve = async (): Promise<void> => {
   process.exit()
 }
 
-if (import.meta.main) await serve()
+if (import.meta.main) await serve(JSON.parse(process.argv[2] ?? '{}') as TestRegistryOptions)

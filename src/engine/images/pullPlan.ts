@@ -42,7 +42,7 @@ const configTypes: readonly string[] = [
   '',
 ]
 
-const parse = <T>(bytes: Buffer, what: string): T => {
+export const parseDocument = <T>(bytes: Buffer, what: string): T => {
   try {
     const value = JSON.parse(bytes.toString('utf8')) as T
     if (typeof value === 'object' && value !== null) return value
@@ -65,8 +65,8 @@ const isDescriptor = (value: Descriptor | undefined): value is Descriptor =>
   Number.isSafeInteger(value.size) &&
   value.size >= 0
 
-const manifestOf = (answer: ManifestAnswer): Manifest => {
-  const manifest = parse<Manifest>(answer.bytes, `manifest ${answer.descriptor.digest}`)
+export const manifestOf = (answer: ManifestAnswer): Manifest => {
+  const manifest = parseDocument<Manifest>(answer.bytes, `manifest ${answer.descriptor.digest}`)
   if (!manifest.config || !childrenOf(manifest).every(isDescriptor))
     throw badRequest(
       `manifest ${answer.descriptor.digest} is invalid: a descriptor in it has no digest or size`,
@@ -74,8 +74,8 @@ const manifestOf = (answer: ManifestAnswer): Manifest => {
   return manifest
 }
 
-const indexOf = (answer: ManifestAnswer): Index => {
-  const index = parse<Index>(answer.bytes, `index ${answer.descriptor.digest}`)
+export const indexOf = (answer: ManifestAnswer): Index => {
+  const index = parseDocument<Index>(answer.bytes, `index ${answer.descriptor.digest}`)
   if (!Array.isArray(index.manifests) || !index.manifests.every(isDescriptor))
     throw badRequest(`index ${answer.descriptor.digest} is invalid: a descriptor in it has no digest or size`)
   return index
@@ -128,7 +128,10 @@ const noMatch = ({ platform = hostPlatform }: PlanOptions): BerthError => {
   )
 }
 
-const readConfig = async (descriptor: Descriptor, { repository, signal }: PlanOptions): Promise<Buffer> => {
+export const readConfig = async (
+  descriptor: Descriptor,
+  { repository, signal }: PlanOptions,
+): Promise<Buffer> => {
   if (descriptor.size > maxConfig)
     throw badRequest(`the image configuration is too large: ${descriptor.size} bytes, at most ${maxConfig}`)
   const chunks: Uint8Array[] = []
@@ -166,7 +169,7 @@ export const planPull = async (answer: ManifestAnswer, options: PlanOptions): Pr
   if (!chosen) throw noMatch(options)
   const manifest = manifestOf(chosen.manifest)
   const bytes = await readConfig(manifest.config, options)
-  const config = parse<ImageConfig>(bytes, 'the image configuration')
+  const config = parseDocument<ImageConfig>(bytes, 'the image configuration')
   if (config.os !== undefined && config.os !== '' && config.os !== 'linux')
     throw badRequest(`cannot download image with operating system "${config.os}" when requesting "linux"`)
   const layers = manifest.layers ?? []
