@@ -39,7 +39,7 @@ test('entrypoint, command and exit codes', async () => {
   assert.equal(await daemon.mustDocker(['wait', 'victim']), '137')
   assert.equal((await daemon.docker(['run', '--rm', 'busybox', 'no-such-program'])).code, 127)
   assert.equal((await daemon.docker(['run', '--rm', 'busybox', '/etc/passwd'])).code, 126)
-  assert.equal((await daemon.docker(['run', '--rm', 'no-such-image-here:1', 'true'])).code, 125)
+  assert.equal((await daemon.docker(['run', '--rm', '127.0.0.1:9/no-such-image-here:1', 'true'])).code, 125)
 })
 
 test('hostname, domain, hosts and resolv.conf', async () => {
