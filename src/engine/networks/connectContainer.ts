@@ -67,6 +67,8 @@ export const connectContainer = (
       engine.log.error(`undo of connect: ${step}`, { container: container.id, error }),
     )
     if (container.isRunning) {
+      // Last of all: what links to it must not go on leading to an address that is another's by then.
+      undo.push('links', () => tellLinking(engine, container))
       await joinRunning(engine, container, { attachment, undo })
       tellLinking(engine, container)
     } else {
