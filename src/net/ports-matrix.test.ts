@@ -182,8 +182,11 @@ const suite = (mode: FirewallMode) => {
 
   test('without the translation nobody reaches anything', async () => {
     nft(`flush chain inet ${table} publish`)
-    await check(() => false)
-    network.ensureBridge(one)
+    try {
+      await check(() => false)
+    } finally {
+      network.ensureBridge(one)
+    }
   })
 
   test('a first datagram larger than any packet arrives whole', async () => {
@@ -206,8 +209,11 @@ const suite = (mode: FirewallMode) => {
 
   test('a source that a strict rp_filter would hold against the way round is let pass', async () => {
     fs.writeFileSync('/proc/sys/net/ipv4/conf/all/rp_filter', '1')
-    await check(isThere)
-    fs.writeFileSync('/proc/sys/net/ipv4/conf/all/rp_filter', '0')
+    try {
+      await check(isThere)
+    } finally {
+      fs.writeFileSync('/proc/sys/net/ipv4/conf/all/rp_filter', '0')
+    }
   })
 
   test('what the host rejects is rejected, and an end of one rule is no end of the flow', async () => {

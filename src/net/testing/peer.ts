@@ -13,7 +13,8 @@ export type PeerOrder =
       host: string
       port: number
       patience: number
-      from?: number
+      /** The own port of a datagram. */
+      from: number
       size?: number
     }
   | { do: 'open'; host: string; port: number }
@@ -74,7 +75,7 @@ const askUdp = async ({
     socket.on('error', reject)
     setTimeout(() => reject(new Error('no answer')), patience).unref()
   })
-  socket.bind(from ?? 0, () => socket.send('x'.repeat(size), port, host))
+  socket.bind(from, () => socket.send('x'.repeat(size), port, host))
   try {
     return await answer
   } finally {

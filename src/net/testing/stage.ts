@@ -55,6 +55,15 @@ export const links = (): string[] =>
     .map(([, name = '']) => name)
     .sort()
 
+/** Below the ports that the kernel hands out itself. */
+let lastAsker = 10_000
+
+/** A port that nobody on this stage asked from yet: another's datagrams would follow the flow which that one left. */
+const freshAsker = (): number => {
+  lastAsker += 1
+  return lastAsker
+}
+
 /** A process in a namespace; undefined is the host's. */
 export class Peer {
   readonly #child: ChildProcess
@@ -101,9 +110,9 @@ export class Peer {
     port: number,
     more: { protocol?: 'tcp' | 'udp'; from?: number; patience?: number; size?: number } = {},
   ) {
-    const { protocol = 'tcp', patience = 10_000, ...rest } = more
+    const { protocol = 'tcp', patience = 10_000, from = freshAsker(), ...rest } = more
     try {
-      return await this.order({ do: 'ask', protocol, host, port, patience, ...rest })
+      return await this.order({ do: 'ask', protocol, host, port, patience, from, ...rest })
     } catch (error) {
       return (error as Error).message
     }
