@@ -1,12 +1,5 @@
 import assert from 'node:assert/strict'
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { createServer } from 'node:net'
-import { tmpdir } from 'node:os'
-import path from 'node:path'
 import { describe, test } from 'node:test'
-import { setTimeout as delay } from 'node:timers/promises'
-import { fileURLToPath } from 'node:url'
 import { digestOf } from '../oci/digest.ts'
 import { mediaTypes } from '../oci/image.ts'
 import { createRegistryClient } from './client.ts'
@@ -23,82 +16,8 @@ import {
   startFolder,
   summary,
 } from './testing/client.ts'
+import { lacksDistribution, startDistribution } from './testing/distribution.ts'
 import type { Credentials, RegistryClient } from './types.ts'
-
-/** The reference implementation of the protocol, where Debian's package of it is installed. */
-const program = fileURLToPath(new URL('../../.cache/clients/docker-registry', import.meta.url))
-const missing = existsSync(program) ? false : `${program} is missing (./test setup fetches it)`
-
-const freePort = (): Promise<number> =>
-  new Promise(resolve => {
-    const server = createServer().listen(0, '127.0.0.1', () => {
-      const { port } = server.address() as { port: number }
-      server.close(() => resolve(port))
-    })
-  })
-
-interface Distribution extends AsyncDisposable {
-  address: string
-}
-
-const answers = async (client: RegistryClient, address: string): Promise<boolean> => {
-  try {
-    await client.repository(address, 'probe/none', undefined).manifest('v1', never)
-    return true
-  } catch (error) {
-    return ['manifest-unknown', 'name-unknown', 'unauthorized'].includes((error as { code: string }).code)
-  }
-}
-
-const startDistribution = async (options: {
-  tls?: { cert: string; key: string }
-  user?: { name: string; password: string }
-}): Promise<Distribution> => {
-  const folder = mkdtempSync(path.join(tmpdir(), 'berth-distribution-'))
-  const address = `127.0.0.1:${await freePort()}`
-  const file = (name: string, text: string): string => {
-    writeFileSync(path.join(folder, name), text)
-    return path.join(folder, name)
-  }
-  const lines = [
-    'version: 0.1',
-    'log: { level: error }',
-    `storage: { filesystem: { rootdirectory: ${JSON.stringify(path.join(folder, 'data'))} }, delete: { enabled: true } }`,
-    'http:',
-    `  addr: ${address}`,
-  ]
-  if (options.tls)
-    lines.push(
-      `  tls: { certificate: ${file('tls.crt', options.tls.cert)}, key: ${file('tls.key', options.tls.key)} }`,
-    )
-  if (options.user) {
-    const { name, password } = options.user
-    const hash = execFileSync('perl', [
-      '-e',
-      'print crypt($ARGV[0], q($2b$05$abcdefghijklmnopqrstuu))',
-      password,
-    ])
-    lines.push(`auth: { htpasswd: { realm: test, path: ${file('htpasswd', `${name}:${hash}\n`)} } }`)
-  }
-  const child: ChildProcess = spawn(program, ['serve', file('config.yml', `${lines.join('\n')}\n`)], {
-    stdio: 'ignore',
-  })
-  const gone = new Promise<void>(resolve => child.once('exit', () => resolve()))
-  const stop = async (): Promise<void> => {
-    child.kill('SIGKILL')
-    await gone
-    rmSync(folder, { recursive: true })
-  }
-  await using probe = startClient({ attempts: 1 })
-  for (let waited = 0; !(await answers(probe, address)); waited += 50) {
-    if (child.exitCode !== null || waited > 30_000) {
-      await stop()
-      throw new Error(`${program} does not answer at ${address}`)
-    }
-    await delay(50)
-  }
-  return { address, [Symbol.asyncDispose]: stop }
-}
 
 /** Everything that a pull and a push need, against a registry of others. */
 const exchange = async (client: RegistryClient, address: string, credentials: Credentials | undefined) => {
@@ -163,9 +82,11 @@ const exchange = async (client: RegistryClient, address: string, credentials: Cr
   })
 }
 
-describe(`Debian's docker-registry${missing ? `: ${missing}` : ''}`, { skip: missing !== false }, () => {
+describe(`Debian's docker-registry${lacksDistribution ? `: ${lacksDistribution}` : ''}`, {
+  skip: lacksDistribution !== undefined,
+}, () => {
   test('takes and gives images over HTTP', async () => {
-    await using registry = await startDistribution({})
+    await using registry = await startDistribution()
     await using client = startClient()
     await exchange(client, registry.address, undefined)
   })
@@ -192,7 +113,7 @@ describe(`Debian's docker-registry${missing ? `: ${missing}` : ''}`, { skip: mis
   })
 
   test('takes up an upload that was cut', async () => {
-    await using registry = await startDistribution({})
+    await using registry = await startDistribution()
     await using client = startClient()
     const repository = client.repository(registry.address, 'team/cut', undefined)
     const bytes = someBytes(33 * 1024 * 1024)
