@@ -1,5 +1,5 @@
 import { createReadStream } from 'node:fs'
-import { beginWait, call, json, openStream } from './client.ts'
+import { beginWait, call, drain, json, openStream } from './client.ts'
 
 /** What clients do, each as one call of this file; `socket` is the engine's. */
 
@@ -84,11 +84,39 @@ export const inParallel = async <A, B>(
   return results
 }
 
-/** `docker load`; an error inside the answer's stream is one too. */
+/** An error inside an answer's stream is one too. */
+const withoutErrors = (text: string, what: string): void => {
+  if (/"error/.test(text)) throw new Error(`${what}: ${text.slice(-1000)}`)
+}
+
+/** `docker load` */
 export const load = async (socket: string, file: string): Promise<void> => {
   const text = await call(socket, 'POST /images/load?quiet=1', { stream: createReadStream(file) })
-  if (/"error/.test(text)) throw new Error(`load of ${file}: ${text}`)
+  withoutErrors(text, `load of ${file}`)
 }
+
+/** `docker pull` of `repository` at its `tag`. */
+export const pull = async (socket: string, repository: string, tag: string): Promise<void> => {
+  const query = new URLSearchParams({ fromImage: repository, tag })
+  withoutErrors(await call(socket, `POST /images/create?${query}`), `pull of ${repository}:${tag}`)
+}
+
+/** `docker push` without credentials. */
+export const push = async (socket: string, repository: string, tag: string): Promise<void> => {
+  const nobody = Buffer.from('{}').toString('base64url')
+  const text = await call(socket, `POST /images/${repository}/push?tag=${tag}`, {
+    headers: { 'X-Registry-Auth': nobody },
+  })
+  withoutErrors(text, `push of ${repository}:${tag}`)
+}
+
+/** `docker tag` */
+export const tagImage = (socket: string, name: string, repository: string, tag: string): Promise<string> =>
+  call(socket, `POST /images/${name}/tag?${new URLSearchParams({ repo: repository, tag })}`)
+
+/** `docker save`; gives the archive's bytes. */
+export const save = (socket: string, name: string): Promise<number> =>
+  drain(socket, `GET /images/${name}/get`)
 
 export const removeImage = (socket: string, name: string): Promise<string> =>
   call(socket, `DELETE /images/${name}?force=1`)

@@ -15,6 +15,7 @@ const bodyOf = async (response: IncomingMessage): Promise<string> => {
 interface CallOptions {
   body?: unknown
   stream?: Readable
+  headers?: Record<string, string>
 }
 
 /** Sends a request; settles with the answer's head, so that its body can be waited for later. */
@@ -23,7 +24,10 @@ const open = (socketPath: string, call: string, options: CallOptions = {}): Prom
     const [method = '', url = ''] = call.split(' ')
     const json = options.body === undefined ? undefined : JSON.stringify(options.body)
     const type = options.stream ? 'application/x-tar' : 'application/json'
-    const headers = json === undefined && !options.stream ? {} : { 'Content-Type': type }
+    const headers = {
+      ...(json === undefined && !options.stream ? {} : { 'Content-Type': type }),
+      ...options.headers,
+    }
     const sent = request({ socketPath, agent, method, path: version + url, headers }, resolve)
     sent.on('error', reject)
     if (options.stream) options.stream.on('error', reject).pipe(sent)
@@ -37,6 +41,15 @@ export const call = async (socket: string, what: string, options?: CallOptions):
   const status = response.statusCode ?? 0
   if (status >= 400) throw new Error(`${what}: ${status} ${text}`)
   return text
+}
+
+/** The same where the body is only counted, in bytes. */
+export const drain = async (socket: string, what: string): Promise<number> => {
+  const response = await open(socket, what)
+  let bytes = 0
+  for await (const chunk of response) bytes += (chunk as Buffer).length
+  if ((response.statusCode ?? 0) >= 400) throw new Error(`${what}: ${response.statusCode}`)
+  return bytes
 }
 
 export const json = async <T>(socket: string, what: string, options?: CallOptions): Promise<T> =>

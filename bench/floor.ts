@@ -19,6 +19,8 @@ export interface Floor {
   readonly runtimes: readonly string[]
   run(runtime: string): Promise<void>
   exec(runtime: string): Promise<void>
+  /** Has what `spawns` starts counted. */
+  inGroup<T>(spawns: () => Promise<T>): Promise<T>
   close(): Promise<void>
 }
 
@@ -122,6 +124,7 @@ export const startFloor = async (base: string, ours: Ours): Promise<Floor> => {
       }
       await shell.run(`${start(runtime)} exec stays true`)
     },
+    inGroup: spawns => bornIn(group, spawns),
     close: async () => {
       await drop()
       shell.close()

@@ -7,11 +7,17 @@ import { busyboxLayer, directory, dockerArchive, file, projectRoot } from '../te
 /** Archives for the rows, made once and kept in `.cache/bench`. */
 const cache = path.join(projectRoot, '.cache/bench')
 
-const archive = async (name: string, layer: () => OutgoingMember[]): Promise<string> => {
+const archive = async (
+  name: string,
+  layer: () => OutgoingMember[],
+  more: (() => OutgoingMember[])[] = [],
+): Promise<string> => {
   const target = path.join(cache, `${name}.tar`)
   if (existsSync(target)) return target
   mkdirSync(cache, { recursive: true })
-  const bytes = await dockerArchive([{ tags: [`bench-${name}:latest`], layers: [layer()] }])
+  const bytes = await dockerArchive([
+    { tags: [`bench-${name}:latest`], layers: [layer, ...more].map(made => made()) },
+  ])
   writeFileSync(`${target}.${process.pid}`, bytes)
   renameSync(`${target}.${process.pid}`, target)
   return target
@@ -29,10 +35,10 @@ export const linesArchive = (): Promise<string> =>
 export const filesCount = 49_000
 
 /** As a folder of modules: small files, ten a folder. */
-const manyFiles = (): OutgoingMember[] => {
+export const modules = (first: number, count: number): OutgoingMember[] => {
   const members: OutgoingMember[] = [directory('modules')]
   const text = 'export const value = 1 // a line of a small module\n'
-  for (let index = 0; index < filesCount; index++) {
+  for (let index = first; index < first + count; index++) {
     const folder = `modules/package-${Math.floor(index / 10)}`
     if (index % 10 === 0) members.push(directory(folder))
     members.push(file(`${folder}/file-${index}.js`, text.repeat(1 + (index % 60))))
@@ -40,7 +46,25 @@ const manyFiles = (): OutgoingMember[] => {
   return members
 }
 
-export const filesArchive = (): Promise<string> => archive('files', manyFiles)
+/** Half of it compresses to nearly nothing, half not at all. */
+export const halfPacked = (name: string, bytes: number): OutgoingMember =>
+  file(
+    name,
+    Buffer.concat([
+      randomBytes(bytes / 2),
+      Buffer.from('a line of a program that repeats itself\n'.repeat(bytes / 80)),
+    ]),
+  )
+
+/** An image with new layers, as a build leaves them. */
+export const builtArchive = (): Promise<string> =>
+  archive('built', () => [...busyboxLayer(), halfPacked('program', 60_000_000)], [
+    () => [halfPacked('library', 40_000_000)],
+    () => [halfPacked('data', 20_000_000)],
+    () => modules(0, 4_000),
+  ])
+
+export const filesArchive = (): Promise<string> => archive('files', () => modules(0, filesCount))
 
 /** One layer of 500 MB that no compression makes smaller. */
 export const largeArchive = (): Promise<string> =>

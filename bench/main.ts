@@ -17,6 +17,7 @@ import { networkRows } from './rows/networks.ts'
 import { restartRows } from './rows/restart.ts'
 import { runRows } from './rows/run.ts'
 import { trafficRows } from './rows/traffic.ts'
+import { pullLargeRows, pullLayersRows, pullPackedRows, pushRows, saveRows } from './rows/transfer.ts'
 import { copyUpRows } from './rows/volumes.ts'
 import { misses, tableOf } from './table.ts'
 import type { Bench, Row, RowGroup } from './types.ts'
@@ -30,6 +31,11 @@ const groups: Record<string, RowGroup> = {
   logs: logRows,
   'load-files': loadFilesRows,
   'load-large': loadLargeRows,
+  'pull-layers': pullLayersRows,
+  'pull-packed': pullPackedRows,
+  'pull-large': pullLargeRows,
+  push: pushRows,
+  save: saveRows,
   restart: restartRows,
   networks: networkRows,
   names: nameRows,

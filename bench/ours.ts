@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { TestDaemon } from '../tests/harness/daemon.ts'
 import { bornIn, makeGroup, processesOf } from './groups.ts'
@@ -17,6 +17,16 @@ export interface Ours extends Engine {
 /** Proportional set size of a process, MiB. */
 export const pssOf = (pid: number): number =>
   Number(/^Pss:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8'))?.[1] ?? 0) / 1024
+
+/** Resident set of a process, and the most that it was since `resetPeak`, MiB. */
+export const residentOf = (pid: number): { now: number; peak: number } => {
+  const status = readFileSync(`/proc/${pid}/status`, 'utf8')
+  const field = (name: string): number =>
+    Number(new RegExp(`^${name}:\\s+(\\d+)`, 'm').exec(status)?.[1] ?? 0) / 1024
+  return { now: field('VmRSS'), peak: field('VmHWM') }
+}
+
+export const resetPeak = (pid: number): void => writeFileSync(`/proc/${pid}/clear_refs`, '5')
 
 /** A runtime that ends just now shares the monitors' group. */
 const isMonitor = (pid: number): boolean => {

@@ -1,4 +1,5 @@
 import { load, removeImage } from '../acts.ts'
+import { Growth } from '../growth.ts'
 import { filesArchive, largeArchive } from '../images.ts'
 import { atMost, compareCpu, compareWall, interleave } from '../measure.ts'
 import type { Limit, Row, RowGroup } from '../types.ts'
@@ -7,22 +8,28 @@ import type { Limit, Row, RowGroup } from '../types.ts'
 const loadRows =
   (of: { name: string; image: string; archive: () => Promise<string>; limit: Limit }): RowGroup =>
   async bench => {
-    const engines = [await bench.ours(), await bench.peer()]
+    const ours = await bench.ours()
+    const engines = [ours, await bench.peer()]
+    const growth = new Growth(ours)
     const file = await of.archive()
-    const contenders = engines.map(({ name, group, socket }) => ({
-      name,
-      group,
+    const contenders = engines.map(engine => ({
+      name: engine.name,
+      group: engine.group,
       once: async () => {
         const from = performance.now()
-        await load(socket, file)
+        await growth.during(engine, () => load(engine.socket, file))
         const wall = performance.now() - from
-        await removeImage(socket, of.image)
+        await removeImage(engine.socket, of.image)
         return wall
       },
     }))
     const samples = await interleave(contenders, bench.rounds)
     const pair = { name: of.name, ours: 'berth', theirs: 'dockerd' }
-    const rows: Row[] = [compareWall(samples, { ...pair, limit: of.limit }), compareCpu(samples, pair)]
+    const rows: Row[] = [
+      compareWall(samples, { ...pair, limit: of.limit }),
+      compareCpu(samples, pair),
+      growth.row(of.name),
+    ]
     return rows
   }
 
