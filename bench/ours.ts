@@ -18,12 +18,15 @@ export interface Ours extends Engine {
 export const pssOf = (pid: number): number =>
   Number(/^Pss:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8'))?.[1] ?? 0) / 1024
 
-/** Resident set of a process, and the most that it was since `resetPeak`, MiB. */
-export const residentOf = (pid: number): { now: number; peak: number } => {
+/**
+ * Resident set of a process, the most that it was since `resetPeak`, and the part of it that maps files, MiB: that one is
+ * the page cache's.
+ */
+export const residentOf = (pid: number): { now: number; peak: number; files: number } => {
   const status = readFileSync(`/proc/${pid}/status`, 'utf8')
   const field = (name: string): number =>
     Number(new RegExp(`^${name}:\\s+(\\d+)`, 'm').exec(status)?.[1] ?? 0) / 1024
-  return { now: field('VmRSS'), peak: field('VmHWM') }
+  return { now: field('VmRSS'), peak: field('VmHWM'), files: field('RssFile') }
 }
 
 export const resetPeak = (pid: number): void => writeFileSync(`/proc/${pid}/clear_refs`, '5')

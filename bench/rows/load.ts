@@ -10,7 +10,7 @@ const loadRows =
   async bench => {
     const ours = await bench.ours()
     const engines = [ours, await bench.peer()]
-    const growth = new Growth(ours)
+    const growth = await Growth.start(ours)
     const file = await of.archive()
     const contenders = engines.map(engine => ({
       name: engine.name,

@@ -107,7 +107,7 @@ const pullRows = async (bench: Bench, pulled: Pulled): Promise<Row[]> => {
   const storage = await filledStorage(`${pulled.key}-${turns}`, () => pulled.images(turns))
   await using registries = new AsyncDisposableStack()
   for (const { namespace } of engines) registries.use(await serveStorage(namespace, storage))
-  const growth = new Growth(ours)
+  const growth = await Growth.start(ours)
   const repository = `${registryAddress}/${pulled.repository}`
   const contenders = engines.map((engine): Contender => {
     let turn = 0
@@ -151,7 +151,7 @@ export const pushRows: RowGroup = async bench => {
   const ours = await bench.ours()
   const engines = [ours, await bench.peer()]
   const archive = await builtArchive()
-  const growth = new Growth(ours)
+  const growth = await Growth.start(ours)
   const folder = mkdtempSync(path.join(projectRoot, '.cache/bench/pushed-'))
   const repository = `${registryAddress}/bench/built`
   const turn = async (engine: Engine): Promise<number> => {
@@ -190,7 +190,7 @@ export const saveRows: RowGroup = async bench => {
     ['49,000 files', 'bench-files:latest', filesArchive],
     ['one 500 MB layer', 'bench-large:latest', largeArchive],
   ] as const) {
-    const growth = new Growth(ours)
+    const growth = await Growth.start(ours)
     const file = await archive()
     for (const { socket } of engines) await load(socket, file)
     const contenders = engines.map(engine => ({

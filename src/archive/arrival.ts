@@ -13,7 +13,7 @@ const GROWING = 0n
 const WHOLE = 1n
 const ABANDONED = 2n
 const DIGEST_BYTES = 32
-const READ_BYTES = 1 << 20
+const READ_BYTES = 1 << 18
 
 interface Views {
   word: BigInt64Array<SharedArrayBuffer>

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import { createReadStream, writeFileSync } from 'node:fs'
+import { discarded } from '../core/garbage.ts'
 import { AT_FDCWD, filesystemOf, makeNodeAt, O_DIRECTORY, O_RDONLY, openAt, owned } from '../linux/files.ts'
 import { isDirectory, S_IFCHR, statIfThere } from '../linux/stat.ts'
 import { setXattrFd } from '../linux/xattrs.ts'
@@ -168,6 +169,7 @@ const feed = async (
         control.progress(packed)
       }
       yield chunk
+      discarded(chunk.length)
     }
   }
   const { stream, compression } = await decompress(counted(), { size: task.blobSize })
@@ -178,6 +180,7 @@ const feed = async (
     budget.expanded(plain, packed)
     digester.update(chunk)
     parser.write(chunk)
+    if (compression !== 'none') discarded(chunk.length)
   }
   parser.end()
   return digester.digest()

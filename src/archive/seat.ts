@@ -8,6 +8,9 @@ export interface Listener {
   fail(error: Error): void
 }
 
+/** What an archive's entries leave is garbage at once: more room for it only makes each worker larger. */
+const youngMiB = 4
+
 /** One worker and who listens to its tasks. */
 export class Seat {
   readonly #worker: Worker
@@ -20,7 +23,10 @@ export class Seat {
   constructor(idleMs: number, onEnd: (seat: Seat) => void) {
     this.#idleMs = idleMs
     this.#onEnd = onEnd
-    this.#worker = new Worker(new URL('./archive.worker.ts', import.meta.url), { execArgv: [] })
+    this.#worker = new Worker(new URL('./archive.worker.ts', import.meta.url), {
+      execArgv: [],
+      resourceLimits: { maxYoungGenerationSizeMb: youngMiB },
+    })
     this.#worker.unref()
     this.#worker.on('message', (message: FromWorker) => this.#listeners.get(message.id)?.hear(message))
     this.#worker.on('error', error => this.#lost(error))

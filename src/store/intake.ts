@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import { type FileHandle, open } from 'node:fs/promises'
 import { untilAborted } from '../core/abort.ts'
 import { BerthError } from '../core/errors.ts'
+import { discarded } from '../core/garbage.ts'
 import { startWriting } from '../linux/files.ts'
 import type { Digest } from '../oci/digest.ts'
 import { writeVector } from './durable.ts'
@@ -123,6 +124,7 @@ export class Intake implements AsyncDisposable {
 
   async #flush(follower: BlobFollower | undefined): Promise<void> {
     await this.#writing
+    discarded(this.#held)
     follower?.grown(this.#path, this.#written)
     this.#handOver()
     this.#written += this.#held
