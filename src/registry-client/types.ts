@@ -97,6 +97,8 @@ export interface Repository {
   /** Pages are followed. */
   tags(signal: AbortSignal): AsyncIterable<string>
   hasBlob(digest: Digest, signal: AbortSignal): Promise<boolean>
+  /** The same of a manifest or an index. */
+  hasManifest(digest: Digest, signal: AbortSignal): Promise<boolean>
   /** True where the registry took it from the other repository: nothing is to be sent. */
   mountBlob(digest: Digest, from: string, signal: AbortSignal): Promise<boolean>
   /**

@@ -45,6 +45,8 @@ export interface TestRegistryOptions {
   tls?: { cert: string; key: string; clientAuthority?: string }
   basic?: { username: string; password: string }
   tokens?: TokenRules
+  /** A repository has only the blobs that were pushed to it. */
+  apart?: boolean
   /** PATCH is refused. */
   noChunks?: boolean
   /** Uploads are told by a path alone. */
@@ -265,7 +267,8 @@ class Registry implements TestRegistry {
     if (kind === 'tags') return this.#tags(repository, url)
     if (kind === 'manifests') return this.#manifest(request, repository, reference, body)
     const blob = this.blobs.get(reference)
-    if (!blob) return errorReply(404, 'BLOB_UNKNOWN', 'blob unknown to registry')
+    if (!blob || !this.uploads.has(repository, reference))
+      return errorReply(404, 'BLOB_UNKNOWN', 'blob unknown to registry')
     return { status: 200, headers: { 'content-type': 'application/octet-stream' }, body: blob }
   }
 
