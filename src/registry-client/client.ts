@@ -1,12 +1,13 @@
 import { STATUS_CODES } from 'node:http'
 import { hostsOf } from './certificates.ts'
+import { openDownload } from './download.ts'
 import { Endpoint } from './endpoint.ts'
 import { failure } from './failures.ts'
 import { remoteRepository } from './repository.ts'
 import { inRounds } from './rounds.ts'
 import { Tokens } from './tokens.ts'
 import { defaultTimings, type Timings, Transports } from './transport.ts'
-import type { Credentials, RegistryClient, RegistryHost, RegistrySettings } from './types.ts'
+import type { Credentials, Download, RegistryClient, RegistryHost, RegistrySettings } from './types.ts'
 
 const foreignHost = (url: URL): RegistryHost => ({
   base: url.origin,
@@ -83,6 +84,11 @@ class Client implements RegistryClient {
       },
       options,
     )
+  }
+
+  download(url: URL, signal: AbortSignal): Promise<Download> {
+    const transport = this.#transports.of({ authorities: [], skipVerify: false })
+    return openDownload({ url, transport, userAgent: this.#settings.userAgent, signal })
   }
 
   close(): Promise<void> {

@@ -57,7 +57,8 @@ export const lifeOf = (body: Record<string, unknown>, date: string | undefined):
 const basic = (name: string, secret: string): string =>
   `Basic ${Buffer.from(`${name}:${secret}`).toString('base64')}`
 
-export const basicOf = ({ username, password }: Credentials): string => basic(username, password)
+export const basicOf = ({ username, password }: Pick<Credentials, 'username' | 'password'>): string =>
+  basic(username, password)
 
 const byGet = (request: TokenRequest, signal: AbortSignal): Request => {
   const { credentials, service, scopes, offline } = request

@@ -115,10 +115,19 @@ export interface Repository {
   putManifest(reference: string, manifest: ManifestAnswer, signal: AbortSignal): Promise<void>
 }
 
+/** What an address gives. One reader only. */
+export interface Download {
+  /** Undefined where the server does not tell. */
+  size: number | undefined
+  bytes: AsyncIterable<Uint8Array>
+}
+
 export interface RegistryClient {
   repository(registry: string, path: string, credentials: Credentials | undefined): Repository
   /** `POST /auth`: gives an identity token where the registry has such, else an empty text. Errors: `unauthorized`. */
   login(registry: string, credentials: Credentials, signal: AbortSignal): Promise<{ identityToken: string }>
+  /** Whatever an address of http or https gives, over the same proxies. */
+  download(url: URL, signal: AbortSignal): Promise<Download>
   /** Ends all connections; what is under way fails. */
   close(): Promise<void>
 }
