@@ -122,10 +122,28 @@ export interface Download {
   bytes: AsyncIterable<Uint8Array>
 }
 
+/** As the API gives it. */
+export interface SearchResult {
+  name: string
+  description: string
+  star_count: number
+  is_official: boolean
+  is_automated: boolean
+}
+
+export interface Search {
+  term: string
+  limit: number
+  credentials: Credentials | undefined
+  signal: AbortSignal
+}
+
 export interface RegistryClient {
   repository(registry: string, path: string, credentials: Credentials | undefined): Repository
   /** `POST /auth`: gives an identity token where the registry has such, else an empty text. Errors: `unauthorized`. */
   login(registry: string, credentials: Credentials, signal: AbortSignal): Promise<{ identityToken: string }>
+  /** Errors: `registry-failed` where it cannot be searched. */
+  search(registry: string, search: Search): Promise<SearchResult[]>
   /** Whatever an address of http or https gives, over the same proxies. */
   download(url: URL, signal: AbortSignal): Promise<Download>
   /** Ends all connections; what is under way fails. */

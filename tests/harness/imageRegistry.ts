@@ -34,6 +34,7 @@ type Command =
   | { op: 'forget'; digest: string }
   | { op: 'mounts'; refused: boolean }
   | { op: 'sessions' }
+  | { op: 'searchable'; results: object[] }
 
 export interface StoredManifest {
   type: string
@@ -88,6 +89,11 @@ export class ImageRegistry implements AsyncDisposable {
   /** Whether mounts are refused from now on. */
   refuseMounts(refused: boolean): Promise<string> {
     return this.#ask({ op: 'mounts', refused })
+  }
+
+  /** What it finds from now on. */
+  searchable(results: object[]): Promise<string> {
+    return this.#ask({ op: 'searchable', results })
   }
 
   /** Uploads that were begun and neither ended nor given up. */
@@ -208,6 +214,10 @@ const serve = async (options: TestRegistryOptions): Promise<void> => {
     }
     if (command.op === 'mounts') {
       registry.uploads.mountsRefused = command.refused
+      return 'ok'
+    }
+    if (command.op === 'searchable') {
+      registry.searchable.push(...command.results)
       return 'ok'
     }
     if (command.op === 'sessions') return registry.uploads.sessions.size
