@@ -41,6 +41,8 @@ export interface RegistryHost {
   /** The base has its path already: no `/v2` is put in between. */
   overridePath: boolean
   tls: HostTls
+  /** The folder of its certificates, whether it is there or not. */
+  certificates?: string
   headers: Record<string, string[]>
 }
 
