@@ -381,7 +381,37 @@ test('a registry that wants a name and a password gets them after docker login',
   const garbled = await daemon.api('GET', `/distribution/${name}/json`, undefined, {
     'X-Registry-Auth': 'no base64!',
   })
-  assert.equal(garbled.status, 401, garbled.text)
+  assert.equal(garbled.status, 400, garbled.text)
+  assert.match(garbled.text, /invalid X-Registry-Auth header: must be a valid base64url-encoded string/)
+})
+
+test('a registry is searched', async () => {
+  await registry.searchable([
+    { name: 'busybox', description: 'tiny', star_count: 30, is_official: true },
+    { name: 'team/box', description: 'ours', star_count: 2 },
+  ])
+  const term = `${registry.address}/box`
+  const names = (...options: string[]) =>
+    docker('search', '--format', '{{.IsOfficial}} {{.Name}} {{.StarCount}}', ...options, term)
+  assert.equal(await names(), '[OK] busybox 30\n team/box 2')
+  assert.equal(await names('--limit', '1'), '[OK] busybox 30')
+  assert.equal(await names('--filter', 'is-official=false'), ' team/box 2')
+  assert.equal(await names('--filter', 'stars=3'), '[OK] busybox 30')
+  assert.equal(await names('--filter', 'is-automated=true'), '')
+  const refused = async (query: Record<string, string>) => {
+    const { status, text } = await daemon.api(
+      'GET',
+      `/images/search?${new URLSearchParams({ term, ...query })}`,
+    )
+    assert.equal(status, 400, text)
+    return text
+  }
+  assert.match(await refused({ limit: '101' }), /limit 101 is outside the range of \[1, 100\]/)
+  assert.match(await refused({ limit: '-1' }), /invalid limit specified/)
+  assert.match(await refused({ filters: '{"stars":["x"]}' }), /invalid filter 'stars=x'/)
+  assert.match(await refused({ filters: '{"is-official":["x"]}' }), /invalid filter 'is-official=\[x\]'/)
+  assert.match(await refused({ filters: '{"colour":["x"]}' }), /invalid filter 'colour'/)
+  assert.match(await refused({ term: 'http://x/y' }), /should not have a scheme/)
 })
 
 interface Distribution {

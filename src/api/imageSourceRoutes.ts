@@ -1,5 +1,6 @@
-import { badRequest, notImplemented } from '../core/errors.ts'
-import { importImage } from '../engine/images/import.ts'
+import { badRequest } from '../core/errors.ts'
+import { type ImportRequest, importImage } from '../engine/images/import.ts'
+import { importFromUrl, importUrlOf, shownAddress } from '../engine/images/importUrl.ts'
 import { pullImages } from '../engine/images/pull.ts'
 import { isDigest } from '../oci/digest.ts'
 import { parsePlatform } from '../oci/platform.ts'
@@ -46,29 +47,41 @@ const pull = async (call: Call): Promise<undefined> => {
   )
 }
 
+const importOf = ({ name }: { name: Reference | undefined }) => ({
+  verb: 'import',
+  subject: { type: 'image', id: '', name: name ? familiar(name) : '' },
+  endsWithClient: true,
+})
+
+type Given = Omit<ImportRequest, 'source' | 'operation'>
+
+const importBody = async (call: Call, given: Given): Promise<undefined> => {
+  const { engine, req, res } = call
+  const image = await tracked(call, importOf(given), operation =>
+    importImage(engine, { ...given, source: req, operation }),
+  )
+  res.writeHead(200, { 'Content-Type': 'application/json' })
+  res.end(`${JSON.stringify({ status: image.id })}\r\n`)
+  return undefined
+}
+
 const create = async (call: Call): Promise<undefined> => {
-  const { engine, query, req, res } = call
+  const { engine, query } = call
   if (query.get('fromImage')) return await pull(call)
   const source = query.get('fromSrc') ?? ''
   const name = repositoryTag(query)
   const platform = platformOf(call)
   if (source === '') throw badRequest('neither an image (fromImage) nor a source (fromSrc) was given')
-  if (source !== '-')
-    throw notImplemented('importing an image from a URL (fetch it and give it to `docker import -`)')
-  const request = {
-    source: req,
-    name,
-    platform,
-    message: query.get('message') || `Imported from ${source}`,
-    changes: query.all('changes'),
-  }
-  const subject = { type: 'image', id: '', name: name ? familiar(name) : '' }
-  const image = await tracked(call, { verb: 'import', subject, endsWithClient: true }, operation =>
-    importImage(engine, { ...request, operation }),
+  const given = { name, platform, changes: query.all('changes') }
+  const message = query.get('message')
+  if (source === '-') return await importBody(call, { ...given, message: message || 'Imported from -' })
+  const url = importUrlOf(source)
+  const request = { ...given, url, message: message || `Imported from ${shownAddress(url)}` }
+  return await progressLines(call, report =>
+    tracked(call, importOf(given), async operation => {
+      await importFromUrl(engine, { ...request, report, operation })
+    }),
   )
-  res.writeHead(200, { 'Content-Type': 'application/json' })
-  res.end(`${JSON.stringify({ status: image.id })}\r\n`)
-  return undefined
 }
 
 export const imageSourceRoutes: Route[] = [
@@ -76,7 +89,6 @@ export const imageSourceRoutes: Route[] = [
     method: 'POST',
     path: '/images/create',
     operation: 'ImageCreate',
-    lacks: 'import from a URL',
     handle: create,
   },
 ]

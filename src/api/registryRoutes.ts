@@ -1,12 +1,14 @@
 import { badRequest } from '../core/errors.ts'
 import { inspectDistribution } from '../engine/images/distribution.ts'
+import { searchFilters, searchImages } from '../engine/images/search.ts'
 import { parseReference } from '../oci/reference.ts'
 import type { Decoder } from '../wire/decode.ts'
+import { Filters } from '../wire/filters.ts'
 import { readJson } from './body.ts'
 import { credentialsOf, registryAuth } from './registryAuth.ts'
 import type { Call, Route } from './route.ts'
 
-/** What is asked of registries besides images: `/auth` and `/distribution`. */
+/** What is asked of registries besides images: `/auth`, `/distribution` and `/images/search`. */
 
 const anything: Decoder<object> = value => (typeof value === 'object' && value !== null ? value : {})
 
@@ -28,8 +30,23 @@ const login = async (call: Call) => {
   return { json: { IdentityToken: identityToken, Status: 'Login Succeeded' } }
 }
 
+const search = async (call: Call) => {
+  const { engine, query, signal } = call
+  const text = query.get('limit') ?? ''
+  if (!/^\d*$/.test(text)) throw badRequest(`invalid limit specified: ${JSON.stringify(text)}`)
+  const found = await searchImages(engine, {
+    term: query.get('term') ?? '',
+    limit: Number(text),
+    filters: Filters.parse(query.get('filters'), searchFilters),
+    credentials: registryAuth(call),
+    signal,
+  })
+  return { json: found }
+}
+
 export const registryRoutes: Route[] = [
   { method: 'POST', path: '/auth', operation: 'SystemAuth', handle: login },
+  { method: 'GET', path: '/images/search', operation: 'ImageSearch', handle: search },
   {
     method: 'GET',
     path: '/distribution/{name}/json',

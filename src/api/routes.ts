@@ -7,6 +7,7 @@ import { imageSourceRoutes } from './imageSourceRoutes.ts'
 import { networkRoutes } from './networkRoutes.ts'
 import { operationRoutes } from './operationRoutes.ts'
 import { processRoutes } from './processRoutes.ts'
+import { pushRoutes } from './pushRoutes.ts'
 import { registryRoutes } from './registryRoutes.ts'
 import type { Route } from './route.ts'
 import { streamRoutes } from './streamRoutes.ts'
@@ -26,6 +27,7 @@ export const allRoutes = (identity: { id: string }): Route[] => [
   ...processRoutes,
   ...imageRoutes,
   ...imageSourceRoutes,
+  ...pushRoutes,
   ...registryRoutes,
   ...networkRoutes,
   ...volumeRoutes,

@@ -85,8 +85,6 @@ export const unbuiltRoutes: UnbuiltRoute[] = [
   ),
   absent('POST', '/session', 'Session', 'a build session'),
   absent('GET', '/images/{name}/attestations', 'ImageAttestations', 'listing attestations'),
-  absent('POST', '/images/{name}/push', 'ImagePush', 'pushing an image'),
-  absent('GET', '/images/search', 'ImageSearch', 'searching a registry'),
   empty({ method: 'GET', path: '/plugins', operation: 'PluginList' }, [], ['capability', 'enable']),
   absent('GET', '/plugins/privileges', 'GetPluginPrivileges', 'a managed plugin'),
   absent('POST', '/plugins/pull', 'PluginPull', 'a managed plugin'),

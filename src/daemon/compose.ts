@@ -20,6 +20,7 @@ import { Events } from '../engine/events/events.ts'
 import { collectEverything } from '../engine/images/collect.ts'
 import { Fetches } from '../engine/images/fetches.ts'
 import { Images } from '../engine/images/images.ts'
+import { Uploads } from '../engine/images/pushUploads.ts'
 import { remakeLayers } from '../engine/images/remake.ts'
 import { Connections } from '../engine/networks/connections.ts'
 import { upstreamResolvConf } from '../engine/networks/hostResolver.ts'
@@ -187,6 +188,7 @@ export const openDaemon = async (settings: DaemonSettings, log: Log): Promise<Da
     images,
     registries: createRegistryClient(settings.engine.registries),
     fetches: new Fetches({ content, layers, database, width: settings.engine.maxDownloads }),
+    uploads: new Uploads(content, settings.engine.maxUploads),
     volumes,
     volumeUsage: new VolumeUsage({ volumes, pool, isWritten: name => isWritten(containers, name) }),
     containers,

@@ -49,3 +49,7 @@ export const registrySettingsOf = (values: Given): RegistrySettings => ({
 export const maxDownloadsOf = (values: Given): number =>
   // 0 is no bound, as with dockerd.
   countOf(values, 'max-concurrent-downloads', { least: 0, otherwise: 3 }) || Number.POSITIVE_INFINITY
+
+/** Blobs that go at a time, for all pushes together. */
+export const maxUploadsOf = (values: Given): number =>
+  countOf(values, 'max-concurrent-uploads', { least: 0, otherwise: 5 }) || Number.POSITIVE_INFINITY

@@ -46,9 +46,9 @@ test('options of networks are checked and named where they are wrong', () => {
 })
 
 test('options of registries are checked, and have dockerd’s defaults', () => {
-  const { registries, maxDownloads } = engineOf()
+  const { registries, maxDownloads, maxUploads } = engineOf()
   assert.deepEqual([registries.mirrors, registries.insecure, registries.attempts], [[], [], 5])
-  assert.equal(maxDownloads, 3)
+  assert.deepEqual([maxDownloads, maxUploads], [3, 5])
   const given = engineOf(
     ...['--registry-mirror', 'https://mirror.example/', '--registry-mirror', 'https://mirror.example'],
     ...['--insecure-registry', '10.0.0.0/8', '--max-download-attempts=2', '--max-concurrent-downloads=0'],
@@ -64,6 +64,7 @@ test('options of registries are checked, and have dockerd’s defaults', () => {
     ['--registry-mirror=mirror.example', /invalid mirror: no scheme specified/],
     ['--insecure-registry=-x', /Cannot begin or end with a hyphen/],
     ['--max-concurrent-downloads=-1', /invalid max concurrent downloads: -1/],
+    ['--max-concurrent-uploads=-1', /invalid max concurrent uploads: -1/],
     ['--max-download-attempts=0', /invalid max download attempts: 0/],
   ] as const
   for (const [flag, message] of refused) assert.throws(() => engineOf(flag), { status: 400, message })

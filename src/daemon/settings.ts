@@ -17,7 +17,7 @@ import type { Config } from './config.ts'
 import { type Host, parseHost } from './listen.ts'
 import { logLimitsOf } from './logLimits.ts'
 import { markOf, networkOptionsOf } from './networkOptions.ts'
-import { maxDownloadsOf, registrySettingsOf } from './registrySettings.ts'
+import { maxDownloadsOf, maxUploadsOf, registrySettingsOf } from './registrySettings.ts'
 
 /** The daemon's own part of its options: what the services need not know. */
 export interface DaemonSettings {
@@ -279,6 +279,7 @@ export const settingsOf = ({ values }: Config): DaemonSettings => {
       linkVariables: process.env['DOCKER_KEEP_DEPRECATED_LEGACY_LINKS_ENV_VARS'] === '1',
       registries: registrySettingsOf(values),
       maxDownloads: maxDownloadsOf(values),
+      maxUploads: maxUploadsOf(values),
       debug,
     },
   }

@@ -14,6 +14,7 @@ import type { Registry } from './containers/registry.ts'
 import type { Events } from './events/events.ts'
 import type { Fetches } from './images/fetches.ts'
 import type { Images } from './images/images.ts'
+import type { Uploads } from './images/pushUploads.ts'
 import type { Connections } from './networks/connections.ts'
 import type { Networks } from './networks/networks.ts'
 import type { Operations } from './operations.ts'
@@ -43,6 +44,8 @@ export interface Engine {
   registries: RegistryClient
   /** Blobs on their way from registries. */
   fetches: Fetches
+  /** Blobs on their way to registries. */
+  uploads: Uploads
   volumes: Volumes
   volumeUsage: VolumeUsage
   containers: Registry

@@ -55,5 +55,7 @@ export interface EngineSettings {
   registries: RegistrySettings
   /** Blobs that come from registries at a time. */
   maxDownloads: number
+  /** Blobs that go to registries at a time. */
+  maxUploads: number
   debug: boolean
 }

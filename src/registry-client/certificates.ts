@@ -123,7 +123,15 @@ export const hostsOf = async (
   const own = await findFolder(folders, [...folderNames(registry), '_default'])
   const entries = await readEntries(own)
   const fallback = own && !tls.has(ownHost(registry)) && !entries ? await readPairs(own) : plainTls
-  return decideHosts(
+  const folderOf = (name: string, found: Folder | undefined): string =>
+    found?.path ?? path.join(folders[0] ?? '/etc/docker/certs.d', name)
+  const places = new Map<string, string>()
+  for (const mirror of mirrors) {
+    const { host } = new URL(mirror)
+    places.set(mirror, folderOf(host, await findFolder(folders, folderNames(host))))
+  }
+  const place = folderOf(registry, own)
+  const hosts = decideHosts(
     {
       registry,
       entries,
@@ -132,4 +140,5 @@ export const hostsOf = async (
     },
     settings,
   )
+  return hosts.map(host => ({ ...host, certificates: places.get(host.base) ?? place }))
 }

@@ -1,12 +1,22 @@
 import { STATUS_CODES } from 'node:http'
 import { hostsOf } from './certificates.ts'
+import { openDownload } from './download.ts'
 import { Endpoint } from './endpoint.ts'
 import { failure } from './failures.ts'
 import { remoteRepository } from './repository.ts'
 import { inRounds } from './rounds.ts'
+import { hubIndex, searchAt } from './search.ts'
 import { Tokens } from './tokens.ts'
 import { defaultTimings, type Timings, Transports } from './transport.ts'
-import type { Credentials, RegistryClient, RegistryHost, RegistrySettings } from './types.ts'
+import type {
+  Credentials,
+  Download,
+  RegistryClient,
+  RegistryHost,
+  RegistrySettings,
+  Search,
+  SearchResult,
+} from './types.ts'
 
 const foreignHost = (url: URL): RegistryHost => ({
   base: url.origin,
@@ -83,6 +93,31 @@ class Client implements RegistryClient {
       },
       options,
     )
+  }
+
+  /** Docker's own registry is searched at another host than it is pulled from. */
+  async #searchable(registry: string, credentials: Credentials | undefined): Promise<Endpoint[]> {
+    const endpoints = (await this.#endpoints(registry, credentials)).filter(
+      ({ host }) => host.namespace === '',
+    )
+    const [own] = endpoints
+    if (registry !== 'docker.io' || !own) return endpoints
+    return [this.#endpoint({ ...own.host, base: hubIndex, overridePath: false }, credentials)]
+  }
+
+  async search(registry: string, { term, limit, credentials, signal }: Search): Promise<SearchResult[]> {
+    const { attempts } = this.#settings
+    const subject = { registry, path: '', action: 'pull' as const }
+    return inRounds(
+      await this.#searchable(registry, credentials),
+      endpoint => searchAt(endpoint, { term, limit }, { signal, subject }),
+      { attempts, timings: this.#timings, signal },
+    )
+  }
+
+  download(url: URL, signal: AbortSignal): Promise<Download> {
+    const transport = this.#transports.of({ authorities: [], skipVerify: false })
+    return openDownload({ url, transport, userAgent: this.#settings.userAgent, signal })
   }
 
   close(): Promise<void> {

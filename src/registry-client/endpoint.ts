@@ -42,6 +42,9 @@ const scopesFor = (ask: Ask, challenge: Challenge): string[] => {
   return [...ask.scopes, ...wanted.filter(scope => !ours.has(resourceOf(scope)))]
 }
 
+const certificatesOf = ({ certificates }: RegistryHost): { certificates?: string } =>
+  certificates === undefined ? {} : { certificates }
+
 export class Endpoint {
   readonly host: RegistryHost
   /** It has answered by HTTP. */
@@ -90,6 +93,7 @@ export class Endpoint {
       credentials: this.#options.credentials,
       offline: ask.offline ?? false,
       transport,
+      ...certificatesOf(this.host),
       userAgent,
       subject: ask.subject,
     }
@@ -130,6 +134,7 @@ export class Endpoint {
       url,
       headers,
       signal,
+      ...certificatesOf(this.host),
       ...(body ? { body } : {}),
     })
     this.spoke = true

@@ -152,7 +152,7 @@ const missingCode = (subject: Subject): string => {
 }
 
 /** A pause longer than this is not waited for: the person at the other end decides. Milliseconds. */
-const longestWait = 60_000
+const longestWait = 300_000
 
 /** The error for an answer with an error's status. */
 export const refusal = (

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import path from 'node:path'
 import { describe, test } from 'node:test'
 import { hostsOf } from './certificates.ts'
 import { checkInsecure, checkMirror, isInsecure } from './hosts.ts'
@@ -119,6 +120,10 @@ header = { x-team = "one" }
     })
     const [mirror, hub] = await hostsOf('docker.io', settings, lookup)
     assert.deepEqual([mirror?.tls.authorities, hub?.tls.authorities], [['M'], []])
+    // Where a certificate would be looked for is known, whether there is one or not.
+    assert.equal(host?.certificates, path.join(first.path, 'r.example:5000'))
+    assert.equal(mirror?.certificates, path.join(second.path, 'mirror.example'))
+    assert.equal(hub?.certificates, path.join(first.path, 'docker.io'))
   })
 
   test('a certificate without its key is refused in Docker’s words, and a key without its certificate', async () => {

@@ -16,13 +16,19 @@ const untrusted = (why: string, advice: string): Reason => ({
   transient: false,
 })
 
-const trustAdvice =
-  'put the certificate of its authority as ca.crt into /etc/docker/certs.d/HOST, or name the registry in insecure-registries'
+const unknownAuthority = (host: string, folder: string): Reason =>
+  untrusted(
+    'x509: certificate signed by unknown authority',
+    folder === ''
+      ? `add the certificate of the authority of ${host} to those that this host trusts`
+      : `put the certificate of its authority as ca.crt into ${folder}, or name the registry in insecure-registries`,
+  )
 
 const plainAdvice =
   'if it is to be trusted without TLS, name it in insecure-registries of daemon.json or with --insecure-registry'
 
-const reasons: Record<string, (host: string) => Reason> = {
+/** By code; `folder` is where certificates for the host are looked for. */
+const reasons: Record<string, (host: string, folder: string) => Reason> = {
   ECONNREFUSED: () => ({ why: 'connect: connection refused', transient: true }),
   ECONNRESET: () => ({ why: 'connection reset by peer', transient: true }),
   EPIPE: () => ({ why: 'connection reset by peer', transient: true }),
@@ -35,16 +41,11 @@ const reasons: Record<string, (host: string) => Reason> = {
   UND_ERR_CONNECT_TIMEOUT: () => ({ why: 'connect: i/o timeout', transient: true }),
   UND_ERR_HEADERS_TIMEOUT: () => ({ why: 'no answer in time', transient: true }),
   UND_ERR_BODY_TIMEOUT: () => ({ why: 'the connection went silent', transient: true }),
-  DEPTH_ZERO_SELF_SIGNED_CERT: host =>
-    untrusted('x509: certificate signed by unknown authority', trustAdvice.replace('HOST', host)),
-  SELF_SIGNED_CERT_IN_CHAIN: host =>
-    untrusted('x509: certificate signed by unknown authority', trustAdvice.replace('HOST', host)),
-  UNABLE_TO_VERIFY_LEAF_SIGNATURE: host =>
-    untrusted('x509: certificate signed by unknown authority', trustAdvice.replace('HOST', host)),
-  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: host =>
-    untrusted('x509: certificate signed by unknown authority', trustAdvice.replace('HOST', host)),
-  UNABLE_TO_GET_ISSUER_CERT: host =>
-    untrusted('x509: certificate signed by unknown authority', trustAdvice.replace('HOST', host)),
+  DEPTH_ZERO_SELF_SIGNED_CERT: unknownAuthority,
+  SELF_SIGNED_CERT_IN_CHAIN: unknownAuthority,
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE: unknownAuthority,
+  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: unknownAuthority,
+  UNABLE_TO_GET_ISSUER_CERT: unknownAuthority,
   CERT_HAS_EXPIRED: () =>
     untrusted(
       'x509: certificate has expired or is not yet valid',
@@ -79,9 +80,9 @@ const codeOf = (error: unknown): string => {
 const isTls = (error: unknown): boolean =>
   error instanceof Error && 'code' in error && /^(ERR_SSL|ERR_TLS|EPROTO|ERR_OSSL)/.test(String(error.code))
 
-const reasonOf = (error: unknown, url: URL): Reason => {
+const reasonOf = (error: unknown, url: URL, folder: string): Reason => {
   const known = reasons[codeOf(error)]
-  if (known) return known(url.host)
+  if (known) return known(url.host, folder)
   const text = messageOf(error)
   if (isTls(error))
     return untrusted(`tls: ${text}`, `the registry and this host agree on no way to speak TLS`)
@@ -94,9 +95,20 @@ const reasonOf = (error: unknown, url: URL): Reason => {
   return { why: text, transient: true }
 }
 
+export interface FailedRequest {
+  method: string
+  url: URL
+  /** Where certificates for the host are looked for; nowhere where it is absent. */
+  certificates?: string
+}
+
 /** Whatever a connection threw, as an error in Docker's form: `Get "https://host/v2/": why`. */
-export const networkFailure = (method: string, url: URL, error: unknown, spoke: boolean): BerthError => {
-  const { why, code, transient } = reasonOf(error, url)
+export const networkFailure = (
+  { method, url, certificates = '' }: FailedRequest,
+  error: unknown,
+  spoke: boolean,
+): BerthError => {
+  const { why, code, transient } = reasonOf(error, url, certificates)
   const verb = `${method.slice(0, 1)}${method.slice(1).toLowerCase()}`
   return failure(code ?? 'registry-unreachable', 500, `${verb} "${shownUrl(url)}": ${why}`, {
     transient,

@@ -6,7 +6,7 @@ import { type BlobSource, readBlob } from './blob.ts'
 import type { Ask, Endpoint } from './endpoint.ts'
 import { failure, type Subject, troubleOf } from './failures.ts'
 import { single } from './headers.ts'
-import { readManifest, resolveByHead } from './manifest.ts'
+import { accepted, readManifest, resolveByHead } from './manifest.ts'
 import { inRounds } from './rounds.ts'
 import { followPages, readPage } from './tags.ts'
 import type { Timings } from './transport.ts'
@@ -145,8 +145,17 @@ class RemoteRepository implements Repository {
 
   hasBlob(digest: Digest, signal: AbortSignal): Promise<boolean> {
     const target = `${this.#options.path}/blobs/${digest}`
-    const ask: Ask = { ...this.#verb('push', { blob: digest }), method: 'HEAD', target, signal }
-    return this.#ask('push', signal, async endpoint => {
+    return this.#has({ ...this.#verb('push', { blob: digest }), method: 'HEAD', target, signal })
+  }
+
+  hasManifest(digest: Digest, signal: AbortSignal): Promise<boolean> {
+    const target = `${this.#options.path}/manifests/${digest}`
+    const verb = this.#verb('push', { manifest: digest })
+    return this.#has({ ...verb, method: 'HEAD', target, headers: { accept: accepted }, signal })
+  }
+
+  #has(ask: Ask): Promise<boolean> {
+    return this.#ask('push', ask.signal, async endpoint => {
       const answer = await endpoint.ask(ask)
       if (answer.status !== 200 && answer.status !== 404) throw await endpoint.refuse(ask, answer)
       await answer.body.discard()

@@ -26,6 +26,8 @@ export interface TokenRequest {
   /** Ask for an identity token, to be kept instead of the password. */
   offline: boolean
   transport: Transport
+  /** As of a `Request`. */
+  certificates?: string
   userAgent: string
   /** For the words of a refusal. */
   subject: Subject
@@ -57,7 +59,8 @@ export const lifeOf = (body: Record<string, unknown>, date: string | undefined):
 const basic = (name: string, secret: string): string =>
   `Basic ${Buffer.from(`${name}:${secret}`).toString('base64')}`
 
-export const basicOf = ({ username, password }: Credentials): string => basic(username, password)
+export const basicOf = ({ username, password }: Pick<Credentials, 'username' | 'password'>): string =>
+  basic(username, password)
 
 const byGet = (request: TokenRequest, signal: AbortSignal): Request => {
   const { credentials, service, scopes, offline } = request
@@ -129,15 +132,17 @@ const readToken = async (request: TokenRequest, answer: Answer): Promise<Token> 
 
 const fetchToken = async (request: TokenRequest, signal: AbortSignal): Promise<Token> => {
   const refresh = request.credentials?.identityToken ?? ''
-  const { transport } = request
+  const { transport, certificates } = request
+  const send = (sent: Request): Promise<Answer> =>
+    transport.send({ ...sent, ...(certificates === undefined ? {} : { certificates }) })
   if (refresh !== '') {
-    const answer = await transport.send(byPost(request, refresh, signal))
+    const answer = await send(byPost(request, refresh, signal))
     // Some servers know only the older way, and take the identity token for a password there.
     const older = (answer.status === 404 || answer.status === 405) && request.credentials?.username !== ''
     if (!older) return readToken(request, answer)
     await answer.body.discard()
   }
-  return readToken(request, await transport.send(byGet(request, signal)))
+  return readToken(request, await send(byGet(request, signal)))
 }
 
 const keyOf = (request: TokenRequest): string =>

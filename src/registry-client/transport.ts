@@ -35,6 +35,8 @@ export interface Request {
   headers: Headers
   /** Made anew where a redirect asks for it again. Its length is in the headers. */
   body?: () => AsyncIterable<Uint8Array>
+  /** The folder for certificates of who is asked, to be named where one is not trusted. */
+  certificates?: string
   signal: AbortSignal
 }
 
@@ -93,9 +95,7 @@ const sendOnce = (dispatcher: Dispatcher, request: Request, timings: Timings): P
     let contentError: Error | undefined
     let controller: Dispatcher.DispatchController | undefined
     const asError = (error: unknown): Error =>
-      signal.aborted
-        ? signal.reason
-        : (contentError ?? networkFailure(method, url, error, body !== undefined))
+      signal.aborted ? signal.reason : (contentError ?? networkFailure(request, error, body !== undefined))
     const over = (error?: unknown): void => {
       signal.removeEventListener('abort', abort)
       content?.destroy()

@@ -41,6 +41,8 @@ export interface RegistryHost {
   /** The base has its path already: no `/v2` is put in between. */
   overridePath: boolean
   tls: HostTls
+  /** The folder of its certificates, whether it is there or not. */
+  certificates?: string
   headers: Record<string, string[]>
 }
 
@@ -97,6 +99,8 @@ export interface Repository {
   /** Pages are followed. */
   tags(signal: AbortSignal): AsyncIterable<string>
   hasBlob(digest: Digest, signal: AbortSignal): Promise<boolean>
+  /** The same of a manifest or an index. */
+  hasManifest(digest: Digest, signal: AbortSignal): Promise<boolean>
   /** True where the registry took it from the other repository: nothing is to be sent. */
   mountBlob(digest: Digest, from: string, signal: AbortSignal): Promise<boolean>
   /**
@@ -113,10 +117,37 @@ export interface Repository {
   putManifest(reference: string, manifest: ManifestAnswer, signal: AbortSignal): Promise<void>
 }
 
+/** What an address gives. One reader only. */
+export interface Download {
+  /** Undefined where the server does not tell. */
+  size: number | undefined
+  bytes: AsyncIterable<Uint8Array>
+}
+
+/** As the API gives it. */
+export interface SearchResult {
+  name: string
+  description: string
+  star_count: number
+  is_official: boolean
+  is_automated: boolean
+}
+
+export interface Search {
+  term: string
+  limit: number
+  credentials: Credentials | undefined
+  signal: AbortSignal
+}
+
 export interface RegistryClient {
   repository(registry: string, path: string, credentials: Credentials | undefined): Repository
   /** `POST /auth`: gives an identity token where the registry has such, else an empty text. Errors: `unauthorized`. */
   login(registry: string, credentials: Credentials, signal: AbortSignal): Promise<{ identityToken: string }>
+  /** Errors: `registry-failed` where it cannot be searched. */
+  search(registry: string, search: Search): Promise<SearchResult[]>
+  /** Whatever an address of http or https gives, over the same proxies. */
+  download(url: URL, signal: AbortSignal): Promise<Download>
   /** Ends all connections; what is under way fails. */
   close(): Promise<void>
 }

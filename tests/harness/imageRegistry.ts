@@ -30,6 +30,17 @@ type Command =
   | { op: 'index'; repository: string; tag: string; images: ServedImage[] }
   | { op: 'fault'; url: string; times: number; fault: Fault }
   | { op: 'seen' }
+  | { op: 'manifest'; repository: string; reference: string }
+  | { op: 'forget'; digest: string }
+  | { op: 'mounts'; refused: boolean }
+  | { op: 'sessions' }
+  | { op: 'searchable'; results: object[] }
+
+export interface StoredManifest {
+  type: string
+  digest: string
+  text: string
+}
 
 /** What was asked for: `GET /v2/…`, with the range where one was. */
 export type Asked = string
@@ -63,7 +74,34 @@ export class ImageRegistry implements AsyncDisposable {
     return this.#ask({ op: 'index', repository, tag, images })
   }
 
-  /** What goes wrong with the next `times` requests whose address matches. */
+  /** What a repository has under a tag or digest. */
+  manifest(repository: string, reference: string): Promise<StoredManifest | undefined> {
+    return this.#ask<StoredManifest | null>({ op: 'manifest', repository, reference }).then(
+      found => found ?? undefined,
+    )
+  }
+
+  /** Loses a blob. */
+  forget(digest: string): Promise<string> {
+    return this.#ask({ op: 'forget', digest })
+  }
+
+  /** Whether mounts are refused from now on. */
+  refuseMounts(refused: boolean): Promise<string> {
+    return this.#ask({ op: 'mounts', refused })
+  }
+
+  /** What it finds from now on. */
+  searchable(results: object[]): Promise<string> {
+    return this.#ask({ op: 'searchable', results })
+  }
+
+  /** Uploads that were begun and neither ended nor given up. */
+  sessions(): Promise<number> {
+    return this.#ask({ op: 'sessions' })
+  }
+
+  /** What goes wrong with the next `times` requests whose method and address match: `PUT /v2/…`. */
   fault(url: RegExp, fault: Fault, times = 1): Promise<string> {
     return this.#ask({ op: 'fault', url: url.source, fault, times })
   }
@@ -136,6 +174,7 @@ const addImage = async (registry: TestRegistry, image: ServedImage) => {
     config: { ...config, mediaType: image.mediaType ?? mediaTypes.ociConfig },
     layers,
   }
+  for (const blob of [config, ...layers]) registry.uploads.own(image.repository, blob.digest)
   const digest = registry.addManifest(image.repository, image.tag, manifest)
   const size = Buffer.byteLength(JSON.stringify(manifest))
   return {
@@ -148,8 +187,8 @@ const serve = async (options: TestRegistryOptions): Promise<void> => {
   const registry = await startRegistry({ page: 2, ...options })
   const faults: { url: RegExp; times: number; fault: Fault }[] = []
   let told = 0
-  registry.fault(({ url }) => {
-    const hit = faults.find(entry => entry.times > 0 && entry.url.test(url))
+  registry.fault(({ method, url }) => {
+    const hit = faults.find(entry => entry.times > 0 && entry.url.test(`${method} ${url}`))
     if (hit) hit.times--
     return hit?.fault
   })
@@ -165,6 +204,23 @@ const serve = async (options: TestRegistryOptions): Promise<void> => {
       faults.push({ ...command, url: new RegExp(command.url) })
       return 'ok'
     }
+    if (command.op === 'manifest') {
+      const found = registry.manifests.get(`${command.repository}:${command.reference}`)
+      return found ? { type: found.type, digest: digestOf(found.bytes), text: found.bytes.toString() } : null
+    }
+    if (command.op === 'forget') {
+      registry.blobs.delete(command.digest)
+      return 'ok'
+    }
+    if (command.op === 'mounts') {
+      registry.uploads.mountsRefused = command.refused
+      return 'ok'
+    }
+    if (command.op === 'searchable') {
+      registry.searchable.push(...command.results)
+      return 'ok'
+    }
+    if (command.op === 'sessions') return registry.uploads.sessions.size
     const fresh = registry.seen.slice(told)
     told = registry.seen.length
     return fresh.map(({ method, url, headers }) =>

@@ -5,6 +5,7 @@ import { logVerbs } from './logVerbs.ts'
 import { networkVerbs } from './networkVerbs.ts'
 import { portVerbs } from './portVerbs.ts'
 import { pullVerbs } from './pullVerbs.ts'
+import { pushVerbs } from './pushVerbs.ts'
 import { type Outcome, until } from './shell.ts'
 import { volumeVerbs } from './volumeVerbs.ts'
 
@@ -306,6 +307,7 @@ export const verbGroups: [string, Verb[]][] = [
   ['exec, rename, update, tag', smallVerbs],
   ['load, rmi', imageVerbs],
   ['pull', pullVerbs],
+  ['push', pushVerbs],
   ['network create, rm, connect, disconnect', networkVerbs],
   ['many ports, lost rules', portVerbs],
   ['logs past their budget', logVerbs],

@@ -18,19 +18,24 @@ export const plainLayer = ({ digest, size }: BlobInfo): Descriptor => ({
   size,
 })
 
-/** Stores the manifest of a configuration and layers (bottom first) that are in the store. */
-export const writeManifest = async (
-  engine: Engine,
-  config: BlobInfo,
-  layers: Descriptor[],
-): Promise<Descriptor> => {
+/** The manifest of a configuration and layers (bottom first), as all are written that are made here. */
+export const manifestBytes = (config: BlobInfo, layers: readonly Descriptor[]): Buffer => {
   const manifest: Manifest = {
     schemaVersion: 2,
     mediaType: mediaTypes.ociManifest,
     config: { mediaType: mediaTypes.ociConfig, digest: config.digest, size: config.size },
-    layers,
+    layers: [...layers],
   }
-  const { digest, size } = await engine.content.put(Buffer.from(JSON.stringify(manifest)))
+  return Buffer.from(JSON.stringify(manifest))
+}
+
+/** Stores the manifest of a configuration and layers that are in the store. */
+export const writeManifest = async (
+  engine: Engine,
+  config: BlobInfo,
+  layers: readonly Descriptor[],
+): Promise<Descriptor> => {
+  const { digest, size } = await engine.content.put(manifestBytes(config, layers))
   return { mediaType: mediaTypes.ociManifest, digest, size }
 }
 

@@ -22,6 +22,7 @@ const repositoryOf = (blob: (options: BlobOptions) => AsyncIterable<Uint8Array>)
   resolve: unasked,
   tags: unasked,
   hasBlob: unasked,
+  hasManifest: unasked,
   mountBlob: unasked,
   uploadBlob: unasked,
   putManifest: unasked,

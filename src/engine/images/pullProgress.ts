@@ -1,7 +1,7 @@
 import type { Digest } from '../../oci/digest.ts'
 import type { FetchState } from './fetches.ts'
 
-/** The lines of a pull, as docker's clients know them. */
+/** The lines of a pull or a push, as docker's clients know them. */
 export interface PullLine {
   status: string
   id?: string
@@ -37,6 +37,8 @@ export class LayerProgress {
   readonly #total: number
   readonly #now: () => number
   #status = ''
+  /** The latest line with bytes. */
+  #stage = ''
   #most = -1
   #last = 0
 
@@ -57,19 +59,24 @@ export class LayerProgress {
     this.#write({ status, progressDetail: {}, id: this.#id })
   }
 
-  bytes(status: 'Downloading' | 'Extracting', current: number): void {
+  bytes(
+    status: 'Downloading' | 'Extracting' | 'Preparing' | 'Pushing',
+    current: number,
+    total = this.#total,
+  ): void {
     const isNew = status !== this.#status
-    if (isNew && status === 'Extracting') this.#most = -1
+    if (status !== this.#stage) this.#most = -1
+    this.#stage = status
     const now = this.#now()
     if (current <= this.#most) return
-    if (!isNew && current < this.#total && now - this.#last < pauseMs) return
+    if (!isNew && current < total && now - this.#last < pauseMs) return
     this.#status = status
     this.#most = current
     this.#last = now
     this.#write({
       status,
-      progressDetail: { current, total: this.#total },
-      progress: progressBar(current, this.#total),
+      progressDetail: { current, total },
+      progress: progressBar(current, total),
       id: this.#id,
     })
   }
@@ -79,9 +86,12 @@ export class LayerProgress {
     else if (state.stage === 'verifying') this.say('Verifying Checksum')
     else if (state.stage === 'complete') this.say('Download complete')
     else if (state.stage === 'downloading') this.bytes('Downloading', state.current)
-    else {
-      const seconds = Math.max(1, Math.ceil(state.pause / 1000))
-      this.say(`Retrying in ${seconds} second${seconds === 1 ? '' : 's'}`)
-    }
+    else this.retrying(state.pause)
+  }
+
+  /** Milliseconds. */
+  retrying(pause: number): void {
+    const seconds = Math.max(1, Math.ceil(pause / 1000))
+    this.say(`Retrying in ${seconds} second${seconds === 1 ? '' : 's'}`)
   }
 }

@@ -27,6 +27,8 @@ export const startClient = (
   return {
     repository: (...args) => client.repository(...args),
     login: (...args) => client.login(...args),
+    search: (...args) => client.search(...args),
+    download: (...args) => client.download(...args),
     close: () => client.close(),
     [Symbol.asyncDispose]: () => client.close(),
   }

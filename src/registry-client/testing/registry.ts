@@ -45,6 +45,8 @@ export interface TestRegistryOptions {
   tls?: { cert: string; key: string; clientAuthority?: string }
   basic?: { username: string; password: string }
   tokens?: TokenRules
+  /** A repository has only the blobs that were pushed to it. */
+  apart?: boolean
   /** PATCH is refused. */
   noChunks?: boolean
   /** Uploads are told by a path alone. */
@@ -63,6 +65,8 @@ export interface TestRegistry extends AsyncDisposable {
   /** By `repository:reference`. */
   manifests: Map<string, { type: string; bytes: Buffer }>
   uploads: Uploads
+  /** What it finds: by a part of the name. */
+  searchable: object[]
   tokens: Tokens
   seen: Seen[]
   /** Bytes that clients have not taken yet. */
@@ -142,6 +146,7 @@ class Registry implements TestRegistry {
   readonly blobs = new Map<string, Buffer>()
   readonly manifests = new Map<string, { type: string; bytes: Buffer }>()
   readonly seen: Seen[] = []
+  readonly searchable: object[] = []
   readonly tokens: Tokens
   readonly uploads: Uploads
   readonly #options: TestRegistryOptions
@@ -258,6 +263,7 @@ class Registry implements TestRegistry {
     const refused = this.#mayPass(request, url)
     if (refused) return refused
     if (url.pathname === '/v2/') return { status: 200, headers: {}, body: Buffer.from('{}') }
+    if (url.pathname === '/v1/search') return this.#search(url)
     const uploading = this.uploads.answer(request, url, body)
     if (uploading) return uploading
     const [, repository = '', kind = '', reference = ''] =
@@ -265,7 +271,8 @@ class Registry implements TestRegistry {
     if (kind === 'tags') return this.#tags(repository, url)
     if (kind === 'manifests') return this.#manifest(request, repository, reference, body)
     const blob = this.blobs.get(reference)
-    if (!blob) return errorReply(404, 'BLOB_UNKNOWN', 'blob unknown to registry')
+    if (!blob || !this.uploads.has(repository, reference))
+      return errorReply(404, 'BLOB_UNKNOWN', 'blob unknown to registry')
     return { status: 200, headers: { 'content-type': 'application/octet-stream' }, body: blob }
   }
 
@@ -281,6 +288,18 @@ class Registry implements TestRegistry {
     if (!found) return errorReply(404, 'MANIFEST_UNKNOWN', 'manifest unknown')
     const headers = { 'content-type': found.type, 'docker-content-digest': digestOf(found.bytes) }
     return { status: 200, headers, body: found.bytes }
+  }
+
+  #search(url: URL): Reply {
+    const results = this.searchable
+      .filter(result => !('name' in result) || String(result.name).includes(url.searchParams.get('q') ?? ''))
+      .slice(0, Number(url.searchParams.get('n')))
+    const body = { query: url.searchParams.get('q'), num_results: results.length, results }
+    return {
+      status: 200,
+      headers: { 'content-type': 'application/json' },
+      body: Buffer.from(JSON.stringify(body)),
+    }
   }
 
   #tags(repository: string, url: URL): Reply {

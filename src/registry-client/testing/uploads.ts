@@ -11,6 +11,13 @@ const refused = (status: number, code: string, headers: Record<string, string> =
   body: Buffer.from(JSON.stringify({ errors: [{ code, message: code.toLowerCase() }] })),
 })
 
+export interface UploadOptions {
+  noChunks?: boolean
+  relativeLocations?: boolean
+  shortestChunk?: number
+  apart?: boolean
+}
+
 /** The sessions of uploads of the tests' registry. */
 export class Uploads {
   /** What came, by the session's id. */
@@ -19,16 +26,17 @@ export class Uploads {
   readonly chunks: number[] = []
   /** Repositories from which blobs may be mounted. */
   readonly mountable = new Set<string>()
+  /** Every repository's blobs, where they are kept apart; then any may be mounted that its repository has. */
+  readonly owned = new Set<string>()
+  /** No blob is mounted: it is to be uploaded instead. */
+  mountsRefused = false
   /** Bytes of blobs that came over the line. */
   received = 0
   readonly #blobs: Map<string, Buffer>
-  readonly #options: { noChunks?: boolean; relativeLocations?: boolean; shortestChunk?: number }
+  readonly #options: UploadOptions
   #next = 1
 
-  constructor(
-    blobs: Map<string, Buffer>,
-    options: { noChunks?: boolean; relativeLocations?: boolean; shortestChunk?: number },
-  ) {
+  constructor(blobs: Map<string, Buffer>, options: UploadOptions) {
     this.#blobs = blobs
     this.#options = options
   }
@@ -57,7 +65,11 @@ export class Uploads {
   #begin(request: IncomingMessage, url: URL, path: string): Reply {
     const mount = url.searchParams.get('mount') ?? ''
     const from = url.searchParams.get('from') ?? ''
-    if (this.#blobs.has(mount) && this.mountable.has(from)) return { status: 201, headers: {}, body: empty }
+    const mountable = this.#options.apart ? this.has(from, mount) : this.mountable.has(from)
+    if (this.#blobs.has(mount) && mountable && !this.mountsRefused) {
+      this.own(path.slice('/v2/'.length), mount)
+      return { status: 201, headers: {}, body: empty }
+    }
     const id = `session-${this.#next++}`
     this.sessions.set(id, empty)
     return { status: 202, headers: this.#place(request, path, id), body: empty }
@@ -72,13 +84,22 @@ export class Uploads {
     return { status: 202, headers: this.#place(request, path, id), body: empty }
   }
 
-  #end(url: URL, id: string, body: Buffer): Reply {
+  own(repository: string, digest: string): void {
+    this.owned.add(`${repository} ${digest}`)
+  }
+
+  has(repository: string, digest: string): boolean {
+    return this.#options.apart ? this.owned.has(`${repository} ${digest}`) : this.#blobs.has(digest)
+  }
+
+  #end(url: URL, path: string, { id, body }: { id: string; body: Buffer }): Reply {
     this.receive(url, body)
     const bytes = this.sessions.get(id) ?? empty
     this.sessions.delete(id)
     const digest = url.searchParams.get('digest') ?? ''
     if (digestOf(bytes) !== digest) return refused(400, 'DIGEST_INVALID')
     this.#blobs.set(digest, bytes)
+    this.own(path.slice('/v2/'.length), digest)
     return { status: 201, headers: { 'docker-content-digest': digest }, body: empty }
   }
 
@@ -92,7 +113,7 @@ export class Uploads {
     if (url.searchParams.get('_state') !== `a/b~${id}`) return refused(400, 'BLOB_UPLOAD_INVALID')
     if (request.method === 'PATCH')
       return this.#options.noChunks ? refused(405, 'UNSUPPORTED') : this.#chunk(request, url, path, id, body)
-    if (request.method === 'PUT') return this.#end(url, id, body)
+    if (request.method === 'PUT') return this.#end(url, path, { id, body })
     if (request.method === 'DELETE') {
       this.sessions.delete(id)
       return { status: 204, headers: {}, body: empty }

@@ -1,0 +1,77 @@
+import { availableParallelism } from 'node:os'
+import { promisify } from 'node:util'
+import { constants, crc32, deflateRaw } from 'node:zlib'
+import { Gate } from '../core/queue.ts'
+
+/**
+ * Compression by several threads into one stream (RFC 1952): blocks are
+ * deflated apart, each with the end of the one before as its dictionary, and
+ * joined at byte boundaries. The same bytes give the same stream, however many
+ * threads there are: layers keep their digests.
+ */
+
+const deflate = promisify(deflateRaw)
+
+const BLOCK = 1 << 19
+/** As far back as a match may lie. */
+const REACH = 1 << 15
+
+/** No time, no name, an unknown system. */
+const header = Buffer.of(0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff)
+/** An empty last block. */
+const last = Buffer.of(3, 0)
+
+// Files are read by the same few threads: one stays free.
+const width = Math.max(1, Math.min(3, availableParallelism()))
+const gate = new Gate(width)
+
+async function* blocksOf(source: AsyncIterable<Uint8Array>): AsyncGenerator<Buffer> {
+  let block = Buffer.allocUnsafe(BLOCK)
+  let length = 0
+  for await (const chunk of source)
+    for (let at = 0; at < chunk.length; ) {
+      const part = chunk.subarray(at, at + BLOCK - length)
+      block.set(part, length)
+      at += part.length
+      length += part.length
+      if (length < BLOCK) continue
+      yield block
+      block = Buffer.allocUnsafe(BLOCK)
+      length = 0
+    }
+  if (length > 0) yield block.subarray(0, length)
+}
+
+const deflated = (block: Buffer, before: Buffer | undefined): Promise<Buffer> =>
+  gate.run(() =>
+    deflate(block, {
+      finishFlush: constants.Z_SYNC_FLUSH,
+      chunkSize: 1 << 18,
+      ...(before ? { dictionary: before.subarray(-REACH) } : {}),
+    }),
+  )
+
+/** The stream, compressed; at most a few MiB are under way. Errors: the source's. */
+export async function* gzip(source: AsyncIterable<Uint8Array>): AsyncGenerator<Buffer> {
+  const underWay: Promise<Buffer>[] = []
+  let before: Buffer | undefined
+  let sum = 0
+  let size = 0
+  yield header
+  for await (const block of blocksOf(source)) {
+    const next = deflated(block, before)
+    // Whoever takes it hears of its error, if anybody still does.
+    next.catch(() => {})
+    underWay.push(next)
+    sum = crc32(block, sum)
+    size += block.length
+    before = block
+    if (underWay.length > width) yield (await underWay.shift()) ?? last
+  }
+  for (const rest of underWay) yield await rest
+  yield last
+  const trailer = Buffer.alloc(8)
+  trailer.writeUInt32LE(sum, 0)
+  trailer.writeUInt32LE(size % 2 ** 32, 4)
+  yield trailer
+}

@@ -1,0 +1,264 @@
+import { BerthError, internal } from '../../core/errors.ts'
+import { failpoint } from '../../core/failpoint.ts'
+import type { Digest } from '../../oci/digest.ts'
+import { type Descriptor, type ImageConfig, isIndexType, type Manifest } from '../../oci/image.ts'
+import type { Platform } from '../../oci/platform.ts'
+import { familiar, familiarName, parseReference, type Reference } from '../../oci/reference.ts'
+import type { Credentials, Repository } from '../../registry-client/types.ts'
+import type { Engine } from '../engine.ts'
+import type { Operation } from '../operations.ts'
+import { parseDocument } from './pullPlan.ts'
+import { LayerProgress, type PullLine } from './pullProgress.ts'
+import { compressedForm } from './pushCompressed.ts'
+import { missingOf, type PushBlob, type PushPlan, planPush, selectManifest } from './pushPlan.ts'
+import { type MountSources, mountSources, recordPushed } from './pushRecords.ts'
+import type { UploadResult, UploadState } from './pushUploads.ts'
+import { reachable } from './reach.ts'
+import type { ImageRecord, ImageTarget, TagRecord } from './types.ts'
+
+/** A line of a push; what only programs read is in `aux`. */
+export type PushLine = Partial<PullLine> & { aux?: object }
+
+export interface PushRequest {
+  /** Without a tag or a digest, all tags of the repository are meant. */
+  name: Reference
+  /** Of an index, only this platform's image. */
+  platform: Platform | undefined
+  credentials: Credentials | undefined
+  operation: Operation
+  report: (line: PushLine) => void
+}
+
+/** One name of a push. */
+interface Part extends PushRequest {
+  repository: Repository
+  image: ImageRecord
+  progress: Map<Digest, LayerProgress>
+}
+
+/** `POST /images/{name}/push`. Errors: 404 where nothing here has the name; after the first line the registry's. */
+export const pushImages = async (engine: Engine, request: PushRequest): Promise<void> => {
+  const { name, credentials, report } = request
+  const tags = wantedTags(engine, name)
+  report({ status: `The push refers to repository [${name.domain}/${name.path}]` })
+  const repository = engine.registries.repository(name.domain, name.path, credentials)
+  for (const tag of tags) {
+    // It may have been removed while the ones before it were pushed.
+    if (!engine.images.findTag(parseReference(tag.name))) continue
+    using lease = engine.images.lease(tag.image)
+    const part = { ...request, name: parseReference(tag.name), repository, image: lease.image }
+    await pushOne(engine, { ...part, progress: new Map() }, tag)
+  }
+}
+
+const missingName = (message: string): BerthError => new BerthError('no-such-image', 404, message)
+
+const wantedTags = (engine: Engine, name: Reference): TagRecord[] => {
+  const own = tagsIn(engine, name)
+  if (own.length === 0)
+    throw missingName(`An image does not exist locally with the tag: ${familiarName(name)}`)
+  // A digest says it all: Docker makes no name of the tag beside it.
+  const { domain, path, tag, digest } = name
+  if (digest) return [foundTag(engine, { domain, path, digest })]
+  if (tag) return [foundTag(engine, name)]
+  const tags = own.filter(found => !found.name.includes('@'))
+  if (tags.length === 0)
+    throw missingName(`An image does not exist locally with the tag: ${familiarName(name)}`)
+  return tags
+}
+
+const foundTag = (engine: Engine, name: Reference): TagRecord => {
+  const found = engine.images.findTag(name)
+  if (!found) throw missingName(`tag does not exist: ${familiar(name)}`)
+  return found
+}
+
+/** Every name within a repository, references by digest too, in order. */
+const tagsIn = (engine: Engine, { domain, path }: Reference): TagRecord[] =>
+  engine.images
+    .all()
+    .flatMap(({ id }) => engine.images.tagsOf(id))
+    .filter(({ name }) => name.startsWith(`${domain}/${path}`))
+    .filter(({ name }) => /^[:@]/.test(name.slice(`${domain}/${path}`.length)))
+    .sort((a, b) => (a.name < b.name ? -1 : 1))
+
+const pushOne = async (engine: Engine, part: Part, tag: TagRecord): Promise<void> => {
+  const { name, image, operation, report, platform } = part
+  const stored = image.targets.find(({ descriptor }) => descriptor.digest === tag.target)
+  if (!stored) throw internal(`image ${image.id} has lost what ${familiar(name)} stands for: load it again`)
+  const asked = platform ? await selected(engine, part, stored) : stored
+  operation.at(`reading ${familiar(name)}`)
+  prepare(part, await planPush(engine, asked.descriptor))
+  const form = await compressedForm(engine, {
+    ...{ image, target: asked, operation },
+    progressOf: digest => part.progress.get(digest),
+  })
+  // A layer is the same to the client, compressed or not.
+  for (const [index, { blob }] of asked.layers.entries()) {
+    const line = part.progress.get(blob)
+    const sent = form.layers[index]
+    if (line && sent) part.progress.set(sent.blob, line)
+  }
+  const target = (await isAvailable(engine, part, form)) ? form : await instead(engine, part, form)
+  await send(engine, part, await planPush(engine, target.descriptor))
+  operation.at('recording what was pushed')
+  await recordPushed(engine, name, {
+    target,
+    tag: asked === stored && target === form ? tag : undefined,
+  })
+  failpoint('push.recorded')
+  if (target !== form) report(insteadLine(form.descriptor, target.descriptor))
+  for (const line of lastLines(name, target.descriptor)) report(line)
+  const { Labels } = image.config.config ?? {}
+  engine.events.publish('image', 'push', familiar(name), { ...Labels, name: familiarName(name) })
+}
+
+/** The image of the platform that was asked for, as a target. */
+const selected = async (engine: Engine, part: Part, { descriptor }: ImageTarget): Promise<ImageTarget> => {
+  const { name, platform } = part
+  const plan = await planPush(engine, descriptor)
+  return targetOf(engine, await selectManifest(engine, plan, { name: familiar(name), platform }), part)
+}
+
+const targetOf = async (engine: Engine, descriptor: Descriptor, { image }: Part): Promise<ImageTarget> => {
+  const known = image.targets.find(target => target.descriptor.digest === descriptor.digest)
+  if (known) return known
+  const bytes = await engine.content.bytes(descriptor.digest)
+  const { config, layers } = parseDocument<Manifest>(bytes, `manifest ${descriptor.digest}`)
+  const { rootfs } = parseDocument<ImageConfig>(await engine.content.bytes(config.digest), 'configuration')
+  const sources = layers.map(({ digest }, index) => ({
+    blob: digest,
+    diffId: rootfs?.diff_ids[index] ?? digest,
+  }))
+  const { platform: _platform, ...own } = descriptor
+  return { descriptor: own, manifest: own, blobs: await reachable(engine, own), layers: sources }
+}
+
+/** Says what there is to push before anything is asked or compressed. */
+const prepare = ({ progress, report }: Part, plan: PushPlan): void => {
+  for (const { descriptor } of layersOf(plan)) {
+    const line = new LayerProgress(descriptor, report)
+    progress.set(descriptor.digest, line)
+    line.say('Preparing')
+  }
+}
+
+const layersOf = ({ blobs }: PushPlan): PushBlob[] => blobs.filter(({ isLayer }) => isLayer)
+
+/** Here, or at the registry already. */
+const isAvailable = async (engine: Engine, part: Part, { descriptor }: ImageTarget): Promise<boolean> => {
+  const { repository, operation } = part
+  const plan = await planPush(engine, descriptor)
+  const missing = missingOf(plan)
+  if (missing.length > 0) operation.at('asking for what is not here')
+  const absent = new Set(missing.map(({ digest }) => digest))
+  for (const document of plan.documents)
+    if (!document.bytes && !(await repository.hasManifest(document.descriptor.digest, operation.signal)))
+      return false
+  const blobs = plan.blobs.filter(blob => absent.has(blob.descriptor.digest))
+  return await sendBlobs(engine, part, { blobs, root: descriptor.digest })
+}
+
+/** Of an index that is neither here nor at the registry whole, the image that is. */
+const instead = async (engine: Engine, part: Part, target: ImageTarget): Promise<ImageTarget> => {
+  const { name, platform, report } = part
+  const plan = await planPush(engine, target.descriptor)
+  if (platform || !isIndexType(target.descriptor.mediaType)) throw contentMissing(part, plan)
+  const chosen = await selectManifest(engine, plan, { name: familiar(name), platform })
+  if (chosen.digest === target.descriptor.digest) throw contentMissing(part, plan)
+  for (const { digest } of missingOf(plan))
+    report({ status: 'Unavailable', progressDetail: {}, id: digest.slice(7, 19) })
+  return targetOf(engine, chosen, part)
+}
+
+const contentMissing = ({ report }: Part, plan: PushPlan): BerthError => {
+  const root = plan.documents.at(-1)?.descriptor
+  const [first] = missingOf(plan)
+  report({ progressDetail: {}, aux: { contentMissing: true, desc: root } })
+  return new BerthError('content-missing', 404, `content digest ${first?.digest}: not found`)
+}
+
+const sendBlob = async (
+  engine: Engine,
+  part: Part,
+  { blob, sources, signal }: { blob: PushBlob; sources: MountSources; signal: AbortSignal },
+): Promise<UploadResult> => {
+  const { name, repository } = part
+  const { descriptor, here } = blob
+  const line = blob.isLayer ? lineOf(part, descriptor) : undefined
+  const place = `${name.domain}/${name.path}`
+  const result = await engine.uploads.send(
+    { repository, place, descriptor, source: sources(descriptor.digest), here },
+    state => line && tellState(line, state, descriptor),
+    signal,
+  )
+  if (result !== 'missing') line?.say(wordsOf(result))
+  return result
+}
+
+const lineOf = ({ progress, report }: Part, descriptor: Descriptor): LayerProgress =>
+  progress.get(descriptor.digest) ?? new LayerProgress(descriptor, report)
+
+const tellState = (line: LayerProgress, state: UploadState, { size }: Descriptor): void => {
+  if (state.stage === 'waiting') line.say('Waiting')
+  else if (state.stage === 'pushing') line.bytes('Pushing', state.current, size)
+  else line.retrying(state.pause)
+}
+
+const wordsOf = (result: Exclude<UploadResult, 'missing'>): string => {
+  if (result === 'pushed') return 'Pushed'
+  return result === 'exists' ? 'Layer already exists' : `Mounted from ${result.from}`
+}
+
+/** Blobs in parallel, then manifests, then what names them: nothing at the registry ever names what is not there. */
+const send = async (engine: Engine, part: Part, plan: PushPlan): Promise<void> => {
+  const { name, repository, operation } = part
+  const root = plan.documents.at(-1)?.descriptor
+  operation.at(`sending layers of ${familiar(name)}`)
+  if (!root || !(await sendBlobs(engine, part, { blobs: plan.blobs, root: root.digest })))
+    throw contentMissing(part, plan)
+  failpoint('push.uploaded')
+  operation.at(`sending manifests of ${familiar(name)}`)
+  for (const { descriptor, bytes } of plan.documents) {
+    const reference = (descriptor === root && name.tag) || descriptor.digest
+    if (bytes) await repository.putManifest(reference, { descriptor, bytes }, operation.signal)
+  }
+  failpoint('push.manifests')
+}
+
+/** The first failure ends the others. False where one is neither here nor there. */
+const sendBlobs = async (
+  engine: Engine,
+  part: Part,
+  { blobs, root }: { blobs: readonly PushBlob[]; root: Digest },
+): Promise<boolean> => {
+  const { operation, name } = part
+  const sources = mountSources(engine, name, root)
+  const stop = new AbortController()
+  const signal = AbortSignal.any([operation.signal, stop.signal])
+  const results = await Promise.allSettled(
+    blobs.map(blob =>
+      sendBlob(engine, part, { blob, sources, signal }).catch(error => {
+        stop.abort(error)
+        throw error
+      }),
+    ),
+  )
+  operation.signal.throwIfAborted()
+  // The others end by the first one's error.
+  if (stop.signal.aborted) throw stop.signal.reason
+  return !results.some(result => result.status === 'fulfilled' && result.value === 'missing')
+}
+
+const insteadLine = (originalIndex: Descriptor, selectedManifest: Descriptor): PushLine => ({
+  progressDetail: {},
+  aux: { manifestPushedInsteadOfIndex: true, originalIndex, selectedManifest },
+})
+
+const lastLines = ({ tag }: Reference, { digest, size }: Descriptor): PushLine[] => {
+  if (!tag) return []
+  return [
+    { status: `${tag}: digest: ${digest} size: ${size}` },
+    { progressDetail: {}, aux: { Tag: tag, Digest: digest, Size: size } },
+  ]
+}
