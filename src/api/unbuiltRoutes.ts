@@ -84,7 +84,6 @@ export const unbuiltRoutes: UnbuiltRoute[] = [
     ['until', 'id', 'parent', 'type', 'description', 'inuse', 'shared', 'private'],
   ),
   absent('POST', '/session', 'Session', 'a build session'),
-  absent('GET', '/images/{name}/attestations', 'ImageAttestations', 'listing attestations'),
   absent('POST', '/images/{name}/push', 'ImagePush', 'pushing an image'),
   absent('GET', '/images/search', 'ImageSearch', 'searching a registry'),
   empty({ method: 'GET', path: '/plugins', operation: 'PluginList' }, [], ['capability', 'enable']),

@@ -3,6 +3,7 @@ import type { TestDaemon } from './daemon.ts'
 import { busyboxArchive } from './images.ts'
 import { logVerbs } from './logVerbs.ts'
 import { networkVerbs } from './networkVerbs.ts'
+import { platformVerbs } from './platformVerbs.ts'
 import { portVerbs } from './portVerbs.ts'
 import { pullVerbs } from './pullVerbs.ts'
 import { type Outcome, until } from './shell.ts'
@@ -306,6 +307,7 @@ export const verbGroups: [string, Verb[]][] = [
   ['exec, rename, update, tag', smallVerbs],
   ['load, rmi', imageVerbs],
   ['pull', pullVerbs],
+  ['images of several platforms', platformVerbs],
   ['network create, rm, connect, disconnect', networkVerbs],
   ['many ports, lost rules', portVerbs],
   ['logs past their budget', logVerbs],

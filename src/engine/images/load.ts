@@ -3,15 +3,17 @@ import { readTar, type TarMember } from '../../archive/reader.ts'
 import { untilAborted } from '../../core/abort.ts'
 import { badRequest } from '../../core/errors.ts'
 import { failpoint } from '../../core/failpoint.ts'
-import { type Digest, isDigest } from '../../oci/digest.ts'
-import { type Descriptor, type ImageConfig, type Index, isIndexType } from '../../oci/image.ts'
+import type { Digest } from '../../oci/digest.ts'
+import type { Descriptor, Index } from '../../oci/image.ts'
+import type { Platform } from '../../oci/platform.ts'
 import { familiar, parseReference, type Reference, withDefaultTag } from '../../oci/reference.ts'
 import type { ArrivingLayer, LayerSource } from '../../store/types.ts'
 import type { Engine } from '../engine.ts'
 import type { Operation } from '../operations.ts'
 import { plainLayer, unreadable, writeManifest } from './assemble.ts'
 import { collectQuietly } from './collect.ts'
-import { reachTarget } from './reach.ts'
+import { loadedImages } from './loadedImages.ts'
+import { manifestsBelow, type Reached } from './reach.ts'
 
 /** One line of the load's progress stream. */
 export interface LoadProgress {
@@ -24,6 +26,8 @@ export interface LoadProgress {
 export interface LoadOptions {
   report: (progress: LoadProgress) => void
   operation: Operation
+  /** Only these of what the archive holds; none for all. */
+  platforms: readonly Platform[]
 }
 
 /** Small files of an archive are kept whole: indexes, manifests, configurations. */
@@ -220,8 +224,8 @@ const ociWithConfig = async (
   config: Digest,
 ): Promise<Descriptor | undefined> => {
   for (const { descriptor } of oci) {
-    const target = await reachTarget(engine, descriptor)
-    if (target?.config.digest === config) return descriptor
+    const below = await manifestsBelow(engine, descriptor)
+    if (below.some(({ manifest }) => manifest?.config?.digest === config)) return descriptor
   }
   return undefined
 }
@@ -238,34 +242,14 @@ const merged = (found: Found[]): Found[] => {
   return [...byDigest.values()]
 }
 
-const checkRootfs = (config: ImageConfig, layers: Descriptor[]): LayerSource[] => {
-  const diffIds = config.rootfs?.diff_ids ?? []
-  if (diffIds.length !== layers.length || !diffIds.every(isDigest))
-    throw badRequest(
-      `invalid manifest, layers length mismatch: expected ${diffIds.length}, got ${layers.length}`,
-    )
-  return layers.map((layer, index) => ({ blob: layer.digest, diffId: diffIds[index] ?? layer.digest }))
-}
-
-const takeImage = async (
+/** Unpacks an image, unless it is already. */
+const unpack = async (
   engine: Engine,
-  { found, archive }: { found: Found; archive: Archive },
+  { reached, layers, archive }: { reached: Reached; layers: LayerSource[]; archive: Archive },
   { report, operation }: LoadOptions,
 ): Promise<void> => {
-  const target = await reachTarget(engine, found.descriptor)
-  if (!target) {
-    if (isIndexType(found.descriptor.mediaType))
-      throw badRequest('the archive has no image for this host’s platform')
-    return
-  }
-  const config = parseJson<ImageConfig>(
-    await engine.content.bytes(target.config.digest),
-    'image configuration',
-  )
-  const layers = checkRootfs(config, target.layers)
   let current = 0
-  const sizes = new Map(target.layers.map(layer => [layer.digest, layer.size]))
-  operation.at(`unpacking ${found.names.map(familiar)[0] ?? target.config.digest}`)
+  const sizes = new Map(reached.layers.map(layer => [layer.digest, layer.size]))
   await engine.layers.ensure(layers, {
     verified: blob => archive.written.has(blob),
     arrived: blob => archive.written.get(blob),
@@ -279,18 +263,32 @@ const takeImage = async (
       })
     },
   })
+}
+
+const takeImage = async (
+  engine: Engine,
+  { found, archive }: { found: Found; archive: Archive },
+  options: LoadOptions,
+): Promise<void> => {
+  const { report, operation, platforms } = options
+  const { images, unpacked } = await loadedImages(engine, found.descriptor, platforms)
+  if (images.length === 0) return
+  operation.at(`unpacking ${found.names.map(familiar)[0] ?? images[0]?.reached.config.digest}`)
+  for (const image of unpacked) await unpack(engine, { ...image, archive }, options)
   failpoint('load.unpacked')
-  const image = await engine.images.add(
-    { id: target.config.digest, config },
-    { descriptor: found.descriptor, manifest: target.manifest, blobs: target.blobs, layers },
+  const record = await engine.images.addAll(
+    images.map(({ reached, config, layers }) => ({
+      image: { id: reached.config.digest, config },
+      target: { descriptor: found.descriptor, manifest: reached.manifest, blobs: reached.blobs, layers },
+    })),
     found.names,
   )
   failpoint('load.recorded')
   for (const name of found.names) {
-    engine.events.publish('image', 'load', image.id, { name: familiar(name) })
+    engine.events.publish('image', 'load', record.id, { name: familiar(name) })
     report({ stream: `Loaded image: ${familiar(name)}\n` })
   }
-  if (found.names.length === 0) report({ stream: `Loaded image ID: ${image.id}\n` })
+  if (found.names.length === 0) report({ stream: `Loaded image ID: ${record.id}\n` })
 }
 
 /**
