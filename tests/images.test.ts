@@ -190,3 +190,78 @@ test('an image in use is not removed by its only name, and its name says so', as
   assert.equal(await docker('rmi', '-f', 'used:1'), 'Untagged: used:1')
   await docker('rm', 'stopped', 'source')
 })
+
+const message = async (method: string, url: string): Promise<[number, string]> => {
+  const { status, text } = await daemon.api(method, url)
+  return [status, (JSON.parse(text) as { message?: string }).message ?? '']
+}
+
+test('by its id an image goes with all its names, if they are one’s, or by force', async () => {
+  await docker('image', 'prune', '-af')
+  await daemon.loadBusybox()
+  const id = await docker('images', '-q', '--no-trunc', 'busybox')
+  await docker('tag', 'busybox', 'busybox:second')
+  assert.match(
+    (await daemon.docker(['rmi', id])).stderr,
+    /\(must be forced\) - image is referenced in multiple repositories/,
+  )
+  assert.deepEqual((await docker('rmi', '-f', id)).split('\n').sort(), [
+    `Deleted: ${id}`,
+    'Untagged: busybox:latest',
+    'Untagged: busybox:second',
+  ])
+  await daemon.loadBusybox()
+  await docker('create', '--name', 'left', 'busybox', 'echo', 'still here')
+  assert.match(await docker('rmi', '-f', id), new RegExp(`Deleted: ${id}`))
+  // What the container needs of it stays with the container.
+  assert.equal(await docker('start', '-a', 'left'), 'still here')
+  await docker('rm', 'left')
+  assert.deepEqual(await message('DELETE', '/images/%20'), [400, 'image name cannot be blank'])
+})
+
+test('a tag that would look like a digest is refused', async () => {
+  await daemon.loadBusybox()
+  assert.deepEqual(await message('POST', '/images/busybox/tag?repo=sha256&tag=1'), [
+    400,
+    'refusing to create an ambiguous tag using digest algorithm as name',
+  ])
+})
+
+test('prune takes its filters, and no others', async () => {
+  const filtered = (filters: object): string =>
+    `/images/prune?filters=${encodeURIComponent(JSON.stringify(filters))}`
+  for (const key of ['before', 'since', 'reference'])
+    assert.deepEqual(await message('POST', filtered({ [key]: ['busybox'] })), [
+      400,
+      `invalid filter '${key}'`,
+    ])
+  assert.deepEqual(await message('POST', filtered({ until: ['1h', '2h'] })), [
+    400,
+    'more than one until filter specified',
+  ])
+  const [status, text] = await message('POST', filtered({ until: ['nonsense'] }))
+  assert.equal(status, 400)
+  assert.match(text, /^invalid value for 'until' filter: /)
+  const archive = await dockerArchive(
+    ['a', 'b', 'c'].map(which => ({
+      tags: [`${which}:1`],
+      layers: [[file(which, which)]],
+      config: { Labels: { which, [which]: '' } },
+    })),
+  )
+  await daemon.mustDocker(['load', '-q'], { input: archive })
+  const left = async (...filters: string[]): Promise<string[]> => {
+    await docker('image', 'prune', '-af', ...filters.flatMap(filter => ['--filter', filter]))
+    return (await docker('images', '--format', '{{.Repository}}')).split('\n').sort()
+  }
+  const before = await left('until=2001-01-01')
+  assert.deepEqual(
+    ['a', 'b', 'c'].filter(which => before.includes(which)),
+    ['a', 'b', 'c'],
+  )
+  const onlyA = await left('label=which=a')
+  assert.ok(!onlyA.includes('a') && onlyA.includes('b'))
+  const notB = await left('label!=b')
+  assert.ok(notB.includes('b') && !notB.includes('c'))
+  assert.ok(!(await left('until=1s')).includes('b'))
+})

@@ -3,19 +3,23 @@ import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { writeTar } from '../archive/writer.ts'
 import { asBerthError, badRequest } from '../core/errors.ts'
+import { imageAttestations } from '../engine/images/attestations.ts'
 import { imageHistory, inspectImage } from '../engine/images/inspect.ts'
-import { imageFilters, imageSummary, selectImages } from '../engine/images/list.ts'
+import { imageFilters, imageSummary, selectImages, versionedSummary } from '../engine/images/list.ts'
 import { type LoadProgress, loadImages } from '../engine/images/load.ts'
-import { pruneImages, removeImage } from '../engine/images/remove.ts'
+import { pruneFilters, pruneImages } from '../engine/images/prune.ts'
+import { removeImage } from '../engine/images/remove.ts'
 import { saveImages } from '../engine/images/save.ts'
+import { chooseSaved } from '../engine/images/saved.ts'
 import { familiar, parseReference, withDefaultTag } from '../oci/reference.ts'
 import { Filters } from '../wire/filters.ts'
-import type { Call, Route } from './route.ts'
+import { decodePlatform, platformList, platformSince } from './platformQuery.ts'
+import type { Answer, Call, Route } from './route.ts'
 import { tracked } from './track.ts'
 
 /** `/images` */
 
-const image = (call: Call) => call.engine.images.get(call.params['name'] ?? '')
+const named = ({ params }: Call): string => params['name'] ?? ''
 
 /** A stream of JSON lines whose errors come as a last line, as the status is out by then. */
 const streamProgress = async (
@@ -38,12 +42,14 @@ const streamProgress = async (
 const allImages = { type: 'images', id: '', name: '' }
 
 const load = (call: Call): Promise<undefined> => {
-  const quiet = call.query.flag('quiet')
+  const quiet = call.query.flag('quiet', true)
+  const platforms = platformList(call)
   const what = { verb: 'load', subject: allImages, endsWithClient: true }
   return streamProgress(call, report =>
     tracked(call, what, operation =>
       loadImages(call.engine, call.req, {
         operation,
+        platforms,
         report: (line: LoadProgress) => {
           if (line.stream !== undefined || !quiet) report(line)
         },
@@ -55,18 +61,74 @@ const load = (call: Call): Promise<undefined> => {
 const save = async (call: Call, names: readonly string[]): Promise<undefined> => {
   const { engine, res } = call
   if (names.length === 0) throw badRequest('no image was named')
-  for (const name of names) engine.images.get(name)
+  const chosen = chooseSaved(engine, names, platformList(call))
   res.writeHead(200, { 'Content-Type': 'application/x-tar' })
   const subject = { type: 'images', id: '', name: names.join(' ') }
   await tracked(call, { verb: 'save', subject, endsWithClient: true }, ({ signal }) =>
     pipeline(
-      Readable.from(writeTar(saveImages(engine, names)), { objectMode: false, highWaterMark: 1 << 20 }),
+      Readable.from(writeTar(saveImages(engine, chosen)), { objectMode: false, highWaterMark: 1 << 20 }),
       res,
       { signal },
     ),
   )
-  for (const name of names) engine.events.publish('image', 'save', engine.images.get(name).id, { name })
+  for (const {
+    image,
+    names: [name = image.id],
+  } of chosen)
+    engine.events.publish('image', 'save', image.id, { name })
   return undefined
+}
+
+const list = async ({ engine, query, version }: Call): Promise<Answer> => {
+  const filters = Filters.parse(query.get('filters'), imageFilters)
+  const manifests = version.atLeast('1.47') && query.flag('manifests')
+  const identity = version.atLeast('1.54') && query.flag('identity')
+  if (identity && !manifests) throw badRequest('conflicting options: identity requires manifests=1')
+  const options = {
+    sharedSize: version.atLeast('1.42') && query.flag('shared-size'),
+    manifests,
+    identity,
+    references: filters.get('reference'),
+  }
+  const selected = selectImages(engine, filters, query.flag('all'))
+  const summaries = await Promise.all(selected.map(entry => imageSummary(engine, entry, options)))
+  return { json: summaries.map(summary => versionedSummary(summary, version)) }
+}
+
+const inspect = async (call: Call): Promise<Answer> => {
+  const { engine, query, version } = call
+  const manifests = version.atLeast('1.48') && query.flag('manifests')
+  const platform = platformSince(call, '1.49')
+  if (manifests && platform)
+    throw badRequest('conflicting options: manifests and platform options cannot both be set')
+  const found = engine.images.resolve(named(call), platform)
+  const options = { version, manifests, isPlatform: platform !== undefined }
+  return { json: await inspectImage(engine, found, options) }
+}
+
+const remove = async (call: Call): Promise<Answer> => {
+  const { engine, query, version } = call
+  const name = named(call)
+  if (name.trim() === '') throw badRequest('image name cannot be blank')
+  const platforms = version.atLeast('1.50') ? query.all('platforms').map(decodePlatform) : []
+  const options = { force: query.flag('force'), noprune: query.flag('noprune'), platforms }
+  const subject = { type: 'image', id: engine.images.get(name).id, name }
+  const json = await tracked(call, { verb: 'rm', subject }, operation =>
+    removeImage(engine, name, { ...options, operation }),
+  )
+  return { json }
+}
+
+const attestations = async (call: Call): Promise<Answer> => {
+  const { engine, query } = call
+  if (query.all('platform').length > 1) throw badRequest('only one platform value is currently supported')
+  const types = query.all('type').flatMap(type => type.trim() || [])
+  const request = {
+    platform: platformSince(call, '1.55'),
+    types,
+    statement: query.flag('statement'),
+  }
+  return { json: await imageAttestations(engine, named(call), request) }
 }
 
 export const imageRoutes: Route[] = [
@@ -74,34 +136,27 @@ export const imageRoutes: Route[] = [
     method: 'GET',
     path: '/images/json',
     operation: 'ImageList',
-    handle: async ({ engine, query }) => {
-      const filters = Filters.parse(query.get('filters'), imageFilters)
-      const options = {
-        sharedSize: query.flag('shared-size'),
-        manifests: query.flag('manifests'),
-        references: filters.get('reference'),
-      }
-      const selected = selectImages(engine, filters, query.flag('all'))
-      return { json: await Promise.all(selected.map(entry => imageSummary(engine, entry, options))) }
-    },
+    handle: list,
   },
   {
     method: 'GET',
     path: '/images/{name}/json',
     operation: 'ImageInspect',
-    lacks: 'the choice of a platform',
-    handle: async call => ({
-      json: await inspectImage(call.engine, image(call), {
-        version: call.version,
-        manifests: call.query.flag('manifests'),
-      }),
-    }),
+    handle: inspect,
   },
   {
     method: 'GET',
     path: '/images/{name}/history',
     operation: 'ImageHistory',
-    handle: async call => ({ json: await imageHistory(call.engine, image(call)) }),
+    handle: async call => ({
+      json: await imageHistory(call.engine, call.engine.images.get(named(call), platformSince(call, '1.48'))),
+    }),
+  },
+  {
+    method: 'GET',
+    path: '/images/{name}/attestations',
+    operation: 'ImageAttestations',
+    handle: attestations,
   },
   {
     method: 'POST',
@@ -112,9 +167,11 @@ export const imageRoutes: Route[] = [
       const repository = query.get('repo') ?? ''
       const tag = query.get('tag')
       const name = withDefaultTag(parseReference(tag ? `${repository}:${tag}` : repository))
-      const target = image(call)
-      await engine.images.tag(target, name)
-      engine.events.publish('image', 'tag', target.id, { name: familiar(name) })
+      if (familiar(name).startsWith('sha256:'))
+        throw badRequest('refusing to create an ambiguous tag using digest algorithm as name')
+      const found = engine.images.resolve(named(call))
+      await engine.images.tag(found, name)
+      engine.events.publish('image', 'tag', found.image.id, { name: familiar(name) })
       return { status: 201 }
     },
   },
@@ -122,17 +179,7 @@ export const imageRoutes: Route[] = [
     method: 'DELETE',
     path: '/images/{name}',
     operation: 'ImageDelete',
-    lacks: 'the choice of platforms',
-    handle: async call => {
-      const { engine, query } = call
-      const name = call.params['name'] ?? ''
-      const options = { force: query.flag('force'), noprune: query.flag('noprune') }
-      const subject = { type: 'image', id: image(call).id, name }
-      const json = await tracked(call, { verb: 'rm', subject }, operation =>
-        removeImage(engine, name, { ...options, operation }),
-      )
-      return { json }
-    },
+    handle: remove,
   },
   {
     method: 'POST',
@@ -140,7 +187,7 @@ export const imageRoutes: Route[] = [
     operation: 'ImagePrune',
     handle: async call => {
       const { engine, query } = call
-      const filters = Filters.parse(query.get('filters'), [...imageFilters])
+      const filters = Filters.parse(query.get('filters'), pruneFilters)
       const result = await tracked(call, { verb: 'prune', subject: allImages }, operation =>
         pruneImages(engine, filters, operation),
       )
@@ -152,7 +199,6 @@ export const imageRoutes: Route[] = [
     method: 'POST',
     path: '/images/load',
     operation: 'ImageLoad',
-    lacks: 'the choice of platforms',
     handle: load,
   },
   {
@@ -169,6 +215,6 @@ export const imageRoutes: Route[] = [
     method: 'GET',
     path: '/images/{name}/get',
     operation: 'ImageGet',
-    handle: call => save(call, [call.params['name'] ?? '']),
+    handle: call => save(call, [named(call)]),
   },
 ]

@@ -84,7 +84,6 @@ export const unbuiltRoutes: UnbuiltRoute[] = [
     ['until', 'id', 'parent', 'type', 'description', 'inuse', 'shared', 'private'],
   ),
   absent('POST', '/session', 'Session', 'a build session'),
-  absent('GET', '/images/{name}/attestations', 'ImageAttestations', 'listing attestations'),
   empty({ method: 'GET', path: '/plugins', operation: 'PluginList' }, [], ['capability', 'enable']),
   absent('GET', '/plugins/privileges', 'GetPluginPrivileges', 'a managed plugin'),
   absent('POST', '/plugins/pull', 'PluginPull', 'a managed plugin'),

@@ -76,6 +76,11 @@ export class TarParser {
   /** No more input. Errors: `bad-request` for an archive that was cut off. */
   end(): void {
     if (this.#ended) return
+    // As Go's reader: some writers leave out the last file's padding, and the end marker with it.
+    if (this.#body === 'entry' && this.#bodyLeft === 0 && this.#padLeft > 0) {
+      this.#padLeft = 0
+      this.#finishBody()
+    }
     const loose = this.#extensions.local.size > 0 || this.#extensions.longName || this.#extensions.longLink
     if (this.#open || this.#have > 0 || this.#bodyLeft > 0 || this.#padLeft > 0 || this.#meta || loose)
       throw badRequest('the tar archive is cut off: it ends within an entry')

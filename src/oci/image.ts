@@ -105,5 +105,6 @@ export interface ImageConfig {
   history?: HistoryEntry[]
   docker_version?: string
   container?: string
+  container_config?: ImageRunConfig
   comment?: string
 }

@@ -62,6 +62,10 @@ export const parsePlatform = (text: string): Platform | undefined => {
   return normalizePlatform(platform)
 }
 
+/** `linux/arm64/v8`, as users write it. */
+export const formatPlatform = ({ os, architecture, variant }: Platform): string =>
+  [os, architecture, variant].filter(Boolean).join('/')
+
 /**
  * How well an image platform runs on a wanted one: 0 does not run, larger is
  * better. An older arm variant runs on a newer one.

@@ -3,6 +3,7 @@ import type { TestDaemon } from './daemon.ts'
 import { busyboxArchive } from './images.ts'
 import { logVerbs } from './logVerbs.ts'
 import { networkVerbs } from './networkVerbs.ts'
+import { platformVerbs } from './platformVerbs.ts'
 import { portVerbs } from './portVerbs.ts'
 import { pullVerbs } from './pullVerbs.ts'
 import { pushVerbs } from './pushVerbs.ts'
@@ -308,6 +309,7 @@ export const verbGroups: [string, Verb[]][] = [
   ['load, rmi', imageVerbs],
   ['pull', pullVerbs],
   ['push', pushVerbs],
+  ['images of several platforms', platformVerbs],
   ['network create, rm, connect, disconnect', networkVerbs],
   ['many ports, lost rules', portVerbs],
   ['logs past their budget', logVerbs],

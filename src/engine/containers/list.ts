@@ -98,7 +98,7 @@ const ancestors = (engine: Engine, wanted: string): ((container: Container) => b
     return container => {
       const image = engine.images.byId(container.record.imageId)
       return (
-        container.record.imageId === id ||
+        engine.images.means(wanted, container.record.imageId) ||
         (image !== undefined &&
           image.id !== id &&
           base.length > 0 &&
@@ -198,7 +198,7 @@ export const selectContainers = async (
 const imageName = (engine: Engine, container: Container): string => {
   const given = container.record.config.Image ?? ''
   try {
-    return engine.images.get(given).id === container.record.imageId ? given : container.record.imageId
+    return engine.images.means(given, container.record.imageId) ? given : container.record.imageId
   } catch {
     return container.record.imageId
   }

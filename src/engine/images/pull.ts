@@ -3,17 +3,18 @@ import { forbidden } from '../../core/errors.ts'
 import { failpoint } from '../../core/failpoint.ts'
 import type { Digest } from '../../oci/digest.ts'
 import type { Descriptor } from '../../oci/image.ts'
-import { type Platform, platformScore } from '../../oci/platform.ts'
-import { familiar, familiarName, type Reference } from '../../oci/reference.ts'
+import { formatPlatform, type Platform, platformScore } from '../../oci/platform.ts'
+import { canonical, familiar, familiarName, type Reference } from '../../oci/reference.ts'
 import type { Credentials, Repository } from '../../registry-client/types.ts'
 import type { Engine } from '../engine.ts'
 import type { Operation } from '../operations.ts'
 import { collectQuietly } from './collect.ts'
 import { forgetFetched } from './fetched.ts'
 import type { Fetching } from './fetches.ts'
+import { fetchAttestations } from './pullAttestations.ts'
 import { checkIsImage, type PullPlan, planPull } from './pullPlan.ts'
 import { LayerProgress, type PullLine } from './pullProgress.ts'
-import { reachable } from './reach.ts'
+import { reachManifest } from './reach.ts'
 
 export interface PullRequest {
   /** Without a tag or a digest, all tags are meant. */
@@ -70,21 +71,23 @@ const pullOne = async (engine: Engine, part: Part): Promise<boolean> => {
   checkIsImage(answer)
   report({ status: `Pulling from ${familiarName(name)}`, id: name.digest ?? name.tag ?? '' })
   const plan = await planPull(answer, { repository, platform, signal })
-  const before = engine.images.findTag(name)?.image
+  const isKnown = stands(engine, name, plan)
   await bring(engine, part, plan)
   report({ status: `Digest: ${plan.target.digest}` })
   if (platform && platformScore(plan.config, platform) === 0) report(mismatch(part, plan))
   const { Labels } = plan.config.config ?? {}
   engine.events.publish('image', 'pull', familiar(name), { ...Labels, name: familiarName(name) })
-  return before !== plan.id
+  return !isKnown
 }
 
-const shown = ({ os, architecture, variant }: Platform): string =>
-  [os, architecture, variant].filter(Boolean).join('/')
+/** True where the name stands for what is there, and the platform's image of it is here. */
+const stands = (engine: Engine, name: Reference, { id, target }: PullPlan): boolean =>
+  engine.images.findTag(name)?.target === target.digest &&
+  engine.images.sharing(target.digest).some(image => image.id === id)
 
 /** A manifest that is in no index is taken whatever it is for. */
 const mismatch = ({ name, platform }: Part, { config }: PullPlan): PullLine => ({
-  status: `WARNING: image with reference ${familiar(name)} was found but does not match the specified platform: wanted ${platform ? shown(platform) : ''}, actual: ${shown(config)}`,
+  status: `WARNING: image with reference ${familiar(name)} was found but does not match the specified platform: wanted ${platform ? formatPlatform(platform) : ''}, actual: ${formatPlatform(config)}`,
 })
 
 /** Everything is held until the image names it. */
@@ -103,8 +106,11 @@ const bring = async (engine: Engine, part: Part, plan: PullPlan): Promise<void> 
   }))
   for (;;) {
     using fetched = new DisposableStack()
+    const attested = await fetchAttestations(engine, { ...part, ...plan, holds })
     const brought = await fetchMissing(engine, part, { plan, pulls, fetched })
-    if (await record(engine, part, { plan, pulls: brought })) return
+    const wanted = [...plan.layers.map(({ digest }) => digest), ...attested]
+    if (await record(engine, part, { plan, pulls: brought, wanted }))
+      return await forgetFetched(engine.database, wanted)
   }
 }
 
@@ -115,6 +121,11 @@ const uniqueLayers = (layers: readonly Descriptor[]): Descriptor[] => [
 interface Bringing {
   plan: PullPlan
   pulls: LayerPull[]
+}
+
+interface Recording extends Bringing {
+  /** Blobs that were fetched, or found. */
+  wanted: readonly Digest[]
 }
 
 /** Fetches in parallel; the first failure ends the others. */
@@ -185,14 +196,14 @@ const fetchLayer = async (
   }
 }
 
-/** Unpacks and names the image; false where a layer has gone meanwhile, and is to be fetched again. */
-const record = async (engine: Engine, part: Part, { plan, pulls }: Bringing): Promise<boolean> => {
+/** Unpacks and names the image; false where a blob has gone meanwhile, and is to be fetched again. */
+const record = async (engine: Engine, part: Part, { plan, pulls, wanted }: Recording): Promise<boolean> => {
   const { operation, name } = part
   operation.at('waiting for a removal of images')
   const documents: Digest[] = []
   try {
     using _sharing = await engine.images.incoming.share(operation.signal)
-    for (const { digest } of plan.layers) if (!(await engine.content.info(digest))) return false
+    for (const digest of wanted) if (!(await engine.content.info(digest))) return false
     for (const bytes of plan.documents) documents.push((await engine.content.put(bytes)).digest)
     failpoint('pull.stored')
     operation.at(`unpacking ${familiar(name)}`)
@@ -200,11 +211,12 @@ const record = async (engine: Engine, part: Part, { plan, pulls }: Bringing): Pr
     failpoint('pull.unpacked')
     operation.at('recording the image')
     const { target: descriptor, manifest, sources: layers } = plan
-    const blobs = await reachable(engine, descriptor)
-    const digestName = { domain: name.domain, path: name.path, digest: descriptor.digest }
+    const blobs = (await reachManifest(engine, descriptor, manifest.digest))?.blobs ?? []
+    const { domain, path } = name
+    const digestName = { domain, path, digest: descriptor.digest }
     await engine.images.add(
       { id: plan.id, config: plan.config },
-      { descriptor, manifest, blobs, layers },
+      { descriptor, manifest, blobs, layers, sources: [canonical({ domain, path })] },
       name.digest ? [digestName] : [name, digestName],
     )
     failpoint('pull.recorded')
@@ -213,10 +225,6 @@ const record = async (engine: Engine, part: Part, { plan, pulls }: Bringing): Pr
     await collectQuietly(engine, documents)
     throw error
   }
-  await forgetFetched(
-    engine.database,
-    plan.layers.map(({ digest }) => digest),
-  )
   return true
 }
 

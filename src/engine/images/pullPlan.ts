@@ -9,10 +9,10 @@ import {
   type Manifest,
   mediaTypes,
 } from '../../oci/image.ts'
-import type { Platform } from '../../oci/platform.ts'
+import { formatPlatform, type Platform } from '../../oci/platform.ts'
 import type { ManifestAnswer, Repository } from '../../registry-client/types.ts'
 import type { LayerSource } from '../../store/types.ts'
-import { candidates, hostPlatform } from './reach.ts'
+import { attestationsOf, candidates, hostPlatform } from './reach.ts'
 
 /** What a pull has to bring: from a name to the layers of one platform's image. */
 export interface PullPlan {
@@ -25,8 +25,10 @@ export interface PullPlan {
   /** Bottom first. */
   layers: Descriptor[]
   sources: LayerSource[]
-  /** Everything but the layers, as the registry sent it. */
+  /** Everything but the layers and the attestations, as the registry sent it. */
   documents: Buffer[]
+  /** Attestation manifests of the image. */
+  attestations: Descriptor[]
 }
 
 /** Configurations are read into memory. */
@@ -95,6 +97,7 @@ interface Chosen {
   manifest: ManifestAnswer
   /** The indexes that lead to it, and itself. */
   path: Buffer[]
+  attestations: Descriptor[]
 }
 
 export interface PlanOptions {
@@ -109,24 +112,26 @@ const choose = async (
   options: PlanOptions,
   depth = 0,
 ): Promise<Chosen | undefined> => {
-  if (isManifestType(answer.descriptor.mediaType)) return { manifest: answer, path: [answer.bytes] }
+  if (isManifestType(answer.descriptor.mediaType))
+    return { manifest: answer, path: [answer.bytes], attestations: [] }
   if (!isIndexType(answer.descriptor.mediaType) || depth >= maxDepth) return undefined
-  for (const child of candidates(indexOf(answer), options.platform ?? hostPlatform)) {
+  const index = indexOf(answer)
+  for (const child of candidates(index, options.platform ?? hostPlatform)) {
     const next = await options.repository.manifest(child.digest, options.signal)
     const found = await choose(next, options, depth + 1)
-    if (found) return { ...found, path: [answer.bytes, ...found.path] }
+    if (!found) continue
+    const attestations = [...found.attestations, ...attestationsOf(index, child.digest)]
+    return { ...found, path: [answer.bytes, ...found.path], attestations }
   }
   return undefined
 }
 
-const noMatch = ({ platform = hostPlatform }: PlanOptions): BerthError => {
-  const text = [platform.os, platform.architecture, platform.variant].filter(Boolean).join('/')
-  return new BerthError(
+const noMatch = ({ platform = hostPlatform }: PlanOptions): BerthError =>
+  new BerthError(
     'no-such-platform',
     404,
-    `no matching manifest for ${text} in the manifest list entries`,
+    `no matching manifest for ${formatPlatform(platform)} in the manifest list entries`,
   )
-}
 
 export const readConfig = async (
   descriptor: Descriptor,
@@ -181,5 +186,6 @@ export const planPull = async (answer: ManifestAnswer, options: PlanOptions): Pr
     layers,
     sources: sourcesOf(config, layers),
     documents: [...chosen.path, bytes],
+    attestations: chosen.attestations,
   }
 }

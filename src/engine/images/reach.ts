@@ -1,5 +1,5 @@
 import { badRequest, hasCode } from '../../core/errors.ts'
-import type { Digest } from '../../oci/digest.ts'
+import { type Digest, isDigest } from '../../oci/digest.ts'
 import { type Descriptor, type Index, isIndexType, isManifestType, type Manifest } from '../../oci/image.ts'
 import { architectureOf, type Platform, platformScore } from '../../oci/platform.ts'
 import type { BlobInfo } from '../../store/types.ts'
@@ -8,11 +8,15 @@ import type { Engine } from '../engine.ts'
 /** The platform that images run on here. */
 export const hostPlatform: Platform = { os: 'linux', architecture: architectureOf(process.arch) }
 
-/** What can be reached from a manifest or index, as far as it is in the store. */
+/** An index may list indexes. */
+const maxDepth = 4
+
+/** An image behind a manifest or index, as far as it is in the store. */
 export interface Reached {
   manifest: Descriptor
   config: Descriptor
   layers: Descriptor[]
+  /** The way to it, itself with what it names, and its attestations with theirs. */
   blobs: BlobInfo[]
 }
 
@@ -27,9 +31,20 @@ const readJson = async <T>(engine: Engine, descriptor: Descriptor): Promise<T | 
   }
 }
 
+/** BuildKit's mark of an attestation manifest: the image that it is for. */
+const attestedBy = ({ annotations }: Descriptor): Digest | undefined => {
+  if (annotations?.['vnd.docker.reference.type'] !== 'attestation-manifest') return undefined
+  const digest = annotations['vnd.docker.reference.digest'] ?? ''
+  return isDigest(digest) ? digest : undefined
+}
+
 const isAttestation = (descriptor: Descriptor): boolean =>
   descriptor.annotations?.['vnd.docker.reference.type'] === 'attestation-manifest' ||
   descriptor.platform?.os === 'unknown'
+
+/** Attestation manifests of an image in the index that lists it. */
+export const attestationsOf = (index: Index, image: Digest): Descriptor[] =>
+  index.manifests.filter(child => attestedBy(child) === image)
 
 /** Children of an index for a platform, best first; one that names no platform may be anything. */
 export const candidates = (index: Index, platform: Platform): Descriptor[] =>
@@ -62,31 +77,100 @@ const gather = async (engine: Engine, descriptor: Descriptor, into: Map<Digest, 
   }
 }
 
-const choose = async (
-  engine: Engine,
-  descriptor: Descriptor,
-): Promise<{ descriptor: Descriptor; manifest: Manifest } | undefined> => {
-  if (isManifestType(descriptor.mediaType)) {
-    const manifest = await readJson<Manifest>(engine, descriptor)
-    return manifest?.config ? { descriptor, manifest } : undefined
-  }
-  if (!isIndexType(descriptor.mediaType)) return undefined
-  const index = await readJson<Index>(engine, descriptor)
-  for (const child of index ? candidates(index, hostPlatform) : []) {
-    const found = await choose(engine, child)
-    if (found) return found
-  }
-  return undefined
+/** A manifest at or below a target. */
+export interface Listed {
+  descriptor: Descriptor
+  /** The indexes that lead to it, outermost first. */
+  path: Descriptor[]
+  /** Absent where it is not here. */
+  manifest?: Manifest
+  /** The image that it attests, where it is an attestation manifest. */
+  attests?: Digest
 }
 
-/** The image for this host behind a manifest or index; undefined where there is none. */
-export const reachTarget = async (engine: Engine, descriptor: Descriptor): Promise<Reached | undefined> => {
-  const chosen = await choose(engine, descriptor)
-  if (!chosen) return undefined
+/** Every manifest at or below a target, in the indexes' order. */
+export const manifestsBelow = async (
+  engine: Engine,
+  descriptor: Descriptor,
+  path: Descriptor[] = [],
+): Promise<Listed[]> => {
+  if (isIndexType(descriptor.mediaType)) {
+    const index = path.length < maxDepth ? await readJson<Index>(engine, descriptor) : undefined
+    const below: Listed[] = []
+    for (const child of index?.manifests ?? [])
+      below.push(...(await manifestsBelow(engine, child, [...path, descriptor])))
+    return below
+  }
+  if (!isManifestType(descriptor.mediaType)) return []
+  const manifest = await readJson<Manifest>(engine, descriptor)
+  const attests = attestedBy(descriptor)
+  return [{ descriptor, path, ...(manifest ? { manifest } : {}), ...(attests ? { attests } : {}) }]
+}
+
+/** What is here of a manifest, itself included. */
+export const blobsOf = async (
+  engine: Engine,
+  { descriptor, manifest }: Pick<Listed, 'descriptor' | 'manifest'>,
+): Promise<BlobInfo[]> => {
+  const wanted = [descriptor, ...(manifest ? [manifest.config, ...(manifest.layers ?? [])] : [])]
+  const digests = [...new Set(wanted.flatMap(child => child?.digest ?? []))]
+  return (await Promise.all(digests.map(digest => engine.content.info(digest)))).flatMap(info => info ?? [])
+}
+
+/** True where configuration and layers are here. */
+export const isWhole = async (engine: Engine, { manifest }: Listed): Promise<boolean> => {
+  if (!manifest?.config) return false
+  for (const { digest } of [manifest.config, ...(manifest.layers ?? [])])
+    if (!(await engine.content.info(digest))) return false
+  return true
+}
+
+/** An image behind a target, as far as it is here. */
+const reach = async (engine: Engine, entry: Listed, all: readonly Listed[]): Promise<Reached | undefined> => {
+  if (!entry.manifest?.config) return undefined
+  const blobs = new Map<Digest, BlobInfo>()
+  for (const { digest } of entry.path) {
+    const info = await engine.content.info(digest)
+    if (info) blobs.set(digest, info)
+  }
+  const attestations = all.filter(({ attests }) => attests === entry.descriptor.digest)
+  for (const part of [entry, ...attestations])
+    for (const blob of await blobsOf(engine, part)) blobs.set(blob.digest, blob)
   return {
-    manifest: chosen.descriptor,
-    config: chosen.manifest.config,
-    layers: chosen.manifest.layers ?? [],
-    blobs: await reachable(engine, descriptor),
+    manifest: entry.descriptor,
+    config: entry.manifest.config,
+    layers: entry.manifest.layers ?? [],
+    blobs: [...blobs.values()],
   }
 }
+
+/** True for what can be run, as far as its manifest tells. */
+export const isImage = ({ descriptor, attests, manifest }: Listed): boolean =>
+  attests === undefined && descriptor.platform?.os !== 'unknown' && manifest?.config !== undefined
+
+/** The images at or below a target that are here whole, in the index's order. */
+export const wholeImages = async (engine: Engine, target: Descriptor): Promise<Reached[]> => {
+  const all = await manifestsBelow(engine, target)
+  const found: Reached[] = []
+  for (const entry of all) {
+    if (!isImage(entry) || !(await isWhole(engine, entry))) continue
+    const reached = await reach(engine, entry, all)
+    if (reached) found.push(reached)
+  }
+  return found
+}
+
+/** The image of a manifest at or below a target. */
+export const reachManifest = async (
+  engine: Engine,
+  target: Descriptor,
+  manifest: Digest,
+): Promise<Reached | undefined> => {
+  const all = await manifestsBelow(engine, target)
+  const entry = all.find(({ descriptor }) => descriptor.digest === manifest)
+  return entry && (await reach(engine, entry, all))
+}
+
+/** The image of a manifest that is in no index. */
+export const reachTarget = (engine: Engine, descriptor: Descriptor): Promise<Reached | undefined> =>
+  reachManifest(engine, descriptor, descriptor.digest)

@@ -18,7 +18,9 @@ export const diskUsage = async (
   const wants = (type: string): boolean => options.types.length === 0 || options.types.includes(type)
   const images = wants('image')
     ? await Promise.all(
-        engine.images.all().map(image => imageSummary(engine, image, { sharedSize: true, manifests: false })),
+        engine.images
+          .rows()
+          .map(image => imageSummary(engine, image, { sharedSize: true, manifests: false })),
       )
     : undefined
   const containers = wants('container')

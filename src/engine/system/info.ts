@@ -162,7 +162,7 @@ export const systemInfo = async (
   return {
     ID: options.id,
     ...counts(engine),
-    Images: engine.images.all().length,
+    Images: engine.images.rows().length,
     Driver: 'overlay2',
     DriverStatus: [
       ['Backing Filesystem', backingFilesystem(settings.dataRoot)],
