@@ -265,6 +265,7 @@ const openStores = ({ settings, log, pool, bootId, onDeleted }: StoreNeeds) => {
     snapshotter: probe.path ?? 'copy',
     onError,
     onDeleted,
+    onUnmounted: id => layers.released(id),
   })
   return { content, layers, uppers, unmounter, trash: new Trash({ root, pool, onError, onDeleted }) }
 }
@@ -274,6 +275,7 @@ const recover = async (engine: Engine, bootChanged: boolean): Promise<void> => {
   await engine.layers.recover()
   recoverViews(engine)
   await engine.uppers.recover()
+  engine.layers.recoverReplaced(id => engine.uppers.mounted(id) !== undefined)
   await recoverVolumes(engine)
   await remakeLayers(engine)
   await restoreContainers(engine, bootChanged)
