@@ -9,6 +9,7 @@ import { operationRoutes } from './operationRoutes.ts'
 import { processRoutes } from './processRoutes.ts'
 import { registryRoutes } from './registryRoutes.ts'
 import type { Route } from './route.ts'
+import { storeRoutes } from './storeRoutes.ts'
 import { streamRoutes } from './streamRoutes.ts'
 import { systemRoutes } from './systemRoutes.ts'
 import { unbuiltRoutes } from './unbuiltRoutes.ts'
@@ -31,5 +32,6 @@ export const allRoutes = (identity: { id: string }): Route[] => [
   ...volumeRoutes,
   ...webSocketRoutes,
   ...operationRoutes,
+  ...storeRoutes,
   ...unbuiltRoutes,
 ]

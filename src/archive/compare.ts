@@ -231,14 +231,14 @@ class TreeComparison implements TarHandler, Disposable {
   }
 
   #compareLinks(layers: readonly StackLayer[]): void {
-    using below = mergedRoot(layers)
+    using below = new LayersBelow(layers)
     for (const { path, own, target, was } of this.#links) {
       if (this.#wanted.get(path) !== own) continue
       const place = this.#place(path)
       const stat = place.dir === undefined ? undefined : statIfThere(place.dir, place.name)
       const now = this.#wanted.get(target)
       if (!stat) this.#tell(path, [missing])
-      else if (!now) this.#compareCopy(place, stat, { below, target })
+      else if (!now) this.#compareCopy(place, stat, { below: below.root, target })
       else if (!was || was === now) {
         const { dir, name } = this.#place(target)
         const other = dir === undefined ? undefined : statIfThere(dir, name)
@@ -281,11 +281,11 @@ class TreeComparison implements TarHandler, Disposable {
   }
 
   #compareImplied(layers: readonly StackLayer[]): void {
-    using below = mergedRoot(layers)
+    using below = new LayersBelow(layers)
     for (const [path, { type }] of this.#wanted) {
       if (type !== 'implied') continue
       const place = this.#place(path)
-      withMerged(below, path, found => this.#tell(path, impliedProblems(place, found?.stat)))
+      withMerged(below.root, path, found => this.#tell(path, impliedProblems(place, found?.stat)))
     }
   }
 
@@ -310,6 +310,25 @@ class TreeComparison implements TarHandler, Disposable {
     const is = getXattr(pathAt(dir, '.'), OPAQUE)?.toString() === 'y'
     if (wanted && !is) this.#tell(path, ['is to hide all that is below it, and does not'])
     if (is && !wanted) this.#tell(path, ['hides all that is below it, and should not'])
+  }
+}
+
+/** Opened when first needed: most layers have nothing of those below. */
+class LayersBelow implements Disposable {
+  readonly #layers: readonly StackLayer[]
+  #root: MergedDirectory | undefined
+
+  constructor(layers: readonly StackLayer[]) {
+    this.#layers = layers
+  }
+
+  get root(): MergedDirectory {
+    this.#root ??= mergedRoot(this.#layers)
+    return this.#root
+  }
+
+  [Symbol.dispose](): void {
+    this.#root?.[Symbol.dispose]()
   }
 }
 

@@ -275,7 +275,7 @@ const recover = async (engine: Engine, bootChanged: boolean): Promise<void> => {
   await engine.layers.recover()
   recoverViews(engine)
   await engine.uppers.recover()
-  engine.layers.recoverReplaced(id => engine.uppers.mounted(id) !== undefined)
+  engine.layers.recoverReplaced(key => engine.uppers.mountedWith(key))
   await recoverVolumes(engine)
   await remakeLayers(engine)
   await restoreContainers(engine, bootChanged)

@@ -94,6 +94,7 @@ export const openStores = async (options: StoresOptions = {}): Promise<Stores> =
     snapshotter: options.snapshotter ?? 'api',
   })
   for (const store of [content, layers, uppers]) await store.recover()
+  layers.recoverReplaced(key => uppers.mountedWith(key))
   const source: Stores['source'] = async (tar, packed) => ({
     blob: (await content.put(packed ?? tar)).digest,
     diffId: digestOf(tar),

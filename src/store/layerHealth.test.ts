@@ -16,6 +16,7 @@ import { test } from 'node:test'
 import { hasCode } from '../core/errors.ts'
 import { setXattr } from '../linux/xattrs.ts'
 import { directory, file, link, type Member, makeTar, openStores, type Stores, symlink } from './fixture.ts'
+import { openLayerStore } from './layers.ts'
 import type { LayerPlace } from './types.ts'
 
 /** What is damaged by hand in an unpacked layer is told in words, and mended from its blob. */
@@ -104,7 +105,6 @@ const damages: [string, (path: string) => void, RegExp[]][] = [
       ),
     [/"\/run" has an attribute security.capability/],
   ],
-  ['a lost record', path => rmSync(join(path, '../layer.json')), [/"?layer.json"? is missing, or no record/]],
 ]
 
 for (const [what, damage, words] of damages)
@@ -157,7 +157,7 @@ test('a mounted layer that is replaced stays as it is until it is unmounted', as
   assert.equal(readFileSync(join(place.layer.path, 'etc/passwd'), 'utf8'), 'root:x:0:0')
   const [old = ''] = stores.layers.replaced()
   await stores.layers.recover()
-  stores.layers.recoverReplaced(id => stores.uppers.mounted(id) !== undefined)
+  stores.layers.recoverReplaced(key => stores.uppers.mountedWith(key))
   assert.equal(
     readFileSync(join(root, 'sh'), 'utf8'),
     '#!/bin/sh',
@@ -187,6 +187,28 @@ test('a layer whose folder is gone is unpacked again, and one without a blob say
   await assert.rejects(stores.layers.remake(place), /its blob is not in the content store; pull or load/)
 })
 
+test('a layer that lost its record stays for who has it mounted, and is unpacked again for others', async () => {
+  await using stores = await openStores()
+  const place = await placed(stores)
+  await stores.uppers.create('one', [...place.below, place.layer])
+  const root = await stores.uppers.mount('one')
+  assert.equal(stores.layers.look(place.layer), undefined)
+  rmSync(join(place.layer.path, '../layer.json'))
+  assert.equal(stores.layers.look(place.layer), 'record')
+  const again = openLayerStore({ ...stores, bootId: 'this boot' })
+  await again.recover()
+  again.recoverReplaced(key => stores.uppers.mountedWith(key))
+  assert.equal(again.replaced().length, 1)
+  assert.equal(readFileSync(join(root, 'sh'), 'utf8'), '#!/bin/sh')
+  const lower = place.below.map(({ diffId }) => ({ blob: diffId, diffId }))
+  await again.ensure([...lower, place.source])
+  assert.deepEqual((await again.compare(place)).differences, [])
+  await stores.uppers.unmount('one')
+  again.released('one')
+  assert.deepEqual(again.replaced(), [])
+  await again.idle()
+})
+
 test('a removed layer does not come back', async () => {
   await using stores = await openStores()
   const place = await placed(stores)
@@ -198,6 +220,6 @@ test('a removed layer does not come back', async () => {
   await stores.layers.idle()
   assert.equal(readdirSync(join(stores.root, 'layers')).length, 1)
   mkdirSync(join(stores.root, 'layers', '.replaced-left'))
-  stores.layers.recoverReplaced(() => false)
+  stores.layers.recoverReplaced(() => [])
   assert.equal(readdirSync(join(stores.root, 'layers')).length, 1)
 })

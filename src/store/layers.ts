@@ -1,13 +1,13 @@
 import { existsSync, renameSync } from 'node:fs'
 import { mkdir, readdir, rename, writeFile } from 'node:fs/promises'
-import { basename, join } from 'node:path'
+import { join } from 'node:path'
 import type { UnpackLimits } from '../archive/budget.ts'
 import type { Comparison } from '../archive/compare.ts'
 import type { LayerResult, LayerTask } from '../archive/layer.ts'
 import type { WorkerPool } from '../archive/pool.ts'
 import { BerthError, internal } from '../core/errors.ts'
 import { failpoint } from '../core/failpoint.ts'
-import { chainId, type Digest } from '../oci/digest.ts'
+import { chainId, type Digest, isDigest } from '../oci/digest.ts'
 import { Arriving, type Fresh } from './arrivingLayer.ts'
 import { UNFINISHED, unfinishedName } from './durable.ts'
 import { lostBlob, wrongDiffId } from './layerErrors.ts'
@@ -120,6 +120,13 @@ class DirectoryLayerStore implements LayerStore {
     return all ? this.#layers(diffIds, chain) : undefined
   }
 
+  present(diffIds: readonly Digest[]): (Layer | undefined)[] {
+    return diffIds.map((diffId, index) => {
+      const record = this.#recorded(diffId, chainId(diffIds.slice(0, index + 1)))
+      return record && layerOf(this.#options.root, record)
+    })
+  }
+
   async list(): Promise<Layer[]> {
     return [...this.#records.values()].map(record => layerOf(this.#options.root, record))
   }
@@ -136,16 +143,24 @@ class DirectoryLayerStore implements LayerStore {
       const home = join(this.#directory, name)
       const record = name.startsWith(UNFINISHED) ? undefined : readRecord(home)
       if (record && this.#isWhole(record, home)) this.#records.set(record.key, record)
+      // Its record was lost, and somebody may have it mounted.
+      else if (!record && isDigest(`sha256:${name}`)) this.#replaced.setAside(home)
       else this.#trash.take(home)
     }
     this.#sync.add([...this.#records.values()].filter(record => record.unsynced !== undefined))
     this.#trash.recover()
   }
 
+  look({ key }: Layer): 'folder' | 'record' | undefined {
+    const home = layerHome(this.#options.root, key)
+    if (!existsSync(contentDirectory(home))) return 'folder'
+    return readRecord(home)?.key === key ? undefined : 'record'
+  }
+
   async compare({ layer, source, below }: LayerPlace, options: LayerWorkOptions = {}): Promise<Comparison> {
     const { pool } = this.#options
     const home = layerHome(this.#options.root, layer.key)
-    const found = await pool.run(
+    return await pool.run(
       'compareLayer',
       {
         ...(await this.#blobFile(source.blob)),
@@ -155,9 +170,6 @@ class DirectoryLayerStore implements LayerStore {
       },
       options,
     )
-    if (readRecord(home)?.key === layer.key || !this.#records.has(layer.key)) return found
-    const lost = { path: basename(recordFile(home)), what: 'is missing, or no record of this layer' }
-    return { ...found, count: found.count + 1, differences: [lost, ...found.differences] }
   }
 
   async remake({ layer, source, below }: LayerPlace, options: LayerWorkOptions = {}): Promise<RemadeLayer> {
@@ -202,8 +214,8 @@ class DirectoryLayerStore implements LayerStore {
     return this.#replaced.homes()
   }
 
-  recoverReplaced(isMounted: (id: string) => boolean): void {
-    this.#replaced.recover(isMounted)
+  recoverReplaced(mountedWith: (key: Digest) => string[]): void {
+    this.#replaced.recover(mountedWith)
   }
 
   #isWhole(record: LayerRecord, home: string): boolean {

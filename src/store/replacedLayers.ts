@@ -1,9 +1,10 @@
-import { readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { failpoint } from '../core/failpoint.ts'
 import { nonce } from '../core/ids.ts'
 import { SystemError } from '../linux/ffi.ts'
 import { AT_FDCWD, renameAt } from '../linux/files.ts'
+import type { Digest } from '../oci/digest.ts'
 import type { Trash } from './trash.ts'
 
 /** Prefix of layers that others have taken the place of, and that containers may still have mounted. */
@@ -26,12 +27,13 @@ const exchange = (one: string, other: string): void => {
   }
 }
 
-const readUsers = (home: string): string[] => {
+/** Undefined where nobody wrote them down: then it is everybody who has such a layer mounted. */
+const readUsers = (home: string): string[] | undefined => {
   try {
     const users: unknown = JSON.parse(readFileSync(join(home, USERS), 'utf8'))
-    return Array.isArray(users) ? users.filter(id => typeof id === 'string') : []
+    return Array.isArray(users) ? users.filter(id => typeof id === 'string') : undefined
   } catch {
-    return []
+    return undefined
   }
 }
 
@@ -74,14 +76,22 @@ export class ReplacedLayers {
     }
   }
 
+  /** At a start, before mounts are looked at: a folder that is no layer any more, and that somebody may have mounted. */
+  setAside(home: string): void {
+    rmSync(join(home, USERS), { force: true })
+    renameSync(home, join(this.#directory, `${REPLACED}${basename(home)}-${nonce()}`))
+  }
+
   /** At a start, when mounts have been looked at: what nobody has mounted any more goes. */
-  recover(isMounted: (id: string) => boolean): void {
+  recover(mountedWith: (key: Digest) => string[]): void {
     for (const name of readdirSync(this.#directory)) {
       if (!name.startsWith(REPLACED)) continue
       const home = join(this.#directory, name)
-      const users = new Set(readUsers(home).filter(isMounted))
-      writeFileSync(join(home, USERS), JSON.stringify([...users]))
-      this.#users.set(home, users)
+      const mounted = mountedWith(`sha256:${name.slice(REPLACED.length).split('-')[0]}`)
+      const noted = readUsers(home)
+      const users = noted ? mounted.filter(id => noted.includes(id)) : mounted
+      writeFileSync(join(home, USERS), JSON.stringify(users))
+      this.#users.set(home, new Set(users))
       this.#settle(home)
     }
   }

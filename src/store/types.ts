@@ -161,9 +161,13 @@ export interface LayerStore {
   ): Promise<Layer[]>
   /** The layers of a stack of diff ids, bottom first; undefined where one is not unpacked. */
   find(diffIds: readonly Digest[]): Promise<Layer[] | undefined>
+  /** The same with undefined for each that is not unpacked. */
+  present(diffIds: readonly Digest[]): (Layer | undefined)[]
   list(): Promise<Layer[]>
   /** Out of the way when it returns; its content goes in the background. Absent is fine. */
   remove(key: Digest): Promise<void>
+  /** What of a layer is not there at all, its folder or its record; undefined where both are. */
+  look(layer: Layer): 'folder' | 'record' | undefined
   /** Compares a layer with its blob. Errors: `blob-missing`, `not-found` where the layer's directory is gone, `bad-request` for a damaged blob. */
   compare(place: LayerPlace, options?: LayerWorkOptions): Promise<Comparison>
   /** Unpacks a layer that is there once more. Errors: `blob-missing`, `digest-mismatch`, those of unpacking. */
@@ -175,7 +179,7 @@ export interface LayerStore {
   /** Removes what a crash left half made or half removed; to be called once, before anything else. */
   recover(): Promise<void>
   /** Once, when the uppers are recovered: replaced layers that nobody has mounted any more go. */
-  recoverReplaced(isMounted: (id: string) => boolean): void
+  recoverReplaced(mountedWith: (key: Digest) => string[]): void
   /** Resolves when all layers are durable: before that, no blob may go that one of them was made from. */
   synced(): Promise<void>
   /** Resolves when nothing is being written or deleted in the background. */

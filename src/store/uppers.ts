@@ -76,8 +76,12 @@ class DirectoryUpperStore implements UpperStore {
     await this.#serial(id, async () => {
       if (this.#records.has(id)) return
       const stack = effectiveStack(layers)
-      const init = options.init ? { init: initLayerFor(stack.map(stackLayer)) } : {}
-      await this.#make(id, { version: 1, layers: stack, ...init })
+      try {
+        const init = options.init ? { init: initLayerFor(stack.map(stackLayer)) } : {}
+        await this.#make(id, { version: 1, layers: stack, ...init })
+      } catch (error) {
+        throw lostLayer(stack) ?? error
+      }
     })
   }
 
