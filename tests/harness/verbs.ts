@@ -6,6 +6,7 @@ import { networkVerbs } from './networkVerbs.ts'
 import { portVerbs } from './portVerbs.ts'
 import { pullVerbs } from './pullVerbs.ts'
 import { type Outcome, until } from './shell.ts'
+import { storeVerbs } from './storeVerbs.ts'
 import { volumeVerbs } from './volumeVerbs.ts'
 
 /** The verbs whose every step the crash tests kill the daemon at, and what must hold afterwards. */
@@ -306,6 +307,7 @@ export const verbGroups: [string, Verb[]][] = [
   ['exec, rename, update, tag', smallVerbs],
   ['load, rmi', imageVerbs],
   ['pull', pullVerbs],
+  ['check of the store', storeVerbs],
   ['network create, rm, connect, disconnect', networkVerbs],
   ['many ports, lost rules', portVerbs],
   ['logs past their budget', logVerbs],

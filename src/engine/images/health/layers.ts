@@ -117,9 +117,10 @@ const checkLayer = async (
 ): Promise<void> => {
   const { layer, place } = check
   const verdict = await judge(engine, check, request)
-  if (!(await stillThere(engine, layer))) return
   checked.count++
   if ('state' in verdict && verdict.state === 'whole') return
+  // One that is being removed lacks one thing after another.
+  if (!(await stillThere(engine, layer))) return
   const about = {
     id: layer.key,
     images: namesOf(engine, place?.images ?? []),
