@@ -1,4 +1,5 @@
 import { archiveRoutes } from './archiveRoutes.ts'
+import { cleanUpRoutes } from './cleanUpRoutes.ts'
 import { containerRoutes } from './containerRoutes.ts'
 import { copyRoutes } from './copyRoutes.ts'
 import { eventRoutes } from './eventRoutes.ts'
@@ -33,5 +34,6 @@ export const allRoutes = (identity: { id: string }): Route[] => [
   ...webSocketRoutes,
   ...operationRoutes,
   ...storeRoutes,
+  ...cleanUpRoutes,
   ...unbuiltRoutes,
 ]

@@ -17,6 +17,8 @@ import { monitorEvents } from '../engine/containers/supervise.ts'
 import type { ContainerRecord } from '../engine/containers/types.ts'
 import type { Engine } from '../engine/engine.ts'
 import { Events } from '../engine/events/events.ts'
+import { LastUse } from '../engine/images/cleanUp/lastUse.ts'
+import { CleanUpSchedule } from '../engine/images/cleanUp/schedule.ts'
 import { collectEverything } from '../engine/images/collect.ts'
 import { Fetches } from '../engine/images/fetches.ts'
 import { Images } from '../engine/images/images.ts'
@@ -185,6 +187,8 @@ export const openDaemon = async (settings: DaemonSettings, log: Log): Promise<Da
     networks,
     connections,
     images,
+    lastUse: await LastUse.open(database, log),
+    cleanUps: new CleanUpSchedule(),
     registries: createRegistryClient(settings.engine.registries),
     fetches: new Fetches({ content, layers, database, width: settings.engine.maxDownloads }),
     volumes,
@@ -198,6 +202,7 @@ export const openDaemon = async (settings: DaemonSettings, log: Log): Promise<Da
     stopping: false,
   }
   await recover(engine, identity.bootChanged)
+  await engine.cleanUps.arm(engine)
   watchOverlaps(engine)
   ballast.hold()
   if (ballast.warning) log.warn(ballast.warning)

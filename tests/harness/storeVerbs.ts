@@ -6,7 +6,7 @@ import type { Outcome } from './shell.ts'
 import { blobPath, check, flip, isClean, layerWith } from './storeHealth.ts'
 import type { Verb } from './verbs.ts'
 
-/** The verbs of a check that mends, for the crash tests. */
+/** The verbs of a check that mends, and of the clean-up, for the crash tests. */
 
 const mend = async (daemon: TestDaemon): Promise<Outcome> => {
   try {
@@ -38,7 +38,27 @@ const isMended = async (daemon: TestDaemon): Promise<void> => {
 const configOf = (daemon: TestDaemon): Promise<string> =>
   daemon.mustDocker(['image', 'inspect', '-f', '{{.Id}}', 'busybox'])
 
+const cleanUp = async (daemon: TestDaemon): Promise<Outcome> => {
+  try {
+    const { status, text } = await daemon.api('POST', '/berth/v1/images/clean-up?max-age=0s')
+    return { code: status === 200 ? 0 : 1, stdout: text, stderr: '' }
+  } catch (error) {
+    return { code: 1, stdout: '', stderr: String(error) }
+  }
+}
+
 export const storeVerbs: Verb[] = [
+  {
+    name: 'clean-up of images',
+    points: ['image.forgotten', 'collect.blob', 'clean-up.removed'],
+    prepare: daemon => daemon.loadBusybox(),
+    run: cleanUp,
+    check: async daemon => {
+      assert.equal(await daemon.mustDocker(['images', '-aq']), '')
+      await daemon.loadBusybox()
+      await isClean(daemon)
+    },
+  },
   {
     name: 'check that unpacks a layer again',
     points: ['layers.remade', 'layers.before-exchange', 'layers.exchanged', 'layers.replaced-gone'],

@@ -307,7 +307,7 @@ export const verbGroups: [string, Verb[]][] = [
   ['exec, rename, update, tag', smallVerbs],
   ['load, rmi', imageVerbs],
   ['pull', pullVerbs],
-  ['check of the store', storeVerbs],
+  ['check and clean-up of the store', storeVerbs],
   ['network create, rm, connect, disconnect', networkVerbs],
   ['many ports, lost rules', portVerbs],
   ['logs past their budget', logVerbs],
