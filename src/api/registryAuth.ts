@@ -1,4 +1,4 @@
-import { badRequest } from '../core/errors.ts'
+import { badRequest, messageOf } from '../core/errors.ts'
 import type { Credentials } from '../registry-client/types.ts'
 import type { Call } from './route.ts'
 
@@ -24,33 +24,70 @@ export const credentialsOf = (value: unknown): Credentials | undefined => {
   return Object.values(credentials).some(Boolean) ? credentials : undefined
 }
 
-const invalid = (why: string): Error =>
-  badRequest(`invalid X-Registry-Auth header: ${why}; for no credentials, leave it out or send e30=`)
+type Header = 'X-Registry-Auth' | 'X-Registry-Config'
+
+const invalid = (header: Header, why: string): Error =>
+  badRequest(`invalid ${header} header: ${why}; for no credentials, leave it out or send e30=`)
 
 /** Of either alphabet, padded or not. */
 const base64 = /^[A-Za-z0-9+/_-]*={0,2}$/
 
-const parsed = (header: string): unknown => {
-  if (!base64.test(header)) throw invalid('must be a valid base64url-encoded string')
+/** What a header's text holds, read by `read`. Errors: `bad-request`. */
+const decoded = <T>(header: Header, given: string, read: (value: unknown) => T): T | undefined => {
+  const text = given.trim()
+  if (text === '') return undefined
+  if (!base64.test(text)) throw invalid(header, 'must be a valid base64url-encoded string')
+  let value: unknown
   try {
-    return JSON.parse(Buffer.from(header, 'base64url').toString('utf8'))
+    value = JSON.parse(Buffer.from(text, 'base64url').toString('utf8'))
   } catch {
-    throw invalid('invalid JSON')
+    throw invalid(header, 'invalid JSON')
+  }
+  try {
+    return read(value)
+  } catch (error) {
+    throw invalid(header, `invalid JSON: ${messageOf(error)}`)
   }
 }
 
-/** What the header's text holds. Errors: `bad-request`. */
-export const decodeRegistryAuth = (header: string): Credentials | undefined => {
-  const text = header.trim()
-  if (text === '') return undefined
-  const value = parsed(text)
-  try {
-    return credentialsOf(value)
-  } catch (error) {
-    throw invalid(`invalid JSON: ${error instanceof Error ? error.message : ''}`)
-  }
-}
+const headerOf = ({ req }: Call, header: Header): string =>
+  [req.headers[header.toLowerCase()] ?? ''].flat()[0] ?? ''
+
+/** What the text of `X-Registry-Auth` holds. Errors: `bad-request`. */
+export const decodeRegistryAuth = (text: string): Credentials | undefined =>
+  decoded('X-Registry-Auth', text, credentialsOf)
 
 /** The header `X-Registry-Auth`: JSON in base64. Errors: `bad-request`. */
-export const registryAuth = ({ req }: Call): Credentials | undefined =>
-  decodeRegistryAuth([req.headers['x-registry-auth'] ?? ''].flat()[0] ?? '')
+export const registryAuth = (call: Call): Credentials | undefined =>
+  decodeRegistryAuth(headerOf(call, 'X-Registry-Auth'))
+
+const hubNames = ['index.docker.io', 'registry-1.docker.io', 'docker.io']
+
+/** `https://index.docker.io/v1/`, `localhost:5000`: the registry's name as references have it. */
+const registryOf = (address: string): string => {
+  const host = address.replace(/^https?:\/\//, '').split('/')[0] ?? ''
+  return hubNames.includes(host) ? 'docker.io' : host
+}
+
+/** By the registry that is named beside them. */
+const named = (value: unknown): [string, Credentials | undefined][] => {
+  const credentials = credentialsOf(value)
+  const address = credentials ? textOf(value as Record<string, unknown>, 'serveraddress') : ''
+  return address === '' ? [] : [[registryOf(address), credentials]]
+}
+
+const listed = (value: unknown): [string, Credentials | undefined][] =>
+  Object.entries(value ?? {}).map(([address, one]) => [registryOf(address), credentialsOf(one)])
+
+/**
+ * Credentials by registry, for what speaks to several: `X-Registry-Config` has
+ * them by address, `X-Registry-Auth` counts for the `serveraddress` that it names.
+ * Errors: `bad-request`.
+ */
+export const registryCredentials = (call: Call): ((registry: string) => Credentials | undefined) => {
+  const known = new Map([
+    ...(decoded('X-Registry-Auth', headerOf(call, 'X-Registry-Auth'), named) ?? []),
+    ...(decoded('X-Registry-Config', headerOf(call, 'X-Registry-Config'), listed) ?? []),
+  ])
+  return registry => known.get(registry)
+}

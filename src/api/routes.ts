@@ -1,4 +1,5 @@
 import { archiveRoutes } from './archiveRoutes.ts'
+import { cleanUpRoutes } from './cleanUpRoutes.ts'
 import { containerRoutes } from './containerRoutes.ts'
 import { copyRoutes } from './copyRoutes.ts'
 import { eventRoutes } from './eventRoutes.ts'
@@ -10,6 +11,7 @@ import { processRoutes } from './processRoutes.ts'
 import { pushRoutes } from './pushRoutes.ts'
 import { registryRoutes } from './registryRoutes.ts'
 import type { Route } from './route.ts'
+import { storeRoutes } from './storeRoutes.ts'
 import { streamRoutes } from './streamRoutes.ts'
 import { systemRoutes } from './systemRoutes.ts'
 import { unbuiltRoutes } from './unbuiltRoutes.ts'
@@ -33,5 +35,7 @@ export const allRoutes = (identity: { id: string }): Route[] => [
   ...volumeRoutes,
   ...webSocketRoutes,
   ...operationRoutes,
+  ...storeRoutes,
+  ...cleanUpRoutes,
   ...unbuiltRoutes,
 ]

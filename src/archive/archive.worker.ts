@@ -6,10 +6,12 @@ import { AT_FDCWD, O_DIRECTORY, O_RDONLY, openAt, openIn, owned, ownUmask } from
 import { S_IFLNK, S_IFMT, S_IFREG, statAt } from '../linux/stat.ts'
 import { Budget } from './budget.ts'
 import { treeChanges } from './changes.ts'
+import { compareLayer } from './compare.ts'
 import { completeLayer } from './complete.ts'
 import { composeStack } from './compose.ts'
 import { Directories } from './directories.ts'
 import { Extractor } from './extractor.ts'
+import { fileDigest } from './fileDigest.ts'
 import { type TaskControl, unpackLayer } from './layer.ts'
 import { measureTree } from './measure.ts'
 import { mergedRoot } from './merged.ts'
@@ -154,6 +156,8 @@ const runners: { [T in TaskName]: Runner<T> } = {
   followLayer: unpackLayer,
   completeLayer,
   composeStack,
+  compareLayer,
+  fileDigest,
   changes: findChanges,
   changedSize,
   measure: ({ directory, symlinks = false }) => {

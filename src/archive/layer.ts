@@ -59,10 +59,12 @@ export interface TaskControl {
   /** Throws where the task is to end. */
   check(): void
   progress(bytes: number): void
+  /** Waited for between two chunks, where the work is to be in nobody's way. */
+  rest?(): Promise<void>
 }
 
 /** What a layer's names mean, gathered while it is unpacked and applied at its end, so that order does not matter. */
-class LayerRules implements ExtractRules {
+export class LayerRules implements ExtractRules {
   readonly whiteouts = new Set<ByteString>()
   readonly opaques = new Set<ByteString>()
   readonly links = new Map<ByteString, ByteString>()
@@ -139,7 +141,10 @@ interface Digester {
 }
 
 /** Where the blob's own digest serves, nothing is computed. */
-const digesterOf = ({ digest, arrival }: LayerTask, compression: Compression): Digester => {
+const digesterOf = (
+  { digest, arrival }: Pick<LayerTask, 'digest' | 'arrival'>,
+  compression: Compression,
+): Digester => {
   if (compression === 'none' && digest) return { update: () => {}, digest: () => digest }
   if (compression === 'none' && arrival) return { update: () => {}, digest: () => arrivedDigest(arrival) }
   const hash = createHash('sha256')
@@ -149,8 +154,8 @@ const digesterOf = ({ digest, arrival }: LayerTask, compression: Compression): D
 const MARK_EVERY = 1 << 20
 
 /** The blob's uncompressed bytes through digest and parser. */
-const feed = async (
-  task: LayerTask,
+export const feed = async (
+  task: Pick<LayerTask, 'blob' | 'blobSize' | 'digest' | 'arrival'>,
   parser: TarParser,
   budget: Budget,
   control: TaskControl,
@@ -181,6 +186,7 @@ const feed = async (
     digester.update(chunk)
     parser.write(chunk)
     if (compression !== 'none') discarded(chunk.length)
+    if (control.rest) await control.rest()
   }
   parser.end()
   return digester.digest()

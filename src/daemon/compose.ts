@@ -17,6 +17,8 @@ import { monitorEvents } from '../engine/containers/supervise.ts'
 import type { ContainerRecord } from '../engine/containers/types.ts'
 import type { Engine } from '../engine/engine.ts'
 import { Events } from '../engine/events/events.ts'
+import { LastUse } from '../engine/images/cleanUp/lastUse.ts'
+import { CleanUpSchedule } from '../engine/images/cleanUp/schedule.ts'
 import { collectEverything } from '../engine/images/collect.ts'
 import { Fetches } from '../engine/images/fetches.ts'
 import { Images } from '../engine/images/images.ts'
@@ -186,6 +188,8 @@ export const openDaemon = async (settings: DaemonSettings, log: Log): Promise<Da
     networks,
     connections,
     images,
+    lastUse: await LastUse.open(database, log),
+    cleanUps: new CleanUpSchedule(),
     registries: createRegistryClient(settings.engine.registries),
     fetches: new Fetches({ content, layers, database, width: settings.engine.maxDownloads }),
     uploads: new Uploads(content, settings.engine.maxUploads),
@@ -200,6 +204,7 @@ export const openDaemon = async (settings: DaemonSettings, log: Log): Promise<Da
     stopping: false,
   }
   await recover(engine, identity.bootChanged)
+  await engine.cleanUps.arm(engine)
   watchOverlaps(engine)
   ballast.hold()
   if (ballast.warning) log.warn(ballast.warning)
@@ -267,6 +272,7 @@ const openStores = ({ settings, log, pool, bootId, onDeleted }: StoreNeeds) => {
     snapshotter: probe.path ?? 'copy',
     onError,
     onDeleted,
+    onUnmounted: id => layers.released(id),
   })
   return { content, layers, uppers, unmounter, trash: new Trash({ root, pool, onError, onDeleted }) }
 }
@@ -276,6 +282,7 @@ const recover = async (engine: Engine, bootChanged: boolean): Promise<void> => {
   await engine.layers.recover()
   recoverViews(engine)
   await engine.uppers.recover()
+  engine.layers.recoverReplaced(key => engine.uppers.mountedWith(key))
   await recoverVolumes(engine)
   await remakeLayers(engine)
   await restoreContainers(engine, bootChanged)

@@ -94,6 +94,7 @@ export const optionTable: readonly OptionSpec[] = [
   option('log-default-max-size', 'log-default-max-size', 'string', 'own'),
   option('log-default-max-file', 'log-default-max-file', 'int', 'own'),
   option('log-budget', 'log-budget', 'string', 'own'),
+  option('', 'image-clean-up', 'object', 'own'),
   option('containerd', 'containerd', 'string', 'ignored'),
   option('containerd-namespace', 'containerd-namespace', 'string', 'ignored'),
   option('containerd-plugins-namespace', 'containerd-plugin-namespace', 'string', 'ignored'),

@@ -17,6 +17,8 @@ const apply = async (daemon: Daemon, settings: DaemonSettings, log: Log): Promis
   engine.settings.labels = fresh.engine.labels
   engine.settings.logLimits = fresh.engine.logLimits
   holdBudget(engine)
+  engine.settings.imageCleanUp = fresh.engine.imageCleanUp
+  await engine.cleanUps.arm(engine)
   engine.settings.liveRestore = fresh.engine.liveRestore
   engine.settings.shutdownTimeout = fresh.engine.shutdownTimeout
   engine.settings.runtimes = fresh.engine.runtimes
@@ -30,6 +32,7 @@ const apply = async (daemon: Daemon, settings: DaemonSettings, log: Log): Promis
     'default-ipc-mode': fresh.engine.defaultIpcMode,
     'default-runtime': fresh.engine.defaultRuntime,
     'default-shm-size': String(fresh.engine.defaultShmSize),
+    'image-clean-up': JSON.stringify(fresh.engine.imageCleanUp),
     labels: JSON.stringify(fresh.engine.labels),
     'live-restore': String(fresh.engine.liveRestore),
     'log-budget': String(fresh.engine.logLimits.budget),

@@ -14,6 +14,7 @@ import { ownUnit } from '../linux/systemd.ts'
 import type { FirewallMode } from '../net/types.ts'
 import { defaultShmSize } from '../runtime/spec/defaults.ts'
 import type { Config } from './config.ts'
+import { imageCleanUpOf } from './imageCleanUp.ts'
 import { type Host, parseHost } from './listen.ts'
 import { logLimitsOf } from './logLimits.ts'
 import { markOf, networkOptionsOf } from './networkOptions.ts'
@@ -250,6 +251,7 @@ export const settingsOf = ({ values }: Config): DaemonSettings => {
       labels: list('label'),
       defaultLog,
       logLimits: logLimitsOf(values, dataRoot),
+      imageCleanUp: imageCleanUpOf(values),
       defaultIpcMode: oneOf(
         'default-ipc-mode',
         values.get('default-ipc-mode'),

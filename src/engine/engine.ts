@@ -12,6 +12,8 @@ import type { Execs } from './containers/execs.ts'
 import type { LogLedger } from './containers/logs/ledger.ts'
 import type { Registry } from './containers/registry.ts'
 import type { Events } from './events/events.ts'
+import type { LastUse } from './images/cleanUp/lastUse.ts'
+import type { CleanUpSchedule } from './images/cleanUp/schedule.ts'
 import type { Fetches } from './images/fetches.ts'
 import type { Images } from './images/images.ts'
 import type { Uploads } from './images/pushUploads.ts'
@@ -41,6 +43,9 @@ export interface Engine {
   networks: Networks
   connections: Connections
   images: Images
+  /** When containers used which image. */
+  lastUse: LastUse
+  cleanUps: CleanUpSchedule
   registries: RegistryClient
   /** Blobs on their way from registries. */
   fetches: Fetches

@@ -11,6 +11,23 @@ export interface LogLimits {
   budget: number
 }
 
+/** What unused images may take; what is absent is no limit. */
+export interface CleanUpLimits {
+  /** Bytes of all images together. */
+  maxSize?: number
+  /** Milliseconds since the last use. */
+  maxAge?: number
+  /** Bytes that are to be free on the data root's file system, or a share of it. */
+  minFree?: { bytes: number } | { share: number }
+  /** Filters of images that never go: `label=…`, `reference=…`. */
+  keep: string[]
+}
+
+export interface ImageCleanUp extends CleanUpLimits {
+  /** Milliseconds between two; 0 for none by itself. */
+  interval: number
+}
+
 /** What the daemon was told by flags and daemon.json, as far as the services need it. */
 export interface EngineSettings {
   /** `/var/lib/berth` */
@@ -32,6 +49,7 @@ export interface EngineSettings {
   labels: string[]
   defaultLog: { type: string; options: Record<string, string> }
   logLimits: LogLimits
+  imageCleanUp: ImageCleanUp
   defaultIpcMode: 'private' | 'shareable'
   defaultCgroupnsMode: 'private' | 'host'
   /** Run docker-init in every container. */

@@ -8,6 +8,7 @@ import { type Digest, digestHex, digestOf, isDigest } from '../oci/digest.ts'
 import { publish, unfinishedName } from './durable.ts'
 import { cancelled, Intake, wrongDigest, wrongSize } from './intake.ts'
 import { listPartials, openPartial, recoverBlobs } from './partialBlob.ts'
+import { Quarantine } from './quarantine.ts'
 import type { BlobFollower, BlobInfo, ContentStore, PartialBlob, PartialInfo } from './types.ts'
 
 /** Blobs as files below `<root>/blobs/sha256`, ingests beside them under names that are no digests. */
@@ -44,11 +45,13 @@ const ingest = async (
 
 class FileContentStore implements ContentStore {
   readonly #directory: string
+  readonly quarantine: Quarantine
   /** Those that are open. */
   readonly #partials = new Set<Digest>()
 
-  constructor(directory: string) {
-    this.#directory = directory
+  constructor(root: string) {
+    this.#directory = join(root, 'blobs', 'sha256')
+    this.quarantine = new Quarantine(root)
   }
 
   path(digest: Digest): string {
@@ -146,6 +149,7 @@ class FileContentStore implements ContentStore {
   async recover(): Promise<void> {
     await mkdir(this.#directory, { recursive: true, mode: 0o700 })
     await recoverBlobs(this.#directory)
+    this.quarantine.recover()
   }
 
   async *#read(digest: Digest, { start, end }: { start: number; end?: number }): AsyncGenerator<Buffer> {
@@ -170,5 +174,4 @@ async function* toAsync(
 }
 
 /** The content store of a data root. Call `recover` once before anything else. */
-export const openContentStore = (root: string): ContentStore =>
-  new FileContentStore(join(root, 'blobs', 'sha256'))
+export const openContentStore = (root: string): ContentStore => new FileContentStore(root)

@@ -31,6 +31,7 @@ export type Request =
   | { op: 'event'; time: bigint; json: string }
   | { op: 'events'; since: bigint; until: bigint; after: number; limit: number }
   | { op: 'trim-events'; keep: number }
+  | { op: 'check'; quick: boolean }
   | { op: 'close' }
 
 /** What goes to the worker: an array of these; an array of replies comes back. */
@@ -149,6 +150,12 @@ export class Database {
 
   async trimEvents(keep: number): Promise<void> {
     await this.#ask({ op: 'trim-events', keep })
+  }
+
+  /** What SQLite finds wrong with the file, in its words; nothing else is answered meanwhile. `quick` leaves the indexes out. */
+  async check(quick: boolean): Promise<string[]> {
+    const rows = (await this.#ask({ op: 'check', quick })) as Record<string, string>[]
+    return rows.flatMap(row => Object.values(row)).filter(text => text !== 'ok')
   }
 
   async close(): Promise<void> {

@@ -77,6 +77,8 @@ const execute = (request: Request): unknown => {
       return void prepare('DELETE FROM events WHERE sequence <= (SELECT max(sequence) FROM events) - ?').run(
         request.keep,
       )
+    case 'check':
+      return prepare(request.quick ? 'PRAGMA quick_check' : 'PRAGMA integrity_check').all()
     case 'close':
       return undefined
   }

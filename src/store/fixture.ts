@@ -59,7 +59,7 @@ export interface Stores extends AsyncDisposable {
   uppers: UpperStore
   /** Stores a tar (or its compressed form) and tells how an image would name it. */
   source(tar: Uint8Array, packed?: Uint8Array): Promise<LayerSource>
-  /** Unpacks layers, bottom first, each given by its members. */
+  /** Unpacks layers, bottom first, each given by its members; each is then what its blob tells. */
   stack(...layers: (readonly Member[])[]): Promise<Layer[]>
 }
 
@@ -94,6 +94,7 @@ export const openStores = async (options: StoresOptions = {}): Promise<Stores> =
     snapshotter: options.snapshotter ?? 'api',
   })
   for (const store of [content, layers, uppers]) await store.recover()
+  layers.recoverReplaced(key => uppers.mountedWith(key))
   const source: Stores['source'] = async (tar, packed) => ({
     blob: (await content.put(packed ?? tar)).digest,
     diffId: digestOf(tar),
@@ -107,8 +108,19 @@ export const openStores = async (options: StoresOptions = {}): Promise<Stores> =
     layers,
     uppers,
     source,
-    stack: async (...wanted) =>
-      layers.ensure(await Promise.all(wanted.map(async members => source(await makeTar(members))))),
+    stack: async (...wanted) => {
+      const sources = await Promise.all(wanted.map(async members => source(await makeTar(members))))
+      const stack = await layers.ensure(sources)
+      for (const [index, layer] of stack.entries()) {
+        const { differences } = await layers.compare({
+          layer,
+          source: sources[index] as LayerSource,
+          below: stack.slice(0, index),
+        })
+        assert.deepEqual(differences, [], 'what was just unpacked is as its blob tells')
+      }
+      return stack
+    },
     [Symbol.asyncDispose]: async () => {
       await layers.idle()
       await uppers.idle()

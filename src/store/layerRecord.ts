@@ -1,4 +1,5 @@
 import { existsSync, readFileSync } from 'node:fs'
+import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { RootMetadata } from '../archive/layer.ts'
 import type { StackLayer } from '../archive/merged.ts'
@@ -56,6 +57,14 @@ export const readRecord = (home: string): LayerRecord | undefined => {
   } catch {
     return undefined
   }
+}
+
+const BLOCK = 4096
+
+/** Blocks of the layer's folder, of its record and of its whiteouts' record. */
+export const recordBlocks = async (home: string): Promise<number> => {
+  const whiteouts = await stat(whiteoutFile(home)).catch(() => undefined)
+  return 2 * BLOCK + (whiteouts ? whiteouts.blocks * 512 : 0)
 }
 
 /** A layer for the functions that merge stacks without mounting them. */

@@ -1,26 +1,40 @@
-import { mkdir, readdir, rename, stat, writeFile } from 'node:fs/promises'
+import { existsSync, renameSync } from 'node:fs'
+import { mkdir, readdir, rename, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { UnpackLimits } from '../archive/budget.ts'
+import type { Comparison } from '../archive/compare.ts'
 import type { LayerResult, LayerTask } from '../archive/layer.ts'
 import type { WorkerPool } from '../archive/pool.ts'
 import { BerthError, internal } from '../core/errors.ts'
 import { failpoint } from '../core/failpoint.ts'
-import { chainId, type Digest } from '../oci/digest.ts'
+import { chainId, type Digest, isDigest } from '../oci/digest.ts'
 import { Arriving, type Fresh } from './arrivingLayer.ts'
 import { UNFINISHED, unfinishedName } from './durable.ts'
+import { lostBlob, wrongDiffId } from './layerErrors.ts'
 import {
   contentDirectory,
   type LayerRecord,
   layerHome,
   layerOf,
   readRecord,
+  recordBlocks,
   recordFile,
   stackLayer,
   whiteoutFile,
 } from './layerRecord.ts'
 import { LayerSync } from './layerSync.ts'
+import { REPLACED, ReplacedLayers } from './replacedLayers.ts'
 import { Trash } from './trash.ts'
-import type { ArrivingLayer, ContentStore, Layer, LayerSource, LayerStore } from './types.ts'
+import type {
+  ArrivingLayer,
+  ContentStore,
+  Layer,
+  LayerPlace,
+  LayerSource,
+  LayerStore,
+  LayerWorkOptions,
+  RemadeLayer,
+} from './types.ts'
 
 export interface LayerStoreOptions {
   /** The data root. */
@@ -42,13 +56,6 @@ type EnsureOptions = NonNullable<Parameters<LayerStore['ensure']>[1]>
 
 type UnpackInto = Pick<LayerTask, 'directory' | 'limits' | 'record'>
 
-const wrongDiffId = (source: LayerSource, found: Digest): Error =>
-  new BerthError(
-    'digest-mismatch',
-    400,
-    `layer ${source.blob} unpacks to ${found}; the image's configuration says ${source.diffId}`,
-  )
-
 /** The unpacking of one image: from its first layer under way to all of them recorded. */
 interface Batch {
   sources: readonly LayerSource[]
@@ -65,6 +72,7 @@ class DirectoryLayerStore implements LayerStore {
   readonly #directory: string
   readonly #trash: Trash
   readonly #sync: LayerSync
+  readonly #replaced: ReplacedLayers
   readonly #records = new Map<Digest, LayerRecord>()
   /** Diff ids that a batch is unpacking now. */
   readonly #claims = new Map<Digest, Promise<unknown>>()
@@ -74,6 +82,7 @@ class DirectoryLayerStore implements LayerStore {
     this.#directory = join(options.root, 'layers')
     this.#trash = new Trash(options)
     this.#sync = new LayerSync(options.root, options.onError ?? (() => {}))
+    this.#replaced = new ReplacedLayers(this.#directory, this.#trash)
   }
 
   async ensure(sources: readonly LayerSource[], options: EnsureOptions = {}): Promise<Layer[]> {
@@ -111,6 +120,13 @@ class DirectoryLayerStore implements LayerStore {
     return all ? this.#layers(diffIds, chain) : undefined
   }
 
+  present(diffIds: readonly Digest[]): (Layer | undefined)[] {
+    return diffIds.map((diffId, index) => {
+      const record = this.#recorded(diffId, chainId(diffIds.slice(0, index + 1)))
+      return record && layerOf(this.#options.root, record)
+    })
+  }
+
   async list(): Promise<Layer[]> {
     return [...this.#records.values()].map(record => layerOf(this.#options.root, record))
   }
@@ -123,13 +139,83 @@ class DirectoryLayerStore implements LayerStore {
   async recover(): Promise<void> {
     await mkdir(this.#directory, { recursive: true, mode: 0o700 })
     for (const name of await readdir(this.#directory)) {
+      if (name.startsWith(REPLACED)) continue
       const home = join(this.#directory, name)
       const record = name.startsWith(UNFINISHED) ? undefined : readRecord(home)
       if (record && this.#isWhole(record, home)) this.#records.set(record.key, record)
+      // Its record was lost, and somebody may have it mounted.
+      else if (!record && isDigest(`sha256:${name}`)) this.#replaced.setAside(home)
       else this.#trash.take(home)
     }
     this.#sync.add([...this.#records.values()].filter(record => record.unsynced !== undefined))
     this.#trash.recover()
+  }
+
+  look({ key }: Layer): 'folder' | 'record' | undefined {
+    const home = layerHome(this.#options.root, key)
+    if (!existsSync(contentDirectory(home))) return 'folder'
+    return readRecord(home)?.key === key ? undefined : 'record'
+  }
+
+  async compare({ layer, source, below }: LayerPlace, options: LayerWorkOptions = {}): Promise<Comparison> {
+    const { pool } = this.#options
+    const home = layerHome(this.#options.root, layer.key)
+    return await pool.run(
+      'compareLayer',
+      {
+        ...(await this.#blobFile(source.blob)),
+        directory: contentDirectory(home),
+        below: below.map(stackLayer),
+        ...(this.#options.whiteouts === 'record' ? { record: whiteoutFile(home) } : {}),
+      },
+      options,
+    )
+  }
+
+  async remake({ layer, source, below }: LayerPlace, options: LayerWorkOptions = {}): Promise<RemadeLayer> {
+    const fresh = await this.#unpackStored(source, options.signal ? { signal: options.signal } : {}, bytes =>
+      options.onProgress?.(bytes),
+    )
+    try {
+      if (fresh.result.diffId !== source.diffId) throw wrongDiffId(source, fresh.result.diffId)
+      const chain = chainId([...below.map(({ diffId }) => diffId), source.diffId])
+      const record = await this.#complete(fresh, { index: below.length, chain, below })
+      if (record.key !== layer.key) throw internal(`layer ${layer.key} would be ${record.key} now`)
+      await writeFile(recordFile(fresh.home), JSON.stringify(record))
+      failpoint('layers.remade')
+      return this.#remade(fresh.home, record)
+    } catch (error) {
+      this.#trash.take(fresh.home)
+      throw error
+    }
+  }
+
+  #remade(fresh: string, record: LayerRecord): RemadeLayer {
+    const home = layerHome(this.#options.root, record.key)
+    return {
+      replace: users => {
+        if (!this.#records.has(record.key)) return false
+        if (existsSync(home)) this.#replaced.replace(home, fresh, users)
+        else renameSync(fresh, home)
+        this.#records.set(record.key, record)
+        this.#sync.add([record])
+        return true
+      },
+      // Where it took the other's place, nothing has its name.
+      [Symbol.dispose]: () => this.#trash.take(fresh),
+    }
+  }
+
+  released(id: string): void {
+    this.#replaced.released(id)
+  }
+
+  replaced(): string[] {
+    return this.#replaced.homes()
+  }
+
+  recoverReplaced(mountedWith: (key: Digest) => string[]): void {
+    this.#replaced.recover(mountedWith)
   }
 
   #isWhole(record: LayerRecord, home: string): boolean {
@@ -218,14 +304,19 @@ class DirectoryLayerStore implements LayerStore {
     { verified, signal }: EnsureOptions,
     onProgress: (bytes: number) => void,
   ): Promise<Fresh> {
-    const { content, pool } = this.#options
-    const info = await content.info(blob)
-    if (!info) throw internal(`layer ${blob} cannot be unpacked: its blob is not in the content store`)
-    const from = { blob: content.path(blob), blobSize: info.size }
+    const { pool } = this.#options
+    const from = await this.#blobFile(blob)
     const digest = verified?.(blob) && blob === diffId ? { digest: diffId } : {}
     return await this.#fresh(task =>
       pool.run('unpackLayer', { ...task, ...from, ...digest }, { ...(signal ? { signal } : {}), onProgress }),
     )
+  }
+
+  async #blobFile(blob: Digest): Promise<{ blob: string; blobSize: number }> {
+    const { content } = this.#options
+    const info = await content.info(blob)
+    if (!info) throw lostBlob(blob, content.quarantine.find(blob))
+    return { blob: content.path(blob), blobSize: info.size }
   }
 
   /** Has a new folder filled; it is gone where that fails. */
@@ -304,14 +395,6 @@ class DirectoryLayerStore implements LayerStore {
     }
     this.#sync.add(published)
   }
-}
-
-const BLOCK = 4096
-
-/** Blocks of the layer's folder, of its record and of its whiteouts' record. */
-const recordBlocks = async (home: string): Promise<number> => {
-  const whiteouts = await stat(whiteoutFile(home)).catch(() => undefined)
-  return 2 * BLOCK + (whiteouts ? whiteouts.blocks * 512 : 0)
 }
 
 /** The layer store of a data root. Call `recover` once before anything else. */

@@ -1,5 +1,7 @@
 import type { Readable } from 'node:stream'
+import type { Comparison } from '../archive/compare.ts'
 import type { Digest } from '../oci/digest.ts'
+import type { Quarantine } from './quarantine.ts'
 
 /**
  * What the data root holds. Vocabulary:
@@ -81,6 +83,8 @@ export interface ContentStore {
   dropPartials(): Promise<number>
   remove(digest: Digest): Promise<void>
   list(): AsyncIterable<BlobInfo>
+  /** Where damaged blobs go. */
+  readonly quarantine: Quarantine
   /** Removes the leavings of ingests that a crash cut off, and partials of a week ago; to be called once, before any write. */
   recover(): Promise<void>
 }
@@ -110,6 +114,29 @@ export interface LayerSource {
   diffId: Digest
 }
 
+/** An unpacked layer at its place in a stack. */
+export interface LayerPlace {
+  layer: Layer
+  source: LayerSource
+  /** Bottom first. */
+  below: readonly Layer[]
+}
+
+export interface LayerWorkOptions {
+  signal?: AbortSignal
+  /** Bytes of the blob read so far. */
+  onProgress?: (bytes: number) => void
+}
+
+/** A layer unpacked anew, which is thrown away when it is disposed of before it took the old one's place. */
+export interface RemadeLayer extends Disposable {
+  /**
+   * Puts it in the old one's place; `users` are the uppers that have that one mounted: they go on with it, and it
+   * goes with the last of their mounts. False where the layer has been removed meanwhile. Never waits.
+   */
+  replace(users: readonly string[]): boolean
+}
+
 /** A blob that is unpacked while it comes in. What nobody took of it is removed when it is disposed of. */
 export interface ArrivingLayer extends BlobFollower, Disposable {}
 
@@ -134,11 +161,25 @@ export interface LayerStore {
   ): Promise<Layer[]>
   /** The layers of a stack of diff ids, bottom first; undefined where one is not unpacked. */
   find(diffIds: readonly Digest[]): Promise<Layer[] | undefined>
+  /** The same with undefined for each that is not unpacked. */
+  present(diffIds: readonly Digest[]): (Layer | undefined)[]
   list(): Promise<Layer[]>
   /** Out of the way when it returns; its content goes in the background. Absent is fine. */
   remove(key: Digest): Promise<void>
+  /** What of a layer is not there at all, its folder or its record; undefined where both are. */
+  look(layer: Layer): 'folder' | 'record' | undefined
+  /** Compares a layer with its blob. Errors: `blob-missing`, `not-found` where the layer's directory is gone, `bad-request` for a damaged blob. */
+  compare(place: LayerPlace, options?: LayerWorkOptions): Promise<Comparison>
+  /** Unpacks a layer that is there once more. Errors: `blob-missing`, `digest-mismatch`, those of unpacking. */
+  remake(place: LayerPlace, options?: LayerWorkOptions): Promise<RemadeLayer>
+  /** An upper is mounted no more: layers that were replaced under it are not needed by it any longer. */
+  released(id: string): void
+  /** Folders of layers that were replaced, and that somebody still has mounted. */
+  replaced(): string[]
   /** Removes what a crash left half made or half removed; to be called once, before anything else. */
   recover(): Promise<void>
+  /** Once, when the uppers are recovered: replaced layers that nobody has mounted any more go. */
+  recoverReplaced(mountedWith: (key: Digest) => string[]): void
   /** Resolves when all layers are durable: before that, no blob may go that one of them was made from. */
   synced(): Promise<void>
   /** Resolves when nothing is being written or deleted in the background. */
@@ -172,6 +213,8 @@ export interface UpperStore {
   mount(id: string, options?: { volatile?: boolean; label?: string }): Promise<string>
   /** The root path if it is mounted now. */
   mounted(id: string): string | undefined
+  /** Those that are mounted and have this layer in their stack. */
+  mountedWith(key: Digest): string[]
   unmount(id: string): Promise<void>
   /** Unmounts and removes; the directory is out of the way when it returns, its content goes later. Idempotent. */
   remove(id: string): Promise<void>

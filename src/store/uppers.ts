@@ -1,15 +1,16 @@
-import { mkdirSync, readdirSync, readFileSync, renameSync, rmdirSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import type { ChangeName } from '../archive/changes.ts'
 import { toBytes } from '../archive/paths.ts'
 import type { WorkerPool } from '../archive/pool.ts'
 import type { ChangesTask } from '../archive/tasks.ts'
-import { badRequest, hasCode, notFound } from '../core/errors.ts'
+import { BerthError, badRequest, hasCode, notFound } from '../core/errors.ts'
 import { failpoint } from '../core/failpoint.ts'
 import { SerialQueue } from '../core/queue.ts'
 import { isMountRoot, makePrivateMount } from '../linux/mount.ts'
 import type { OverlayPath } from '../linux/overlay.ts'
+import type { Digest } from '../oci/digest.ts'
 import { CopySnapshotter } from './copy.ts'
 import { syncDirectory, UNFINISHED, unfinishedName, writeDurably } from './durable.ts'
 import { ensureInitLayer, initLayerFor, recoverInitLayers } from './initLayer.ts'
@@ -33,6 +34,8 @@ export interface UpperStoreOptions {
   onError?: (path: string, error: unknown) => void
   /** Hears of each deletion: space is free again. */
   onDeleted?: () => void
+  /** Hears of each unmount that is done. */
+  onUnmounted?: (id: string) => void
 }
 
 /** `<root>/uppers/<id>/upper.json`. */
@@ -73,8 +76,12 @@ class DirectoryUpperStore implements UpperStore {
     await this.#serial(id, async () => {
       if (this.#records.has(id)) return
       const stack = effectiveStack(layers)
-      const init = options.init ? { init: initLayerFor(stack.map(stackLayer)) } : {}
-      await this.#make(id, { version: 1, layers: stack, ...init })
+      try {
+        const init = options.init ? { init: initLayerFor(stack.map(stackLayer)) } : {}
+        await this.#make(id, { version: 1, layers: stack, ...init })
+      } catch (error) {
+        throw lostLayer(stack) ?? error
+      }
     })
   }
 
@@ -85,14 +92,18 @@ class DirectoryUpperStore implements UpperStore {
       if (isMountRoot(target)) return target
       mkdirSync(target, { recursive: true, mode: 0o700 })
       failpoint('uppers.before-mount')
-      this.#snapshotter.mount({
-        home: this.#home(id),
-        layers: record.layers,
-        init: this.#init(record),
-        target,
-        volatile: options.volatile ?? false,
-        label: options.label,
-      })
+      try {
+        this.#snapshotter.mount({
+          home: this.#home(id),
+          layers: record.layers,
+          init: this.#init(record),
+          target,
+          volatile: options.volatile ?? false,
+          label: options.label,
+        })
+      } catch (error) {
+        throw lostLayer(record.layers) ?? error
+      }
       failpoint('uppers.mounted')
       return target
     })
@@ -101,6 +112,12 @@ class DirectoryUpperStore implements UpperStore {
   mounted(id: string): string | undefined {
     const target = this.#target(id)
     return isMountRoot(target) ? target : undefined
+  }
+
+  mountedWith(key: Digest): string[] {
+    return [...this.#records].flatMap(([id, { layers }]) =>
+      layers.some(layer => layer.key === key) && this.mounted(id) !== undefined ? [id] : [],
+    )
   }
 
   async unmount(id: string): Promise<void> {
@@ -196,6 +213,7 @@ class DirectoryUpperStore implements UpperStore {
     } catch (error) {
       if (!hasCode(error, 'ENOENT')) throw error
     }
+    this.#options.onUnmounted?.(id)
   }
 
   #task(id: string): ChangesTask {
@@ -250,6 +268,19 @@ class DirectoryUpperStore implements UpperStore {
       })
     }
   }
+}
+
+/** Why a mount could not be made, where one of its layers is not there. */
+const lostLayer = (layers: readonly Layer[]): Error | undefined => {
+  const lost = layers.find(({ path }) => !existsSync(path))
+  return (
+    lost &&
+    new BerthError(
+      'layer-missing',
+      500,
+      `the layer ${lost.diffId} of the container's image is not on the disk any more: pull or load the image again, or have the store repaired (POST /berth/v1/system/check?repair=fetch)`,
+    )
+  )
 }
 
 const readUpper = (home: string): UpperRecord | undefined => {

@@ -149,11 +149,15 @@ const checkVolumes = async ({ daemon, owners }: State): Promise<string[]> => {
 /** A blob that a pull goes on with. */
 const isPartial = (name: string): boolean => name.startsWith('.partial-')
 
-const checkDataRoot = ({ daemon, ids }: State): string[] => {
+/** A layer that was replaced under a container, which has it mounted. */
+const isReplaced = (name: string): boolean => name.startsWith('.replaced-')
+
+const checkDataRoot = ({ daemon, ids, running }: State): string[] => {
   const root = daemon.dataRoot
   const half = ['blobs/sha256', 'layers', 'uppers', 'containers'].flatMap(folder =>
     names(path.join(root, folder))
       .filter(name => isUnfinished(name) && !isPartial(name))
+      .filter(name => !isReplaced(name) || running.size === 0)
       .map(name => `${folder}/${name} is half-made`),
   )
   return [

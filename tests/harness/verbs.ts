@@ -8,6 +8,7 @@ import { portVerbs } from './portVerbs.ts'
 import { pullVerbs } from './pullVerbs.ts'
 import { pushVerbs } from './pushVerbs.ts'
 import { type Outcome, until } from './shell.ts'
+import { storeVerbs } from './storeVerbs.ts'
 import { volumeVerbs } from './volumeVerbs.ts'
 
 /** The verbs whose every step the crash tests kill the daemon at, and what must hold afterwards. */
@@ -310,6 +311,7 @@ export const verbGroups: [string, Verb[]][] = [
   ['pull', pullVerbs],
   ['push', pushVerbs],
   ['images of several platforms', platformVerbs],
+  ['check and clean-up of the store', storeVerbs],
   ['network create, rm, connect, disconnect', networkVerbs],
   ['many ports, lost rules', portVerbs],
   ['logs past their budget', logVerbs],

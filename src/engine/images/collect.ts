@@ -13,13 +13,15 @@ const blobsInUse = (engine: Engine): Set<Digest> => {
   return used
 }
 
-const layersInUse = async (engine: Engine): Promise<Set<Digest>> => {
+/** Keys of the layers that images and containers have. */
+export const layersInUse = (engine: Engine): Set<Digest> => {
   const stacks = [
     ...engine.images.all().map(image => image.config.rootfs.diff_ids),
     ...engine.containers.all().map(container => container.record.diffIds),
   ]
   const used = new Set<Digest>()
-  for (const stack of stacks) for (const layer of (await engine.layers.find(stack)) ?? []) used.add(layer.key)
+  // Of a stack that lacks one, too: a container may have the others mounted.
+  for (const stack of stacks) for (const layer of engine.layers.present(stack)) if (layer) used.add(layer.key)
   return used
 }
 
@@ -36,7 +38,7 @@ export const collectGarbage = async (engine: Engine, candidates: readonly Digest
 
 const collectLayers = async (engine: Engine): Promise<number> => {
   let freed = 0
-  const needed = await layersInUse(engine)
+  const needed = layersInUse(engine)
   for (const layer of await engine.layers.list()) {
     if (needed.has(layer.key)) continue
     freed += layer.size

@@ -105,7 +105,9 @@ const onDisk = async (engine: Engine): Promise<object> => {
       (await sum(engine.content.partials(), ({ path }) => blocksOf(path))),
     LayerBytes:
       (await engine.layers.list()).reduce((total, layer) => total + layer.diskBytes, 0) +
+      (await sum(engine.layers.replaced(), home => measured(engine, home))) +
       (await measured(engine, path.join(dataRoot, 'init'))),
+    QuarantineBytes: await measured(engine, path.join(dataRoot, 'quarantine')),
     ContainerBytes: await sum(await engine.uppers.list(), id =>
       measured(engine, path.join(dataRoot, 'uppers', id)),
     ),

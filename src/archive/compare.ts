@@ -1,0 +1,352 @@
+import { readFileSync, readlinkSync } from 'node:fs'
+import { SystemError } from '../linux/ffi.ts'
+import { AT_FDCWD, O_DIRECTORY, O_RDONLY, openAt, owned } from '../linux/files.ts'
+import { type FileStat, isDirectory, isWhiteout, statFd, statIfThere } from '../linux/stat.ts'
+import { getXattr, pathAt } from '../linux/xattrs.ts'
+import type { Digest } from '../oci/digest.ts'
+import { Budget } from './budget.ts'
+import { ContentComparison } from './compareContent.ts'
+import {
+  copyProblems,
+  entryProblems,
+  impliedProblems,
+  missing,
+  type Place,
+  rootProblems,
+} from './compareEntry.ts'
+import { Directories } from './directories.ts'
+import { feed, LayerRules, type TaskControl } from './layer.ts'
+import {
+  type MergedDirectory,
+  mergedRoot,
+  namesOf,
+  OPAQUE,
+  type StackLayer,
+  type WhiteoutRecord,
+  withMerged,
+} from './merged.ts'
+import { Pace } from './pace.ts'
+import { type TarHandler, TarParser } from './parser.ts'
+import {
+  type ByteString,
+  baseOf,
+  cleanPath,
+  comparePaths,
+  joinPath,
+  parentOf,
+  show,
+  toByteString,
+  toBytes,
+} from './paths.ts'
+import type { EntryType, TarEntry } from './types.ts'
+
+/** Comparing an unpacked layer with the archive that it was made of, without unpacking that again. */
+
+export interface CompareTask {
+  /** The blob's file and size. */
+  blob: string
+  blobSize: number
+  /** What was unpacked. */
+  directory: string
+  /** The file with its WhiteoutRecord, where whiteouts are not in the directory. */
+  record?: string
+  /** The layers below, bottom first: a layer may have content and metadata of theirs. */
+  below: StackLayer[]
+}
+
+export interface Difference {
+  /** For messages. */
+  path: string
+  /** Goes on from the path: `is missing`. */
+  what: string
+}
+
+export interface Comparison {
+  /** Of the uncompressed archive. */
+  diffId: Digest
+  /** Paths that differ. */
+  count: number
+  /** The first of them, in byte order. */
+  differences: Difference[]
+}
+
+/** So many are told one by one. */
+const TOLD = 20
+
+/** What is to be at a path: an archive's entry, a directory that none tells of, or a whiteout. */
+interface Wanted {
+  type: EntryType | 'implied' | 'whiteout'
+}
+
+interface Link {
+  path: ByteString
+  own: Wanted
+  target: ByteString
+  /** What was at the target when the link was made. */
+  was: Wanted | undefined
+}
+
+const holdsDirectory = ({ type }: Wanted): boolean => type === 'directory' || type === 'implied'
+
+const isAbsent = (error: unknown): boolean =>
+  error instanceof SystemError && ['ENOENT', 'ENOTDIR', 'ELOOP'].includes(error.code)
+
+/**
+ * Looks at each entry's place in the tree while the archive goes by; the last
+ * entry of a path counts. Memory: the paths.
+ */
+class TreeComparison implements TarHandler, Disposable {
+  readonly #dirs: Directories
+  readonly #top: ByteString
+  readonly #rules = new LayerRules()
+  readonly #wanted = new Map<ByteString, Wanted>()
+  readonly #problems = new Map<ByteString, string>()
+  readonly #links: Link[] = []
+  /** Directories by the names that the archive gives them: a symbolic link may be on the way. */
+  readonly #real = new Map<ByteString, ByteString>([['', '']])
+  #content: ContentComparison | undefined
+  /** The path of that content. */
+  #compared: ByteString = ''
+
+  constructor(root: number) {
+    this.#dirs = new Directories(root)
+    this.#top = toByteString(readlinkSync(`/proc/self/fd/${root}`, { encoding: 'buffer' }))
+  }
+
+  entry(entry: TarEntry): void {
+    const path = cleanPath(toByteString(entry.name))
+    if (this.#rules.skip(entry, path) || path === '') return
+    const place = this.#place(path)
+    const own = this.#want(place.path, entry.type)
+    if (entry.type === 'link') {
+      const target = this.#place(cleanPath(toByteString(entry.linkName))).path
+      this.#links.push({ path: place.path, own, target, was: this.#wanted.get(target) })
+      return
+    }
+    this.#tell(place.path, entryProblems(entry, place))
+    if (entry.type !== 'file') return
+    this.#content = ContentComparison.of(entry, place)
+    this.#compared = place.path
+  }
+
+  data(chunk: Buffer, offset: number): void {
+    this.#content?.data(chunk, offset)
+  }
+
+  close(): void {
+    using content = this.#content
+    this.#content = undefined
+    if (content && !content.end()) this.#tell(this.#compared, ['has other content'])
+  }
+
+  [Symbol.dispose](): void {
+    this.#content?.[Symbol.dispose]()
+    this.#dirs[Symbol.dispose]()
+  }
+
+  /** What only the whole archive tells: links, whiteouts, what is too much. */
+  async finish(task: CompareTask, rest: () => Promise<void>): Promise<Omit<Comparison, 'diffId'>> {
+    const marks = this.#marks()
+    this.#compareLinks(task.below)
+    if (task.record === undefined) this.#compareWhiteouts(marks.whiteouts)
+    else this.#compareRecord(task.record, marks)
+    this.#compareImplied(task.below)
+    this.#tell('', rootProblems(this.#rules.root, statFd(this.#dirs.root)))
+    await this.#walk(task.record === undefined ? new Set(marks.opaques) : undefined, rest)
+    const all = [...this.#problems].sort(([a], [b]) => comparePaths(a, b))
+    const differences = all.slice(0, TOLD).map(([path, what]) => ({ path: show(`/${path}`), what }))
+    return { count: all.length, differences }
+  }
+
+  #tell(path: ByteString, found: readonly string[]): void {
+    if (found.length === 0) return
+    const before = this.#problems.get(path)
+    this.#problems.set(path, [...(before === undefined ? [] : [before]), ...found].join(', '))
+  }
+
+  #want(path: ByteString, type: Wanted['type']): Wanted {
+    const before = this.#wanted.get(path)
+    const wanted = { type }
+    this.#imply(parentOf(path))
+    this.#problems.delete(path)
+    // What takes a directory's place takes away all that was in it.
+    if (before && holdsDirectory(before) && !holdsDirectory(wanted)) this.#forgetBelow(path)
+    this.#wanted.set(path, wanted)
+    return wanted
+  }
+
+  #forgetBelow(path: ByteString): void {
+    for (const names of [this.#wanted, this.#problems])
+      for (const name of names.keys()) if (name.startsWith(`${path}/`)) names.delete(name)
+  }
+
+  #imply(path: ByteString): void {
+    if (path === '' || this.#wanted.has(path)) return
+    this.#imply(parentOf(path))
+    this.#wanted.set(path, { type: 'implied' })
+  }
+
+  #place(path: ByteString): Place {
+    const parent = this.#realDirectory(parentOf(path))
+    return { path: joinPath(parent, baseOf(path)), dir: this.#find(parent), name: toBytes(baseOf(path)) }
+  }
+
+  #realDirectory(path: ByteString): ByteString {
+    const known = this.#real.get(path)
+    if (known !== undefined) return known
+    // The kernel tells no longer paths, and no honest archive has links in them.
+    const fd = path.length > 2048 ? undefined : this.#find(path)
+    const real =
+      fd === undefined
+        ? joinPath(this.#realDirectory(parentOf(path)), baseOf(path))
+        : toByteString(readlinkSync(`/proc/self/fd/${fd}`, { encoding: 'buffer' })).slice(
+            this.#top.length + 1,
+          )
+    this.#real.set(path, real)
+    return real
+  }
+
+  #find(path: ByteString): number | undefined {
+    try {
+      return this.#dirs.find(path)
+    } catch (error) {
+      if (isAbsent(error)) return undefined
+      throw error
+    }
+  }
+
+  /** As they are decided while unpacking: a whiteout of a new directory makes it opaque, one of a new file is nothing. */
+  #marks(): WhiteoutRecord {
+    const opaques = [...this.#rules.opaques].map(path => this.#realDirectory(path))
+    for (const path of opaques) this.#imply(path)
+    const whiteouts: ByteString[] = []
+    for (const given of [...this.#rules.whiteouts].sort(comparePaths).reverse()) {
+      const { path } = this.#place(given)
+      const wanted = this.#wanted.get(path)
+      this.#imply(parentOf(path))
+      if (!wanted) whiteouts.push(path)
+      else if (holdsDirectory(wanted)) opaques.push(path)
+    }
+    return { whiteouts, opaques }
+  }
+
+  #compareLinks(layers: readonly StackLayer[]): void {
+    using below = new LayersBelow(layers)
+    for (const { path, own, target, was } of this.#links) {
+      if (this.#wanted.get(path) !== own) continue
+      const place = this.#place(path)
+      const stat = place.dir === undefined ? undefined : statIfThere(place.dir, place.name)
+      const now = this.#wanted.get(target)
+      if (!stat) this.#tell(path, [missing])
+      else if (!now) this.#compareCopy(place, stat, { below: below.root, target })
+      else if (!was || was === now) {
+        const { dir, name } = this.#place(target)
+        const other = dir === undefined ? undefined : statIfThere(dir, name)
+        if (other?.inode !== stat.inode) this.#tell(path, [`is no hard link to ${show(`/${target}`)}`])
+      }
+    }
+  }
+
+  #compareCopy(place: Place, stat: FileStat, from: { below: MergedDirectory; target: ByteString }): void {
+    withMerged(from.below, from.target, found =>
+      this.#tell(
+        place.path,
+        copyProblems(found && { ...found, name: toBytes(baseOf(from.target)) }, place, stat),
+      ),
+    )
+  }
+
+  #compareWhiteouts(whiteouts: readonly ByteString[]): void {
+    for (const path of whiteouts) {
+      this.#wanted.set(path, { type: 'whiteout' })
+      const { dir, name } = this.#place(path)
+      const stat = dir === undefined ? undefined : statIfThere(dir, name)
+      if (!stat) this.#tell(path, ['is to be hidden, and its whiteout is missing'])
+      else if (!isWhiteout(stat)) this.#tell(path, ['is to be hidden, and is there'])
+    }
+  }
+
+  #compareRecord(file: string, marks: WhiteoutRecord): void {
+    let found: WhiteoutRecord = { whiteouts: [], opaques: [] }
+    try {
+      found = JSON.parse(readFileSync(file, 'utf8')) as WhiteoutRecord
+    } catch {
+      // Lost or damaged: then nothing of it is there.
+    }
+    for (const kind of ['whiteouts', 'opaques'] as const) {
+      const [due, there] = [new Set(marks[kind]), new Set(found[kind])]
+      for (const path of due.symmetricDifference(there))
+        this.#tell(path, [due.has(path) ? 'is to be hidden, and is not' : 'is hidden, and should not be'])
+    }
+  }
+
+  #compareImplied(layers: readonly StackLayer[]): void {
+    using below = new LayersBelow(layers)
+    for (const [path, { type }] of this.#wanted) {
+      if (type !== 'implied') continue
+      const place = this.#place(path)
+      withMerged(below.root, path, found => this.#tell(path, impliedProblems(place, found?.stat)))
+    }
+  }
+
+  /** `opaques` is absent where the tree itself does not tell of them. */
+  async #walk(opaques: ReadonlySet<ByteString> | undefined, rest: () => Promise<void>): Promise<void> {
+    const waiting: ByteString[] = ['']
+    for (let path = waiting.pop(); path !== undefined; path = waiting.pop()) {
+      const dir = this.#find(path)
+      if (dir === undefined) continue
+      if (opaques) this.#compareOpaque(path, dir, opaques.has(path))
+      for (const name of namesOf(dir)) {
+        const child = joinPath(path, name)
+        const wanted = this.#wanted.get(child)
+        if (!wanted) this.#tell(child, ['is not in the blob'])
+        else if (holdsDirectory(wanted) && isDirectoryAt(dir, name)) waiting.push(child)
+      }
+      await rest()
+    }
+  }
+
+  #compareOpaque(path: ByteString, dir: number, wanted: boolean): void {
+    const is = getXattr(pathAt(dir, '.'), OPAQUE)?.toString() === 'y'
+    if (wanted && !is) this.#tell(path, ['is to hide all that is below it, and does not'])
+    if (is && !wanted) this.#tell(path, ['hides all that is below it, and should not'])
+  }
+}
+
+/** Opened when first needed: most layers have nothing of those below. */
+class LayersBelow implements Disposable {
+  readonly #layers: readonly StackLayer[]
+  #root: MergedDirectory | undefined
+
+  constructor(layers: readonly StackLayer[]) {
+    this.#layers = layers
+  }
+
+  get root(): MergedDirectory {
+    this.#root ??= mergedRoot(this.#layers)
+    return this.#root
+  }
+
+  [Symbol.dispose](): void {
+    this.#root?.[Symbol.dispose]()
+  }
+}
+
+const isDirectoryAt = (dir: number, name: ByteString): boolean => {
+  const stat = statIfThere(dir, toBytes(name))
+  return stat !== undefined && isDirectory(stat)
+}
+
+/** Errors: `bad-request` where the archive is damaged, SystemError where a layer's directory is not there. */
+export const compareLayer = async (task: CompareTask, control: TaskControl): Promise<Comparison> => {
+  using root = owned(openAt(AT_FDCWD, task.directory, O_RDONLY | O_DIRECTORY))
+  using comparison = new TreeComparison(root.fd)
+  const pace = new Pace()
+  const rest = async (): Promise<void> => {
+    await pace.rest()
+    control.check()
+  }
+  const paced = { check: () => control.check(), progress: (bytes: number) => control.progress(bytes), rest }
+  const diffId = await feed(task, new TarParser(comparison), new Budget(root.fd), paced)
+  return { diffId, ...(await comparison.finish(task, rest)) }
+}

@@ -1,0 +1,160 @@
+import { statfs } from 'node:fs/promises'
+import { BerthError, conflict } from '../../../core/errors.ts'
+import { failpoint } from '../../../core/failpoint.ts'
+import type { Digest } from '../../../oci/digest.ts'
+import type { Engine } from '../../engine.ts'
+import type { Operation } from '../../operations.ts'
+import type { CleanUpLimits } from '../../settings.ts'
+import { selectImages } from '../list.ts'
+import { removeImage } from '../remove.ts'
+import type { ImageRecord } from '../types.ts'
+import { keepFilter } from './limits.ts'
+import { type CleanUpPlan, type ImageFacts, type Part, planCleanUp, type Removal } from './plan.ts'
+
+/** The clean-up of images that nobody has used for long, or that there is no space for. */
+
+export const cleanUpVerb = 'clean-up'
+
+const layerPart = (key: Digest): string => `layer ${key}`
+
+const partsOf = (engine: Engine, image: ImageRecord): Part[] => {
+  const parts = new Map<string, Part>()
+  const put = (id: string, bytes: number): void => void parts.set(id, { id, bytes })
+  const stacks = [image.config.rootfs.diff_ids]
+  for (const { blobs, layers } of image.targets) {
+    for (const { digest, size } of blobs) put(`blob ${digest}`, size)
+    stacks.push(layers.map(({ diffId }) => diffId))
+  }
+  for (const stack of stacks)
+    for (const layer of engine.layers.present(stack)) if (layer) put(layerPart(layer.key), layer.diskBytes)
+  return [...parts.values()]
+}
+
+const namesOf = (engine: Engine, id: Digest): string[] => {
+  const { tags, digests } = engine.images.namesOf(id)
+  return [...tags, ...digests]
+}
+
+/** The container that has an image, running or not. */
+const userOf = (engine: Engine, id: Digest): string => {
+  const user = engine.containers.all().find(({ record }) => record.imageId === id)
+  return user ? `the container ${user.record.name}` : ''
+}
+
+/** Ids by the rule that protects them. */
+const protectedBy = (engine: Engine, { keep }: CleanUpLimits): Map<string, string> =>
+  new Map(keep.flatMap(rule => selectImages(engine, keepFilter(rule), true).map(({ id }) => [id, rule])))
+
+const imageFacts = (engine: Engine, limits: CleanUpLimits): ImageFacts[] => {
+  const kept = protectedBy(engine, limits)
+  return engine.images.all().map(image => ({
+    id: image.id,
+    names: namesOf(engine, image.id),
+    lastUsed: engine.lastUse.of(image),
+    parent: image.parent,
+    usedBy: userOf(engine, image.id),
+    keptBy: kept.get(image.id) ?? '',
+    parts: partsOf(engine, image),
+  }))
+}
+
+const storedBytes = async (engine: Engine): Promise<number> => {
+  let bytes = 0
+  for (const { diskBytes } of await engine.layers.list()) bytes += diskBytes
+  for await (const { size } of engine.content.list()) bytes += size
+  return bytes
+}
+
+/** What would go now. */
+export const drawPlan = async (engine: Engine, limits: CleanUpLimits): Promise<CleanUpPlan> => {
+  const { bavail, blocks, bsize } = await statfs(engine.settings.dataRoot)
+  const stored = await storedBytes(engine)
+  // Nothing is waited for from here on: the plan is of one moment.
+  engine.lastUse.keepOnly(new Set(engine.images.all().map(({ id }) => id)))
+  const pinned = engine.containers
+    .all()
+    .flatMap(({ record }) => engine.layers.present(record.diffIds))
+    .flatMap(layer => (layer ? [layerPart(layer.key)] : []))
+  return planCleanUp(limits, {
+    images: imageFacts(engine, limits),
+    pinned: new Set(pinned),
+    stored,
+    free: bavail * bsize,
+    capacity: blocks * bsize,
+    now: Date.now(),
+  })
+}
+
+export interface CleanUpResult {
+  plan: CleanUpPlan
+  removed: Removal[]
+  skipped: { removal: Removal; why: string }[]
+  /** Bytes of blobs and layers. */
+  before: number
+  after: number
+}
+
+/** Why an image of the plan is not to go any more. */
+const changed = (engine: Engine, { id, names, lastUsed }: Removal): string => {
+  const image = engine.images.byId(id as Digest)
+  if (!image) return 'it is gone already'
+  const user = userOf(engine, image.id)
+  if (user) return `it is in use by ${user} now`
+  if (engine.lastUse.of(image) > lastUsed) return 'it was used meanwhile'
+  return namesOf(engine, image.id).join() === names.join() ? '' : 'it has other names now'
+}
+
+const removeOne = async (engine: Engine, { id, names, why, bytes }: Removal): Promise<void> => {
+  using operation = engine.operations.begin({
+    verb: 'rm',
+    subject: { type: 'image', id, name: names[0] ?? id },
+  })
+  await removeImage(engine, id, { force: true, noprune: true, platforms: [], operation })
+  failpoint('clean-up.removed')
+  engine.log.info('an unused image was removed by the clean-up', { image: id, names, cause: why, bytes })
+}
+
+interface CleanUpRequest {
+  limits: CleanUpLimits
+  /** The plan that is expected; any where it is absent. */
+  planId?: string
+  operation: Operation
+}
+
+/**
+ * Removes what the plan of now tells. What somebody begins to use meanwhile
+ * stays; a clean-up that is cancelled keeps what it had removed removed.
+ * Errors: `conflict` where another one is under way, or where the plan is another now.
+ */
+export const cleanUpImages = async (
+  engine: Engine,
+  { limits, planId, operation }: CleanUpRequest,
+): Promise<CleanUpResult> => {
+  if (engine.operations.all().some(other => other.verb === cleanUpVerb && other !== operation))
+    throw conflict('a clean-up of images is under way: wait for its end, or cancel it')
+  operation.at('drawing its plan')
+  const before = await storedBytes(engine)
+  const plan = await drawPlan(engine, limits)
+  if (planId !== undefined && planId !== plan.id)
+    throw conflict(`the plan ${planId} would be another one now (${plan.id}): look at it again`)
+  const removed: Removal[] = []
+  const skipped: CleanUpResult['skipped'] = []
+  for (const [index, removal] of plan.removals.entries()) {
+    operation.at(`removing image ${index + 1} of ${plan.removals.length}: ${removal.names[0] ?? removal.id}`)
+    const why = changed(engine, removal) || (await refusal(removeOne(engine, removal)))
+    if (why === '') removed.push(removal)
+    else skipped.push({ removal, why })
+  }
+  return { plan, removed, skipped, before, after: await storedBytes(engine) }
+}
+
+/** Why a removal was refused, as somebody began to use the image; empty where it was not. */
+const refusal = async (removing: Promise<void>): Promise<string> => {
+  try {
+    await removing
+    return ''
+  } catch (error) {
+    if (error instanceof BerthError && error.status === 409) return error.message
+    throw error
+  }
+}

@@ -1,0 +1,90 @@
+import type { Digest } from '../../../oci/digest.ts'
+import { familiar, parseReference } from '../../../oci/reference.ts'
+import type { LayerPlace } from '../../../store/types.ts'
+import type { Engine } from '../../engine.ts'
+import type { ImageRecord } from '../types.ts'
+
+/** Who needs which blob, and what each unpacked layer is made of: as the records tell now. */
+
+export interface BlobNeed {
+  digest: Digest
+  /** Undefined where no record tells. */
+  size: number | undefined
+  images: ImageRecord[]
+  /** An index or manifest, which registries give by another door. */
+  isDocument: boolean
+}
+
+export const blobNeeds = (engine: Engine): Map<Digest, BlobNeed> => {
+  const needs = new Map<Digest, BlobNeed>()
+  const note = (image: ImageRecord, digest: Digest, size?: number): BlobNeed => {
+    const need = needs.get(digest) ?? { digest, size: undefined, images: [], isDocument: false }
+    if (!need.images.includes(image)) need.images.push(image)
+    need.size ??= size
+    needs.set(digest, need)
+    return need
+  }
+  for (const image of engine.images.all())
+    for (const target of image.targets) {
+      for (const { digest, size } of target.blobs) note(image, digest, size)
+      for (const { blob } of target.layers) note(image, blob)
+      for (const { digest } of [target.descriptor, target.manifest]) note(image, digest).isDocument = true
+    }
+  return needs
+}
+
+/** A layer at its place in an image's stack, and every blob that it could be made of. */
+export interface KnownLayer extends LayerPlace {
+  images: ImageRecord[]
+}
+
+/** Unpacked layers of images by key, those below before those above, with a choice of places where blobs differ. */
+export const knownLayers = (engine: Engine): Map<Digest, KnownLayer[]> => {
+  const known = new Map<Digest, KnownLayer[]>()
+  for (const image of engine.images.all())
+    for (const { layers: sources } of image.targets) {
+      const stack = engine.layers.present(sources.map(({ diffId }) => diffId))
+      for (const [index, layer] of stack.entries()) {
+        const source = sources[index]
+        const below = stack.slice(0, index).filter(entry => entry !== undefined)
+        // One that leans on those below cannot be told from them where one is missing.
+        if (!source || !layer || (below.length < index && layer.key !== layer.diffId)) continue
+        const places = known.get(layer.key) ?? []
+        const same = places.find(place => place.source.blob === source.blob)
+        if (!same) places.push({ layer, source, below, images: [image] })
+        else if (!same.images.includes(image)) same.images.push(image)
+        known.set(layer.key, places)
+      }
+    }
+  return known
+}
+
+/** Names of the containers that have a layer in their stack. */
+export const containersWith = (engine: Engine, key: Digest): string[] =>
+  engine.containers
+    .all()
+    .flatMap(({ record }) =>
+      engine.layers.present(record.diffIds).some(layer => layer?.key === key) ? [record.name] : [],
+    )
+
+/** As users know them; an image without a name by its id. */
+export const namesOf = (engine: Engine, images: readonly ImageRecord[]): string[] =>
+  images.flatMap(({ id }) => {
+    const { tags, digests } = engine.images.namesOf(id)
+    return tags.length > 0 ? tags : digests.length > 0 ? digests : [id]
+  })
+
+/** Where images came from, by their names: each repository once. */
+export const repositoriesOf = (
+  engine: Engine,
+  images: readonly ImageRecord[],
+): { domain: string; path: string; shown: string }[] => {
+  const found = new Map<string, { domain: string; path: string; shown: string }>()
+  for (const { id } of images)
+    for (const tag of engine.images.tagsOf(id)) {
+      const { domain, path } = parseReference(tag.name)
+      const shown = familiar({ domain, path })
+      found.set(shown, { domain, path, shown })
+    }
+  return [...found.values()]
+}
