@@ -17,11 +17,12 @@ export const cleanUpVerb = 'clean-up'
 
 const layerPart = (key: Digest): string => `layer ${key}`
 
-const partsOf = (engine: Engine, image: ImageRecord): Part[] => {
+/** Of all platforms of an image: they go with it. */
+const partsOf = (engine: Engine, members: readonly ImageRecord[]): Part[] => {
   const parts = new Map<string, Part>()
   const put = (id: string, bytes: number): void => void parts.set(id, { id, bytes })
-  const stacks = [image.config.rootfs.diff_ids]
-  for (const { blobs, layers } of image.targets) {
+  const stacks = members.map(({ config }) => config.rootfs.diff_ids)
+  for (const { blobs, layers } of members.flatMap(({ targets }) => targets)) {
     for (const { digest, size } of blobs) put(`blob ${digest}`, size)
     stacks.push(layers.map(({ diffId }) => diffId))
   }
@@ -35,9 +36,10 @@ const namesOf = (engine: Engine, id: Digest): string[] => {
   return [...tags, ...digests]
 }
 
-/** The container that has an image, running or not. */
-const userOf = (engine: Engine, id: Digest): string => {
-  const user = engine.containers.all().find(({ record }) => record.imageId === id)
+/** The container that has an image of these, running or not. */
+const userOf = (engine: Engine, members: readonly ImageRecord[]): string => {
+  const ids = new Set(members.map(({ id }) => id))
+  const user = engine.containers.all().find(({ record }) => ids.has(record.imageId))
   return user ? `the container ${user.record.name}` : ''
 }
 
@@ -45,17 +47,23 @@ const userOf = (engine: Engine, id: Digest): string => {
 const protectedBy = (engine: Engine, { keep }: CleanUpLimits): Map<string, string> =>
   new Map(keep.flatMap(rule => selectImages(engine, keepFilter(rule), true).map(({ id }) => [id, rule])))
 
+const lastUseOf = (engine: Engine, members: readonly ImageRecord[]): number =>
+  Math.max(...members.map(member => engine.lastUse.of(member)))
+
 const imageFacts = (engine: Engine, limits: CleanUpLimits): ImageFacts[] => {
   const kept = protectedBy(engine, limits)
-  return engine.images.all().map(image => ({
-    id: image.id,
-    names: namesOf(engine, image.id),
-    lastUsed: engine.lastUse.of(image),
-    parent: image.parent,
-    usedBy: userOf(engine, image.id),
-    keptBy: kept.get(image.id) ?? '',
-    parts: partsOf(engine, image),
-  }))
+  return engine.images.rows().map(image => {
+    const members = engine.images.membersOf(image)
+    return {
+      id: image.id,
+      names: namesOf(engine, image.id),
+      lastUsed: lastUseOf(engine, members),
+      parent: image.parent,
+      usedBy: userOf(engine, members),
+      keptBy: kept.get(image.id) ?? '',
+      parts: partsOf(engine, members),
+    }
+  })
 }
 
 const storedBytes = async (engine: Engine): Promise<number> => {
@@ -98,9 +106,10 @@ export interface CleanUpResult {
 const changed = (engine: Engine, { id, names, lastUsed }: Removal): string => {
   const image = engine.images.byId(id as Digest)
   if (!image) return 'it is gone already'
-  const user = userOf(engine, image.id)
+  const members = engine.images.membersOf(image)
+  const user = userOf(engine, members)
   if (user) return `it is in use by ${user} now`
-  if (engine.lastUse.of(image) > lastUsed) return 'it was used meanwhile'
+  if (lastUseOf(engine, members) > lastUsed) return 'it was used meanwhile'
   return namesOf(engine, image.id).join() === names.join() ? '' : 'it has other names now'
 }
 
