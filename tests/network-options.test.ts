@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { TestDaemon } from './harness/daemon.ts'
+import { withFiles } from './harness/ownFiles.ts'
 import { must } from './harness/shell.ts'
 
 /** A daemon with these flags, in a host that was changed by `ip` commands before. */
@@ -27,23 +28,6 @@ const bridge = (name: string, address: string): string[][] => [
   ['link', 'add', name, 'type', 'bridge'],
   ['addr', 'add', address, 'dev', name],
   ['link', 'set', name, 'up'],
-]
-
-/** A mount namespace of its own with these files below /etc and /run. */
-const withFiles = (files: Record<string, string>): string[] => [
-  ...['unshare', '--mount', 'sh', '-ec'],
-  [
-    'mount -t tmpfs none /run',
-    ...Object.entries(files).flatMap(([name, text]) => [
-      `mkdir -p "$(dirname /run/given${name})"`,
-      `printf '${text.replaceAll('\n', '\\n')}' > /run/given${name}`,
-      name.startsWith('/run/')
-        ? `mkdir -p "$(dirname ${name})"; mv /run/given${name} ${name}`
-        : `mount --bind /run/given${name} ${name}`,
-    ]),
-    'exec "$@"',
-  ].join('\n'),
-  'sh',
 ]
 
 const page = 'mkdir /w; echo page > /w/index.html; httpd -f -h /w'

@@ -107,7 +107,8 @@ export class Endpoint {
     if (challenge.scheme === 'basic') {
       if (credentials && credentials.username !== '' && credentials.password !== '')
         return basicOf(credentials)
-      throw failure('unauthorized', 401, 'no basic auth credentials: use docker login', {
+      // The status is Docker's: of 401 its client makes a question for a name and a password.
+      throw failure('unauthorized', 500, 'no basic auth credentials: use docker login', {
         transient: false,
         spoke: true,
       })

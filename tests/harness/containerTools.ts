@@ -46,15 +46,17 @@ const own: Record<string, string[]> = {
   skopeo: [],
 }
 
-/** Runs one of them with a folder at `/work`; it must succeed. Gives stdout. */
+/** Runs one of them with a folder at `/work`, in a network namespace (its file) if told; it must succeed. Gives stdout. */
 export const containerTool = async (
   folder: string,
   program: string,
   args: readonly string[],
+  namespace?: string,
 ): Promise<string> => {
   if (!existsSync(tools)) await make(`${tools}.${process.pid}`)
   const command = ['unshare', '-m', 'sh', '-ec', enter, 'sh', tools, folder]
-  return await must([...command, program, ...(own[program] ?? []), ...args])
+  const within = namespace ? ['nsenter', `--net=${namespace}`] : []
+  return await must([...within, ...command, program, ...(own[program] ?? []), ...args])
 }
 
 /** Packs a folder, as `tar -C` does. */

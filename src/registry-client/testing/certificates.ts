@@ -3,14 +3,14 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 
-/** An authority of the tests' own, a server's certificate for loopback and `s.example`, and a client's. PEM texts. */
+/** An authority of the tests' own, a server's certificate for loopback, `s.example` and more, and a client's. PEM texts. */
 export interface TestCertificates {
   authority: string
   server: { cert: string; key: string }
   client: { cert: string; key: string }
 }
 
-export const makeCertificates = (): TestCertificates => {
+export const makeCertificates = (...more: string[]): TestCertificates => {
   const folder = mkdtempSync(path.join(tmpdir(), 'berth-registry-ca-'))
   const openssl = (...args: string[]): void => {
     execFileSync('openssl', args, { cwd: folder, stdio: 'pipe' })
@@ -34,7 +34,10 @@ export const makeCertificates = (): TestCertificates => {
       ...['-subj', '/CN=Test authority', '-keyout', 'ca.key', '-out', 'ca.crt'],
     )
     return {
-      server: signed('server', 'subjectAltName=DNS:localhost,DNS:s.example,IP:127.0.0.1'),
+      server: signed(
+        'server',
+        `subjectAltName=${['DNS:localhost', 'DNS:s.example', 'IP:127.0.0.1', ...more].join()}`,
+      ),
       client: signed('client', 'extendedKeyUsage=clientAuth'),
       authority: read('ca.crt'),
     }

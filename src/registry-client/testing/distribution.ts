@@ -15,7 +15,8 @@ export const lacksDistribution = existsSync(program)
   : `${program} is missing (./test setup fetches it)`
 
 export interface DistributionOptions {
-  tls?: { cert: string; key: string }
+  /** With an authority of clients, those need a certificate. */
+  tls?: { cert: string; key: string; clientAuthority?: string }
   /** For htpasswd. */
   user?: { name: string; password: string }
   /** A token server: its address, and the certificate that its tokens are signed by (a file). */
@@ -57,10 +58,11 @@ const configuration = (folder: string, address: string, options: DistributionOpt
     `storage: { filesystem: { rootdirectory: ${JSON.stringify(storage)} }, delete: { enabled: true } }`,
     `http: { addr: ${JSON.stringify(address)}`,
   ]
-  if (options.tls)
-    lines.push(
-      `  , tls: { certificate: ${file('tls.crt', options.tls.cert)}, key: ${file('tls.key', options.tls.key)} }`,
-    )
+  if (options.tls) {
+    const { cert, key, clientAuthority } = options.tls
+    const clients = clientAuthority ? `, clientcas: [${file('clients.crt', clientAuthority)}]` : ''
+    lines.push(`  , tls: { certificate: ${file('tls.crt', cert)}, key: ${file('tls.key', key)}${clients} }`)
+  }
   lines.push('}')
   if (options.user) {
     const { name, password } = options.user
