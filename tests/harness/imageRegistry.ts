@@ -1,4 +1,5 @@
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
+import { createCipheriv, createHash } from 'node:crypto'
 import { createInterface } from 'node:readline'
 import { gzipSync } from 'node:zlib'
 import { writeTar } from '../../src/archive/writer.ts'
@@ -23,6 +24,8 @@ export interface ServedImage {
   architecture?: string
   labels?: Record<string, string>
   mediaType?: string
+  /** Layers are not compressed. */
+  plain?: boolean
 }
 
 type Command =
@@ -137,13 +140,8 @@ export class ImageRegistry implements AsyncDisposable {
 
 /** The same for the same seed, and nothing that compresses. */
 const noise = (seed: string, size: number): Buffer => {
-  const bytes = Buffer.alloc(size)
-  let hex = digestOf(seed).slice(7)
-  for (let at = 0; at < size; at += 32) {
-    Buffer.from(hex, 'hex').copy(bytes, at)
-    hex = digestOf(hex).slice(7)
-  }
-  return bytes
+  const key = createHash('sha256').update(seed).digest()
+  return createCipheriv('aes-256-ctr', key, Buffer.alloc(16)).update(Buffer.alloc(size))
 }
 
 const tarOf = async (members: Parameters<typeof writeTar>[0]): Promise<Buffer> =>
@@ -156,7 +154,11 @@ const addImage = async (registry: TestRegistry, image: ServedImage) => {
     await tarOf([file('which', image.which)]),
     ...(image.bytes ? [await tarOf([file('noise', noise(image.which, image.bytes))])] : []),
   ]
-  const layers = tars.map(tar => registry.addBlob(gzipSync(tar, { level: 1 })))
+  const layers = tars.map(tar =>
+    image.plain
+      ? { ...registry.addBlob(tar), mediaType: mediaTypes.ociLayer }
+      : registry.addBlob(gzipSync(tar, { level: 1 })),
+  )
   const config = registry.addBlob(
     Buffer.from(
       JSON.stringify({
