@@ -31,7 +31,8 @@ export interface ServedImage {
 type Command =
   | { op: 'image'; image: ServedImage }
   | { op: 'index'; repository: string; tag: string; images: ServedImage[] }
-  | { op: 'fault'; url: string; times: number; fault: Fault }
+  | { op: 'fault'; url: string; times: number; fault: Omit<Fault, 'body'> & { body?: string } }
+  | { op: 'well' }
   | { op: 'seen' }
   | { op: 'manifest'; repository: string; reference: string }
   | { op: 'forget'; digest: string }
@@ -106,7 +107,14 @@ export class ImageRegistry implements AsyncDisposable {
 
   /** What goes wrong with the next `times` requests whose method and address match: `PUT /v2/…`. */
   fault(url: RegExp, fault: Fault, times = 1): Promise<string> {
-    return this.#ask({ op: 'fault', url: url.source, fault, times })
+    const { body, ...rest } = fault
+    const packed = body ? { body: body.toString('base64') } : {}
+    return this.#ask({ op: 'fault', url: url.source, fault: { ...rest, ...packed }, times })
+  }
+
+  /** Nothing goes wrong any more. */
+  wellAgain(): Promise<string> {
+    return this.#ask({ op: 'well' })
   }
 
   /** Everything that was asked for since the last time. */
@@ -203,7 +211,14 @@ const serve = async (options: TestRegistryOptions): Promise<void> => {
       return registry.addManifest(command.repository, command.tag, index, mediaTypes.ociIndex)
     }
     if (command.op === 'fault') {
-      faults.push({ ...command, url: new RegExp(command.url) })
+      const { url, times, fault: packed } = command
+      const { body, ...rest } = packed
+      const fault = { ...rest, ...(body === undefined ? {} : { body: Buffer.from(body, 'base64') }) }
+      faults.push({ url: new RegExp(url), times, fault })
+      return 'ok'
+    }
+    if (command.op === 'well') {
+      faults.length = 0
       return 'ok'
     }
     if (command.op === 'manifest') {
