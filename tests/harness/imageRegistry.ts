@@ -34,6 +34,7 @@ type Command =
   | { op: 'forget'; digest: string }
   | { op: 'mounts'; refused: boolean }
   | { op: 'sessions' }
+  | { op: 'heal' }
   | { op: 'searchable'; results: object[] }
 
 export interface StoredManifest {
@@ -104,6 +105,11 @@ export class ImageRegistry implements AsyncDisposable {
   /** What goes wrong with the next `times` requests whose method and address match: `PUT /v2/…`. */
   fault(url: RegExp, fault: Fault, times = 1): Promise<string> {
     return this.#ask({ op: 'fault', url: url.source, fault, times })
+  }
+
+  /** Ends all faults. */
+  heal(): Promise<string> {
+    return this.#ask({ op: 'heal' })
   }
 
   /** Everything that was asked for since the last time. */
@@ -218,6 +224,10 @@ const serve = async (options: TestRegistryOptions): Promise<void> => {
     }
     if (command.op === 'searchable') {
       registry.searchable.push(...command.results)
+      return 'ok'
+    }
+    if (command.op === 'heal') {
+      faults.length = 0
       return 'ok'
     }
     if (command.op === 'sessions') return registry.uploads.sessions.size
