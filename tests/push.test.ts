@@ -136,6 +136,16 @@ test('another registry gets the same without a compression, and another reposito
   await registry.refuseMounts(false)
 })
 
+test('pushes of one image at the same time compress it once', async () => {
+  const places = ['left', 'right'].map(side => `${registry.address}/at-once/${side}`)
+  await commit('at-once:1', 'seq 1 500000 >/numbers')
+  for (const place of places) await docker('tag', 'at-once:1', `${place}:1`)
+  const both = await Promise.all(places.map(place => pushed(place, '1')))
+  assert.equal(both[0]?.digest, both[1]?.digest)
+  const prepared = both.filter(({ text }) => text.includes('"Preparing","progressDetail":{"current"'))
+  assert.equal(prepared.length, 1)
+})
+
 test('what was pulled is pushed as it came', async () => {
   const { digest } = await registry.serve({ repository: 'origin', tag: '1', which: 'origin', bytes: 1 << 20 })
   await docker('pull', '-q', `${registry.address}/origin:1`)

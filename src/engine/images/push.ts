@@ -42,12 +42,14 @@ export const pushImages = async (engine: Engine, request: PushRequest): Promise<
   const tags = wantedTags(engine, name)
   report({ status: `The push refers to repository [${name.domain}/${name.path}]` })
   const repository = engine.registries.repository(name.domain, name.path, credentials)
-  for (const tag of tags) {
-    // It may have been removed while the ones before it were pushed.
-    if (!engine.images.findTag(parseReference(tag.name))) continue
+  for (const known of tags) {
+    const own = parseReference(known.name)
+    // It may stand for another image, or for none, since the ones before it were pushed.
+    const tag = engine.images.findTag(own)
+    if (!tag) continue
     using lease = engine.images.lease(tag.image)
-    const part = { ...request, name: parseReference(tag.name), repository, image: lease.image }
-    await pushOne(engine, { ...part, progress: new Map() }, tag)
+    const part = { ...request, name: own, repository, image: lease.image, progress: new Map() }
+    await pushOne(engine, part, tag)
   }
 }
 

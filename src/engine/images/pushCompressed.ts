@@ -124,6 +124,8 @@ export const compressedForm = async (engine: Engine, work: Compressing): Promise
   if (!target.layers.some(isPlain)) return target
   const manifest = await ownManifest(engine, target)
   if (manifest?.config.digest !== image.id) return target
-  const known = image.targets.find(other => isCompressedForm(other, target))
-  return known ?? (await makeForm(engine, work, manifest))
+  const known = (): ImageTarget | undefined =>
+    engine.images.byId(image.id)?.targets.find(other => isCompressedForm(other, target))
+  const make = async (): Promise<ImageTarget> => known() ?? (await makeForm(engine, work, manifest))
+  return known() ?? (await engine.uploads.alone(image.id, make, work.operation.signal))
 }
