@@ -357,6 +357,17 @@ test('a refusal is told in the registry’s words, and does no harm', async () =
   await pushesThen('refused')
 })
 
+test('a tag that may not be changed is no hindrance to a push of the same', async () => {
+  const name = await fresh('immutable')
+  const { digest } = await pushed(name, '1')
+  const refusal = { status: 412, text: '{"errors":[{"code":"PRECONDITION","message":"immutable"}]}' }
+  await registry.fault(/^PUT .*immutable\/manifests\/1/, refusal, 2)
+  assert.equal((await pushed(name, '1')).digest, digest)
+  await docker('tag', 'busybox', `${name}:1`)
+  assert.match((await pushed(name, '1')).lines.at(-1)?.error ?? '', /immutable/)
+  assert.equal((await registry.manifest('immutable', '1'))?.digest, digest)
+})
+
 test('a registry that goes away ends a push, and the next one succeeds', async () => {
   const name = await fresh('away')
   await registry.fault(/^(PATCH|PUT|POST|HEAD) .*away\/blobs/, { cutUploadAfter: 0 }, 1000)

@@ -1,7 +1,14 @@
-import { BerthError, internal } from '../../core/errors.ts'
+import { BerthError, hasCode, internal } from '../../core/errors.ts'
 import { failpoint } from '../../core/failpoint.ts'
+import { Gate } from '../../core/queue.ts'
 import type { Digest } from '../../oci/digest.ts'
-import { type Descriptor, type ImageConfig, isIndexType, type Manifest } from '../../oci/image.ts'
+import {
+  type Descriptor,
+  type ImageConfig,
+  isIndexType,
+  isManifestType,
+  type Manifest,
+} from '../../oci/image.ts'
 import type { Platform } from '../../oci/platform.ts'
 import { familiar, familiarName, parseReference, type Reference } from '../../oci/reference.ts'
 import type { Credentials, Repository } from '../../registry-client/types.ts'
@@ -10,11 +17,21 @@ import type { Operation } from '../operations.ts'
 import { parseDocument } from './pullPlan.ts'
 import { LayerProgress, type PullLine } from './pullProgress.ts'
 import { compressedForm } from './pushCompressed.ts'
-import { missingOf, type PushBlob, type PushPlan, planPush, selectManifest } from './pushPlan.ts'
+import {
+  missingOf,
+  type PushBlob,
+  type PushDocument,
+  type PushPlan,
+  planPush,
+  selectManifest,
+} from './pushPlan.ts'
 import { type MountSources, mountSources, recordPushed } from './pushRecords.ts'
 import type { UploadResult, UploadState } from './pushUploads.ts'
 import { reachable } from './reach.ts'
 import type { ImageRecord, ImageTarget, TagRecord } from './types.ts'
+
+/** Manifests of an index that are sent at a time. */
+const manifestsAtATime = 5
 
 /** A line of a push; what only programs read is in `aux`. */
 export type PushLine = Partial<PullLine> & { aux?: object }
@@ -214,18 +231,38 @@ const wordsOf = (result: Exclude<UploadResult, 'missing'>): string => {
 
 /** Blobs in parallel, then manifests, then what names them: nothing at the registry ever names what is not there. */
 const send = async (engine: Engine, part: Part, plan: PushPlan): Promise<void> => {
-  const { name, repository, operation } = part
+  const { name, operation } = part
   const root = plan.documents.at(-1)?.descriptor
   operation.at(`sending layers of ${familiar(name)}`)
   if (!root || !(await sendBlobs(engine, part, { blobs: plan.blobs, root: root.digest })))
     throw contentMissing(part, plan)
   failpoint('push.uploaded')
   operation.at(`sending manifests of ${familiar(name)}`)
-  for (const { descriptor, bytes } of plan.documents) {
-    const reference = (descriptor === root && name.tag) || descriptor.digest
-    if (bytes) await repository.putManifest(reference, { descriptor, bytes }, operation.signal)
-  }
+  const inner = plan.documents.filter(({ descriptor }) => descriptor !== root)
+  const gate = new Gate(manifestsAtATime)
+  const isFirst = ({ descriptor }: PushDocument): boolean => isManifestType(descriptor.mediaType)
+  await Promise.all(inner.filter(isFirst).map(document => gate.run(() => put(part, document, undefined))))
+  for (const document of inner) if (!isFirst(document)) await put(part, document, undefined)
+  for (const document of plan.documents) if (!inner.includes(document)) await put(part, document, name.tag)
   failpoint('push.manifests')
+}
+
+const put = async (
+  { repository, operation }: Part,
+  { descriptor, bytes }: PushDocument,
+  tag: string | undefined,
+): Promise<void> => {
+  const { signal } = operation
+  const { digest } = descriptor
+  if (!bytes) return
+  try {
+    await repository.putManifest(tag ?? digest, { descriptor, bytes }, signal)
+  } catch (error) {
+    const isRefused = hasCode(error, 'registry-refused') || hasCode(error, 'denied')
+    if (!tag || !isRefused) throw error
+    // Where tags may not be changed, even the same is refused.
+    if (!(await repository.hasManifest(digest, signal, tag).catch(() => false))) throw error
+  }
 }
 
 /** The first failure ends the others. False where one is neither here nor there. */
