@@ -269,6 +269,19 @@ test('what is told of a layer goes through its stages, and never backwards', asy
   }
 })
 
+test('layers go while others are still compressed, and a refusal ends the compressing', async () => {
+  const name = `${registry.address}/early`
+  await commit(`${name}:1`, 'dd if=/dev/urandom of=/noise bs=1M count=48 2>/dev/null')
+  const there = blobNames().sort()
+  await registry.fault(/^HEAD .*early\/blobs/, { status: 403 })
+  const { lines } = await pushed(name, '1')
+  assert.match(lines.at(-1)?.error ?? '', /^denied: /)
+  assert.deepEqual(blobNames().sort(), there)
+  const { text } = await pushed(name, '1')
+  const preparing = text.lastIndexOf('"Preparing","progressDetail":{"current"')
+  assert.ok(text.search(/"(Pushed|Mounted from [^"]*)"/) < preparing, text)
+})
+
 test('a push that is cancelled while it compresses leaves nothing', async () => {
   const name = `${registry.address}/large`
   await commit(`${name}:1`, 'dd if=/dev/urandom of=/noise bs=1M count=48 2>/dev/null')
@@ -327,7 +340,7 @@ test('a refusal is told in the registry’s words, and does no harm', async () =
   const refusals = [
     [/^HEAD .*refused\/blobs/, { status: 401, text: '' }, /unauthorized|no basic auth credentials/i],
     [
-      /^POST .*refused\/blobs/,
+      /^POST .*refused\/blobs\/uploads\/$/,
       {
         status: 403,
         text: '{"errors":[{"code":"DENIED","message":"requested access to the resource is denied"}]}',

@@ -1,7 +1,6 @@
 import { BerthError, hasCode, internal } from '../../core/errors.ts'
 import { failpoint } from '../../core/failpoint.ts'
 import { Gate } from '../../core/queue.ts'
-import type { Digest } from '../../oci/digest.ts'
 import {
   type Descriptor,
   type ImageConfig,
@@ -15,18 +14,11 @@ import type { Credentials, Repository } from '../../registry-client/types.ts'
 import type { Engine } from '../engine.ts'
 import type { Operation } from '../operations.ts'
 import { parseDocument } from './pullPlan.ts'
-import { LayerProgress, type PullLine } from './pullProgress.ts'
+import type { PullLine } from './pullProgress.ts'
 import { compressedForm } from './pushCompressed.ts'
-import {
-  missingOf,
-  type PushBlob,
-  type PushDocument,
-  type PushPlan,
-  planPush,
-  selectManifest,
-} from './pushPlan.ts'
-import { type MountSources, mountSources, recordPushed } from './pushRecords.ts'
-import type { UploadResult, UploadState } from './pushUploads.ts'
+import { missingOf, type PushDocument, type PushPlan, planPush, selectManifest } from './pushPlan.ts'
+import { recordPushed } from './pushRecords.ts'
+import { Sending } from './pushSending.ts'
 import { reachable } from './reach.ts'
 import type { ImageRecord, ImageTarget, TagRecord } from './types.ts'
 
@@ -50,7 +42,6 @@ export interface PushRequest {
 interface Part extends PushRequest {
   repository: Repository
   image: ImageRecord
-  progress: Map<Digest, LayerProgress>
 }
 
 /** `POST /images/{name}/push`. Errors: 404 where nothing here has the name; after the first line the registry's. */
@@ -65,7 +56,7 @@ export const pushImages = async (engine: Engine, request: PushRequest): Promise<
     const tag = engine.images.findTag(own)
     if (!tag) continue
     using lease = engine.images.lease(tag.image)
-    const part = { ...request, name: own, repository, image: lease.image, progress: new Map() }
+    const part = { ...request, name: own, repository, image: lease.image }
     await pushOne(engine, part, tag)
   }
 }
@@ -107,19 +98,18 @@ const pushOne = async (engine: Engine, part: Part, tag: TagRecord): Promise<void
   if (!stored) throw internal(`image ${image.id} has lost what ${familiar(name)} stands for: load it again`)
   const asked = platform ? await selected(engine, part, stored) : stored
   operation.at(`reading ${familiar(name)}`)
-  prepare(part, await planPush(engine, asked.descriptor))
-  const form = await compressedForm(engine, {
-    ...{ image, target: asked, operation },
-    progressOf: digest => part.progress.get(digest),
+  const to = { name, repository: part.repository, signal: operation.signal, report }
+  using sending = new Sending(engine, to, asked.descriptor.digest)
+  for (const blob of (await planPush(engine, asked.descriptor)).blobs)
+    if (blob.isLayer) sending.prepare(blob.descriptor)
+  const form = await compressedForm(engine, { image, target: asked, operation, sending }).catch(error => {
+    // What ended the sending says more.
+    sending.signal.throwIfAborted()
+    throw error
   })
-  // A layer is the same to the client, compressed or not.
-  for (const [index, { blob }] of asked.layers.entries()) {
-    const line = part.progress.get(blob)
-    const sent = form.layers[index]
-    if (line && sent) part.progress.set(sent.blob, line)
-  }
-  const target = (await isAvailable(engine, part, form)) ? form : await instead(engine, part, form)
-  await send(engine, part, await planPush(engine, target.descriptor))
+  const isWhole = await isAvailable(engine, part, { sending, target: form })
+  const target = isWhole ? form : await instead(engine, part, form)
+  await send(part, sending, await planPush(engine, target.descriptor))
   operation.at('recording what was pushed')
   await recordPushed(engine, name, {
     target,
@@ -153,29 +143,18 @@ const targetOf = async (engine: Engine, descriptor: Descriptor, { image }: Part)
   return { descriptor: own, manifest: own, blobs: await reachable(engine, own), layers: sources }
 }
 
-/** Says what there is to push before anything is asked or compressed. */
-const prepare = ({ progress, report }: Part, plan: PushPlan): void => {
-  for (const { descriptor } of layersOf(plan)) {
-    const line = new LayerProgress(descriptor, report)
-    progress.set(descriptor.digest, line)
-    line.say('Preparing')
-  }
-}
-
-const layersOf = ({ blobs }: PushPlan): PushBlob[] => blobs.filter(({ isLayer }) => isLayer)
-
 /** Here, or at the registry already. */
-const isAvailable = async (engine: Engine, part: Part, { descriptor }: ImageTarget): Promise<boolean> => {
-  const { repository, operation } = part
-  const plan = await planPush(engine, descriptor)
-  const missing = missingOf(plan)
-  if (missing.length > 0) operation.at('asking for what is not here')
-  const absent = new Set(missing.map(({ digest }) => digest))
-  for (const document of plan.documents)
-    if (!document.bytes && !(await repository.hasManifest(document.descriptor.digest, operation.signal)))
-      return false
-  const blobs = plan.blobs.filter(blob => absent.has(blob.descriptor.digest))
-  return await sendBlobs(engine, part, { blobs, root: descriptor.digest })
+const isAvailable = async (
+  engine: Engine,
+  { repository, operation }: Part,
+  { sending, target }: { sending: Sending; target: ImageTarget },
+): Promise<boolean> => {
+  const { documents, blobs } = await planPush(engine, target.descriptor)
+  const absent = documents.filter(({ bytes }) => !bytes)
+  if (absent.length > 0) operation.at('asking for what is not here')
+  for (const { descriptor } of absent)
+    if (!(await repository.hasManifest(descriptor.digest, operation.signal))) return false
+  return await sending.sendAll(blobs.filter(({ here }) => !here))
 }
 
 /** Of an index that is neither here nor at the registry whole, the image that is. */
@@ -197,45 +176,12 @@ const contentMissing = ({ report }: Part, plan: PushPlan): BerthError => {
   return new BerthError('content-missing', 404, `content digest ${first?.digest}: not found`)
 }
 
-const sendBlob = async (
-  engine: Engine,
-  part: Part,
-  { blob, sources, signal }: { blob: PushBlob; sources: MountSources; signal: AbortSignal },
-): Promise<UploadResult> => {
-  const { name, repository } = part
-  const { descriptor, here } = blob
-  const line = blob.isLayer ? lineOf(part, descriptor) : undefined
-  const place = `${name.domain}/${name.path}`
-  const result = await engine.uploads.send(
-    { repository, place, descriptor, source: sources(descriptor.digest), here },
-    state => line && tellState(line, state, descriptor),
-    signal,
-  )
-  if (result !== 'missing') line?.say(wordsOf(result))
-  return result
-}
-
-const lineOf = ({ progress, report }: Part, descriptor: Descriptor): LayerProgress =>
-  progress.get(descriptor.digest) ?? new LayerProgress(descriptor, report)
-
-const tellState = (line: LayerProgress, state: UploadState, { size }: Descriptor): void => {
-  if (state.stage === 'waiting') line.say('Waiting')
-  else if (state.stage === 'pushing') line.bytes('Pushing', state.current, size)
-  else line.retrying(state.pause)
-}
-
-const wordsOf = (result: Exclude<UploadResult, 'missing'>): string => {
-  if (result === 'pushed') return 'Pushed'
-  return result === 'exists' ? 'Layer already exists' : `Mounted from ${result.from}`
-}
-
 /** Blobs in parallel, then manifests, then what names them: nothing at the registry ever names what is not there. */
-const send = async (engine: Engine, part: Part, plan: PushPlan): Promise<void> => {
+const send = async (part: Part, sending: Sending, plan: PushPlan): Promise<void> => {
   const { name, operation } = part
   const root = plan.documents.at(-1)?.descriptor
   operation.at(`sending layers of ${familiar(name)}`)
-  if (!root || !(await sendBlobs(engine, part, { blobs: plan.blobs, root: root.digest })))
-    throw contentMissing(part, plan)
+  if (!(await sending.sendAll(plan.blobs))) throw contentMissing(part, plan)
   failpoint('push.uploaded')
   operation.at(`sending manifests of ${familiar(name)}`)
   const inner = plan.documents.filter(({ descriptor }) => descriptor !== root)
@@ -263,30 +209,6 @@ const put = async (
     // Where tags may not be changed, even the same is refused.
     if (!(await repository.hasManifest(digest, signal, tag).catch(() => false))) throw error
   }
-}
-
-/** The first failure ends the others. False where one is neither here nor there. */
-const sendBlobs = async (
-  engine: Engine,
-  part: Part,
-  { blobs, root }: { blobs: readonly PushBlob[]; root: Digest },
-): Promise<boolean> => {
-  const { operation, name } = part
-  const sources = mountSources(engine, name, root)
-  const stop = new AbortController()
-  const signal = AbortSignal.any([operation.signal, stop.signal])
-  const results = await Promise.allSettled(
-    blobs.map(blob =>
-      sendBlob(engine, part, { blob, sources, signal }).catch(error => {
-        stop.abort(error)
-        throw error
-      }),
-    ),
-  )
-  operation.signal.throwIfAborted()
-  // The others end by the first one's error.
-  if (stop.signal.aborted) throw stop.signal.reason
-  return !results.some(result => result.status === 'fulfilled' && result.value === 'missing')
 }
 
 const insteadLine = (originalIndex: Descriptor, selectedManifest: Descriptor): PushLine => ({
