@@ -3,6 +3,7 @@ import { PassThrough } from 'node:stream'
 import { after, before, test } from 'node:test'
 import Docker from 'dockerode'
 import { startDaemon, type TestDaemon } from './harness/daemon.ts'
+import { ImageRegistry } from './harness/imageRegistry.ts'
 import { must } from './harness/shell.ts'
 
 let daemon: TestDaemon
@@ -86,4 +87,36 @@ print('done')
 
 test('a session of docker-py', async () => {
   assert.equal(await must(['/usr/bin/python3', '-c', session, daemon.socket]), 'done')
+})
+
+const pushSession = `
+import docker, sys
+client = docker.DockerClient(base_url='unix://' + sys.argv[1])
+name = sys.argv[2] + '/py/box'
+client.images.get('busybox').tag(name, '1')
+def push(password):
+    account = {'username': 'anna', 'password': password}
+    return list(client.images.push(name, tag='1', stream=True, decode=True, auth_config=account))
+assert any('error' in line for line in push('not hers'))
+lines = push('her~~~???secret')
+assert lines[-1]['aux']['Tag'] == '1', lines
+image = client.images.pull(name, tag='1', auth_config={'username': 'anna', 'password': 'her~~~???secret'})
+assert name + '@' + lines[-1]['aux']['Digest'] in image.attrs['RepoDigests'], image.attrs['RepoDigests']
+print('done')
+`
+
+test('dockerode and docker-py push to a registry that wants a password', async () => {
+  const account = { username: 'anna', password: 'her~~~???secret' }
+  await using registry = await ImageRegistry.start(daemon.namespace, { basic: account })
+  const python = ['/usr/bin/python3', '-c', pushSession, daemon.socket, registry.address]
+  assert.equal(await must(python), 'done')
+  const docker = new Docker({ socketPath: daemon.socket })
+  const image = docker.getImage('busybox')
+  await image.tag({ repo: `${registry.address}/rode/box`, tag: '1' })
+  const own = docker.getImage(`${registry.address}/rode/box`)
+  const stream = await own.push({ tag: '1', authconfig: { ...account, serveraddress: registry.address } })
+  const lines = await new Promise<{ error?: string; aux?: { Tag: string } }[]>((resolve, reject) =>
+    docker.modem.followProgress(stream, (error, output) => (error ? reject(error) : resolve(output))),
+  )
+  assert.equal(lines.at(-1)?.aux?.Tag, '1')
 })

@@ -136,6 +136,16 @@ test('another registry gets the same without a compression, and another reposito
   await registry.refuseMounts(false)
 })
 
+test('pushes of one image at the same time compress it once', async () => {
+  const places = ['left', 'right'].map(side => `${registry.address}/at-once/${side}`)
+  await commit('at-once:1', 'seq 1 500000 >/numbers')
+  for (const place of places) await docker('tag', 'at-once:1', `${place}:1`)
+  const both = await Promise.all(places.map(place => pushed(place, '1')))
+  assert.equal(both[0]?.digest, both[1]?.digest)
+  const prepared = both.filter(({ text }) => text.includes('"Preparing","progressDetail":{"current"'))
+  assert.equal(prepared.length, 1)
+})
+
 test('what was pulled is pushed as it came', async () => {
   const { digest } = await registry.serve({ repository: 'origin', tag: '1', which: 'origin', bytes: 1 << 20 })
   await docker('pull', '-q', `${registry.address}/origin:1`)
@@ -216,6 +226,76 @@ test('an index is pushed whole where the registry has what is not here, else the
   assert.match(await docker('pull', `${registry.address}/single:2`), new RegExp(`Digest: ${own}`))
 })
 
+test('an index that is here whole is pushed whole', async () => {
+  const index = await registry.serveIndex('archived', '1', [
+    { repository: 'archived', tag: 'x', which: 'theirs', architecture: 's390x' },
+    { repository: 'archived', tag: 'y', which: 'ours' },
+  ])
+  const archive = path.join(daemon.base, 'index.tar')
+  const copy = ['skopeo', 'copy', '-q', '--all', '--src-tls-verify=false']
+  const from = `docker://${registry.address}/archived:1`
+  const copied = await daemon.onHost([...copy, from, `oci-archive:${archive}`])
+  assert.equal(copied.code, 0, copied.stderr)
+  const id = /sha256:\w{64}/.exec(await docker('load', '-i', archive))?.[0] ?? ''
+  await using other = await ImageRegistry.start(daemon.namespace)
+  await docker('tag', id, `${other.address}/moved:1`)
+  const { digest, lines } = await pushed(`${other.address}/moved`, '1')
+  assert.equal(digest, index, JSON.stringify(lines))
+  for (const architecture of ['s390x', process.arch === 'arm64' ? 'arm64' : 'amd64']) {
+    const only = { platform: JSON.stringify({ os: 'linux', architecture }) }
+    const one = await pushed(`${other.address}/moved`, '1', only)
+    assert.notEqual(one.digest, index)
+    assert.equal((await other.manifest('moved', '1'))?.digest, one.digest)
+  }
+})
+
+test('what is told of a layer goes through its stages, and never backwards', async () => {
+  const name = await fresh('stages')
+  const { lines } = await pushed(name, '1')
+  const big = lines.find(({ progressDetail }) => (progressDetail?.total ?? 0) > 3 << 20)?.id
+  const ofBig = lines.filter(({ id }) => id === big)
+  const stages = statuses(ofBig).filter((stage, index, all) => stage !== all[index - 1])
+  assert.deepEqual(
+    stages.filter(stage => stage !== 'Waiting'),
+    ['Preparing', 'Pushing', 'Pushed'],
+  )
+  for (const stage of ['Preparing', 'Pushing']) {
+    const bytes = ofBig.flatMap(line => (line.status === stage ? (line.progressDetail?.current ?? []) : []))
+    assert.ok(bytes.length > 0, stage)
+    assert.deepEqual(
+      bytes,
+      [...bytes].sort((a, b) => a - b),
+    )
+  }
+})
+
+test('layers go while others are still compressed, and a refusal ends the compressing', async () => {
+  const name = `${registry.address}/early`
+  await commit(`${name}:1`, 'dd if=/dev/urandom of=/noise bs=1M count=48 2>/dev/null')
+  const there = blobNames().sort()
+  await registry.fault(/^HEAD .*early\/blobs/, { status: 403 })
+  const { lines } = await pushed(name, '1')
+  assert.match(lines.at(-1)?.error ?? '', /^denied: /)
+  assert.deepEqual(blobNames().sort(), there)
+  const { text } = await pushed(name, '1')
+  const preparing = text.lastIndexOf('"Preparing","progressDetail":{"current"')
+  assert.ok(text.search(/"(Pushed|Mounted from [^"]*)"/) < preparing, text)
+})
+
+test('a push that is cancelled while it compresses leaves nothing', async () => {
+  const name = `${registry.address}/large`
+  await commit(`${name}:1`, 'dd if=/dev/urandom of=/noise bs=1M count=48 2>/dev/null')
+  const there = blobNames().sort()
+  const client = startPush(`${name}:1`)
+  await until('it compresses', async () =>
+    (await operations()).some(({ Step }) => Step === 'compressing layers'),
+  )
+  await client.leave()
+  await until('it has ended', async () => (await operations()).length === 0)
+  assert.deepEqual(blobNames().sort(), there)
+  assert.equal(await registry.manifest('large', '1'), undefined)
+})
+
 const blobNames = (): string[] => readdirSync(path.join(daemon.dataRoot, 'blobs/sha256'))
 
 /** An image under a name of this registry, never pushed, with a layer that does not compress. */
@@ -260,7 +340,7 @@ test('a refusal is told in the registry’s words, and does no harm', async () =
   const refusals = [
     [/^HEAD .*refused\/blobs/, { status: 401, text: '' }, /unauthorized|no basic auth credentials/i],
     [
-      /^POST .*refused\/blobs/,
+      /^POST .*refused\/blobs\/uploads\/$/,
       {
         status: 403,
         text: '{"errors":[{"code":"DENIED","message":"requested access to the resource is denied"}]}',
@@ -288,6 +368,44 @@ test('a refusal is told in the registry’s words, and does no harm', async () =
   const client = await daemon.docker(['push', '127.0.0.1:9/nobody:1'])
   assert.match(client.stderr, /An image does not exist locally with the tag: 127.0.0.1:9\/nobody/)
   await pushesThen('refused')
+})
+
+test('a tag that may not be changed is no hindrance to a push of the same', async () => {
+  const name = await fresh('immutable')
+  const { digest } = await pushed(name, '1')
+  const refusal = { status: 412, text: '{"errors":[{"code":"PRECONDITION","message":"immutable"}]}' }
+  await registry.fault(/^PUT .*immutable\/manifests\/1/, refusal, 2)
+  assert.equal((await pushed(name, '1')).digest, digest)
+  await docker('tag', 'busybox', `${name}:1`)
+  assert.match((await pushed(name, '1')).lines.at(-1)?.error ?? '', /immutable/)
+  assert.equal((await registry.manifest('immutable', '1'))?.digest, digest)
+})
+
+test('a registry that goes away ends a push, and the next one succeeds', async () => {
+  const name = await fresh('away')
+  await registry.fault(/^(PATCH|PUT|POST|HEAD) .*away\/blobs/, { cutUploadAfter: 0 }, 1000)
+  const { lines } = await pushed(name, '1')
+  assert.match(lines.at(-1)?.error ?? '', /the connection was cut|connection reset by peer/)
+  assert.equal(await registry.manifest('away', '1'), undefined)
+  await registry.heal()
+  await pushesThen('away')
+})
+
+test('a blob that a registry loses between two pushes is sent again', async () => {
+  const name = await fresh('forgetful')
+  const { digest } = await pushed(name, '1')
+  const layer = (await manifestAt('forgetful', digest))?.body.layers.at(-1)?.digest ?? ''
+  await registry.forget(layer)
+  await registry.seen()
+  const { lines } = await pushed(name, '1')
+  assert.deepEqual(
+    statuses(lines)
+      .filter(text => /^(Pushed|Layer already exists)$/.test(text))
+      .sort(),
+    ['Layer already exists', 'Pushed'],
+  )
+  assert.equal(uploads(await registry.seen()).length, 1)
+  await pushesThen('forgetful')
 })
 
 /** A client that pushes, and takes its leave when told. */

@@ -9,7 +9,7 @@ import { single } from './headers.ts'
 import { accepted, readManifest, resolveByHead } from './manifest.ts'
 import { inRounds } from './rounds.ts'
 import { followPages, readPage } from './tags.ts'
-import type { Timings } from './transport.ts'
+import type { Answer, Timings } from './transport.ts'
 import type { BlobOptions, Capability, ManifestAnswer, Repository } from './types.ts'
 import { type Session, sessionOf, type Upload, uploadBlob } from './upload.ts'
 
@@ -145,21 +145,23 @@ class RemoteRepository implements Repository {
 
   hasBlob(digest: Digest, signal: AbortSignal): Promise<boolean> {
     const target = `${this.#options.path}/blobs/${digest}`
-    return this.#has({ ...this.#verb('push', { blob: digest }), method: 'HEAD', target, signal })
+    const ask: Ask = { ...this.#verb('push', { blob: digest }), method: 'HEAD', target, signal }
+    return this.#has(ask, () => true)
   }
 
-  hasManifest(digest: Digest, signal: AbortSignal): Promise<boolean> {
-    const target = `${this.#options.path}/manifests/${digest}`
-    const verb = this.#verb('push', { manifest: digest })
-    return this.#has({ ...verb, method: 'HEAD', target, headers: { accept: accepted }, signal })
+  hasManifest(digest: Digest, signal: AbortSignal, tag?: string): Promise<boolean> {
+    const target = `${this.#options.path}/manifests/${tag ?? digest}`
+    const verb = this.#verb('push', { manifest: tag ?? digest })
+    const ask: Ask = { ...verb, method: 'HEAD', target, headers: { accept: accepted }, signal }
+    return this.#has(ask, ({ headers }) => !tag || single(headers['docker-content-digest']) === digest)
   }
 
-  #has(ask: Ask): Promise<boolean> {
+  #has(ask: Ask, isIt: (answer: Answer) => boolean): Promise<boolean> {
     return this.#ask('push', ask.signal, async endpoint => {
       const answer = await endpoint.ask(ask)
       if (answer.status !== 200 && answer.status !== 404) throw await endpoint.refuse(ask, answer)
       await answer.body.discard()
-      return answer.status === 200
+      return answer.status === 200 && isIt(answer)
     })
   }
 

@@ -99,8 +99,8 @@ export interface Repository {
   /** Pages are followed. */
   tags(signal: AbortSignal): AsyncIterable<string>
   hasBlob(digest: Digest, signal: AbortSignal): Promise<boolean>
-  /** The same of a manifest or an index. */
-  hasManifest(digest: Digest, signal: AbortSignal): Promise<boolean>
+  /** The same of a manifest or an index; with a tag, whether it stands for it. */
+  hasManifest(digest: Digest, signal: AbortSignal, tag?: string): Promise<boolean>
   /** True where the registry took it from the other repository: nothing is to be sent. */
   mountBlob(digest: Digest, from: string, signal: AbortSignal): Promise<boolean>
   /**

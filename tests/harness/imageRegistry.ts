@@ -38,6 +38,7 @@ type Command =
   | { op: 'forget'; digest: string }
   | { op: 'mounts'; refused: boolean }
   | { op: 'sessions' }
+  | { op: 'heal' }
   | { op: 'searchable'; results: object[] }
 
 export interface StoredManifest {
@@ -115,6 +116,11 @@ export class ImageRegistry implements AsyncDisposable {
   /** Nothing goes wrong any more. */
   wellAgain(): Promise<string> {
     return this.#ask({ op: 'well' })
+  }
+
+  /** Ends all faults. */
+  heal(): Promise<string> {
+    return this.#ask({ op: 'heal' })
   }
 
   /** Everything that was asked for since the last time. */
@@ -235,6 +241,10 @@ const serve = async (options: TestRegistryOptions): Promise<void> => {
     }
     if (command.op === 'searchable') {
       registry.searchable.push(...command.results)
+      return 'ok'
+    }
+    if (command.op === 'heal') {
+      faults.length = 0
       return 'ok'
     }
     if (command.op === 'sessions') return registry.uploads.sessions.size

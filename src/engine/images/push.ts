@@ -1,20 +1,29 @@
-import { BerthError, internal } from '../../core/errors.ts'
+import { BerthError, hasCode, internal } from '../../core/errors.ts'
 import { failpoint } from '../../core/failpoint.ts'
-import type { Digest } from '../../oci/digest.ts'
-import { type Descriptor, type ImageConfig, isIndexType, type Manifest } from '../../oci/image.ts'
+import { Gate } from '../../core/queue.ts'
+import {
+  type Descriptor,
+  type ImageConfig,
+  isIndexType,
+  isManifestType,
+  type Manifest,
+} from '../../oci/image.ts'
 import type { Platform } from '../../oci/platform.ts'
 import { familiar, familiarName, parseReference, type Reference } from '../../oci/reference.ts'
 import type { Credentials, Repository } from '../../registry-client/types.ts'
 import type { Engine } from '../engine.ts'
 import type { Operation } from '../operations.ts'
 import { parseDocument } from './pullPlan.ts'
-import { LayerProgress, type PullLine } from './pullProgress.ts'
+import type { PullLine } from './pullProgress.ts'
 import { compressedForm } from './pushCompressed.ts'
-import { missingOf, type PushBlob, type PushPlan, planPush, selectManifest } from './pushPlan.ts'
-import { type MountSources, mountSources, recordPushed } from './pushRecords.ts'
-import type { UploadResult, UploadState } from './pushUploads.ts'
+import { missingOf, type PushDocument, type PushPlan, planPush, selectManifest } from './pushPlan.ts'
+import { recordPushed } from './pushRecords.ts'
+import { Sending } from './pushSending.ts'
 import { reachable } from './reach.ts'
 import type { ImageRecord, ImageTarget, TagRecord } from './types.ts'
+
+/** Manifests of an index that are sent at a time. */
+const manifestsAtATime = 5
 
 /** A line of a push; what only programs read is in `aux`. */
 export type PushLine = Partial<PullLine> & { aux?: object }
@@ -33,7 +42,6 @@ export interface PushRequest {
 interface Part extends PushRequest {
   repository: Repository
   image: ImageRecord
-  progress: Map<Digest, LayerProgress>
 }
 
 /** `POST /images/{name}/push`. Errors: 404 where nothing here has the name; after the first line the registry's. */
@@ -42,12 +50,14 @@ export const pushImages = async (engine: Engine, request: PushRequest): Promise<
   const tags = wantedTags(engine, name)
   report({ status: `The push refers to repository [${name.domain}/${name.path}]` })
   const repository = engine.registries.repository(name.domain, name.path, credentials)
-  for (const tag of tags) {
-    // It may have been removed while the ones before it were pushed.
-    if (!engine.images.findTag(parseReference(tag.name))) continue
+  for (const known of tags) {
+    const own = parseReference(known.name)
+    // It may stand for another image, or for none, since the ones before it were pushed.
+    const tag = engine.images.findTag(own)
+    if (!tag) continue
     using lease = engine.images.lease(tag.image)
-    const part = { ...request, name: parseReference(tag.name), repository, image: lease.image }
-    await pushOne(engine, { ...part, progress: new Map() }, tag)
+    const part = { ...request, name: own, repository, image: lease.image }
+    await pushOne(engine, part, tag)
   }
 }
 
@@ -88,19 +98,18 @@ const pushOne = async (engine: Engine, part: Part, tag: TagRecord): Promise<void
   if (!stored) throw internal(`image ${image.id} has lost what ${familiar(name)} stands for: load it again`)
   const asked = platform ? await selected(engine, part, stored) : stored
   operation.at(`reading ${familiar(name)}`)
-  prepare(part, await planPush(engine, asked.descriptor))
-  const form = await compressedForm(engine, {
-    ...{ image, target: asked, operation },
-    progressOf: digest => part.progress.get(digest),
+  const to = { name, repository: part.repository, signal: operation.signal, report }
+  using sending = new Sending(engine, to, asked.descriptor.digest)
+  for (const blob of (await planPush(engine, asked.descriptor)).blobs)
+    if (blob.isLayer) sending.prepare(blob.descriptor)
+  const form = await compressedForm(engine, { image, target: asked, operation, sending }).catch(error => {
+    // What ended the sending says more.
+    sending.signal.throwIfAborted()
+    throw error
   })
-  // A layer is the same to the client, compressed or not.
-  for (const [index, { blob }] of asked.layers.entries()) {
-    const line = part.progress.get(blob)
-    const sent = form.layers[index]
-    if (line && sent) part.progress.set(sent.blob, line)
-  }
-  const target = (await isAvailable(engine, part, form)) ? form : await instead(engine, part, form)
-  await send(engine, part, await planPush(engine, target.descriptor))
+  const isWhole = await isAvailable(engine, part, { sending, target: form })
+  const target = isWhole ? form : await instead(engine, part, form)
+  await send(part, sending, await planPush(engine, target.descriptor))
   operation.at('recording what was pushed')
   await recordPushed(engine, name, {
     target,
@@ -134,29 +143,18 @@ const targetOf = async (engine: Engine, descriptor: Descriptor, { image }: Part)
   return { descriptor: own, manifest: own, blobs: await reachable(engine, own), layers: sources }
 }
 
-/** Says what there is to push before anything is asked or compressed. */
-const prepare = ({ progress, report }: Part, plan: PushPlan): void => {
-  for (const { descriptor } of layersOf(plan)) {
-    const line = new LayerProgress(descriptor, report)
-    progress.set(descriptor.digest, line)
-    line.say('Preparing')
-  }
-}
-
-const layersOf = ({ blobs }: PushPlan): PushBlob[] => blobs.filter(({ isLayer }) => isLayer)
-
 /** Here, or at the registry already. */
-const isAvailable = async (engine: Engine, part: Part, { descriptor }: ImageTarget): Promise<boolean> => {
-  const { repository, operation } = part
-  const plan = await planPush(engine, descriptor)
-  const missing = missingOf(plan)
-  if (missing.length > 0) operation.at('asking for what is not here')
-  const absent = new Set(missing.map(({ digest }) => digest))
-  for (const document of plan.documents)
-    if (!document.bytes && !(await repository.hasManifest(document.descriptor.digest, operation.signal)))
-      return false
-  const blobs = plan.blobs.filter(blob => absent.has(blob.descriptor.digest))
-  return await sendBlobs(engine, part, { blobs, root: descriptor.digest })
+const isAvailable = async (
+  engine: Engine,
+  { repository, operation }: Part,
+  { sending, target }: { sending: Sending; target: ImageTarget },
+): Promise<boolean> => {
+  const { documents, blobs } = await planPush(engine, target.descriptor)
+  const absent = documents.filter(({ bytes }) => !bytes)
+  if (absent.length > 0) operation.at('asking for what is not here')
+  for (const { descriptor } of absent)
+    if (!(await repository.hasManifest(descriptor.digest, operation.signal))) return false
+  return await sending.sendAll(blobs.filter(({ here }) => !here))
 }
 
 /** Of an index that is neither here nor at the registry whole, the image that is. */
@@ -178,76 +176,39 @@ const contentMissing = ({ report }: Part, plan: PushPlan): BerthError => {
   return new BerthError('content-missing', 404, `content digest ${first?.digest}: not found`)
 }
 
-const sendBlob = async (
-  engine: Engine,
-  part: Part,
-  { blob, sources, signal }: { blob: PushBlob; sources: MountSources; signal: AbortSignal },
-): Promise<UploadResult> => {
-  const { name, repository } = part
-  const { descriptor, here } = blob
-  const line = blob.isLayer ? lineOf(part, descriptor) : undefined
-  const place = `${name.domain}/${name.path}`
-  const result = await engine.uploads.send(
-    { repository, place, descriptor, source: sources(descriptor.digest), here },
-    state => line && tellState(line, state, descriptor),
-    signal,
-  )
-  if (result !== 'missing') line?.say(wordsOf(result))
-  return result
-}
-
-const lineOf = ({ progress, report }: Part, descriptor: Descriptor): LayerProgress =>
-  progress.get(descriptor.digest) ?? new LayerProgress(descriptor, report)
-
-const tellState = (line: LayerProgress, state: UploadState, { size }: Descriptor): void => {
-  if (state.stage === 'waiting') line.say('Waiting')
-  else if (state.stage === 'pushing') line.bytes('Pushing', state.current, size)
-  else line.retrying(state.pause)
-}
-
-const wordsOf = (result: Exclude<UploadResult, 'missing'>): string => {
-  if (result === 'pushed') return 'Pushed'
-  return result === 'exists' ? 'Layer already exists' : `Mounted from ${result.from}`
-}
-
 /** Blobs in parallel, then manifests, then what names them: nothing at the registry ever names what is not there. */
-const send = async (engine: Engine, part: Part, plan: PushPlan): Promise<void> => {
-  const { name, repository, operation } = part
+const send = async (part: Part, sending: Sending, plan: PushPlan): Promise<void> => {
+  const { name, operation } = part
   const root = plan.documents.at(-1)?.descriptor
   operation.at(`sending layers of ${familiar(name)}`)
-  if (!root || !(await sendBlobs(engine, part, { blobs: plan.blobs, root: root.digest })))
-    throw contentMissing(part, plan)
+  if (!(await sending.sendAll(plan.blobs))) throw contentMissing(part, plan)
   failpoint('push.uploaded')
   operation.at(`sending manifests of ${familiar(name)}`)
-  for (const { descriptor, bytes } of plan.documents) {
-    const reference = (descriptor === root && name.tag) || descriptor.digest
-    if (bytes) await repository.putManifest(reference, { descriptor, bytes }, operation.signal)
-  }
+  const inner = plan.documents.filter(({ descriptor }) => descriptor !== root)
+  const gate = new Gate(manifestsAtATime)
+  const isFirst = ({ descriptor }: PushDocument): boolean => isManifestType(descriptor.mediaType)
+  await Promise.all(inner.filter(isFirst).map(document => gate.run(() => put(part, document, undefined))))
+  for (const document of inner) if (!isFirst(document)) await put(part, document, undefined)
+  for (const document of plan.documents) if (!inner.includes(document)) await put(part, document, name.tag)
   failpoint('push.manifests')
 }
 
-/** The first failure ends the others. False where one is neither here nor there. */
-const sendBlobs = async (
-  engine: Engine,
-  part: Part,
-  { blobs, root }: { blobs: readonly PushBlob[]; root: Digest },
-): Promise<boolean> => {
-  const { operation, name } = part
-  const sources = mountSources(engine, name, root)
-  const stop = new AbortController()
-  const signal = AbortSignal.any([operation.signal, stop.signal])
-  const results = await Promise.allSettled(
-    blobs.map(blob =>
-      sendBlob(engine, part, { blob, sources, signal }).catch(error => {
-        stop.abort(error)
-        throw error
-      }),
-    ),
-  )
-  operation.signal.throwIfAborted()
-  // The others end by the first one's error.
-  if (stop.signal.aborted) throw stop.signal.reason
-  return !results.some(result => result.status === 'fulfilled' && result.value === 'missing')
+const put = async (
+  { repository, operation }: Part,
+  { descriptor, bytes }: PushDocument,
+  tag: string | undefined,
+): Promise<void> => {
+  const { signal } = operation
+  const { digest } = descriptor
+  if (!bytes) return
+  try {
+    await repository.putManifest(tag ?? digest, { descriptor, bytes }, signal)
+  } catch (error) {
+    const isRefused = hasCode(error, 'registry-refused') || hasCode(error, 'denied')
+    if (!tag || !isRefused) throw error
+    // Where tags may not be changed, even the same is refused.
+    if (!(await repository.hasManifest(digest, signal, tag).catch(() => false))) throw error
+  }
 }
 
 const insteadLine = (originalIndex: Descriptor, selectedManifest: Descriptor): PushLine => ({

@@ -9,6 +9,7 @@ import type { Operation } from '../operations.ts'
 import { manifestBytes, withIncoming, writeManifest } from './assemble.ts'
 import { parseDocument } from './pullPlan.ts'
 import type { LayerProgress } from './pullProgress.ts'
+import type { Sending } from './pushSending.ts'
 import { reachable } from './reach.ts'
 import type { ImageRecord, ImageTarget } from './types.ts'
 
@@ -22,8 +23,8 @@ export interface Compressing {
   image: ImageRecord
   target: ImageTarget
   operation: Operation
-  /** By the plain blob's digest. */
-  progressOf: (digest: Digest) => LayerProgress | undefined
+  /** Each layer goes as soon as it is compressed. */
+  sending: Sending
 }
 
 const isPlain = ({ blob, diffId }: LayerSource): boolean => blob === diffId
@@ -78,32 +79,40 @@ async function* counted(
 
 const compress = async (
   engine: Engine,
-  { operation, progressOf }: Compressing,
+  { sending }: Compressing,
   { digest }: Descriptor,
 ): Promise<Descriptor> => {
-  const source = untilAborted(operation.signal, engine.content.open(digest))
-  const { signal } = operation
-  const blob = await engine.content.write(gzip(counted(source, progressOf(digest))), { signal })
+  const { signal } = sending
+  const source = untilAborted(signal, engine.content.open(digest))
+  const blob = await engine.content.write(gzip(counted(source, sending.lineOf(digest))), { signal })
   failpoint('push.compressed')
   return { mediaType: mediaTypes.ociLayerGzip, ...blob }
 }
 
+/** A layer as it is sent. */
+const layerForm = async (
+  engine: Engine,
+  work: Compressing,
+  { layer, source }: { layer: Descriptor; source: LayerSource | undefined },
+): Promise<Descriptor> => {
+  if (!source || !isPlain(source)) return layer
+  return (await knownForm(engine, source.diffId)) ?? (await compress(engine, work, layer))
+}
+
 const makeForm = (engine: Engine, work: Compressing, manifest: Manifest): Promise<ImageTarget> =>
-  withIncoming(engine, work.operation.signal, async brought => {
-    const { image, target } = work
-    work.operation.at('compressing layers')
+  withIncoming(engine, work.sending.signal, async brought => {
+    const { image, target, operation, sending } = work
+    operation.at('compressing layers')
     const layers: Descriptor[] = []
     // One after the other: each is compressed by several threads.
     for (const [index, layer] of manifest.layers.entries()) {
-      const source = target.layers[index]
-      if (!source || !isPlain(source)) {
-        layers.push(layer)
-        continue
-      }
-      const known = layers.find((_, at) => target.layers[at]?.diffId === source.diffId)
-      const form = known ?? (await knownForm(engine, source.diffId)) ?? (await compress(engine, work, layer))
-      brought.push(form.digest)
+      // An image may have a layer twice.
+      const same = layers[manifest.layers.findIndex(({ digest }) => digest === layer.digest)]
+      const form = same ?? (await layerForm(engine, work, { layer, source: target.layers[index] }))
+      if (form !== layer) brought.push(form.digest)
       layers.push(form)
+      sending.rename(layer.digest, form.digest)
+      sending.begin({ descriptor: form, here: true, isLayer: true })
     }
     const descriptor = await writeManifest(engine, manifest.config, layers)
     brought.push(descriptor.digest)
@@ -124,6 +133,11 @@ export const compressedForm = async (engine: Engine, work: Compressing): Promise
   if (!target.layers.some(isPlain)) return target
   const manifest = await ownManifest(engine, target)
   if (manifest?.config.digest !== image.id) return target
-  const known = image.targets.find(other => isCompressedForm(other, target))
-  return known ?? (await makeForm(engine, work, manifest))
+  const known = (): ImageTarget | undefined =>
+    engine.images.byId(image.id)?.targets.find(other => isCompressedForm(other, target))
+  const make = async (): Promise<ImageTarget> => known() ?? (await makeForm(engine, work, manifest))
+  const form = known() ?? (await engine.uploads.alone(image.id, make, work.sending.signal))
+  for (const [index, { blob }] of target.layers.entries())
+    work.sending.rename(blob, form.layers[index]?.blob ?? blob)
+  return form
 }

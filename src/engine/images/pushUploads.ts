@@ -1,5 +1,6 @@
 import { abandonable } from '../../core/abort.ts'
-import { Gate } from '../../core/queue.ts'
+import { Gate, SerialQueue } from '../../core/queue.ts'
+import type { Digest } from '../../oci/digest.ts'
 import type { Descriptor } from '../../oci/image.ts'
 import type { Repository } from '../../registry-client/types.ts'
 import type { ContentStore } from '../../store/types.ts'
@@ -44,6 +45,7 @@ export class Uploads {
   readonly #content: ContentStore
   readonly #gate: Gate
   readonly #underWay = new Map<string, Upload>()
+  readonly #preparing = new Map<Digest, { queue: SerialQueue; users: number }>()
 
   /** `width` go at a time. */
   constructor(content: ContentStore, width: number) {
@@ -67,6 +69,19 @@ export class Uploads {
       } catch (error) {
         if (!joined || signal.aborted) throw error
       }
+    }
+  }
+
+  /** What is prepared of one image for several pushes is so once: who comes second finds it done. */
+  async alone<T>(image: Digest, work: () => Promise<T>, signal: AbortSignal): Promise<T> {
+    const place = this.#preparing.get(image) ?? { queue: new SerialQueue(), users: 0 }
+    this.#preparing.set(image, place)
+    place.users++
+    try {
+      return await place.queue.run(work, signal)
+    } finally {
+      place.users--
+      if (place.users === 0) this.#preparing.delete(image)
     }
   }
 

@@ -228,10 +228,15 @@ class Registry implements TestRegistry {
     }
     this.seen.push(seen)
     const fault = this.#decide(seen) ?? {}
+    // Of a request that was left there is none any more.
+    const { socket } = request
     const body = await readBody(request, fault.cutUploadAfter)
     if (body === undefined) return
     const url = new URL(seen.url, this.base)
-    if (fault.cutUploadAfter !== undefined) return void this.uploads.receive(url, body)
+    if (fault.cutUploadAfter !== undefined) {
+      this.uploads.receive(url, body)
+      return void socket.destroy()
+    }
     const reply =
       fault.status === undefined
         ? await this.#reply(request, url, body)
