@@ -281,6 +281,11 @@ test('a load takes in every platform that is whole, and the rest later', async (
   await docker('load', '-q', '-i', path.join(daemon.base, 'whole.tar'))
   assert.deepEqual(await available('parts:1'), [other, own])
   assert.equal((await list()).length, 1)
+  const attested = await daemon.json<AttestationStatement[]>(
+    'GET',
+    `/v1.55/images/parts:1/attestations?platform=${platform(other)}&statement=1`,
+  )
+  assert.equal(attested.length, 2)
   assert.equal(
     await docker('run', '--rm', '--platform', `linux/${other}`, 'parts:1', 'cat', '/which'),
     `loaded ${other}`,
