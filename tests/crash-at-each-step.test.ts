@@ -165,8 +165,7 @@ test('every fail point of the source is in these tests', () => {
     ...verbGroups.flatMap(([, verbs]) => verbs.flatMap(verb => verb.points)),
     ...atStart,
     ...Object.keys(atFirstStart),
-    // Archives of the OCI form are the store's tests' own.
-    ...['load.blob', 'import.layer', 'view.mounted'],
+    ...['import.layer', 'view.mounted'],
   ])
   assert.deepEqual(
     names.filter(name => !tested.has(name)),

@@ -2,6 +2,8 @@ import assert from 'node:assert/strict'
 import { writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { after, before, test } from 'node:test'
+import { digestOf } from '../src/oci/digest.ts'
+import { mediaTypes } from '../src/oci/image.ts'
 import type {
   AttestationStatement,
   ImageInspect,
@@ -281,6 +283,11 @@ test('a load takes in every platform that is whole, and the rest later', async (
   await docker('load', '-q', '-i', path.join(daemon.base, 'whole.tar'))
   assert.deepEqual(await available('parts:1'), [other, own])
   assert.equal((await list()).length, 1)
+  const attested = await daemon.json<AttestationStatement[]>(
+    'GET',
+    `/v1.55/images/parts:1/attestations?platform=${platform(other)}&statement=1`,
+  )
+  assert.equal(attested.length, 2)
   assert.equal(
     await docker('run', '--rm', '--platform', `linux/${other}`, 'parts:1', 'cat', '/which'),
     `loaded ${other}`,
@@ -290,6 +297,31 @@ test('a load takes in every platform that is whole, and the rest later', async (
   assert.match(await refused(whole, other), /Loaded image: parts:1|stream/)
   assert.deepEqual(await available('parts:1'), [other])
   await docker('rmi', 'parts:1')
+})
+
+test('a wrong image of another platform does not keep this host’s from being loaded', async () => {
+  const loaded = await platformImages([own], 'partly')
+  const right = JSON.parse(`${loaded.blobs.get(loaded.index.digest)}`) as { manifests: object[] }
+  const put = (value: object, mediaType: string) => {
+    const bytes = Buffer.from(JSON.stringify(value))
+    loaded.blobs.set(digestOf(bytes), bytes)
+    return { mediaType, digest: digestOf(bytes), size: bytes.length }
+  }
+  const config = put(
+    { architecture: other, os: 'linux', rootfs: { diff_ids: [digestOf('x')] } },
+    mediaTypes.ociConfig,
+  )
+  const wrong = put({ schemaVersion: 2, config, layers: [] }, mediaTypes.ociManifest)
+  const platform = { os: 'linux', architecture: other }
+  const index = put(
+    { ...right, manifests: [{ ...wrong, platform }, ...right.manifests] },
+    mediaTypes.ociIndex,
+  )
+  const archive = await ociArchive({ ...loaded, index }, 'docker.io/library/partly:1')
+  assert.equal(await daemon.mustDocker(['load', '-q'], { input: archive }), 'Loaded image: partly:1')
+  assert.equal(await docker('run', '--rm', 'partly:1', 'cat', '/which'), `partly ${own}`)
+  await docker('rmi', 'partly:1')
+  assert.deepEqual(await stored(), [])
 })
 
 test('unnamed platforms of one index are one dangling row, and go together', async () => {

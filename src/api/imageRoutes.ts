@@ -120,7 +120,9 @@ const remove = async (call: Call): Promise<Answer> => {
 }
 
 const attestations = async (call: Call): Promise<Answer> => {
-  const { engine, query } = call
+  const { engine, query, version } = call
+  if (!version.atLeast('1.55'))
+    throw badRequest('GET /images/{name:.*}/attestations requires minimum API version 1.55')
   if (query.all('platform').length > 1) throw badRequest('only one platform value is currently supported')
   const types = query.all('type').flatMap(type => type.trim() || [])
   const request = {

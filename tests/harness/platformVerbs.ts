@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { readdirSync } from 'node:fs'
 import path from 'node:path'
 import type { TestDaemon } from './daemon.ts'
-import { PlatformRegistry, platformImages } from './platformImages.ts'
+import { ociArchive, PlatformRegistry, platformImages } from './platformImages.ts'
 import { type Outcome, until } from './shell.ts'
 import type { Verb } from './verbs.ts'
 
@@ -62,7 +62,30 @@ const leavesNothing = async (daemon: TestDaemon): Promise<void> => {
   seen.delete(daemon)
 }
 
+const load = async (daemon: TestDaemon): Promise<Outcome> => {
+  seen.set(daemon, { blobs: storedBlobs(daemon), name: 'platforms:1' })
+  const archive = await ociArchive(
+    await platformImages(architectures, 'crash'),
+    'docker.io/library/platforms:1',
+  )
+  return await daemon.docker(['load'], { input: archive })
+}
+
 export const platformVerbs: Verb[] = [
+  {
+    name: 'load of several platforms',
+    points: ['load.blob', 'load.unpacked', 'load.recorded'],
+    run: load,
+    check: async (daemon, { told, point }) => {
+      const listed = await daemon.api('GET', '/v1.55/images/platforms:1/json?manifests=1')
+      assert.equal(listed.status === 200, told || point === 'load.recorded')
+      if (listed.status === 200) {
+        const { Manifests } = JSON.parse(listed.text) as { Manifests: { Available: boolean }[] }
+        assert.ok(Manifests.every(({ Available }) => Available))
+      }
+      await leavesNothing(daemon)
+    },
+  },
   {
     name: 'pull of an image with attestations',
     points: ['pull.attestation', 'pull.stored', 'pull.recorded'],

@@ -1,7 +1,7 @@
 import { nowText, zeroTime } from '../../core/clock.ts'
 import { BerthError, badRequest, conflict } from '../../core/errors.ts'
 import { failpoint } from '../../core/failpoint.ts'
-import { SharedLock } from '../../core/queue.ts'
+import { SerialQueue, SharedLock } from '../../core/queue.ts'
 import { type Digest, isDigest } from '../../oci/digest.ts'
 import { formatPlatform, type Platform, parsePlatform } from '../../oci/platform.ts'
 import { canonical, familiar, parseReference, type Reference, withDefaultTag } from '../../oci/reference.ts'
@@ -42,6 +42,10 @@ export class Images {
   readonly #tags = new Map<string, TagRecord>()
   /** Images that an operation under way needs. */
   readonly #leases = new Map<Digest, number>()
+  /** Images that are being forgotten: nobody may begin to need them. */
+  readonly #going = new Set<Digest>()
+  /** Which image the names of a target mean depends on all that share it: they are added in turn. */
+  readonly #additions = new SerialQueue()
   /** Shared by what brings blobs in that no record names yet, owned by what removes unused ones. */
   readonly incoming = new SharedLock()
 
@@ -228,7 +232,7 @@ export class Images {
   /** Keeps an image from being removed while an operation needs it. */
   lease(id: Digest): Disposable & { image: ImageRecord } {
     const image = this.#byId.get(id)
-    if (!image) throw new BerthError('no-such-image', 404, `No such image: ${id}`)
+    if (!image || this.#going.has(id)) throw new BerthError('no-such-image', 404, `No such image: ${id}`)
     this.#leases.set(id, (this.#leases.get(id) ?? 0) + 1)
     return {
       image,
@@ -258,7 +262,11 @@ export class Images {
   }
 
   /** Makes images known that share a target, the one that was asked for first; gives that one. */
-  async addAll(additions: readonly Addition[], names: readonly Reference[]): Promise<ImageRecord> {
+  addAll(additions: readonly Addition[], names: readonly Reference[]): Promise<ImageRecord> {
+    return this.#additions.run(() => this.#addInTurn(additions, names))
+  }
+
+  async #addInTurn(additions: readonly Addition[], names: readonly Reference[]): Promise<ImageRecord> {
     const records = additions.map(addition => this.#added(addition, names.length > 0))
     const [first] = records
     const digest = additions[0]?.target.descriptor.digest
@@ -331,14 +339,17 @@ export class Images {
       if (next) moved.push({ ...tag, image: next.id })
       else lost.push(tag.name)
     }
-    await this.#database.write(
-      [
-        ...lost.map(name => ({ kind: tagKind, id: name, value: undefined })),
-        ...moved.map(putTag),
-        ...images.map(({ id }) => ({ kind: imageKind, id, value: undefined })),
-      ],
-      { durable: true },
-    )
+    const puts: Put[] = [
+      ...lost.map(name => ({ kind: tagKind, id: name, value: undefined })),
+      ...moved.map(putTag),
+      ...images.map(({ id }) => ({ kind: imageKind, id, value: undefined })),
+    ]
+    for (const id of gone) this.#going.add(id)
+    try {
+      await this.#database.write(puts, { durable: true })
+    } finally {
+      for (const id of gone) this.#going.delete(id)
+    }
     failpoint('image.forgotten')
     for (const name of lost) this.#tags.delete(name)
     for (const tag of moved) this.#tags.set(tag.name, tag)

@@ -7,6 +7,7 @@ import type { Engine } from '../engine.ts'
 import type { Resolved } from './images.ts'
 import { repoDigests } from './list.ts'
 import { identityOf, imageSize, manifestSummaries } from './manifests.ts'
+import { runConfigOf } from './runConfig.ts'
 import { targetOf } from './siblings.ts'
 import type { ImageRecord, ImageTarget } from './types.ts'
 
@@ -22,9 +23,10 @@ const shownAlways = {
   WorkingDir: '',
 }
 
-/** Fewer fields that are not set are shown from version to version. */
-const shownConfig = (config: ImageRunConfig | undefined, version: ApiVersion): object => {
-  if (version.atLeast('1.52')) return { ...config }
+/** What an image can have, of whatever its maker wrote; fewer fields that are not set from version to version. */
+const shownConfig = (given: ImageRunConfig | undefined, version: ApiVersion): object => {
+  const config = runConfigOf(given ?? {})
+  if (version.atLeast('1.52')) return config
   return version.atLeast('1.50') ? { ...shownAlways, ...config } : { ...configZero, Labels: null, ...config }
 }
 

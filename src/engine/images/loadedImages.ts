@@ -49,14 +49,22 @@ const readImage = async (engine: Engine, reached: Reached): Promise<LoadedImage>
   return { reached, config, layers: layersOf(config, reached) }
 }
 
-/** Linux images of an index; what else is whole in it stays content of the index. */
+/** Linux images of an index; what else is whole in it stays content of the index. Errors: the first image's, where none is right. */
 const imagesOfIndex = async (engine: Engine, target: Descriptor): Promise<LoadedImage[]> => {
   const images: LoadedImage[] = []
+  const wrong: BerthError[] = []
   for (const reached of await wholeImages(engine, target)) {
     if (!configTypes.includes(reached.config.mediaType)) continue
-    const image = await readImage(engine, reached)
-    if ((image.config.os || 'linux') === 'linux') images.push(image)
+    try {
+      const image = await readImage(engine, reached)
+      if ((image.config.os || 'linux') === 'linux') images.push(image)
+    } catch (error) {
+      if (!(error instanceof BerthError) || error.status >= 500) throw error
+      wrong.push(error)
+    }
   }
+  const [first] = wrong
+  if (images.length === 0 && first) throw first
   return images
 }
 

@@ -106,8 +106,7 @@ const bring = async (engine: Engine, part: Part, plan: PullPlan): Promise<void> 
   }))
   for (;;) {
     using fetched = new DisposableStack()
-    const attested = await fetchAttestations(engine, { ...part, ...plan, holds })
-    const brought = await fetchMissing(engine, part, { plan, pulls, fetched })
+    const { brought, attested } = await fetchMissing(engine, part, { plan, pulls, fetched, holds })
     const wanted = [...plan.layers.map(({ digest }) => digest), ...attested]
     if (await record(engine, part, { plan, pulls: brought, wanted }))
       return await forgetFetched(engine.database, wanted)
@@ -128,44 +127,75 @@ interface Recording extends Bringing {
   wanted: readonly Digest[]
 }
 
-/** Fetches in parallel; the first failure ends the others. */
-const fetchMissing = async (
+interface FetchOptions extends Bringing {
+  /** What is fetched is kept in it. */
+  fetched: DisposableStack
+  holds: DisposableStack
+}
+
+interface FetchResult {
+  /** Layers to unpack. */
+  brought: LayerPull[]
+  /** Blobs of attestations. */
+  attested: Digest[]
+}
+
+/** Layers that are to be fetched, and those that are only to be unpacked. */
+const sortLayers = async (
   engine: Engine,
-  part: Part,
-  { plan, pulls, fetched }: Bringing & { fetched: DisposableStack },
-): Promise<LayerPull[]> => {
-  part.operation.at(`fetching layers of ${familiar(part.name)}`)
+  { plan, pulls }: Bringing,
+): Promise<{ missing: LayerPull[]; there: LayerPull[] }> => {
   const unpacked = await unpackedLayers(engine, plan)
   // Of an image that is here nothing is told but its name.
   const quiet = engine.images.byId(plan.id) !== undefined
   const missing: LayerPull[] = []
-  const brought: LayerPull[] = []
+  const there: LayerPull[] = []
   for (const { layer, progress } of pulls) {
-    const there = (await engine.content.info(layer.digest)) !== undefined
-    if (!there || !unpacked.has(layer.digest)) {
+    const isThere = (await engine.content.info(layer.digest)) !== undefined
+    if (!isThere || !unpacked.has(layer.digest)) {
       progress.say('Pulling fs layer')
-      if (there) brought.push({ layer, progress })
+      if (isThere) there.push({ layer, progress })
       else missing.push({ layer, progress })
     } else if (!quiet) progress.say('Already exists')
   }
+  return { missing, there }
+}
+
+/** Fetches in parallel; the first failure ends the others. */
+const fetchMissing = async (
+  engine: Engine,
+  part: Part,
+  { plan, pulls, fetched, holds }: FetchOptions,
+): Promise<FetchResult> => {
+  part.operation.at(`fetching layers of ${familiar(part.name)}`)
+  const { missing, there: brought } = await sortLayers(engine, { plan, pulls })
   const stop = new AbortController()
   const signal = AbortSignal.any([part.operation.signal, stop.signal])
-  const results = await Promise.allSettled(
-    missing.map(async pull => {
-      try {
-        const fetching = await fetchLayer(engine, part, pull, signal)
+  const ending = async <T>(work: Promise<T>): Promise<T> => {
+    try {
+      return await work
+    } catch (error) {
+      stop.abort(error)
+      throw error
+    }
+  }
+  const { repository } = part
+  const attestations = ending(
+    fetchAttestations(engine, { attestations: plan.attestations, repository, signal, holds }),
+  )
+  const layers = missing.map(pull =>
+    ending(
+      fetchLayer(engine, part, pull, signal).then(fetching => {
         fetched.use(fetching)
         brought.push({ ...pull, fetching })
-      } catch (error) {
-        stop.abort(error)
-        throw error
-      }
-    }),
+      }),
+    ),
   )
+  const results = await Promise.allSettled([attestations, ...layers])
   part.operation.signal.throwIfAborted()
   // The others end by the first one's error.
   for (const result of results) if (result.status === 'rejected') throw stop.signal.reason
-  return brought
+  return { brought, attested: await attestations }
 }
 
 /** Blobs of layers whose content is there. */

@@ -3,7 +3,6 @@ import type { Digest } from '../../oci/digest.ts'
 import type { Descriptor } from '../../oci/image.ts'
 import type { Repository } from '../../registry-client/types.ts'
 import type { Engine } from '../engine.ts'
-import type { Operation } from '../operations.ts'
 import { noteFetched } from './fetched.ts'
 import { manifestOf } from './pullPlan.ts'
 
@@ -12,7 +11,7 @@ import { manifestOf } from './pullPlan.ts'
 interface AttestationPull {
   attestations: readonly Descriptor[]
   repository: Repository
-  operation: Operation
+  signal: AbortSignal
   /** Gets a hold on each blob, which no image names yet. */
   holds: DisposableStack
 }
@@ -20,10 +19,9 @@ interface AttestationPull {
 const fetchBlob = async (
   engine: Engine,
   descriptor: Descriptor,
-  { repository, operation, holds }: AttestationPull,
+  { repository, signal, holds }: AttestationPull,
 ): Promise<void> => {
   const { digest, size } = descriptor
-  const { signal } = operation
   holds.use(engine.fetches.hold(digest))
   if (await engine.content.info(digest)) return
   await noteFetched(engine.database, digest)
@@ -35,9 +33,8 @@ const fetchBlob = async (
 export const fetchAttestations = async (engine: Engine, pull: AttestationPull): Promise<Digest[]> => {
   const brought: Digest[] = []
   for (const { digest } of pull.attestations) {
-    pull.operation.at('fetching attestations')
     pull.holds.use(engine.fetches.hold(digest))
-    const answer = await pull.repository.manifest(digest, pull.operation.signal)
+    const answer = await pull.repository.manifest(digest, pull.signal)
     const { config, layers } = manifestOf(answer)
     for (const descriptor of [config, ...(layers ?? [])]) {
       await fetchBlob(engine, descriptor, pull)

@@ -117,7 +117,9 @@ const choose = async (
   if (!isIndexType(answer.descriptor.mediaType) || depth >= maxDepth) return undefined
   const index = indexOf(answer)
   for (const child of candidates(index, options.platform ?? hostPlatform)) {
-    const next = await options.repository.manifest(child.digest, options.signal)
+    const answered = await options.repository.manifest(child.digest, options.signal)
+    // The index tells more of it: its platform.
+    const next = { ...answered, descriptor: { ...child, ...answered.descriptor } }
     const found = await choose(next, options, depth + 1)
     if (!found) continue
     const attestations = [...found.attestations, ...attestationsOf(index, child.digest)]

@@ -115,8 +115,8 @@ const deleteWithParents = async (
 export interface RemoveOptions {
   force: boolean
   noprune: boolean
-  /** Only these of an image; none for all. */
-  platforms: readonly Platform[]
+  /** Only these of an image. */
+  platforms?: readonly Platform[]
   operation: Operation
 }
 
@@ -176,7 +176,7 @@ const forPlatforms = (engine: Engine, text: string, platforms: readonly Platform
 const removePlatforms = async (
   engine: Engine,
   text: string,
-  { force, platforms }: RemoveOptions,
+  { force, platforms = [] }: RemoveOptions,
 ): Promise<ImageDeleteItem[]> => {
   if (!force)
     throw badRequest(
@@ -216,7 +216,7 @@ export const removeImage = async (
   text: string,
   options: RemoveOptions,
 ): Promise<ImageDeleteItem[]> => {
-  const { operation, platforms, force, noprune } = options
+  const { operation, platforms = [], force, noprune } = options
   operation.commit('its names and record go first, in one step; what remains is the removal of its content')
   operation.at('removing names, then content that nothing needs, after loads under way')
   const found = engine.images.resolve(text)
