@@ -1,4 +1,5 @@
 import { badRequest, notImplemented } from '../core/errors.ts'
+import { sparingDisk } from '../engine/images/fullDisk.ts'
 import { importImage } from '../engine/images/import.ts'
 import { pullImages } from '../engine/images/pull.ts'
 import { isDigest } from '../oci/digest.ts'
@@ -41,7 +42,9 @@ const pull = async (call: Call): Promise<undefined> => {
   }
   return await progressLines(call, report =>
     tracked(call, what, operation =>
-      pullImages(call.engine, { name, platform, credentials, operation, report }),
+      sparingDisk(call.engine, () =>
+        pullImages(call.engine, { name, platform, credentials, operation, report }),
+      ),
     ),
   )
 }
