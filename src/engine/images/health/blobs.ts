@@ -3,7 +3,7 @@ import { BerthError, hasCode, messageOf } from '../../../core/errors.ts'
 import type { Digest } from '../../../oci/digest.ts'
 import { type FileStamp, fileStamp } from '../../../store/quarantine.ts'
 import type { Engine } from '../../engine.ts'
-import { type BlobNeed, blobNeeds, namesOf } from './census.ts'
+import { type BlobNeed, blobNeeds, containersOf, namesOf } from './census.ts'
 import { fetchBlob } from './fetchBlob.ts'
 import type { CheckRequest, Finding, Mending } from './types.ts'
 
@@ -147,7 +147,7 @@ const checkBlob = async (
         ? `the blob ${need.digest} is missing`
         : `the blob ${need.digest} is damaged: its file ${seen.why}`,
     images: namesOf(engine, need.images),
-    containers: [],
+    containers: containersOf(engine, need.images),
     ...(mending ? { mending } : {}),
   }
   request.found(finding)
