@@ -1,5 +1,6 @@
+import { isDiskError } from '../../../archive/diskErrors.ts'
 import { nowText } from '../../../core/clock.ts'
-import { BerthError, hasCode, messageOf } from '../../../core/errors.ts'
+import { hasCode, messageOf } from '../../../core/errors.ts'
 import type { Digest } from '../../../oci/digest.ts'
 import { type FileStamp, fileStamp } from '../../../store/quarantine.ts'
 import type { Engine } from '../../engine.ts'
@@ -38,7 +39,7 @@ const readThrough = async (
   } catch (error) {
     operation.signal.throwIfAborted()
     // A disk's own failure is a damage like any other.
-    if (error instanceof BerthError && error.cause === 'EIO') return 'cannot be read: the disk gives an error'
+    if (isDiskError(error)) return 'cannot be read: the disk gives an error'
     throw error
   }
 }
