@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict'
-import { existsSync, readdirSync, writeFileSync } from 'node:fs'
+import { existsSync, readdirSync, statfsSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { after, before, test } from 'node:test'
 import { audit } from './harness/audit.ts'
 import { TestDaemon } from './harness/daemon.ts'
+import { ImageRegistry } from './harness/imageRegistry.ts'
 import { dockerArchive, file } from './harness/images.ts'
 import { LoopFilesystem } from './harness/powerCut.ts'
 import { must, run, until } from './harness/shell.ts'
@@ -102,6 +103,48 @@ test('what is free again is used again', async () => {
   await daemon.mustDocker(['rmi', 'big:1'])
   await until('the ballast is taken again', () => existsSync(ballast))
   assert.equal(await isFull(), false)
+  await audit(daemon)
+})
+
+/** Leaves so many MiB. */
+const fillBut = async (mebibytes: number): Promise<void> => {
+  const { bavail, bsize } = statfsSync(daemon.dataRoot)
+  await must(['fallocate', '-l', String(bavail * bsize - mebibytes * 2 ** 20), filler])
+}
+
+const stored = (): string[] =>
+  ['blobs/sha256', 'layers', 'trash'].flatMap(folder =>
+    readdirSync(path.join(daemon.dataRoot, folder)).map(name => `${folder}/${name}`),
+  )
+
+test('a pull that finds the disk full says so, keeps nothing of it, and succeeds when there is space', async () => {
+  await using registry = await ImageRegistry.start(daemon.namespace)
+  await registry.serve({ repository: 'big', tag: '1', which: 'big', bytes: 16 << 20 })
+  const name = `${registry.address}/big:1`
+  await daemon.mustDocker(['run', '-d', '--name', 'other', 'busybox', 'sleep', '1000'])
+  const before = stored()
+  // Without space for what the blob holds, for the blob, for anything.
+  for (const mebibytes of [28, 8, 1]) {
+    await fillBut(mebibytes)
+    const pull = await daemon.docker(['pull', name])
+    assert.equal(pull.code, 1, pull.stdout)
+    assert.match(pull.stderr, spaceless)
+    assert.equal((await daemon.docker(['image', 'inspect', name])).code, 1)
+    await until('nothing of it is left', () => {
+      assert.deepEqual(
+        stored().filter(name => !name.startsWith('trash/')),
+        before,
+        `${mebibytes} MiB`,
+      )
+      return stored().length === before.length
+    })
+    assert.equal(await daemon.mustDocker(['exec', 'other', 'echo', 'alive']), 'alive')
+    await must(['rm', filler])
+  }
+  await daemon.mustDocker(['pull', '-q', name])
+  assert.equal(await daemon.mustDocker(['run', '--rm', name, 'cat', '/which']), 'big')
+  await daemon.mustDocker(['rm', '-f', 'other'])
+  await daemon.mustDocker(['rmi', name])
   await audit(daemon)
 })
 

@@ -179,7 +179,14 @@ test('what cannot be had again is put aside with a note, and the next pull bring
   await isClean(daemon)
   assert.equal(await docker('start', '-a', 'lost'), 'one')
   await docker('rm', 'lost')
-  rmSync(path.join(daemon.dataRoot, 'quarantine'), { recursive: true })
+  const listed = await daemon.json<{ Name: string }[]>('GET', '/berth/v1/system/quarantine')
+  assert.deepEqual(
+    listed.map(({ Name }) => Name),
+    [entry?.Name],
+  )
+  assert.equal((await daemon.api('DELETE', '/berth/v1/system/quarantine/..')).status, 404)
+  await daemon.json('DELETE', `/berth/v1/system/quarantine/${entry?.Name}`)
+  assert.deepEqual(await daemon.json('GET', '/berth/v1/system/quarantine'), [])
 })
 
 test('records that name what is not there are told, and what nobody needs is removed', async () => {

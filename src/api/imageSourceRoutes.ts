@@ -1,4 +1,5 @@
 import { badRequest } from '../core/errors.ts'
+import { sparingDisk } from '../engine/images/fullDisk.ts'
 import { type ImportRequest, importImage } from '../engine/images/import.ts'
 import { importFromUrl, importUrlOf, shownAddress } from '../engine/images/importUrl.ts'
 import { pullImages } from '../engine/images/pull.ts'
@@ -42,7 +43,9 @@ const pull = async (call: Call): Promise<undefined> => {
   }
   return await progressLines(call, report =>
     tracked(call, what, operation =>
-      pullImages(call.engine, { name, platform, credentials, operation, report }),
+      sparingDisk(call.engine, () =>
+        pullImages(call.engine, { name, platform, credentials, operation, report }),
+      ),
     ),
   )
 }

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { decodeRegistryAuth } from './registryAuth.ts'
+import { decodeRegistryAuth, registryCredentials } from './registryAuth.ts'
+import type { Call } from './route.ts'
 
 const encoded = (value: unknown): string => Buffer.from(JSON.stringify(value)).toString('base64')
 
@@ -38,4 +39,28 @@ test('anything else is refused, and not shown', () => {
         error.status === 400 && message.test(error.message) && !/hidden/.test(error.message),
       header,
     )
+})
+
+const usersOf = (headers: Record<string, string>) => {
+  const find = registryCredentials({ req: { headers } } as unknown as Call)
+  return (registry: string): string | undefined => find(registry)?.username
+}
+
+test('credentials are for the registry that they name, and for no other', () => {
+  const find = usersOf({
+    'x-registry-auth': encoded({ username: 'ann', serveraddress: 'https://index.docker.io/v1/' }),
+    'x-registry-config': encoded({ 'registry.example:5000': { username: 'bob' } }),
+  })
+  assert.deepEqual(['docker.io', 'registry.example:5000', 'registry.example', 'evil.example'].map(find), [
+    'ann',
+    'bob',
+    undefined,
+    undefined,
+  ])
+})
+
+test('credentials without a registry count as none, and headers that cannot be read are refused', () => {
+  assert.equal(usersOf({ 'x-registry-auth': encoded({ username: 'ann' }) })('docker.io'), undefined)
+  assert.throws(() => usersOf({ 'x-registry-auth': '!' }), /invalid X-Registry-Auth header/)
+  assert.throws(() => usersOf({ 'x-registry-config': encoded([5]) }), /invalid X-Registry-Config header/)
 })

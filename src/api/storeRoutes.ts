@@ -1,4 +1,5 @@
-import { badRequest } from '../core/errors.ts'
+import { badRequest, notFound } from '../core/errors.ts'
+import type { Engine } from '../engine/engine.ts'
 import { checkStore, checkVerb } from '../engine/images/health/check.ts'
 import {
   type CheckRequest,
@@ -14,7 +15,7 @@ import { registryCredentials } from './registryAuth.ts'
 import type { Call, Route } from './route.ts'
 import { tracked } from './track.ts'
 
-/** `/berth/v1/system/check`: is what the data root holds what it should be. */
+/** `/berth/v1/system/check`: is what the data root holds what it should be; `quarantine`: what was not, and was put aside. */
 
 const oneOf = <T extends string>({ query }: Call, name: string, choices: readonly T[], otherwise: T): T => {
   const given = query.get(name) || otherwise
@@ -49,15 +50,28 @@ const shownSummary = (
   Damaged: summary.damaged,
   Repaired: summary.mended,
   FreedBytes: summary.freedBytes,
-  Quarantine: engine.content.quarantine.list().map(({ name, digest, size, at, why, images }) => ({
+  Quarantine: quarantined(engine),
+})
+
+const quarantined = ({ content }: Engine): object[] =>
+  content.quarantine.list().map(({ name, digest, size, at, why, images }) => ({
     Name: name,
     Digest: digest,
     Bytes: size,
     At: at,
     Why: why,
     Images: images,
-  })),
-})
+  }))
+
+const dropQuarantined = async ({ engine, params }: Call): Promise<{ status: number }> => {
+  const name = params['name'] ?? ''
+  const { quarantine } = engine.content
+  const entry = quarantine.list().find(other => other.name === name)
+  if (!entry) throw notFound(`there is no ${JSON.stringify(name)} in quarantine`)
+  quarantine.drop(name)
+  engine.log.info('a damaged blob was removed from quarantine', { name, bytes: entry.size })
+  return { status: 204 }
+}
 
 /** Milliseconds between two lines of progress. */
 const progressEvery = 250
@@ -102,5 +116,19 @@ export const storeRoutes: Route[] = [
     operation: 'SystemCheck',
     own: true,
     handle: check,
+  },
+  {
+    method: 'GET',
+    path: '/berth/v1/system/quarantine',
+    operation: 'QuarantineList',
+    own: true,
+    handle: async ({ engine }) => ({ json: quarantined(engine) }),
+  },
+  {
+    method: 'DELETE',
+    path: '/berth/v1/system/quarantine/{name}',
+    operation: 'QuarantineDelete',
+    own: true,
+    handle: dropQuarantined,
   },
 ]

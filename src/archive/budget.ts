@@ -1,3 +1,4 @@
+import { withAdvice } from '../core/advice.ts'
 import { BerthError } from '../core/errors.ts'
 import { filesystemOf } from '../linux/files.ts'
 
@@ -77,7 +78,10 @@ export class Budget {
       throw new BerthError(
         'no-space',
         500,
-        `no space left on device: unpacking needs ${wanted} bytes more, ${this.#available} are free`,
+        withAdvice(
+          `no space left on device: unpacking needs ${wanted} bytes more, ${this.#available} are free`,
+          'ENOSPC',
+        ),
       )
   }
 }

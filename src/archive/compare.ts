@@ -15,6 +15,7 @@ import {
   rootProblems,
 } from './compareEntry.ts'
 import { Directories } from './directories.ts'
+import { isDiskError } from './diskErrors.ts'
 import { feed, LayerRules, type TaskControl } from './layer.ts'
 import {
   type MergedDirectory,
@@ -116,6 +117,10 @@ class TreeComparison implements TarHandler, Disposable {
   entry(entry: TarEntry): void {
     const path = cleanPath(toByteString(entry.name))
     if (this.#rules.skip(entry, path) || path === '') return
+    this.#reading(path, () => this.#entry(entry, path))
+  }
+
+  #entry(entry: TarEntry, path: ByteString): void {
     const place = this.#place(path)
     const own = this.#want(place.path, entry.type)
     if (entry.type === 'link') {
@@ -156,6 +161,16 @@ class TreeComparison implements TarHandler, Disposable {
     const all = [...this.#problems].sort(([a], [b]) => comparePaths(a, b))
     const differences = all.slice(0, TOLD).map(([path, what]) => ({ path: show(`/${path}`), what }))
     return { count: all.length, differences }
+  }
+
+  /** A disk's own failure is a difference like any other. */
+  #reading(path: ByteString, read: () => void): void {
+    try {
+      read()
+    } catch (error) {
+      if (!isDiskError(error)) throw error
+      this.#tell(path, ['cannot be read: the disk gives an error'])
+    }
   }
 
   #tell(path: ByteString, found: readonly string[]): void {
@@ -293,17 +308,27 @@ class TreeComparison implements TarHandler, Disposable {
   async #walk(opaques: ReadonlySet<ByteString> | undefined, rest: () => Promise<void>): Promise<void> {
     const waiting: ByteString[] = ['']
     for (let path = waiting.pop(); path !== undefined; path = waiting.pop()) {
-      const dir = this.#find(path)
-      if (dir === undefined) continue
-      if (opaques) this.#compareOpaque(path, dir, opaques.has(path))
-      for (const name of namesOf(dir)) {
+      const at = path
+      this.#reading(at, () => {
+        for (const child of this.#compareNames(at, opaques)) waiting.push(child)
+      })
+      await rest()
+    }
+  }
+
+  /** Gives the directories in it. */
+  #compareNames(path: ByteString, opaques: ReadonlySet<ByteString> | undefined): ByteString[] {
+    const dir = this.#find(path)
+    if (dir === undefined) return []
+    if (opaques) this.#compareOpaque(path, dir, opaques.has(path))
+    return namesOf(dir)
+      .filter(name => {
         const child = joinPath(path, name)
         const wanted = this.#wanted.get(child)
         if (!wanted) this.#tell(child, ['is not in the blob'])
-        else if (holdsDirectory(wanted) && isDirectoryAt(dir, name)) waiting.push(child)
-      }
-      await rest()
-    }
+        return wanted !== undefined && holdsDirectory(wanted) && isDirectoryAt(dir, name)
+      })
+      .map(name => joinPath(path, name))
   }
 
   #compareOpaque(path: ByteString, dir: number, wanted: boolean): void {

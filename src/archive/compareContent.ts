@@ -3,6 +3,7 @@ import { SystemError } from '../linux/ffi.ts'
 import { closeFd, type Name, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, openAt } from '../linux/files.ts'
 import { S_IFMT, S_IFREG, statFd } from '../linux/stat.ts'
 import type { Place } from './compareEntry.ts'
+import { isDiskError } from './diskErrors.ts'
 import type { TarEntry } from './types.ts'
 
 const STEP = 1 << 18
@@ -85,11 +86,21 @@ export class ContentComparison implements Disposable {
       this.#compare(zeros.subarray(0, Math.min(STEP, until - at)), at)
   }
 
+  /** False where the file does not give that much. */
+  #read(into: Buffer, position: number): boolean {
+    try {
+      return readAt(this.#fd, into, position) === into.length
+    } catch (error) {
+      if (isDiskError(error)) return false
+      throw error
+    }
+  }
+
   #compare(wanted: Buffer, position: number): void {
     for (let at = 0; at < wanted.length && this.#same; at += STEP) {
       const part = wanted.subarray(at, at + STEP)
       const found = scratch.subarray(0, part.length)
-      this.#same = readAt(this.#fd, found, position + at) === part.length && found.equals(part)
+      this.#same = this.#read(found, position + at) && found.equals(part)
     }
   }
 }

@@ -3,6 +3,7 @@ import { spawnSync } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
 import { afterEach, beforeEach, test } from 'node:test'
 import { Database } from './database.ts'
 
@@ -77,4 +78,22 @@ test('what was told durable is there after the process was killed', async () => 
   const database = await Database.open(file)
   assert.deepEqual(await database.load('k'), [{ id: 'x', value: 1 }])
   await database.close()
+})
+
+test('what is wrong with the file is told in words', async () => {
+  const file = path.join(folder, 'm.db')
+  const sound = await Database.open(file)
+  await sound.appendEvent(1n, '{}')
+  assert.deepEqual(await sound.check(false), [])
+  await sound.close()
+  const damaging = new DatabaseSync(file)
+  damaging.enableDefensive(false)
+  damaging.exec(
+    "PRAGMA writable_schema=ON; UPDATE sqlite_schema SET sql='CREATE INDEX events_time ON events (json)' WHERE name='events_time'",
+  )
+  damaging.close()
+  const damaged = await Database.open(file)
+  assert.match((await damaged.check(false)).join(), /row 1 missing from index events_time/)
+  assert.deepEqual(await damaged.check(true), [], 'the quick one leaves indexes out')
+  await damaged.close()
 })

@@ -81,6 +81,12 @@ export class Fetches {
     return this.#holds.has(digest)
   }
 
+  /** Settles when those that everybody has left have let go of their files. */
+  async left(): Promise<void> {
+    const left = [...this.#ending].filter(([digest]) => !this.#underWay.has(digest))
+    await Promise.all(left.map(([, ended]) => ended))
+  }
+
   /** Begins to fetch a blob that is not there, or joins who does. */
   join(repository: Repository, descriptor: Descriptor, listener: FetchListener): Fetching {
     const joined = this.#underWay.get(descriptor.digest)

@@ -1,9 +1,10 @@
+import { isDiskError } from '../../../archive/diskErrors.ts'
 import { nowText } from '../../../core/clock.ts'
-import { BerthError, hasCode, messageOf } from '../../../core/errors.ts'
+import { hasCode, messageOf } from '../../../core/errors.ts'
 import type { Digest } from '../../../oci/digest.ts'
 import { type FileStamp, fileStamp } from '../../../store/quarantine.ts'
 import type { Engine } from '../../engine.ts'
-import { type BlobNeed, blobNeeds, namesOf } from './census.ts'
+import { type BlobNeed, blobNeeds, containersOf, namesOf } from './census.ts'
 import { fetchBlob } from './fetchBlob.ts'
 import type { CheckRequest, Finding, Mending } from './types.ts'
 
@@ -38,7 +39,7 @@ const readThrough = async (
   } catch (error) {
     operation.signal.throwIfAborted()
     // A disk's own failure is a damage like any other.
-    if (error instanceof BerthError && error.cause === 'EIO') return 'cannot be read: the disk gives an error'
+    if (isDiskError(error)) return 'cannot be read: the disk gives an error'
     throw error
   }
 }
@@ -147,7 +148,7 @@ const checkBlob = async (
         ? `the blob ${need.digest} is missing`
         : `the blob ${need.digest} is damaged: its file ${seen.why}`,
     images: namesOf(engine, need.images),
-    containers: [],
+    containers: containersOf(engine, need.images),
     ...(mending ? { mending } : {}),
   }
   request.found(finding)

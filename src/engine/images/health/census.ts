@@ -59,6 +59,12 @@ export const knownLayers = (engine: Engine): Map<Digest, KnownLayer[]> => {
   return known
 }
 
+/** Names of the containers that were made from images. */
+export const containersOf = (engine: Engine, images: readonly ImageRecord[]): string[] =>
+  engine.containers
+    .all()
+    .flatMap(({ record }) => (images.some(({ id }) => id === record.imageId) ? [record.name] : []))
+
 /** Names of the containers that have a layer in their stack. */
 export const containersWith = (engine: Engine, key: Digest): string[] =>
   engine.containers

@@ -5,7 +5,7 @@ import type { Container } from '../../containers/container.ts'
 import type { Engine } from '../../engine.ts'
 import type { TagRecord } from '../types.ts'
 import { withoutIncoming } from './alone.ts'
-import { namesOf } from './census.ts'
+import { containersOf, namesOf } from './census.ts'
 import type { CheckRequest, Finding, Mending } from './types.ts'
 
 /** The database itself, and records that name what is not there. */
@@ -57,7 +57,7 @@ export const checkUnpacked = async (engine: Engine, request: CheckRequest): Prom
       id: image.id,
       text: `the image ${namesOf(engine, [image]).join(', ')} is not unpacked`,
       images: namesOf(engine, [image]),
-      containers: [],
+      containers: containersOf(engine, [image]),
       ...(mending ? { mending } : {}),
     })
   }

@@ -1,0 +1,30 @@
+import { hasCode, messageOf } from '../../core/errors.ts'
+import type { Engine } from '../engine.ts'
+import { collectGarbage, dropFetched } from './collect.ts'
+
+const spaceless = ['no-space', 'disk-full', 'ENOSPC', 'EDQUOT']
+
+/**
+ * Runs a pull. Where it finds the disk full, what it brought does not stay for
+ * the next one: it would be in the way of whatever is to free space.
+ */
+export const sparingDisk = async <T>(engine: Engine, pull: () => Promise<T>): Promise<T> => {
+  try {
+    return await pull()
+  } catch (error) {
+    if (spaceless.some(code => hasCode(error, code))) await dropQuietly(engine)
+    throw error
+  }
+}
+
+const dropQuietly = async (engine: Engine): Promise<void> => {
+  try {
+    await engine.fetches.left()
+    // Its documents, too, of which no note tells.
+    const blobs = await Array.fromAsync(engine.content.list(), ({ digest }) => digest)
+    const bytes = (await collectGarbage(engine, blobs)) + (await dropFetched(engine))
+    engine.log.warn('the disk is full: what pulls had brought and no image has yet was removed', { bytes })
+  } catch (error) {
+    engine.log.error('what pulls brought could not be removed', { error: messageOf(error) })
+  }
+}
