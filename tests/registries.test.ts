@@ -47,6 +47,7 @@ const login = (daemon: TestDaemon, address: string, password = anna.password) =>
 describe('registries with TLS', () => {
   const certificates = makeCertificates(`IP:${outside}`)
   const { authority, client, server } = certificates
+  const mirror = '127.0.0.1:5004'
   const [passwords, unknown, clients] = [`${outside}:5000`, `${outside}:5001`, `${outside}:5002`]
   const daemon = new TestDaemon({
     within: withFiles({
@@ -55,6 +56,11 @@ describe('registries with TLS', () => {
       [`/etc/docker/certs.d/${clients}/client.cert`]: client.cert,
       [`/etc/docker/certs.d/${clients}/client.key`]: client.key,
       '/etc/docker/certs.d/s.example:5003/ca.crt': authority,
+      '/etc/containerd/certs.d/mirrored.example/hosts.toml': [
+        `server = "http://127.0.0.1:9"`,
+        `[host."http://${mirror}"]`,
+        `capabilities = ["pull", "resolve"]`,
+      ].join('\n'),
     }),
   })
   const registries = new AsyncDisposableStack()
@@ -67,8 +73,11 @@ describe('registries with TLS', () => {
     await serve(passwords, { tls: server, user: anna })
     await serve(unknown, { tls: server })
     await serve(clients, { tls: { ...server, clientAuthority: authority } })
+    await serve(mirror, {})
     const proxy = registries.use(await startProxyServer(daemon.namespace, unknown))
-    await daemon.start({ flags: ['--https-proxy', proxy.url, '--no-proxy', '10.99.0.0/24'] })
+    await daemon.start({
+      flags: ['--https-proxy', proxy.url, '--no-proxy', '10.99.0.0/24', '--max-download-attempts', '2'],
+    })
     await daemon.loadBusybox()
   })
   after(async () => {
@@ -104,6 +113,14 @@ describe('registries with TLS', () => {
 
   test('one that wants a certificate of its clients gets it', () =>
     thereAndBack(daemon, `${clients}/team/box:1`))
+
+  test('one that has a mirror is there while the mirror is, and is pushed to itself alone', async () => {
+    await thereAndBack(daemon, `${mirror}/team/box:1`)
+    const name = 'mirrored.example/team/box:1'
+    await daemon.mustDocker(['pull', '-q', name])
+    assert.equal(await idOf(daemon, name), await idOf(daemon, 'busybox'))
+    await refused(daemon, ['push', name], /127\.0\.0\.1:9/)
+  })
 
   test('one behind a proxy is reached through it, end to end', () =>
     thereAndBack(daemon, 's.example:5003/box:1'))
