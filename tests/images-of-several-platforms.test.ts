@@ -324,6 +324,28 @@ test('a wrong image of another platform does not keep this host’s from being l
   assert.deepEqual(await stored(), [])
 })
 
+test('a name by digest goes alone, with the last tag of its repository, or by a prune', async () => {
+  await registry.serve('multi', '1', made)
+  await docker('pull', name)
+  const byDigest = name.replace(/:1$/, `@${made.index.digest}`)
+  assert.equal(await docker('rmi', byDigest), `Untagged: ${byDigest}`)
+  assert.deepEqual((await image(name)).RepoDigests, [byDigest])
+  await docker('pull', byDigest)
+  await docker('tag', byDigest, 'elsewhere:1')
+  const elsewhere = await daemon.docker([
+    'image',
+    'inspect',
+    `elsewhere@${made.images[other]?.manifest.digest}`,
+  ])
+  assert.match(elsewhere.stderr, /No such image/)
+  assert.deepEqual((await docker('rmi', name)).split('\n'), [`Untagged: ${name}`, `Untagged: ${byDigest}`])
+  await docker('pull', byDigest)
+  await docker('rmi', 'elsewhere:1')
+  assert.equal(await docker('images', '-q', '--no-trunc', '-f', 'dangling=true'), configOf(own))
+  assert.match(await docker('image', 'prune', '-f'), new RegExp(`deleted: ${configOf(own)}`, 'i'))
+  assert.deepEqual(await stored(), [])
+})
+
 test('unnamed platforms of one index are one dangling row, and go together', async () => {
   await docker('pull', name)
   await docker('pull', '--platform', 'linux/s390x', name)
