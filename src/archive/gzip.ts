@@ -1,6 +1,7 @@
 import { availableParallelism } from 'node:os'
 import { promisify } from 'node:util'
 import { constants, crc32, deflateRaw } from 'node:zlib'
+import { discarded } from '../core/garbage.ts'
 import { Gate } from '../core/queue.ts'
 
 /**
@@ -13,6 +14,12 @@ import { Gate } from '../core/queue.ts'
 const deflate = promisify(deflateRaw)
 
 const BLOCK = 1 << 19
+/** A third faster than zlib's default, half a percent larger. */
+const LEVEL = 5
+const PIECES = 4
+const PIECE = 1 << 12
+/** What does not get smaller than this is stored. */
+const PACKED_SHARE = 0.98
 /** As far back as a match may lie. */
 const REACH = 1 << 15
 
@@ -42,9 +49,21 @@ async function* blocksOf(source: AsyncIterable<Uint8Array>): AsyncGenerator<Buff
   if (length > 0) yield block.subarray(0, length)
 }
 
+/** Packages, pictures and the like, which zlib is slowest with. Told by pieces from all over the block. */
+const isPacked = async (block: Buffer): Promise<boolean> => {
+  if (block.length < BLOCK) return false
+  const pieces = Array.from({ length: PIECES }, (_, index) => {
+    const at = Math.floor((index * BLOCK) / PIECES)
+    return block.subarray(at, at + PIECE)
+  })
+  const packed = await deflate(Buffer.concat(pieces), { level: 1 })
+  return packed.length > PIECES * PIECE * PACKED_SHARE
+}
+
 const deflated = (block: Buffer, before: Buffer | undefined): Promise<Buffer> =>
-  gate.run(() =>
+  gate.run(async () =>
     deflate(block, {
+      level: (await isPacked(block)) ? constants.Z_NO_COMPRESSION : LEVEL,
       finishFlush: constants.Z_SYNC_FLUSH,
       chunkSize: 1 << 18,
       ...(before ? { dictionary: before.subarray(-REACH) } : {}),
@@ -66,6 +85,7 @@ export async function* gzip(source: AsyncIterable<Uint8Array>): AsyncGenerator<B
     sum = crc32(block, sum)
     size += block.length
     before = block
+    discarded(2 * block.length)
     if (underWay.length > width) yield (await underWay.shift()) ?? last
   }
   for (const rest of underWay) yield await rest

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { BerthError, badRequest, hasCode, internal, notFound } from '../core/errors.ts'
 import { failpoint } from '../core/failpoint.ts'
+import { discarded } from '../core/garbage.ts'
 import { type Digest, digestHex, digestOf, isDigest } from '../oci/digest.ts'
 import { publish, unfinishedName } from './durable.ts'
 import { cancelled, Intake, wrongDigest, wrongSize } from './intake.ts'
@@ -156,11 +157,15 @@ class FileContentStore implements ContentStore {
     try {
       // An empty range ends before it starts, which a read stream refuses.
       if (end !== undefined && end < start) return
-      yield* createReadStream(this.path(digest), {
+      const file = createReadStream(this.path(digest), {
         start,
         ...(end === undefined ? {} : { end }),
         highWaterMark: 1 << 18,
       })
+      for await (const chunk of file) {
+        yield chunk
+        discarded(chunk.length)
+      }
     } catch (error) {
       throw hasCode(error, 'ENOENT') ? missing(digest) : error
     }
