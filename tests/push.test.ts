@@ -3,6 +3,7 @@ import { spawn } from 'node:child_process'
 import { mkdirSync, readdirSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { after, before, test } from 'node:test'
+import { makeCertificates } from '../src/registry-client/testing/certificates.ts'
 import { startDaemon, type TestDaemon } from './harness/daemon.ts'
 import { ImageRegistry } from './harness/imageRegistry.ts'
 import { projectRoot } from './harness/images.ts'
@@ -515,4 +516,24 @@ test('a registry that wants a name and a password gets them after docker login',
   })
   assert.match(await docker('push', name), /1: digest: sha256:/)
   assert.ok(!daemon.log.includes('her secret'))
+})
+
+test('a registry with TLS and tokens gets what is pushed, and mounts what it has', async () => {
+  await using locked = await ImageRegistry.start(daemon.namespace, {
+    tls: makeCertificates().server,
+    tokens: { users: { anna: 'her secret' }, identityTokens: ['identity of anna'] },
+    apart: true,
+  })
+  const place = `${locked.address}/tokens`
+  await commit(`${place}/first:1`, 'echo token >/which')
+  const denied = await daemon.docker(['push', `${place}/first:1`])
+  assert.match(denied.stderr, /^(denied|unauthorized): /)
+  await daemon.mustDocker(['login', '-u', 'anna', '--password-stdin', locked.address], {
+    input: 'her secret',
+  })
+  const digest = /digest: (sha256:\w+)/.exec(await docker('push', `${place}/first:1`))?.[1]
+  await docker('tag', `${place}/first:1`, `${place}/second:1`)
+  const said = await docker('push', `${place}/second:1`)
+  assert.match(said, /Mounted from tokens\/first/)
+  assert.ok(said.includes(`1: digest: ${digest} `))
 })

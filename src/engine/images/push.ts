@@ -64,17 +64,13 @@ export const pushImages = async (engine: Engine, request: PushRequest): Promise<
 const missingName = (message: string): BerthError => new BerthError('no-such-image', 404, message)
 
 const wantedTags = (engine: Engine, name: Reference): TagRecord[] => {
-  const own = tagsIn(engine, name)
+  const { domain, path, tag, digest } = name
+  // A digest says it all: Docker makes no name of the tag beside it.
+  if (digest) return [foundTag(engine, { domain, path, digest })]
+  const own = engine.images.tagsIn(name)
   if (own.length === 0)
     throw missingName(`An image does not exist locally with the tag: ${familiarName(name)}`)
-  // A digest says it all: Docker makes no name of the tag beside it.
-  const { domain, path, tag, digest } = name
-  if (digest) return [foundTag(engine, { domain, path, digest })]
-  if (tag) return [foundTag(engine, name)]
-  const tags = own.filter(found => !found.name.includes('@'))
-  if (tags.length === 0)
-    throw missingName(`An image does not exist locally with the tag: ${familiarName(name)}`)
-  return tags
+  return tag ? [foundTag(engine, name)] : own
 }
 
 const foundTag = (engine: Engine, name: Reference): TagRecord => {
@@ -82,15 +78,6 @@ const foundTag = (engine: Engine, name: Reference): TagRecord => {
   if (!found) throw missingName(`tag does not exist: ${familiar(name)}`)
   return found
 }
-
-/** Every name within a repository, references by digest too, in order. */
-const tagsIn = (engine: Engine, { domain, path }: Reference): TagRecord[] =>
-  engine.images
-    .all()
-    .flatMap(({ id }) => engine.images.tagsOf(id))
-    .filter(({ name }) => name.startsWith(`${domain}/${path}`))
-    .filter(({ name }) => /^[:@]/.test(name.slice(`${domain}/${path}`.length)))
-    .sort((a, b) => (a.name < b.name ? -1 : 1))
 
 const pushOne = async (engine: Engine, part: Part, tag: TagRecord): Promise<void> => {
   const { name, image, operation, report, platform } = part

@@ -1,6 +1,6 @@
 import type { Digest } from '../../oci/digest.ts'
 import type { Manifest } from '../../oci/image.ts'
-import { parseReference, type Reference } from '../../oci/reference.ts'
+import { canonical, parseReference, type Reference } from '../../oci/reference.ts'
 import type { Engine } from '../engine.ts'
 import { parseDocument } from './pullPlan.ts'
 import type { ImageTarget, TagRecord } from './types.ts'
@@ -55,5 +55,7 @@ export const recordPushed = async (
   const found = tag && engine.images.findTag(parseReference(tag.name))
   if (found && !isCurrent(found) && found.image === image.id && found.target === tag.target)
     names.push(parseReference(found.name))
-  if (names.length > 0) await engine.images.add({ id: image.id, config: image.config }, target, names)
+  if (names.length === 0) return
+  const sources = [canonical({ domain, path })]
+  await engine.images.add({ id: image.id, config: image.config }, { ...target, sources }, names)
 }
