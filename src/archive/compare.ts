@@ -1,4 +1,4 @@
-import { readFileSync, readlinkSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { SystemError } from '../linux/ffi.ts'
 import { AT_FDCWD, O_DIRECTORY, O_RDONLY, openAt, owned } from '../linux/files.ts'
 import { type FileStat, isDirectory, isWhiteout, statFd, statIfThere } from '../linux/stat.ts'
@@ -39,7 +39,8 @@ import {
   toByteString,
   toBytes,
 } from './paths.ts'
-import type { EntryType, TarEntry } from './types.ts'
+import type { TarEntry } from './types.ts'
+import { holdsDirectory, type Mark, type Wanted, WantedTree, wantedOf } from './wantedTree.ts'
 
 /** Comparing an unpacked layer with the archive that it was made of, without unpacking that again. */
 
@@ -74,20 +75,13 @@ export interface Comparison {
 /** So many are told one by one. */
 const TOLD = 20
 
-/** What is to be at a path: an archive's entry, a directory that none tells of, or a whiteout. */
-interface Wanted {
-  type: EntryType | 'implied' | 'whiteout'
-}
-
 interface Link {
   path: ByteString
   own: Wanted
   target: ByteString
   /** What was at the target when the link was made. */
-  was: Wanted | undefined
+  was: Wanted
 }
-
-const holdsDirectory = ({ type }: Wanted): boolean => type === 'directory' || type === 'implied'
 
 const isAbsent = (error: unknown): boolean =>
   error instanceof SystemError && ['ENOENT', 'ENOTDIR', 'ELOOP'].includes(error.code)
@@ -98,20 +92,18 @@ const isAbsent = (error: unknown): boolean =>
  */
 class TreeComparison implements TarHandler, Disposable {
   readonly #dirs: Directories
-  readonly #top: ByteString
   readonly #rules = new LayerRules()
-  readonly #wanted = new Map<ByteString, Wanted>()
+  readonly #wanted = new WantedTree()
   readonly #problems = new Map<ByteString, string>()
   readonly #links: Link[] = []
-  /** Directories by the names that the archive gives them: a symbolic link may be on the way. */
-  readonly #real = new Map<ByteString, ByteString>([['', '']])
+  /** Links whose targets come later in the archive, or lie in the layers below: by path. */
+  readonly #late = new Map<ByteString, { given: ByteString; target: ByteString }>()
   #content: ContentComparison | undefined
   /** The path of that content. */
   #compared: ByteString = ''
 
   constructor(root: number) {
     this.#dirs = new Directories(root)
-    this.#top = toByteString(readlinkSync(`/proc/self/fd/${root}`, { encoding: 'buffer' }))
   }
 
   entry(entry: TarEntry): void {
@@ -122,16 +114,26 @@ class TreeComparison implements TarHandler, Disposable {
 
   #entry(entry: TarEntry, path: ByteString): void {
     const place = this.#place(path)
-    const own = this.#want(place.path, entry.type)
+    this.#late.delete(place.path)
     if (entry.type === 'link') {
-      const target = this.#place(cleanPath(toByteString(entry.linkName))).path
-      this.#links.push({ path: place.path, own, target, was: this.#wanted.get(target) })
+      this.#link(entry, place.path)
       return
     }
+    this.#want(place.path, wantedOf(entry))
     this.#tell(place.path, entryProblems(entry, place))
     if (entry.type !== 'file') return
     this.#content = ContentComparison.of(entry, place)
     this.#compared = place.path
+  }
+
+  /** One to what is not there yet is made at the end, and takes nothing away until then. */
+  #link({ linkName }: TarEntry, path: ByteString): void {
+    const given = cleanPath(toByteString(linkName))
+    const target = this.#place(given).path
+    const was = this.#wanted.get(target)
+    if (!was) this.#late.set(path, { given, target })
+    // A link to itself leaves the file as it is.
+    else if (target !== path) this.#links.push({ path, own: this.#want(path, { type: 'link' }), target, was })
   }
 
   data(chunk: Buffer, offset: number): void {
@@ -151,13 +153,19 @@ class TreeComparison implements TarHandler, Disposable {
 
   /** What only the whole archive tells: links, whiteouts, what is too much. */
   async finish(task: CompareTask, rest: () => Promise<void>): Promise<Omit<Comparison, 'diffId'>> {
-    const marks = this.#marks()
-    this.#compareLinks(task.below)
-    if (task.record === undefined) this.#compareWhiteouts(marks.whiteouts)
-    else this.#compareRecord(task.record, marks)
+    const { whiteouts, opaques } = this.#wanted.marks(this.#rules, {
+      place: path => this.#place(path).path,
+      isLate: path => this.#late.has(path),
+    })
+    this.#compareLinks()
+    this.#compareLate(task.below)
+    if (task.record === undefined) this.#compareWhiteouts(whiteouts)
+    else
+      this.#compareRecord(task.record, { whiteouts: namesOfMarks(whiteouts), opaques: namesOfMarks(opaques) })
     this.#compareImplied(task.below)
     this.#tell('', rootProblems(this.#rules.root, statFd(this.#dirs.root)))
-    await this.#walk(task.record === undefined ? new Set(marks.opaques) : undefined, rest)
+    const inTree = task.record === undefined ? new Set(opaques.map(({ path }) => path)) : undefined
+    await this.#walk(inTree, rest)
     const all = [...this.#problems].sort(([a], [b]) => comparePaths(a, b))
     const differences = all.slice(0, TOLD).map(([path, what]) => ({ path: show(`/${path}`), what }))
     return { count: all.length, differences }
@@ -179,46 +187,17 @@ class TreeComparison implements TarHandler, Disposable {
     this.#problems.set(path, [...(before === undefined ? [] : [before]), ...found].join(', '))
   }
 
-  #want(path: ByteString, type: Wanted['type']): Wanted {
-    const before = this.#wanted.get(path)
-    const wanted = { type }
-    this.#imply(parentOf(path))
+  /** The last entry of a path counts, and so do the problems with it alone. */
+  #want(path: ByteString, wanted: Wanted): Wanted {
     this.#problems.delete(path)
-    // What takes a directory's place takes away all that was in it.
-    if (before && holdsDirectory(before) && !holdsDirectory(wanted)) this.#forgetBelow(path)
-    this.#wanted.set(path, wanted)
+    if (this.#wanted.put(path, wanted))
+      for (const name of this.#problems.keys()) if (name.startsWith(`${path}/`)) this.#problems.delete(name)
     return wanted
   }
 
-  #forgetBelow(path: ByteString): void {
-    for (const names of [this.#wanted, this.#problems])
-      for (const name of names.keys()) if (name.startsWith(`${path}/`)) names.delete(name)
-  }
-
-  #imply(path: ByteString): void {
-    if (path === '' || this.#wanted.has(path)) return
-    this.#imply(parentOf(path))
-    this.#wanted.set(path, { type: 'implied' })
-  }
-
   #place(path: ByteString): Place {
-    const parent = this.#realDirectory(parentOf(path))
+    const parent = this.#wanted.realDirectory(parentOf(path))
     return { path: joinPath(parent, baseOf(path)), dir: this.#find(parent), name: toBytes(baseOf(path)) }
-  }
-
-  #realDirectory(path: ByteString): ByteString {
-    const known = this.#real.get(path)
-    if (known !== undefined) return known
-    // The kernel tells no longer paths, and no honest archive has links in them.
-    const fd = path.length > 2048 ? undefined : this.#find(path)
-    const real =
-      fd === undefined
-        ? joinPath(this.#realDirectory(parentOf(path)), baseOf(path))
-        : toByteString(readlinkSync(`/proc/self/fd/${fd}`, { encoding: 'buffer' })).slice(
-            this.#top.length + 1,
-          )
-    this.#real.set(path, real)
-    return real
   }
 
   #find(path: ByteString): number | undefined {
@@ -230,35 +209,35 @@ class TreeComparison implements TarHandler, Disposable {
     }
   }
 
-  /** As they are decided while unpacking: a whiteout of a new directory makes it opaque, one of a new file is nothing. */
-  #marks(): WhiteoutRecord {
-    const opaques = [...this.#rules.opaques].map(path => this.#realDirectory(path))
-    for (const path of opaques) this.#imply(path)
-    const whiteouts: ByteString[] = []
-    for (const given of [...this.#rules.whiteouts].sort(comparePaths).reverse()) {
-      const { path } = this.#place(given)
-      const wanted = this.#wanted.get(path)
-      this.#imply(parentOf(path))
-      if (!wanted) whiteouts.push(path)
-      else if (holdsDirectory(wanted)) opaques.push(path)
-    }
-    return { whiteouts, opaques }
+  #compareLinks(): void {
+    // What was replaced later is another file by now.
+    for (const { path, own, target, was } of this.#links)
+      if (this.#wanted.get(path) === own && this.#wanted.get(target) === was)
+        this.#reading(path, () => this.#compareLink(path, target))
   }
 
-  #compareLinks(layers: readonly StackLayer[]): void {
+  #compareLink(path: ByteString, target: ByteString): void {
+    const [stat, other] = [this.#statOf(path), this.#statOf(target)]
+    if (!stat) this.#tell(path, [missing])
+    else if (other?.inode !== stat.inode) this.#tell(path, [`is no hard link to ${show(`/${target}`)}`])
+  }
+
+  #statOf(path: ByteString): FileStat | undefined {
+    const { dir, name } = this.#place(path)
+    return dir === undefined ? undefined : statIfThere(dir, name)
+  }
+
+  #compareLate(layers: readonly StackLayer[]): void {
     using below = new LayersBelow(layers)
-    for (const { path, own, target, was } of this.#links) {
-      if (this.#wanted.get(path) !== own) continue
-      const place = this.#place(path)
-      const stat = place.dir === undefined ? undefined : statIfThere(place.dir, place.name)
-      const now = this.#wanted.get(target)
-      if (!stat) this.#tell(path, [missing])
-      else if (!now) this.#compareCopy(place, stat, { below: below.root, target })
-      else if (!was || was === now) {
-        const { dir, name } = this.#place(target)
-        const other = dir === undefined ? undefined : statIfThere(dir, name)
-        if (other?.inode !== stat.inode) this.#tell(path, [`is no hard link to ${show(`/${target}`)}`])
-      }
+    for (const [path, { given, target }] of this.#late) {
+      const isOwn = this.#wanted.get(target) !== undefined
+      this.#wanted.putLate(path)
+      this.#reading(path, () => {
+        const stat = this.#statOf(path)
+        if (!stat) this.#tell(path, [missing])
+        else if (isOwn) this.#compareLink(path, target)
+        else this.#compareCopy(this.#place(path), stat, { below: below.root, target: given })
+      })
     }
   }
 
@@ -271,13 +250,14 @@ class TreeComparison implements TarHandler, Disposable {
     )
   }
 
-  #compareWhiteouts(whiteouts: readonly ByteString[]): void {
-    for (const path of whiteouts) {
-      this.#wanted.set(path, { type: 'whiteout' })
-      const { dir, name } = this.#place(path)
-      const stat = dir === undefined ? undefined : statIfThere(dir, name)
-      if (!stat) this.#tell(path, ['is to be hidden, and its whiteout is missing'])
-      else if (!isWhiteout(stat)) this.#tell(path, ['is to be hidden, and is there'])
+  #compareWhiteouts(whiteouts: readonly Mark[]): void {
+    for (const { path } of whiteouts) {
+      this.#wanted.put(path, { type: 'whiteout' })
+      this.#reading(path, () => {
+        const stat = this.#statOf(path)
+        if (!stat) this.#tell(path, ['is to be hidden, and its whiteout is missing'])
+        else if (!isWhiteout(stat)) this.#tell(path, ['is to be hidden, and is there'])
+      })
     }
   }
 
@@ -297,10 +277,12 @@ class TreeComparison implements TarHandler, Disposable {
 
   #compareImplied(layers: readonly StackLayer[]): void {
     using below = new LayersBelow(layers)
-    for (const [path, { type }] of this.#wanted) {
+    for (const [path, { type }] of this.#wanted.entries()) {
       if (type !== 'implied') continue
       const place = this.#place(path)
-      withMerged(below.root, path, found => this.#tell(path, impliedProblems(place, found?.stat)))
+      this.#reading(path, () =>
+        withMerged(below.root, path, found => this.#tell(path, impliedProblems(place, found?.stat))),
+      )
     }
   }
 
@@ -356,6 +338,8 @@ class LayersBelow implements Disposable {
     this.#root?.[Symbol.dispose]()
   }
 }
+
+const namesOfMarks = (marks: readonly Mark[]): ByteString[] => marks.map(({ name }) => name)
 
 const isDirectoryAt = (dir: number, name: ByteString): boolean => {
   const stat = statIfThere(dir, toBytes(name))
