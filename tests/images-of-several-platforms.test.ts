@@ -283,6 +283,9 @@ test('a load takes in every platform that is whole, and the rest later', async (
   await docker('load', '-q', '-i', path.join(daemon.base, 'whole.tar'))
   assert.deepEqual(await available('parts:1'), [other, own])
   assert.equal((await list()).length, 1)
+  // The other one is unpacked when it is used: nothing is missing.
+  const { text: checked } = await daemon.api('POST', '/berth/v1/system/check')
+  assert.match(checked, /"Damaged":0/)
   const attested = await daemon.json<AttestationStatement[]>(
     'GET',
     `/v1.55/images/parts:1/attestations?platform=${platform(other)}&statement=1`,

@@ -46,9 +46,9 @@ export const checkTags = async (engine: Engine, request: CheckRequest): Promise<
   }
 }
 
-/** Images unpack what is missing when they are used; a repair does it now. */
+/** Images unpack what is missing when they are used, and those of other platforms no sooner; a repair does it now. */
 export const checkUnpacked = async (engine: Engine, request: CheckRequest): Promise<void> => {
-  for (const image of engine.images.all()) {
+  for (const image of engine.images.rows()) {
     if (await engine.layers.find(image.config.rootfs.diff_ids)) continue
     const mending = await unpackAgain(engine, image.id, request)
     if (!engine.images.byId(image.id)) continue
