@@ -15,11 +15,12 @@ import { projectRoot } from './images.ts'
 import { must } from './shell.ts'
 
 /**
- * Images of real servers, made from Debian's and npm's packages and kept in `.cache/images`: PostgreSQL, Redis, and a
- * web service on Node that uses both.
+ * Images of real systems, made from Debian's and npm's packages and kept in `.cache/images`: Debian itself, PostgreSQL,
+ * Redis, and a web service on Node that uses both.
  */
 interface DebianImage {
   tag: string
+  /** None where it is a whole system, as debootstrap makes it. */
   packages: string[]
   /** Instructions, as `docker import --change` takes them. */
   changes: string[]
@@ -63,6 +64,7 @@ const withDependencies = (name: string, found = new Set<string>()): Set<string> 
 }
 
 const images: Record<string, DebianImage> = {
+  debian: { tag: 'debian:latest', packages: [], changes: ['CMD ["bash"]'], finish: () => {} },
   postgres: {
     tag: 'postgres:latest',
     packages: ['postgresql'],
@@ -131,9 +133,10 @@ const owners: Record<string, [folder: string, id: number]> = {
 const makeArchive = async (name: string, image: DebianImage, target: string): Promise<void> => {
   const root = `${target}.root.${process.pid}`
   try {
-    await must([path.join(projectRoot, 'scripts/debian-root'), root, ...image.packages], {
-      deadline: 300_000,
-    })
+    const made =
+      image.packages.length > 0 ? ['debian-root', root, ...image.packages] : ['debian-system', root]
+    const [program = '', ...args] = made
+    await must([path.join(projectRoot, 'scripts', program), ...args], { deadline: 300_000 })
     image.finish(root)
     const [folder, id] = owners[name] ?? []
     if (folder) await must(['chown', '-R', `${id}:${id}`, path.join(root, folder)])
