@@ -133,6 +133,26 @@ test('damaged and missing blobs are fetched again from where the image came from
   await audit(daemon)
 })
 
+test('an image of an index is fetched by the index’s name, whichever platform has that', async () => {
+  await registry.serveIndex('multi', '1', [
+    { repository: 'multi', tag: 'x', which: 'other', architecture: 's390x' },
+    { repository: 'multi', tag: 'y', which: 'own' },
+  ])
+  const index = `${registry.address}/multi:1`
+  await docker('pull', '-q', index)
+  const own = await docker('image', 'inspect', '-f', '{{.Id}}', index)
+  await docker('pull', '-q', '--platform', 'linux/s390x', index)
+  rmSync(blobPath(daemon, own))
+  const { findings } = await check(daemon, 'depth=quick&repair=fetch')
+  assert.deepEqual(
+    findings.map(({ Kind, Images, Repair }) => [Kind, Images, Repair?.Result]),
+    [['blob-missing', [index], 'repaired']],
+  )
+  const ids = await docker('images', '-aq', '--no-trunc')
+  await docker('rmi', '-f', ...new Set(ids.split('\n').filter(id => id !== image.config)))
+  await isClean(daemon)
+})
+
 test('what cannot be had again is put aside with a note, and the next pull brings it', async () => {
   const [, which = '', noise = ''] = image.layers
   await docker('create', '--name', 'lost', name, 'cat', '/which')

@@ -68,7 +68,7 @@ const dropQuarantined = async ({ engine, params }: Call): Promise<{ status: numb
   const { quarantine } = engine.content
   const entry = quarantine.list().find(other => other.name === name)
   if (!entry) throw notFound(`there is no ${JSON.stringify(name)} in quarantine`)
-  quarantine.drop(name)
+  await quarantine.drop(name)
   engine.log.info('a damaged blob was removed from quarantine', { name, bytes: entry.size })
   return { status: 204 }
 }

@@ -1,4 +1,5 @@
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmdirSync, rmSync, statSync } from 'node:fs'
+import { rm } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { hasCode } from '../core/errors.ts'
 import { failpoint } from '../core/failpoint.ts'
@@ -63,7 +64,7 @@ export class Quarantine {
     await syncDirectory(this.#directory)
     failpoint('quarantine.noted')
     if (!isSame(stamp, fileStamp(path))) {
-      this.drop(name)
+      await this.drop(name)
       return undefined
     }
     renameSync(path, join(folder, basename(path)))
@@ -73,8 +74,9 @@ export class Quarantine {
     return name
   }
 
-  drop(name: string): void {
-    rmSync(join(this.#directory, name), { recursive: true, force: true })
+  /** Absent is fine. */
+  async drop(name: string): Promise<void> {
+    await rm(join(this.#directory, name), { recursive: true, force: true })
   }
 
   /** Oldest first. A note without its blob is what a crash left: it goes. */
@@ -98,7 +100,7 @@ export class Quarantine {
       const folder = join(this.#directory, name)
       const note = readNote(folder)
       const moved = readdirSync(folder).some(entry => entry !== NOTE)
-      if (note ? !moved : isEmpty(folder)) this.drop(name)
+      if (note ? !moved : isEmpty(folder)) rmSync(folder, { recursive: true, force: true })
     }
     try {
       rmdirSync(this.#directory)

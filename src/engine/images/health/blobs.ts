@@ -99,7 +99,7 @@ const mendDamaged = async (
   if (name === undefined) return { result: 'failed', text: 'it was written anew meanwhile: check again' }
   const mending = need.images.length > 0 ? await mendMissing(engine, need, request) : undefined
   if (mending?.result === 'repaired') {
-    quarantine.drop(name)
+    await quarantine.drop(name)
     return { ...mending, text: `${mending.text}, and the damaged file was removed` }
   }
   const rest = mending?.text ?? comingBack(images)

@@ -2,7 +2,7 @@ import type { Digest } from '../../../oci/digest.ts'
 import { familiar, parseReference } from '../../../oci/reference.ts'
 import type { LayerPlace } from '../../../store/types.ts'
 import type { Engine } from '../../engine.ts'
-import type { ImageRecord } from '../types.ts'
+import type { ImageRecord, TagRecord } from '../types.ts'
 
 /** Who needs which blob, and what each unpacked layer is made of: as the records tell now. */
 
@@ -73,12 +73,29 @@ export const containersWith = (engine: Engine, key: Digest): string[] =>
       engine.layers.present(record.diffIds).some(layer => layer?.key === key) ? [record.name] : [],
     )
 
-/** As users know them; an image without a name by its id. */
-export const namesOf = (engine: Engine, images: readonly ImageRecord[]): string[] =>
-  images.flatMap(({ id }) => {
-    const { tags, digests } = engine.images.namesOf(id)
-    return tags.length > 0 ? tags : digests.length > 0 ? digests : [id]
-  })
+/** Names of images, and names of the indexes that they came with: another platform's image may have these. */
+const tagsFor = (engine: Engine, images: readonly ImageRecord[]): TagRecord[] => {
+  const ids = new Set<Digest>(images.map(({ id }) => id))
+  const targets = new Set<Digest>(
+    images.flatMap(image => image.targets.map(({ descriptor }) => descriptor.digest)),
+  )
+  return engine.images
+    .all()
+    .flatMap(({ id }) => engine.images.tagsOf(id))
+    .filter(({ image, target }) => ids.has(image) || targets.has(target))
+}
+
+/** As users know them: tags, or else names by digest; an image without either by its id. */
+export const namesOf = (engine: Engine, images: readonly ImageRecord[]): string[] => [
+  ...new Set(images.flatMap(image => shownNames(tagsFor(engine, [image]), image.id))),
+]
+
+const shownNames = (tags: readonly TagRecord[], id: Digest): string[] => {
+  const references = tags.map(({ name }) => parseReference(name))
+  const byTag = references.filter(({ digest }) => digest === undefined)
+  const names = (byTag.length > 0 ? byTag : references).map(familiar).sort()
+  return names.length > 0 ? names : [id]
+}
 
 /** Where images came from, by their names: each repository once. */
 export const repositoriesOf = (
@@ -86,11 +103,10 @@ export const repositoriesOf = (
   images: readonly ImageRecord[],
 ): { domain: string; path: string; shown: string }[] => {
   const found = new Map<string, { domain: string; path: string; shown: string }>()
-  for (const { id } of images)
-    for (const tag of engine.images.tagsOf(id)) {
-      const { domain, path } = parseReference(tag.name)
-      const shown = familiar({ domain, path })
-      found.set(shown, { domain, path, shown })
-    }
+  for (const { name } of tagsFor(engine, images)) {
+    const { domain, path } = parseReference(name)
+    const shown = familiar({ domain, path })
+    found.set(shown, { domain, path, shown })
+  }
   return [...found.values()]
 }
