@@ -1,3 +1,4 @@
+import { createReadStream } from 'node:fs'
 import { basename, dirname } from 'node:path'
 import { parentPort } from 'node:worker_threads'
 import { BerthError, messageOf } from '../core/errors.ts'
@@ -12,6 +13,7 @@ import { composeStack } from './compose.ts'
 import { Directories } from './directories.ts'
 import { Extractor } from './extractor.ts'
 import { fileDigest } from './fileDigest.ts'
+import { gzip } from './gzip.ts'
 import { type TaskControl, unpackLayer } from './layer.ts'
 import { measureTree } from './measure.ts'
 import { mergedRoot } from './merged.ts'
@@ -98,6 +100,16 @@ class Job implements TaskControl {
     if (length > 0) await flush()
   }
 
+  /** Pieces as they come. */
+  async pass(pieces: AsyncIterable<Buffer>): Promise<void> {
+    for await (const piece of pieces) {
+      await this.#until(() => this.#credits > 0)
+      this.#credits--
+      const bytes = Uint8Array.from(piece)
+      send({ id: this.#id, kind: 'chunk', bytes }, [bytes.buffer])
+    }
+  }
+
   async #until(ready: () => boolean): Promise<void> {
     for (this.check(); !ready(); this.check())
       await new Promise<void>(resolve => {
@@ -146,6 +158,15 @@ const extract = async (task: ExtractTask, job: Job): Promise<void> => {
   extractor.finish()
 }
 
+async function* readThrough(path: string, job: Job): AsyncGenerator<Buffer> {
+  let bytes = 0
+  for await (const chunk of createReadStream(path, { highWaterMark: CHUNK })) {
+    yield chunk
+    bytes += chunk.length
+    job.progress(bytes)
+  }
+}
+
 type Runner<T extends TaskName> = (
   input: Tasks[T]['input'],
   job: Job,
@@ -175,6 +196,7 @@ const runners: { [T in TaskName]: Runner<T> } = {
       packTree(root.fd, { path: task.path, ...(task.as === undefined ? {} : { as: task.as }) }),
     )
   },
+  gzip: ({ path }, job) => job.pass(gzip(readThrough(path, job))),
   packChanges: async (task, job) => {
     using root = openDirectory(task.directory)
     await job.output(packChanges(root.fd, findChanges(task)))

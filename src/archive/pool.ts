@@ -70,10 +70,10 @@ export class WorkerPool implements AsyncDisposable {
   }
 
   /** Runs a task that gives bytes; ending the iteration early cancels it. At most 2 MiB are under way. */
-  async *stream<T extends 'pack' | 'packChanges'>(
+  async *stream<T extends 'pack' | 'packChanges' | 'gzip'>(
     task: T,
     input: Tasks[T]['input'],
-    options: { signal?: AbortSignal } = {},
+    options: Omit<TaskOptions, 'input'> = {},
   ): AsyncGenerator<Buffer> {
     const chunks: Uint8Array[] = []
     let wake = (): void => {}
@@ -84,7 +84,7 @@ export class WorkerPool implements AsyncDisposable {
     const done = this.#run(
       task,
       input,
-      { signal },
+      { ...options, signal },
       {
         take,
         chunk: bytes => {

@@ -55,6 +55,8 @@ export interface Tasks {
   /** Gives a stream. */
   pack: { input: PackTask; result: undefined }
   packChanges: { input: ChangesTask; result: undefined }
+  /** A file, compressed by several threads. */
+  gzip: { input: { path: string }; result: undefined }
 }
 
 export type TaskName = keyof Tasks

@@ -1,5 +1,3 @@
-import { gzip } from '../../archive/gzip.ts'
-import { untilAborted } from '../../core/abort.ts'
 import { failpoint } from '../../core/failpoint.ts'
 import { type Digest, digestOf } from '../../oci/digest.ts'
 import { type Descriptor, isManifestType, type Manifest, mediaTypes } from '../../oci/image.ts'
@@ -8,7 +6,6 @@ import type { Engine } from '../engine.ts'
 import type { Operation } from '../operations.ts'
 import { manifestBytes, withIncoming, writeManifest } from './assemble.ts'
 import { parseDocument } from './pullPlan.ts'
-import type { LayerProgress } from './pullProgress.ts'
 import type { Sending } from './pushSending.ts'
 import { reachable } from './reach.ts'
 import type { ImageRecord, ImageTarget } from './types.ts'
@@ -65,26 +62,17 @@ const knownForm = async (engine: Engine, diffId: Digest): Promise<Descriptor | u
   return undefined
 }
 
-async function* counted(
-  source: AsyncIterable<Uint8Array>,
-  progress: LayerProgress | undefined,
-): AsyncGenerator<Uint8Array> {
-  let current = 0
-  for await (const chunk of source) {
-    yield chunk
-    current += chunk.length
-    progress?.bytes('Preparing', current)
-  }
-}
-
 const compress = async (
   engine: Engine,
   { sending }: Compressing,
   { digest }: Descriptor,
 ): Promise<Descriptor> => {
   const { signal } = sending
-  const source = untilAborted(signal, engine.content.open(digest))
-  const blob = await engine.content.write(gzip(counted(source, sending.lineOf(digest))), { signal })
+  const path = engine.content.path(digest)
+  const onProgress = (bytes: number): void => sending.lineOf(digest)?.bytes('Preparing', bytes)
+  const blob = await engine.content.write(engine.pool.stream('gzip', { path }, { signal, onProgress }), {
+    signal,
+  })
   failpoint('push.compressed')
   return { mediaType: mediaTypes.ociLayerGzip, ...blob }
 }
