@@ -1,4 +1,4 @@
-import { createReadStream } from 'node:fs'
+import { open } from 'node:fs/promises'
 import { basename, dirname } from 'node:path'
 import { parentPort } from 'node:worker_threads'
 import { BerthError, messageOf } from '../core/errors.ts'
@@ -105,8 +105,10 @@ class Job implements TaskControl {
     for await (const piece of pieces) {
       await this.#until(() => this.#credits > 0)
       this.#credits--
-      const bytes = Uint8Array.from(piece)
-      send({ id: this.#id, kind: 'chunk', bytes }, [bytes.buffer])
+      // A small one may lie in memory that others share, or be there for good.
+      const isOwn = piece.length > CHUNK / 2 && piece.length * 2 > piece.buffer.byteLength
+      const bytes = isOwn ? piece : new Uint8Array(piece)
+      send({ id: this.#id, kind: 'chunk', bytes }, [bytes.buffer as ArrayBuffer])
     }
   }
 
@@ -158,12 +160,15 @@ const extract = async (task: ExtractTask, job: Job): Promise<void> => {
   extractor.finish()
 }
 
+/** A file's bytes; each chunk overwrites the one before. */
 async function* readThrough(path: string, job: Job): AsyncGenerator<Buffer> {
-  let bytes = 0
-  for await (const chunk of createReadStream(path, { highWaterMark: CHUNK })) {
-    yield chunk
-    bytes += chunk.length
-    job.progress(bytes)
+  await using file = await open(path)
+  const chunk = Buffer.allocUnsafeSlow(CHUNK)
+  for (let bytes = 0; ; job.progress(bytes)) {
+    const { bytesRead } = await file.read(chunk, 0, CHUNK, bytes)
+    if (bytesRead === 0) return
+    yield chunk.subarray(0, bytesRead)
+    bytes += bytesRead
   }
 }
 

@@ -32,21 +32,29 @@ const last = Buffer.of(3, 0)
 const width = Math.max(1, Math.min(3, availableParallelism()))
 const gate = new Gate(width)
 
+/** Those that are being deflated, the one that their first has as its dictionary, and the one that is being filled. */
+const BLOCKS = width + 2
+
+/** Blocks whose memory is taken again for those after the next `BLOCKS`. */
 async function* blocksOf(source: AsyncIterable<Uint8Array>): AsyncGenerator<Buffer> {
-  let block = Buffer.allocUnsafe(BLOCK)
+  const blocks: Buffer[] = []
+  let turn = 0
   let length = 0
   for await (const chunk of source)
     for (let at = 0; at < chunk.length; ) {
+      blocks[turn] ??= Buffer.allocUnsafeSlow(BLOCK)
+      const block = blocks[turn] as Buffer
       const part = chunk.subarray(at, at + BLOCK - length)
       block.set(part, length)
       at += part.length
       length += part.length
       if (length < BLOCK) continue
       yield block
-      block = Buffer.allocUnsafe(BLOCK)
+      turn = (turn + 1) % BLOCKS
       length = 0
     }
-  if (length > 0) yield block.subarray(0, length)
+  const rest = blocks[turn]
+  if (length > 0 && rest) yield rest.subarray(0, length)
 }
 
 /** Packages, pictures and the like, which zlib is slowest with. Told by pieces from all over the block. */
@@ -65,12 +73,12 @@ const deflated = (block: Buffer, before: Buffer | undefined): Promise<Buffer> =>
     deflate(block, {
       level: (await isPacked(block)) ? constants.Z_NO_COMPRESSION : LEVEL,
       finishFlush: constants.Z_SYNC_FLUSH,
-      chunkSize: 1 << 18,
+      chunkSize: BLOCK + (1 << 12),
       ...(before ? { dictionary: before.subarray(-REACH) } : {}),
     }),
   )
 
-/** The stream, compressed; at most a few MiB are under way. Errors: the source's. */
+/** The stream, compressed; at most a few MiB are under way. A chunk of the source may be overwritten when the next is asked for. Errors: the source's. */
 export async function* gzip(source: AsyncIterable<Uint8Array>): AsyncGenerator<Buffer> {
   const underWay: Promise<Buffer>[] = []
   let before: Buffer | undefined
@@ -85,7 +93,7 @@ export async function* gzip(source: AsyncIterable<Uint8Array>): AsyncGenerator<B
     sum = crc32(block, sum)
     size += block.length
     before = block
-    discarded(2 * block.length)
+    discarded(block.length)
     if (underWay.length > width) yield (await underWay.shift()) ?? last
   }
   for (const rest of underWay) yield await rest

@@ -215,7 +215,7 @@ const pump = async (feed: Feed, isOver: () => boolean): Promise<void> => {
     for (let at = 0; at < chunk.length; at += CHUNK) {
       await feed.window.pass()
       if (isOver()) return
-      const bytes = Uint8Array.from(chunk.subarray(at, at + CHUNK))
+      const bytes = new Uint8Array(chunk.subarray(at, at + CHUNK))
       feed.seat.send({ id: feed.id, kind: 'chunk', bytes }, [bytes.buffer])
     }
   feed.seat.send({ id: feed.id, kind: 'end' })
