@@ -153,4 +153,16 @@ describe('a registry that', () => {
       await daemon.mustDocker(['rmi', image])
       assert.deepEqual(blobs(), before)
     })
+
+  test('has an image that cannot be unpacked: of it stay layers, for the next pull, and nothing else', async () => {
+    const before = blobs()
+    const { layers } = await registry.serve({ repository: 'wrong', tag: '1', which: 'wrong', mistaken: true })
+    const first = await daemon.docker(['pull', '-q', `${registry.address}/wrong:1`])
+    assert.match(first.stderr, /unpacks to sha256:/)
+    const left = blobs().filter(name => !before.includes(name))
+    assert.deepEqual(
+      left.map(name => `sha256:${name}`),
+      layers.toSorted(),
+    )
+  })
 })

@@ -388,7 +388,7 @@ test('a registry that goes away ends a push, and the next one succeeds', async (
   const { lines } = await pushed(name, '1')
   assert.match(lines.at(-1)?.error ?? '', /the connection was cut|connection reset by peer/)
   assert.equal(await registry.manifest('away', '1'), undefined)
-  await registry.heal()
+  await registry.wellAgain()
   await pushesThen('away')
 })
 

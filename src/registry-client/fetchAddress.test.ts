@@ -82,3 +82,10 @@ test('a certificate that is not trusted is told, without talk of registries', as
     message: /x509: certificate signed by unknown authority; add the certificate of the authority of 127/,
   })
 })
+
+test('a user or a password that cannot be read is refused without showing it', async () => {
+  await assert.rejects(fetched('http://anna:s%zzcret@127.0.0.1:9/x'), ({ status, message }) => {
+    assert.deepEqual([status, message.includes('cret')], [400, false])
+    return true
+  })
+})

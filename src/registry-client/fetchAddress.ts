@@ -19,16 +19,20 @@ export interface DownloadRequest {
 const errorLimit = 4096
 const attempts = 3
 
+/** Errors: `bad-request`, which shows nothing of it: it may be a password. */
+const decoded = (text: string): string => {
+  try {
+    return decodeURIComponent(text)
+  } catch {
+    throw badRequest('the user or the password of the address is not encoded rightly: a % is written %25')
+  }
+}
+
 /** The user of an address, as other programs send it. */
 const authorization = ({ username, password }: URL): Headers =>
   username === '' && password === ''
     ? {}
-    : {
-        authorization: basicOf({
-          username: decodeURIComponent(username),
-          password: decodeURIComponent(password),
-        }),
-      }
+    : { authorization: basicOf({ username: decoded(username), password: decoded(password) }) }
 
 const ask = async (
   { url, transport, userAgent, signal }: DownloadRequest,

@@ -26,6 +26,8 @@ export interface ServedImage {
   mediaType?: string
   /** Layers are not compressed. */
   plain?: boolean
+  /** Its configuration names other layers. */
+  mistaken?: boolean
 }
 
 type Command =
@@ -38,7 +40,6 @@ type Command =
   | { op: 'forget'; digest: string }
   | { op: 'mounts'; refused: boolean }
   | { op: 'sessions' }
-  | { op: 'heal' }
   | { op: 'searchable'; results: object[] }
 
 export interface StoredManifest {
@@ -118,11 +119,6 @@ export class ImageRegistry implements AsyncDisposable {
     return this.#ask({ op: 'well' })
   }
 
-  /** Ends all faults. */
-  heal(): Promise<string> {
-    return this.#ask({ op: 'heal' })
-  }
-
   /** Everything that was asked for since the last time. */
   seen(): Promise<Asked[]> {
     return this.#ask({ op: 'seen' })
@@ -180,7 +176,7 @@ const addImage = async (registry: TestRegistry, image: ServedImage) => {
         os: 'linux',
         created: '2026-01-02T03:04:05Z',
         config: { Env: ['PATH=/bin'], Cmd: ['sh'], Labels: image.labels ?? {} },
-        rootfs: { type: 'layers', diff_ids: tars.map(digestOf) },
+        rootfs: { type: 'layers', diff_ids: tars.map(tar => digestOf(image.mistaken ? gzipSync(tar) : tar)) },
       }),
     ),
   )
@@ -241,10 +237,6 @@ const serve = async (options: TestRegistryOptions): Promise<void> => {
     }
     if (command.op === 'searchable') {
       registry.searchable.push(...command.results)
-      return 'ok'
-    }
-    if (command.op === 'heal') {
-      faults.length = 0
       return 'ok'
     }
     if (command.op === 'sessions') return registry.uploads.sessions.size

@@ -2,7 +2,7 @@ import { BerthError, hasCode } from '../../core/errors.ts'
 import { type Platform, platformScore } from '../../oci/platform.ts'
 import type { AttestationStatement } from '../../wire/image.ts'
 import type { Engine } from '../engine.ts'
-import { platformMissing } from './images.ts'
+import { platformMissing } from './imageErrors.ts'
 import { hostPlatform, isImage, type Listed, manifestsBelow } from './reach.ts'
 import { targetOf } from './siblings.ts'
 

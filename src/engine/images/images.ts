@@ -1,12 +1,14 @@
 import { nowText, zeroTime } from '../../core/clock.ts'
-import { BerthError, badRequest, conflict } from '../../core/errors.ts'
+import { badRequest, conflict } from '../../core/errors.ts'
 import { failpoint } from '../../core/failpoint.ts'
 import { SerialQueue, SharedLock } from '../../core/queue.ts'
 import { type Digest, isDigest } from '../../oci/digest.ts'
-import { formatPlatform, type Platform, parsePlatform } from '../../oci/platform.ts'
+import { type Platform, parsePlatform } from '../../oci/platform.ts'
 import { canonical, familiar, parseReference, type Reference, withDefaultTag } from '../../oci/reference.ts'
 import type { Database, Put } from '../../store/database.ts'
 import type { Layer, LayerStore } from '../../store/types.ts'
+import { namedMeanwhile, noSuchImage, platformMissing } from './imageErrors.ts'
+import { Leases } from './leases.ts'
 import { bestFor, leadOf } from './siblings.ts'
 import type { ImageRecord, ImageTarget, TagRecord } from './types.ts'
 
@@ -40,12 +42,9 @@ export class Images {
   /** Ids by the digests of their targets. */
   readonly #byTarget = new Map<Digest, Set<Digest>>()
   readonly #tags = new Map<string, TagRecord>()
-  /** Images that an operation under way needs. */
-  readonly #leases = new Map<Digest, number>()
-  /** Images that are being forgotten: nobody may begin to need them. */
-  readonly #going = new Set<Digest>()
-  /** Which image the names of a target mean depends on all that share it: they are added in turn. */
-  readonly #additions = new SerialQueue()
+  readonly #leases = new Leases()
+  /** What a change makes of records and names depends on those that are there: changes go in turn. */
+  readonly #changes = new SerialQueue()
   /** Shared by what brings blobs in that no record names yet, owned by what removes unused ones. */
   readonly incoming = new SharedLock()
 
@@ -164,7 +163,7 @@ export class Images {
   /** As `get`, with the target that the text names. */
   resolve(text: string, platform: string | Platform = ''): Resolved {
     const found = this.#find(text)
-    if (!found) throw new BerthError('no-such-image', 404, `No such image: ${shown(text)}`)
+    if (!found) throw noSuchImage(text)
     const wanted = typeof platform === 'string' ? platformOf(platform) : platform
     if (!wanted) return found
     const siblings = found.target ? this.sharing(found.target) : this.siblingsOf(found.image)
@@ -229,19 +228,11 @@ export class Images {
     return image && { image }
   }
 
-  /** Keeps an image from being removed while an operation needs it. */
+  /** Keeps an image from being removed while an operation needs it. Errors: `no-such-image`. */
   lease(id: Digest): Disposable & { image: ImageRecord } {
     const image = this.#byId.get(id)
-    if (!image || this.#going.has(id)) throw new BerthError('no-such-image', 404, `No such image: ${id}`)
-    this.#leases.set(id, (this.#leases.get(id) ?? 0) + 1)
-    return {
-      image,
-      [Symbol.dispose]: () => {
-        const left = (this.#leases.get(id) ?? 1) - 1
-        if (left === 0) this.#leases.delete(id)
-        else this.#leases.set(id, left)
-      },
-    }
+    if (!image) throw noSuchImage(id)
+    return { image, ...this.#leases.take(id) }
   }
 
   /** The unpacked layers of an image, bottom first; unpacks what is missing. */
@@ -263,7 +254,7 @@ export class Images {
 
   /** Makes images known that share a target, the one that was asked for first; gives that one. */
   addAll(additions: readonly Addition[], names: readonly Reference[]): Promise<ImageRecord> {
-    return this.#additions.run(() => this.#addInTurn(additions, names))
+    return this.#changes.run(() => this.#addInTurn(additions, names))
   }
 
   async #addInTurn(additions: readonly Addition[], names: readonly Reference[]): Promise<ImageRecord> {
@@ -307,9 +298,16 @@ export class Images {
     return [...all].map(name => ({ name, image, target }))
   }
 
-  /** `docker tag`: durable when this settles. */
-  async tag({ image, target }: Resolved, name: Reference): Promise<void> {
+  /** `docker tag`: durable when this settles. Errors: `bad-request`, `no-such-image`. */
+  async tag(found: Resolved, name: Reference): Promise<void> {
     if (name.digest) throw badRequest('refusing to create a tag with a digest reference')
+    await this.#changes.run(() => this.#tagInTurn(found, name))
+  }
+
+  async #tagInTurn({ image: { id }, target }: Resolved, name: Reference): Promise<void> {
+    // It may have been forgotten, or have got another target, since it was found.
+    const image = this.#byId.get(id)
+    if (!image) throw noSuchImage(id)
     const own = target ?? image.targets[0]?.descriptor.digest
     if (!own) throw conflict(`image ${image.id} has no manifest`)
     // A name of the index would mean the sibling that leads: one by its id is named by its manifest.
@@ -323,15 +321,23 @@ export class Images {
     this.#keep(record)
   }
 
-  /** Forgets names and images in one durable step. Names of a forgotten image go on with a sibling of it, or go too. */
-  async forget({ names = [], images = [] }: Forgotten): Promise<void> {
-    for (const { id } of images)
-      if (this.#leases.has(id))
-        throw conflict(
-          `conflict: unable to delete ${id.slice(7, 19)} (cannot be forced) - image is being used by an operation in progress`,
-        )
+  /**
+   * Forgets names and images in one durable step. Names of a forgotten image go on with a sibling of it, or go too.
+   * Errors: `conflict` where somebody needs an image, or gives it a name meanwhile.
+   */
+  async forget(what: Forgotten): Promise<void> {
+    const ids = what.images?.map(({ id }) => id) ?? []
+    // At once: who has just seen that nobody uses an image may count on it.
+    using _going = this.#leases.retire(ids)
+    const known = new Set(ids.flatMap(id => this.tagsOf(id)).map(({ name }) => name))
+    await this.#changes.run(() => this.#forgetInTurn(what, known))
+  }
+
+  async #forgetInTurn({ names = [], images = [] }: Forgotten, known: ReadonlySet<string>): Promise<void> {
     const gone = new Set(images.map(({ id }) => id))
     const tags = images.flatMap(({ id }) => this.tagsOf(id)).filter(({ name }) => !names.includes(name))
+    const added = tags.find(({ name }) => !known.has(name))
+    if (added) throw namedMeanwhile(added)
     const moved: TagRecord[] = []
     const lost = [...names]
     for (const tag of tags) {
@@ -344,12 +350,7 @@ export class Images {
       ...moved.map(putTag),
       ...images.map(({ id }) => ({ kind: imageKind, id, value: undefined })),
     ]
-    for (const id of gone) this.#going.add(id)
-    try {
-      await this.#database.write(puts, { durable: true })
-    } finally {
-      for (const id of gone) this.#going.delete(id)
-    }
+    await this.#database.write(puts, { durable: true })
     failpoint('image.forgotten')
     for (const name of lost) this.#tags.delete(name)
     for (const tag of moved) this.#tags.set(tag.name, tag)
@@ -370,26 +371,9 @@ const withManifest = (image: ImageRecord, digest: Digest): ImageRecord => {
   return { ...image, targets: [...image.targets, { descriptor: manifest, manifest, blobs, layers }] }
 }
 
-const shown = (text: string): string => {
-  if (/^(sha256:)?[a-f0-9]{64}$/.test(text)) return text
-  try {
-    return familiar(withDefaultTag(parseReference(text)))
-  } catch {
-    return text
-  }
-}
-
 const platformOf = (text: string): Platform | undefined => {
   if (text === '') return undefined
   const platform = parsePlatform(text)
   if (!platform) throw badRequest(`unknown operating system or architecture: "${text}"`)
   return platform
 }
-
-/** In Docker's words. */
-export const platformMissing = (text: string, wanted: Platform): BerthError =>
-  new BerthError(
-    'platform-mismatch',
-    404,
-    `image with reference ${text} was found but does not provide the specified platform (${formatPlatform(wanted)})`,
-  )

@@ -90,8 +90,23 @@ const mismatch = ({ name, platform }: Part, { config }: PullPlan): PullLine => (
   status: `WARNING: image with reference ${familiar(name)} was found but does not match the specified platform: wanted ${platform ? formatPlatform(platform) : ''}, actual: ${formatPlatform(config)}`,
 })
 
-/** Everything is held until the image names it. */
+/** Where it fails layers stay for the next attempt; documents are quickly asked for again. */
 const bring = async (engine: Engine, part: Part, plan: PullPlan): Promise<void> => {
+  const documents: Digest[] = []
+  try {
+    await bringHeld(engine, part, { plan, documents })
+  } catch (error) {
+    if (documents.length > 0) await collectQuietly(engine, documents)
+    throw error
+  }
+}
+
+/** Everything is held until the image names it. */
+const bringHeld = async (
+  engine: Engine,
+  part: Part,
+  { plan, documents }: Pick<Recording, 'plan' | 'documents'>,
+): Promise<void> => {
   using holds = new DisposableStack()
   const blobs = [
     plan.target.digest,
@@ -108,7 +123,7 @@ const bring = async (engine: Engine, part: Part, plan: PullPlan): Promise<void> 
     using fetched = new DisposableStack()
     const { brought, attested } = await fetchMissing(engine, part, { plan, pulls, fetched, holds })
     const wanted = [...plan.layers.map(({ digest }) => digest), ...attested]
-    if (await record(engine, part, { plan, pulls: brought, wanted }))
+    if (await record(engine, part, { plan, pulls: brought, wanted, documents }))
       return await forgetFetched(engine.database, wanted)
   }
 }
@@ -125,6 +140,8 @@ interface Bringing {
 interface Recording extends Bringing {
   /** Blobs that were fetched, or found. */
   wanted: readonly Digest[]
+  /** Gets those that were stored. */
+  documents: Digest[]
 }
 
 interface FetchOptions extends Bringing {
@@ -227,34 +244,31 @@ const fetchLayer = async (
 }
 
 /** Unpacks and names the image; false where a blob has gone meanwhile, and is to be fetched again. */
-const record = async (engine: Engine, part: Part, { plan, pulls, wanted }: Recording): Promise<boolean> => {
+const record = async (
+  engine: Engine,
+  part: Part,
+  { plan, pulls, wanted, documents }: Recording,
+): Promise<boolean> => {
   const { operation, name } = part
   operation.at('waiting for a removal of images')
-  const documents: Digest[] = []
-  try {
-    using _sharing = await engine.images.incoming.share(operation.signal)
-    for (const digest of wanted) if (!(await engine.content.info(digest))) return false
-    for (const bytes of plan.documents) documents.push((await engine.content.put(bytes)).digest)
-    failpoint('pull.stored')
-    operation.at(`unpacking ${familiar(name)}`)
-    await unpack(engine, operation, { plan, pulls })
-    failpoint('pull.unpacked')
-    operation.at('recording the image')
-    const { target: descriptor, manifest, sources: layers } = plan
-    const blobs = (await reachManifest(engine, descriptor, manifest.digest))?.blobs ?? []
-    const { domain, path } = name
-    const digestName = { domain, path, digest: descriptor.digest }
-    await engine.images.add(
-      { id: plan.id, config: plan.config },
-      { descriptor, manifest, blobs, layers, sources: [canonical({ domain, path })] },
-      name.digest ? [digestName] : [name, digestName],
-    )
-    failpoint('pull.recorded')
-  } catch (error) {
-    // Layers stay for the next attempt; these are quickly asked for again.
-    await collectQuietly(engine, documents)
-    throw error
-  }
+  using _sharing = await engine.images.incoming.share(operation.signal)
+  for (const digest of wanted) if (!(await engine.content.info(digest))) return false
+  for (const bytes of plan.documents) documents.push((await engine.content.put(bytes)).digest)
+  failpoint('pull.stored')
+  operation.at(`unpacking ${familiar(name)}`)
+  await unpack(engine, operation, { plan, pulls })
+  failpoint('pull.unpacked')
+  operation.at('recording the image')
+  const { target: descriptor, manifest, sources: layers } = plan
+  const blobs = (await reachManifest(engine, descriptor, manifest.digest))?.blobs ?? []
+  const { domain, path } = name
+  const digestName = { domain, path, digest: descriptor.digest }
+  await engine.images.add(
+    { id: plan.id, config: plan.config },
+    { descriptor, manifest, blobs, layers, sources: [canonical({ domain, path })] },
+    name.digest ? [digestName] : [name, digestName],
+  )
+  failpoint('pull.recorded')
   return true
 }
 

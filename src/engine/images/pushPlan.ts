@@ -8,8 +8,9 @@ import {
   isManifestType,
   type Manifest,
 } from '../../oci/image.ts'
-import { type Platform, platformScore } from '../../oci/platform.ts'
+import { formatPlatform, type Platform, platformScore } from '../../oci/platform.ts'
 import type { Engine } from '../engine.ts'
+import { platformMissing } from './imageErrors.ts'
 import { parseDocument } from './pullPlan.ts'
 import { hostPlatform } from './reach.ts'
 
@@ -116,15 +117,14 @@ const candidatesOf = async (
   return { candidates, isWhole }
 }
 
-const shown = ({ os, architecture, variant }: Platform): string =>
-  [os, architecture, variant].filter(Boolean).join('/')
-
 const notProvided = (name: string, platform: Platform | undefined): BerthError =>
-  new BerthError(
-    'platform-mismatch',
-    404,
-    `image with reference ${name} was found but does not provide ${platform ? `the specified platform (${shown(platform)})` : 'any platform'}`,
-  )
+  platform
+    ? platformMissing(name, platform)
+    : new BerthError(
+        'platform-mismatch',
+        404,
+        `image with reference ${name} was found but does not provide any platform`,
+      )
 
 export interface Selection {
   /** As users know it. */
@@ -147,7 +147,7 @@ export const selectManifest = async (
   const root = plan.documents.at(-1)?.descriptor
   if (!first || !root) throw notProvided(name, platform)
   if (platform) {
-    if (more.length > 0) throw conflict(`multiple manifests found for platform ${shown(platform)}`)
+    if (more.length > 0) throw conflict(`multiple manifests found for platform ${formatPlatform(platform)}`)
     return first.descriptor
   }
   if (isWhole) return root

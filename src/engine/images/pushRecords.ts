@@ -17,17 +17,22 @@ export type MountSources = (digest: Digest) => string
 export const mountSources = (engine: Engine, { domain, path }: Reference, root: Digest): MountSources => {
   const byBlob = new Map<Digest, string>()
   let ofRoot = ''
-  for (const image of engine.images.all())
-    for (const { name, target } of engine.images.tagsOf(image.id)) {
-      if (!name.startsWith(`${domain}/`) || !name.includes('@')) continue
-      const known = parseReference(name)
-      if (known.path === path) continue
-      if (target === root) ofRoot ||= known.path
-      const found = image.targets.find(({ descriptor }) => descriptor.digest === target)
-      for (const { digest } of found?.blobs ?? []) if (!byBlob.has(digest)) byBlob.set(digest, known.path)
-    }
+  for (const { name, target } of engine.images.all().flatMap(({ id }) => engine.images.tagsOf(id))) {
+    if (!name.startsWith(`${domain}/`) || !name.includes('@')) continue
+    const known = parseReference(name)
+    if (known.path === path) continue
+    if (target === root) ofRoot ||= known.path
+    for (const digest of blobsOf(engine, target)) if (!byBlob.has(digest)) byBlob.set(digest, known.path)
+  }
   return digest => byBlob.get(digest) ?? ofRoot
 }
+
+/** Of all platforms. */
+const blobsOf = (engine: Engine, target: Digest): Digest[] =>
+  engine.images
+    .sharing(target)
+    .flatMap(({ targets }) => targets.filter(({ descriptor }) => descriptor.digest === target))
+    .flatMap(({ blobs }) => blobs.map(({ digest }) => digest))
 
 /** What was pushed, and the tag that stands for it there; absent where it is not all that the tag stands for here. */
 export interface Pushed {
@@ -46,8 +51,9 @@ export const recordPushed = async (
   const bytes = await engine.content.bytes(target.manifest.digest)
   const { config } = parseDocument<Manifest>(bytes, `manifest ${target.manifest.digest}`)
   // Of an index, the image of another platform may be no image here.
-  const image = engine.images.byId(config.digest)
-  if (!image) return
+  if (!engine.images.byId(config.digest)) return
+  using lease = engine.images.lease(config.digest)
+  const { image } = lease
   const isCurrent = ({ image: id, target }: TagRecord): boolean => id === image.id && target === digest
   const known = engine.images.findTag(name)
   const names = known && isCurrent(known) ? [] : [name]

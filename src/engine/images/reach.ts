@@ -89,16 +89,23 @@ export interface Listed {
 }
 
 /** Every manifest at or below a target, in the indexes' order. */
-export const manifestsBelow = async (
-  engine: Engine,
-  descriptor: Descriptor,
-  path: Descriptor[] = [],
-): Promise<Listed[]> => {
+export const manifestsBelow = (engine: Engine, descriptor: Descriptor): Promise<Listed[]> =>
+  listBelow(engine, descriptor, { path: [], seen: new Set() })
+
+interface Way {
+  path: Descriptor[]
+  /** Indexes that were read: what lists one again and again is no more work. */
+  seen: Set<Digest>
+}
+
+const listBelow = async (engine: Engine, descriptor: Descriptor, { path, seen }: Way): Promise<Listed[]> => {
   if (isIndexType(descriptor.mediaType)) {
-    const index = path.length < maxDepth ? await readJson<Index>(engine, descriptor) : undefined
+    if (path.length >= maxDepth || seen.has(descriptor.digest)) return []
+    seen.add(descriptor.digest)
+    const index = await readJson<Index>(engine, descriptor)
     const below: Listed[] = []
     for (const child of index?.manifests ?? [])
-      below.push(...(await manifestsBelow(engine, child, [...path, descriptor])))
+      below.push(...(await listBelow(engine, child, { path: [...path, descriptor], seen })))
     return below
   }
   if (!isManifestType(descriptor.mediaType)) return []

@@ -30,38 +30,35 @@ const annotated = (descriptor: Descriptor, name: string | undefined): Descriptor
  * manifest.json, a Docker one. Blobs are sent as they were received.
  */
 export async function* saveImages(engine: Engine, chosen: readonly Saved[]): AsyncGenerator<OutgoingMember> {
-  const leases = chosen.flatMap(({ images }) => images.map(({ id }) => engine.images.lease(id)))
-  try {
-    const sent = new Set<Digest>()
-    yield { entry: tarEntry({ type: 'directory', name: 'blobs/', mode: 0o755 }) }
-    yield { entry: tarEntry({ type: 'directory', name: 'blobs/sha256/', mode: 0o755 }) }
-    for (const { blobs } of chosen)
-      for (const blob of blobs) {
-        if (sent.has(blob.digest)) continue
-        sent.add(blob.digest)
-        yield {
-          entry: tarEntry({ type: 'file', name: blobPath(blob.digest), mode: 0o644, size: blob.size }),
-          body: engine.content.open(blob.digest),
-        }
+  using leases = new DisposableStack()
+  for (const { images } of chosen) for (const { id } of images) leases.use(engine.images.lease(id))
+  const sent = new Set<Digest>()
+  yield { entry: tarEntry({ type: 'directory', name: 'blobs/', mode: 0o755 }) }
+  yield { entry: tarEntry({ type: 'directory', name: 'blobs/sha256/', mode: 0o755 }) }
+  for (const { blobs } of chosen)
+    for (const blob of blobs) {
+      if (sent.has(blob.digest)) continue
+      sent.add(blob.digest)
+      yield {
+        entry: tarEntry({ type: 'file', name: blobPath(blob.digest), mode: 0o644, size: blob.size }),
+        body: engine.content.open(blob.digest),
       }
-    const manifests = chosen.flatMap(({ descriptor, names }) =>
-      (names.length ? names : [undefined]).map(name => annotated(descriptor, name)),
-    )
-    yield small('oci-layout', { imageLayoutVersion: '1.0.0' })
-    yield small('index.json', {
-      schemaVersion: 2,
-      mediaType: 'application/vnd.oci.image.index.v1+json',
-      manifests,
-    })
-    yield small(
-      'manifest.json',
-      chosen.map(({ image, descriptor, names }) => ({
-        Config: blobPath(image.id),
-        RepoTags: names.length ? names : null,
-        Layers: targetOf(image, descriptor.digest)?.layers.map(layer => blobPath(layer.blob)) ?? [],
-      })),
-    )
-  } finally {
-    for (const lease of leases) lease[Symbol.dispose]()
-  }
+    }
+  const manifests = chosen.flatMap(({ descriptor, names }) =>
+    (names.length ? names : [undefined]).map(name => annotated(descriptor, name)),
+  )
+  yield small('oci-layout', { imageLayoutVersion: '1.0.0' })
+  yield small('index.json', {
+    schemaVersion: 2,
+    mediaType: 'application/vnd.oci.image.index.v1+json',
+    manifests,
+  })
+  yield small(
+    'manifest.json',
+    chosen.map(({ image, descriptor, names }) => ({
+      Config: blobPath(image.id),
+      RepoTags: names.length ? names : null,
+      Layers: targetOf(image, descriptor.digest)?.layers.map(layer => blobPath(layer.blob)) ?? [],
+    })),
+  )
 }
