@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { after, before, test } from 'node:test'
 import { startDaemon, type TestDaemon } from './harness/daemon.ts'
+import { ImageRegistry } from './harness/imageRegistry.ts'
 import { projectRoot } from './harness/images.ts'
 import { run, until } from './harness/shell.ts'
 
@@ -67,6 +68,7 @@ test('wrong flags and files are refused with their name', async () => {
     /specified both as a flag and in the configuration file: labels: \(from flag: \["a=b"\], from file: \["c=d"\]\)/,
   )
   await refused(['-b', 'x0', '--bip', '10.0.0.1/24'], /-b & --bip, mutually exclusive/)
+  await refused(['--default-stop-timeout', '-1'], /invalid default stop timeout: -1/)
   await refused(['--label', 'novalue'], /bad attribute format: novalue/)
   await refused(['--label', 'a=b', '--label', 'a=c'], /conflict labels for a=c and a=b/)
   await refused(['--mtu', '-5'], /invalid default MTU: -5/)
@@ -198,4 +200,41 @@ test('SIGHUP reads daemon.json again, and a wrong one changes nothing', async ()
   await until('the refusal', () => daemon.log.includes('configuration not reloaded'))
   assert.equal(await daemon.mustDocker(['info', '-f', '{{.Debug}}']), 'true')
   writeFileSync(file, '{}')
+})
+
+const reloaded = async (content: object): Promise<void> => {
+  const before = daemon.log.split('configuration reloaded').length
+  writeFileSync(path.join(daemon.base, 'daemon.json'), JSON.stringify(content))
+  process.kill(daemon.pid, 'SIGHUP')
+  await until('the reload', () => daemon.log.split('configuration reloaded').length > before)
+}
+
+test('a reload changes mirrors and the stop time-out, and names what waits for the next start', async () => {
+  await using mirror = await ImageRegistry.start(daemon.namespace)
+  await mirror.serve({ repository: 'library/mirrored', tag: 'latest', which: 'the mirror' })
+  assert.notEqual((await daemon.docker(['pull', '-q', 'mirrored'])).code, 0)
+  await reloaded({
+    'registry-mirrors': [`http://${mirror.address}`],
+    'insecure-registries': ['named.example:5000'],
+    'default-stop-timeout': 0,
+    ip: '127.0.0.1',
+  })
+  assert.equal(await daemon.mustDocker(['pull', '-q', 'mirrored']), 'docker.io/library/mirrored:latest')
+  assert.equal(
+    await daemon.mustDocker(['info', '-f', '{{json .RegistryConfig.Mirrors}}']),
+    `["http://${mirror.address}/"]`,
+  )
+  assert.match(daemon.log, /changed options that count at the next start only" options=ip/)
+  await daemon.mustDocker(['run', '-d', '--name', 'deaf', 'busybox', 'sh', '-c', 'trap "" TERM; sleep 1000'])
+  await daemon.mustDocker(['stop', 'deaf'])
+  const { text } = await daemon.api('GET', `/events?since=0&until=${Date.now() / 1000 + 0.1}`)
+  assert.match(
+    text,
+    /"Action":"reload".*"default-stop-timeout":"0".*"insecure-registries":"\[\\"named.example/,
+  )
+  const signals = [...text.matchAll(/"Action":"kill".*?"signal":"(\d+)".*?"time":(\d+)/g)].map(
+    match => match[1],
+  )
+  assert.deepEqual(signals, ['15', '9'])
+  await reloaded({})
 })

@@ -8,7 +8,7 @@ import { type Daemon, openDaemon } from './compose.ts'
 import { readConfig } from './config.ts'
 import { lockDataRoot, prepareExecRoot } from './dataRoot.ts'
 import { parseFlags, usage } from './flags.ts'
-import { reload } from './reload.ts'
+import { reloader } from './reload.ts'
 import { findRuntimes } from './runtimes.ts'
 import { type DaemonSettings, settingsOf } from './settings.ts'
 import { restartGrace, stopAll, stopsContainers } from './shutdown.ts'
@@ -72,7 +72,8 @@ const main = async (): Promise<void> => {
   const daemon = await openDaemon(settings, log)
   writePidFile(settings, log)
   onSignals(daemon, settings, log)
-  process.on('SIGHUP', () => void reload(daemon, settings, log))
+  const reload = reloader({ daemon, settings, values: config.values, log })
+  process.on('SIGHUP', () => void reload())
   notifySystemd(`READY=1\nMAINPID=${process.pid}`)
   log.info(`Berth ${serverVersion} is ready`, {
     containers: daemon.engine.containers.all().length,

@@ -1,53 +1,116 @@
+import { hostname } from 'node:os'
 import { messageOf } from '../core/errors.ts'
 import type { Log } from '../core/log.ts'
+import { SerialQueue } from '../core/queue.ts'
 import { holdBudget } from '../engine/containers/logs/budget.ts'
+import type { EngineSettings } from '../engine/settings.ts'
 import type { Daemon } from './compose.ts'
 import { readConfig } from './config.ts'
+import type { Given } from './flags.ts'
 import { findRuntimes } from './runtimes.ts'
 import { type DaemonSettings, settingsOf } from './settings.ts'
 
 /** What SIGHUP reads again; the rest of daemon.json counts at the next start, as with dockerd. */
-const apply = async (daemon: Daemon, settings: DaemonSettings, log: Log): Promise<Record<string, string>> => {
-  const fresh = settingsOf(readConfig(process.argv.slice(2)))
+const reloadable = new Set([
+  'add-runtime',
+  'debug',
+  'default-cgroupns-mode',
+  'default-ipc-mode',
+  'default-runtime',
+  'default-shm-size',
+  'default-stop-timeout',
+  'image-clean-up',
+  'insecure-registry',
+  'label',
+  'live-restore',
+  'log-budget',
+  'log-default-max-file',
+  'log-default-max-size',
+  'log-level',
+  'max-download-attempts',
+  'registry-mirror',
+  'shutdown-timeout',
+])
+
+export interface Reloadable {
+  daemon: Daemon
+  settings: DaemonSettings
+  /** The options as they were at the start. */
+  values: Given
+  log: Log
+}
+
+/** Names of options that are not as they were at the start, and are not read again either. */
+export const waitingOptions = (before: Given, now: Given): string[] =>
+  [...new Set([...before.keys(), ...now.keys()])]
+    .filter(name => !reloadable.has(name))
+    .filter(name => JSON.stringify(before.get(name)) !== JSON.stringify(now.get(name)))
+    .sort()
+
+/** The attributes of the event, named as dockerd's where it has them. */
+const attributesOf = (engine: EngineSettings): Record<string, string> => ({
+  debug: String(engine.debug),
+  'default-cgroupns-mode': engine.defaultCgroupnsMode,
+  'default-ipc-mode': engine.defaultIpcMode,
+  'default-runtime': engine.defaultRuntime,
+  'default-shm-size': String(engine.defaultShmSize),
+  'default-stop-timeout': String(engine.defaultStopTimeout),
+  'image-clean-up': JSON.stringify(engine.imageCleanUp),
+  'insecure-registries': JSON.stringify(engine.registries.insecure),
+  labels: JSON.stringify(engine.labels),
+  'live-restore': String(engine.liveRestore),
+  'log-budget': String(engine.logLimits.budget),
+  'max-download-attempts': String(engine.registries.attempts),
+  'registry-mirrors': JSON.stringify(engine.registries.mirrors.map(mirror => `${mirror}/`)),
+  runtimes: [...engine.runtimes.values()].map(({ name, path }) => `${name}:${path}`).join(' '),
+  'shutdown-timeout': String(engine.shutdownTimeout),
+})
+
+/** All that can fail comes before the first change. */
+const apply = async ({ daemon, settings, values, log }: Reloadable): Promise<void> => {
+  const config = readConfig(process.argv.slice(2))
+  const fresh = settingsOf(config)
   await findRuntimes(fresh, log)
   const { engine } = daemon
   log.level = fresh.logLevel
   settings.logLevel = fresh.logLevel
-  engine.settings.debug = fresh.engine.debug
-  engine.settings.labels = fresh.engine.labels
-  engine.settings.logLimits = fresh.engine.logLimits
+  const { mirrors, insecure, attempts } = fresh.engine.registries
+  engine.registries.configure({ mirrors, insecure, attempts })
+  Object.assign(engine.settings, {
+    debug: fresh.engine.debug,
+    defaultCgroupnsMode: fresh.engine.defaultCgroupnsMode,
+    defaultIpcMode: fresh.engine.defaultIpcMode,
+    defaultRuntime: fresh.engine.defaultRuntime,
+    defaultShmSize: fresh.engine.defaultShmSize,
+    defaultStopTimeout: fresh.engine.defaultStopTimeout,
+    imageCleanUp: fresh.engine.imageCleanUp,
+    labels: fresh.engine.labels,
+    liveRestore: fresh.engine.liveRestore,
+    logLimits: fresh.engine.logLimits,
+    registries: { ...engine.settings.registries, mirrors, insecure, attempts },
+    runtimes: fresh.engine.runtimes,
+    shutdownTimeout: fresh.engine.shutdownTimeout,
+  } satisfies Partial<EngineSettings>)
   holdBudget(engine)
-  engine.settings.imageCleanUp = fresh.engine.imageCleanUp
   await engine.cleanUps.arm(engine)
-  engine.settings.liveRestore = fresh.engine.liveRestore
-  engine.settings.shutdownTimeout = fresh.engine.shutdownTimeout
-  engine.settings.runtimes = fresh.engine.runtimes
-  engine.settings.defaultRuntime = fresh.engine.defaultRuntime
-  engine.settings.defaultShmSize = fresh.engine.defaultShmSize
-  engine.settings.defaultIpcMode = fresh.engine.defaultIpcMode
-  engine.settings.defaultCgroupnsMode = fresh.engine.defaultCgroupnsMode
-  return {
-    debug: String(fresh.engine.debug),
-    'default-cgroupns-mode': fresh.engine.defaultCgroupnsMode,
-    'default-ipc-mode': fresh.engine.defaultIpcMode,
-    'default-runtime': fresh.engine.defaultRuntime,
-    'default-shm-size': String(fresh.engine.defaultShmSize),
-    'image-clean-up': JSON.stringify(fresh.engine.imageCleanUp),
-    labels: JSON.stringify(fresh.engine.labels),
-    'live-restore': String(fresh.engine.liveRestore),
-    'log-budget': String(fresh.engine.logLimits.budget),
-    runtimes: [...fresh.engine.runtimes.keys()].join(' '),
-    'shutdown-timeout': String(fresh.engine.shutdownTimeout),
-  }
+  const waiting = waitingOptions(values, config.values)
+  if (waiting.length)
+    log.warn('changed options that count at the next start only', { options: waiting.join(' ') })
 }
 
-/** A file that is wrong changes nothing, and is told in the log. */
-export const reload = async (daemon: Daemon, settings: DaemonSettings, log: Log): Promise<void> => {
-  try {
-    const attributes = await apply(daemon, settings, log)
-    daemon.engine.events.publish('daemon', 'reload', daemon.id, { name: 'berth', ...attributes })
-    log.info('configuration reloaded')
-  } catch (error) {
-    log.error(`configuration not reloaded: ${messageOf(error)}`)
+/** Reads the options again, one reload after another. A file that is wrong changes nothing, and is told in the log. */
+export const reloader = (reloadable: Reloadable): (() => Promise<void>) => {
+  const { daemon, log } = reloadable
+  const queue = new SerialQueue()
+  const reload = async (): Promise<void> => {
+    try {
+      await apply(reloadable)
+      const attributes = { ...attributesOf(daemon.engine.settings), name: hostname() }
+      daemon.engine.events.publish('daemon', 'reload', daemon.id, attributes)
+      log.info('configuration reloaded')
+    } catch (error) {
+      log.error(`configuration not reloaded: ${messageOf(error)}`)
+    }
   }
+  return () => queue.run(reload)
 }

@@ -163,6 +163,12 @@ const mtuOf = (value: unknown): number => {
   return mtu || 1500
 }
 
+const defaultStopTimeoutOf = (value: unknown): number => {
+  const seconds = (value as number | undefined) ?? 10
+  if (seconds < 0) throw badRequest(`invalid default stop timeout: ${seconds}`)
+  return seconds
+}
+
 /** By flag `nofile=1024:2048`, in daemon.json `{"nofile": {"Name": "nofile", "Soft": 1024, "Hard": 2048}}`. */
 const ulimitsOf = (value: unknown): EngineSettings['defaultUlimits'] => {
   const limits = Object.entries((value ?? {}) as Record<string, unknown>).map(([name, entry]) => {
@@ -268,6 +274,7 @@ export const settingsOf = ({ values }: Config): DaemonSettings => {
       initPath: text('init-path', path.join(projectRoot, 'build/berth-monitor')),
       liveRestore: flag('live-restore', true),
       shutdownTimeout: (values.get('shutdown-timeout') as number | undefined) ?? 15,
+      defaultStopTimeout: defaultStopTimeoutOf(values.get('default-stop-timeout')),
       hostGatewayIp: addressOr('host-gateway-ip', values.get('host-gateway-ip') ?? gateways[0], ''),
       dns: {
         servers: list('dns'),

@@ -29,7 +29,7 @@ export const stopAll = async (engine: Engine): Promise<void> => {
   await Promise.all(
     engine.containers.all().map(async container => {
       if (!container.isRunning && container.record.state.status !== 'restarting') return
-      const own = container.record.config.StopTimeout ?? 10
+      const own = container.record.config.StopTimeout ?? engine.settings.defaultStopTimeout
       const wanted = container.record.state.stoppedByCall
       try {
         const timeout = limit < 0 ? own : Math.min(own, limit)

@@ -58,6 +58,8 @@ export interface EngineSettings {
   liveRestore: boolean
   /** Seconds. */
   shutdownTimeout: number
+  /** Seconds that a stopped container has to end by itself, where it says nothing of it. */
+  defaultStopTimeout: number
   hostGatewayIp: string
   dns: { servers: string[]; search: string[]; options: string[] }
   /** Bytes. */

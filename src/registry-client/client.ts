@@ -31,7 +31,7 @@ const isAnonymous = (credentials: Credentials): boolean =>
   Object.values(credentials).every(value => value === '')
 
 class Client implements RegistryClient {
-  readonly #settings: RegistrySettings
+  #settings: RegistrySettings
   readonly #timings: Timings
   readonly #transports: Transports
   readonly #tokens = new Tokens()
@@ -54,18 +54,27 @@ class Client implements RegistryClient {
     })
   }
 
-  async #endpoints(registry: string, credentials: Credentials | undefined): Promise<Endpoint[]> {
-    const hosts = await hostsOf(registry, this.#settings)
+  async #endpoints(
+    registry: string,
+    credentials: Credentials | undefined,
+    settings = this.#settings,
+  ): Promise<Endpoint[]> {
+    const hosts = await hostsOf(registry, settings)
     return hosts.map(host => this.#endpoint(host, credentials))
   }
 
+  configure(settings: Pick<RegistrySettings, 'mirrors' | 'insecure' | 'attempts'>): void {
+    this.#settings = { ...this.#settings, ...settings }
+  }
+
   repository(registry: string, path: string, credentials: Credentials | undefined) {
+    const settings = this.#settings
     return remoteRepository({
       registry,
       path,
-      endpoints: () => this.#endpoints(registry, credentials),
+      endpoints: () => this.#endpoints(registry, credentials, settings),
       foreign: url => this.#endpoint(foreignHost(url), undefined),
-      attempts: this.#settings.attempts,
+      attempts: settings.attempts,
       timings: this.#timings,
     })
   }

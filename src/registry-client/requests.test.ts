@@ -43,6 +43,21 @@ describe('manifests', () => {
       )
   })
 
+  test('under way when the mirrors change still come from the old ones', async () => {
+    await using before = await startRegistry()
+    await using after = await startRegistry()
+    await using client = startClient({ mirrors: [before.base] })
+    const digest = before.addManifest('library/a', 'v1', manifest)
+    after.addManifest('library/a', 'v1', { ...manifest, schemaVersion: 3 })
+    const underWay = client.repository('docker.io', 'library/a', undefined)
+    client.configure({ mirrors: [after.base], insecure: [], attempts: 1 })
+    assert.equal((await underWay.resolve('v1', never)).digest, digest)
+    assert.notEqual(
+      (await client.repository('docker.io', 'library/a', undefined).resolve('v1', never)).digest,
+      digest,
+    )
+  })
+
   test('are resolved by HEAD alone, and by GET where HEAD tells no digest', async () => {
     await using registry = await startRegistry()
     await using client = startClient()

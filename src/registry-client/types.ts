@@ -148,6 +148,8 @@ export interface RegistryClient {
   search(registry: string, search: Search): Promise<SearchResult[]>
   /** Whatever an address of http or https gives, over the same proxies. */
   download(url: URL, signal: AbortSignal): Promise<Download>
+  /** For what begins from now on; what is under way goes on under the settings that it began with. Proxies stay. */
+  configure(settings: Pick<RegistrySettings, 'mirrors' | 'insecure' | 'attempts'>): void
   /** Ends all connections; what is under way fails. */
   close(): Promise<void>
 }

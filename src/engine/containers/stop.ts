@@ -18,8 +18,6 @@ import { settleExit } from './state.ts'
 
 const run = promisify(execFile)
 
-/** Seconds that a container gets by default between its stop signal and SIGKILL. */
-const defaultStopTimeout = 10
 /** Seconds after SIGKILL before the whole group is killed, and again before it is given up. */
 const killPatience = 5
 
@@ -130,7 +128,7 @@ export const stopContainer = async (
   failpoint('stop.recorded')
   if (!container.isRunning) return wasRestarting
   const signal = signalNumber(options.signal || container.record.config.StopSignal || 'SIGTERM')
-  const timeout = options.timeout ?? container.record.config.StopTimeout ?? defaultStopTimeout
+  const timeout = options.timeout ?? container.record.config.StopTimeout ?? engine.settings.defaultStopTimeout
   sendSignal(container, signal)
   failpoint('stop.signalled')
   containerEvent(engine, container, 'kill', { signal: String(signal) })

@@ -25,6 +25,7 @@ export const startClient = (
 ): RegistryClient & AsyncDisposable => {
   const client = createRegistryClient(settingsOf(given), { ...quick, ...timings })
   return {
+    configure: settings => client.configure(settings),
     repository: (...args) => client.repository(...args),
     login: (...args) => client.login(...args),
     search: (...args) => client.search(...args),
