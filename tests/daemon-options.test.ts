@@ -217,6 +217,7 @@ test('a reload changes mirrors and the stop time-out, and names what waits for t
     'registry-mirrors': [`http://${mirror.address}`],
     'insecure-registries': ['named.example:5000'],
     'default-stop-timeout': 0,
+    'max-concurrent-uploads': 2,
     ip: '127.0.0.1',
   })
   assert.equal(await daemon.mustDocker(['pull', '-q', 'mirrored']), 'docker.io/library/mirrored:latest')
@@ -230,7 +231,7 @@ test('a reload changes mirrors and the stop time-out, and names what waits for t
   const { text } = await daemon.api('GET', `/events?since=0&until=${Date.now() / 1000 + 0.1}`)
   assert.match(
     text,
-    /"Action":"reload".*"default-stop-timeout":"0".*"insecure-registries":"\[\\"named.example/,
+    /"Action":"reload".*"default-stop-timeout":"0".*"insecure-registries":"\[\\"named.example.*"max-concurrent-uploads":"2"/,
   )
   const signals = [...text.matchAll(/"Action":"kill".*?"signal":"(\d+)".*?"time":(\d+)/g)].map(
     match => match[1],

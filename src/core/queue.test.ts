@@ -71,3 +71,31 @@ test('who leaves the row of a gate takes nobody’s place', async () => {
   await gate.run(async () => order.push('last'))
   assert.deepEqual(order, ['next', 'last'])
 })
+
+test('a gate that is made wider lets more in at once, a narrower one when enough have left', async () => {
+  const gate = new Gate(1)
+  const tasks = Array.from({ length: 5 }, () => Promise.withResolvers<void>())
+  const begun: number[] = []
+  const runs = tasks.map(({ promise }, index) =>
+    gate.run(() => {
+      begun.push(index)
+      return promise
+    }),
+  )
+  const after = async (index: number): Promise<number[]> => {
+    tasks[index]?.resolve()
+    await runs[index]
+    return [...begun]
+  }
+  await Promise.resolve()
+  assert.deepEqual(begun, [0])
+  gate.width = 3
+  await Promise.resolve()
+  assert.deepEqual(begun, [0, 1, 2])
+  gate.width = 1
+  assert.deepEqual(await after(0), [0, 1, 2])
+  assert.deepEqual(await after(1), [0, 1, 2])
+  assert.deepEqual(await after(2), [0, 1, 2, 3])
+  assert.deepEqual(await after(3), [0, 1, 2, 3, 4])
+  await after(4)
+})

@@ -35,23 +35,38 @@ export class SerialQueue {
 
 /** Lets at most `width` tasks run at once; the others wait in order. */
 export class Gate {
-  #free: number
+  #width: number
+  #running = 0
   readonly #waiting: (() => void)[] = []
 
   constructor(width: number) {
-    this.#free = width
+    this.#width = width
+  }
+
+  /** What runs beyond a smaller width goes on. */
+  set width(width: number) {
+    this.#width = width
+    this.#admit()
   }
 
   /** An abort of the signal while the task waits for its turn throws at once. */
   async run<T>(task: () => Promise<T>, signal?: AbortSignal): Promise<T> {
-    if (this.#free > 0) this.#free--
+    if (this.#running < this.#width) this.#running++
     else await this.#turn(signal)
     try {
       return await task()
     } finally {
+      this.#running--
+      this.#admit()
+    }
+  }
+
+  #admit(): void {
+    while (this.#running < this.#width) {
       const next = this.#waiting.shift()
-      if (next) next()
-      else this.#free++
+      if (!next) return
+      this.#running++
+      next()
     }
   }
 

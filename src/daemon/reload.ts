@@ -27,6 +27,8 @@ const reloadable = new Set([
   'log-default-max-file',
   'log-default-max-size',
   'log-level',
+  'max-concurrent-downloads',
+  'max-concurrent-uploads',
   'max-download-attempts',
   'registry-mirror',
   'shutdown-timeout',
@@ -60,6 +62,8 @@ const attributesOf = (engine: EngineSettings): Record<string, string> => ({
   labels: JSON.stringify(engine.labels),
   'live-restore': String(engine.liveRestore),
   'log-budget': String(engine.logLimits.budget),
+  'max-concurrent-downloads': String(engine.maxDownloads),
+  'max-concurrent-uploads': String(engine.maxUploads),
   'max-download-attempts': String(engine.registries.attempts),
   'registry-mirrors': JSON.stringify(engine.registries.mirrors.map(mirror => `${mirror}/`)),
   runtimes: [...engine.runtimes.values()].map(({ name, path }) => `${name}:${path}`).join(' '),
@@ -87,10 +91,14 @@ const apply = async ({ daemon, settings, values, log }: Reloadable): Promise<voi
     labels: fresh.engine.labels,
     liveRestore: fresh.engine.liveRestore,
     logLimits: fresh.engine.logLimits,
+    maxDownloads: fresh.engine.maxDownloads,
+    maxUploads: fresh.engine.maxUploads,
     registries: { ...engine.settings.registries, mirrors, insecure, attempts },
     runtimes: fresh.engine.runtimes,
     shutdownTimeout: fresh.engine.shutdownTimeout,
   } satisfies Partial<EngineSettings>)
+  engine.fetches.width = fresh.engine.maxDownloads
+  engine.uploads.width = fresh.engine.maxUploads
   holdBudget(engine)
   await engine.cleanUps.arm(engine)
   const waiting = waitingOptions(values, config.values)

@@ -65,6 +65,11 @@ export class Fetches {
     this.#gate = new Gate(needs.width)
   }
 
+  /** So many come at a time from now on. */
+  set width(width: number) {
+    this.#gate.width = width
+  }
+
   /** Keeps a blob, there or not, from being removed as one that no image names. */
   hold(digest: Digest): Disposable {
     this.#holds.set(digest, (this.#holds.get(digest) ?? 0) + 1)

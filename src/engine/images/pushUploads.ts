@@ -53,6 +53,11 @@ export class Uploads {
     this.#gate = new Gate(width)
   }
 
+  /** So many go at a time from now on. */
+  set width(width: number) {
+    this.#gate.width = width
+  }
+
   /**
    * Sends a blob, or waits for who does. Another client's may fail by what is that client's, its credentials: then ours
    * begins. Errors: the registry's, and the signal's reason.
