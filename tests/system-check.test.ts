@@ -153,6 +153,19 @@ test('an image of an index is fetched by the index’s name, whichever platform 
   await isClean(daemon)
 })
 
+test('an image that lost the name it was pulled by is fetched from there all the same', async () => {
+  const { config } = await registry.serve({ repository: 'team/renamed', tag: '1', which: 'renamed' })
+  await docker('pull', '-q', `${registry.address}/team/renamed:1`)
+  await docker('tag', `${registry.address}/team/renamed:1`, 'own:1')
+  await docker('rmi', `${registry.address}/team/renamed:1`)
+  rmSync(blobPath(daemon, config))
+  allMatch(await told('depth=quick&repair=fetch'), [
+    new RegExp(`blob-missing: .* => repaired: .* from ${registry.address}/team/renamed$`),
+  ])
+  await docker('rmi', 'own:1')
+  await isClean(daemon)
+})
+
 test('what cannot be had again is put aside with a note, and the next pull brings it', async () => {
   const [, which = '', noise = ''] = image.layers
   await docker('create', '--name', 'lost', name, 'cat', '/which')

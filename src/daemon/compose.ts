@@ -204,6 +204,7 @@ export const openDaemon = async (settings: DaemonSettings, log: Log): Promise<Da
     stopping: false,
   }
   await recover(engine, identity.bootChanged)
+  engine.lastUse.keepOnly(new Set(engine.images.all().map(({ id }) => id)))
   await engine.cleanUps.arm(engine)
   watchOverlaps(engine)
   ballast.hold()

@@ -12,7 +12,7 @@ export const containerEvent = (
   attributes: Record<string, string> = {},
 ): void => {
   const { config, name, imageId } = container.record
-  if (uses.includes(action)) engine.lastUse.note(imageId)
+  if (uses.includes(action) && engine.images.byId(imageId)) engine.lastUse.note(imageId)
   engine.events.publish('container', action, container.id, {
     ...config.Labels,
     image: config.Image ?? '',

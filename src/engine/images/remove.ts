@@ -74,9 +74,16 @@ export const deleteImage = async (engine: Engine, image: ImageRecord): Promise<I
   await engine.images.forget({ names: tags.map(tag => tag.name), images })
   const names = tags.map(tag => familiar(parseReference(tag.name)))
   for (const name of names) engine.events.publish('image', 'untag', image.id, { name })
-  for (const { id } of images) engine.events.publish('image', 'delete', id, { name: id })
+  tellGone(engine, images)
   await collectBlobs(engine, images)
   return [...names.map(name => ({ Untagged: name })), ...images.map(({ id }) => ({ Deleted: id }))]
+}
+
+const tellGone = (engine: Engine, images: readonly ImageRecord[]): void => {
+  for (const { id } of images) {
+    engine.lastUse.forget(id)
+    engine.events.publish('image', 'delete', id, { name: id })
+  }
 }
 
 const collectBlobs = (engine: Engine, images: readonly ImageRecord[]): Promise<number> =>
@@ -191,7 +198,7 @@ const removePlatforms = async (
       continue
     }
     await engine.images.forget({ images: [image] })
-    engine.events.publish('image', 'delete', image.id, { name: image.id })
+    tellGone(engine, [image])
     await collectBlobs(engine, [image])
     const manifests = new Set(image.targets.map(({ manifest }) => manifest.digest))
     removed.push(...[...manifests].map(digest => ({ Deleted: digest })))

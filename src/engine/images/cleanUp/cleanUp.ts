@@ -78,7 +78,6 @@ export const drawPlan = async (engine: Engine, limits: CleanUpLimits): Promise<C
   const { bavail, blocks, bsize } = await statfs(engine.settings.dataRoot)
   const stored = await storedBytes(engine)
   // Nothing is waited for from here on: the plan is of one moment.
-  engine.lastUse.keepOnly(new Set(engine.images.all().map(({ id }) => id)))
   const pinned = engine.containers
     .all()
     .flatMap(({ record }) => engine.layers.present(record.diffIds))

@@ -58,14 +58,16 @@ export class LastUse {
     return this.#notes.get(id)?.at ?? 0
   }
 
-  /** Forgets all but these. */
+  /** Of an image that is gone. */
+  forget(id: string): void {
+    if (!this.#notes.delete(id)) return
+    this.#written.delete(id)
+    this.#write(id, undefined)
+  }
+
+  /** At a start: forgets all but these. */
   keepOnly(ids: ReadonlySet<string>): void {
-    for (const id of this.#notes.keys()) {
-      if (ids.has(id)) continue
-      this.#notes.delete(id)
-      this.#written.delete(id)
-      this.#write(id, undefined)
-    }
+    for (const id of this.#notes.keys()) if (!ids.has(id)) this.forget(id)
   }
 
   #write(id: string, value: Note | undefined): void {

@@ -97,14 +97,16 @@ const shownNames = (tags: readonly TagRecord[], id: Digest): string[] => {
   return names.length > 0 ? names : [id]
 }
 
-/** Where images came from, by their names: each repository once. */
+/** Where images may be had again: from where they came or went to, else by their names; each repository once. */
 export const repositoriesOf = (
   engine: Engine,
   images: readonly ImageRecord[],
 ): { domain: string; path: string; shown: string }[] => {
+  const sources = images.flatMap(({ targets }) => targets.flatMap(target => target.sources ?? []))
+  const names = tagsFor(engine, images).map(({ name }) => name)
   const found = new Map<string, { domain: string; path: string; shown: string }>()
-  for (const { name } of tagsFor(engine, images)) {
-    const { domain, path } = parseReference(name)
+  for (const text of [...sources, ...names]) {
+    const { domain, path } = parseReference(text)
     const shown = familiar({ domain, path })
     found.set(shown, { domain, path, shown })
   }
