@@ -227,6 +227,23 @@ test('an index is pushed whole where the registry has what is not here, else the
   assert.match(await docker('pull', `${registry.address}/single:2`), new RegExp(`Digest: ${own}`))
 })
 
+test('another platform’s layers are mounted from where its index is', async () => {
+  await registry.serveIndex('both', '1', [
+    { repository: 'both', tag: 'x', which: 'both of them', architecture: 's390x' },
+    { repository: 'both', tag: 'y', which: 'both, own' },
+  ])
+  const name = `${registry.address}/both:1`
+  await docker('pull', '-q', name)
+  await docker('pull', '-q', '--platform', 'linux/s390x', name)
+  await docker('tag', name, `${registry.address}/other:1`)
+  const platform = JSON.stringify({ os: 'linux', architecture: 's390x' })
+  await registry.seen()
+  const { lines, text } = await pushed(`${registry.address}/other`, '1', { platform })
+  assert.equal(lines.at(-1)?.error, undefined)
+  assert.ok(statuses(lines).includes('Mounted from both'), text)
+  assert.deepEqual(uploads(await registry.seen()), [])
+})
+
 test('an index that is here whole is pushed whole', async () => {
   const index = await registry.serveIndex('archived', '1', [
     { repository: 'archived', tag: 'x', which: 'theirs', architecture: 's390x' },

@@ -113,7 +113,13 @@ const deleteWithParents = async (
   for (let child = image; child.parent !== '' && !noprune; ) {
     const parent = engine.images.all().find(({ id }) => id === child.parent)
     if (!parent || engine.images.tagsOf(parent.id).length > 0 || isNeeded(engine, parent)) break
-    removed.push(...(await deleteImage(engine, parent)))
+    try {
+      removed.push(...(await deleteImage(engine, parent)))
+    } catch (error) {
+      // Somebody needs it: what was asked for is gone all the same.
+      if (!(error instanceof BerthError) || error.status !== 409) throw error
+      break
+    }
     child = parent
   }
   return removed
