@@ -72,6 +72,19 @@ test('who leaves the row of a gate takes nobody’s place', async () => {
   assert.deepEqual(order, ['next', 'last'])
 })
 
+test('who waits for ownership and leaves holds nobody up', async () => {
+  const lock = new SharedLock()
+  const sharer = await lock.share()
+  const controller = new AbortController()
+  const owning = lock.own(controller.signal)
+  const later = lock.share()
+  controller.abort(reason)
+  await assert.rejects(owning, reason)
+  for (const sharing of [sharer, await later]) sharing[Symbol.dispose]()
+  const owner = await lock.own()
+  owner[Symbol.dispose]()
+})
+
 test('a gate that is made wider lets more in at once, a narrower one when enough have left', async () => {
   const gate = new Gate(1)
   const tasks = Array.from({ length: 5 }, () => Promise.withResolvers<void>())

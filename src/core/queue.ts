@@ -135,8 +135,9 @@ export class SharedLock {
     }
   }
 
-  async own(): Promise<Disposable> {
-    await this.#enter(true)
+  /** An abort of the signal leaves the place in the row. */
+  async own(signal?: AbortSignal): Promise<Disposable> {
+    await this.#enter(true, signal)
     return {
       [Symbol.dispose]: () => {
         this.#owned = false
