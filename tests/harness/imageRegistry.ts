@@ -26,6 +26,8 @@ export interface ServedImage {
   mediaType?: string
   /** Layers are not compressed. */
   plain?: boolean
+  /** As many bytes of a further layer that compress to nearly nothing. */
+  zeros?: number
   /** Its configuration names other layers. */
   mistaken?: boolean
 }
@@ -163,6 +165,7 @@ const addImage = async (registry: TestRegistry, image: ServedImage) => {
     await tarOf(busyboxLayer()),
     await tarOf([file('which', image.which)]),
     ...(image.bytes ? [await tarOf([file('noise', noise(image.which, image.bytes))])] : []),
+    ...(image.zeros ? [await tarOf([file('zeros', Buffer.alloc(image.zeros))])] : []),
   ]
   const layers = tars.map(tar =>
     image.plain

@@ -2,11 +2,12 @@ import { hasCode, messageOf } from '../../core/errors.ts'
 import type { Engine } from '../engine.ts'
 import { collectGarbage, dropFetched } from './collect.ts'
 
-const spaceless = ['no-space', 'disk-full', 'ENOSPC', 'EDQUOT']
+const spaceless = ['disk-full', 'ENOSPC', 'EDQUOT']
 
 /**
- * Runs a pull. Where it finds the disk full, what it brought does not stay for
- * the next one: it would be in the way of whatever is to free space.
+ * Runs a pull. Where there is no space for what comes, it does not stay for the
+ * next one: it would be in the way of whatever is to free space. Where there is
+ * none to unpack it, that is taken away, and what came stays.
  */
 export const sparingDisk = async <T>(engine: Engine, pull: () => Promise<T>): Promise<T> => {
   try {
