@@ -16,7 +16,7 @@ test('a layer of 1 GB comes over 50 cuts and deaths of the daemon, with at most 
       tag: '1',
       which: 'big',
       bytes: GB,
-      plain: true,
+      packing: 'none',
     })
     const layer = layers.at(-1)
     // What the namespace's loopback carried tells the truth, headers of packets included.

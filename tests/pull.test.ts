@@ -59,6 +59,19 @@ test('an image is pulled by tag, runs, and is up to date then', async () => {
   )
 })
 
+test('layers come in every packing, and from where a foreign one lies', async () => {
+  for (const packing of ['gzip', 'zstd', 'none', 'foreign'] as const) {
+    const repository = `packed-${packing}`
+    const { layers } = await registry.serve({ repository, tag: '1', which: packing, packing, bytes: 1 << 20 })
+    if (packing === 'foreign')
+      for (const layer of layers)
+        await registry.fault(new RegExp(`/${repository}/blobs/${layer}`), { status: 404 }, 100)
+    const name = `${registry.address}/${repository}:1`
+    await docker('pull', '-q', name)
+    assert.equal(await docker('run', '--rm', name, 'cat', '/which'), packing)
+  }
+})
+
 test('what a registry does not have, or does not give, is told in its words and with a status', async () => {
   const absent = await pulled(`${registry.address}/team/box`, 'none')
   assert.equal(absent.status, 404, absent.text)

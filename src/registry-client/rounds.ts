@@ -26,7 +26,7 @@ export const candidates = (endpoints: readonly Endpoint[], now: number): Endpoin
       endpoint.spoke ||
       !endpoints.some(
         other =>
-          other !== endpoint &&
+          other.host.base !== endpoint.host.base &&
           other.spoke &&
           withoutScheme(other.host.base) === withoutScheme(endpoint.host.base),
       ),

@@ -1,7 +1,7 @@
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
 import { createCipheriv, createHash } from 'node:crypto'
 import { createInterface } from 'node:readline'
-import { gzipSync } from 'node:zlib'
+import { gzipSync, zstdCompressSync } from 'node:zlib'
 import { writeTar } from '../../src/archive/writer.ts'
 import { digestOf } from '../../src/oci/digest.ts'
 import { mediaTypes } from '../../src/oci/image.ts'
@@ -24,8 +24,8 @@ export interface ServedImage {
   architecture?: string
   labels?: Record<string, string>
   mediaType?: string
-  /** Layers are not compressed. */
-  plain?: boolean
+  /** How layers are packed; by gzip unless told. `foreign` ones are told to lie in the repository `elsewhere`. */
+  packing?: 'gzip' | 'zstd' | 'none' | 'foreign'
   /** As many bytes of a further layer that compress to nearly nothing. */
   zeros?: number
   /** Its configuration names other layers. */
@@ -159,6 +159,16 @@ const noise = (seed: string, size: number): Buffer => {
 const tarOf = async (members: Parameters<typeof writeTar>[0]): Promise<Buffer> =>
   Buffer.concat(await Array.fromAsync(writeTar(members)))
 
+const packed = (registry: TestRegistry, tar: Buffer, packing: NonNullable<ServedImage['packing']>) => {
+  if (packing === 'none') return { ...registry.addBlob(tar), mediaType: mediaTypes.ociLayer }
+  if (packing === 'zstd')
+    return { ...registry.addBlob(zstdCompressSync(tar)), mediaType: mediaTypes.ociLayerZstd }
+  const blob = registry.addBlob(gzipSync(tar, { level: 1 }))
+  if (packing === 'gzip') return blob
+  const mediaType = 'application/vnd.docker.image.rootfs.foreign.diff.tar.gzip'
+  return { ...blob, mediaType, urls: [`${registry.base}/v2/elsewhere/blobs/${blob.digest}`] }
+}
+
 const addImage = async (registry: TestRegistry, image: ServedImage) => {
   const architecture = image.architecture ?? architectureOf(process.arch)
   const tars = [
@@ -167,11 +177,7 @@ const addImage = async (registry: TestRegistry, image: ServedImage) => {
     ...(image.bytes ? [await tarOf([file('noise', noise(image.which, image.bytes))])] : []),
     ...(image.zeros ? [await tarOf([file('zeros', Buffer.alloc(image.zeros))])] : []),
   ]
-  const layers = tars.map(tar =>
-    image.plain
-      ? { ...registry.addBlob(tar), mediaType: mediaTypes.ociLayer }
-      : registry.addBlob(gzipSync(tar, { level: 1 })),
-  )
+  const layers = tars.map(tar => packed(registry, tar, image.packing ?? 'gzip'))
   const config = registry.addBlob(
     Buffer.from(
       JSON.stringify({
