@@ -1,0 +1,5 @@
+import { syslog } from './syslog.ts'
+import type { LogDriver } from './types.ts'
+
+/** Drivers whose lines are delivered somewhere. */
+export const deliveringDrivers: ReadonlyMap<string, LogDriver> = new Map([['syslog', syslog]])
