@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { test } from 'node:test'
+import { gunzipSync, inflateSync } from 'node:zlib'
 import { makeCertificates } from '../src/registry-client/testing/certificates.ts'
 import { startDaemon, type TestDaemon } from './harness/daemon.ts'
 import { LogSink, type SinkOptions } from './harness/logSink.ts'
@@ -213,6 +214,78 @@ test('output that rotation takes before it was delivered is told of, and what fo
   })
 })
 
+/** The messages of GELF's datagrams, chunks put together. */
+const gelfMessages = (datagrams: readonly Buffer[]): Record<string, unknown>[] => {
+  const chunks = new Map<string, Buffer[]>()
+  const whole: Buffer[] = []
+  for (const bytes of datagrams) {
+    if (bytes.readUInt16BE() !== 0x1e0f) {
+      whole.push(bytes)
+      continue
+    }
+    const id = bytes.toString('hex', 2, 10)
+    const parts = chunks.get(id) ?? []
+    chunks.set(id, parts)
+    parts[bytes[10] ?? 0] = bytes.subarray(12)
+    if (parts.filter(Boolean).length === bytes[11]) whole.push(Buffer.concat(parts))
+  }
+  return whole.map(bytes => {
+    const text = bytes[0] === 0x1f ? gunzipSync(bytes) : bytes[0] === 0x78 ? inflateSync(bytes) : bytes
+    return JSON.parse(text.toString()) as Record<string, unknown>
+  })
+}
+
+test('gelf: compressed or not, in chunks, and over TCP', async () => {
+  await withDaemon(async daemon => {
+    const cases: [SinkOptions, Record<string, string>][] = [
+      [{ kind: 'udp', address: 12_201 }, {}],
+      [
+        { kind: 'udp', address: 12_202 },
+        { 'gelf-compression-type': 'zlib', 'gelf-compression-level': '9' },
+      ],
+      [{ kind: 'udp', address: 12_203 }, { 'gelf-compression-type': 'none' }],
+      [{ kind: 'tcp', address: 12_204 }, { 'gelf-tcp-max-reconnect': '3' }],
+    ]
+    for (const [sinkOptions, options] of cases) {
+      await using sink = await LogSink.start(daemon.namespace, sinkOptions)
+      const address = `${sinkOptions.kind}://127.0.0.1:${sinkOptions.address}`
+      const more = { labels: 'team', 'env-regex': '^SHO', tag: '{{.Name}}' }
+      await daemon.mustDocker([
+        ...['run', '--rm', '--name', 'talker', '-l', 'team=blue', '-e', 'SHOWN=yes', '-e', 'HIDDEN=1'],
+        ...driver('gelf', { 'gelf-address': address, ...options, ...more }),
+        ...[
+          'busybox',
+          'sh',
+          '-c',
+          'echo short; head -c 6000 /dev/urandom | base64 -w 0; echo; sleep 0.1; echo bad >&2',
+        ],
+      ])
+      const messages = (): Record<string, unknown>[] =>
+        sinkOptions.kind === 'udp'
+          ? gelfMessages(sink.received)
+          : sink.text
+              .split('\0')
+              .slice(0, -1)
+              .map(text => JSON.parse(text) as Record<string, unknown>)
+      await until(`${address} has all`, () => messages().length === 3)
+      const [first, long, last] = messages()
+      assert.equal(first?.['version'], '1.1')
+      assert.equal(first?.['short_message'], 'short')
+      assert.equal(String(long?.['short_message']).length, 8000)
+      assert.deepEqual([first?.['level'], last?.['level']], [6, 3])
+      assert.ok(Math.abs(Number(first?.['timestamp']) - Date.now() / 1000) < 3600)
+      assert.deepEqual(
+        ['_container_name', '_image_name', '_tag', 'team', '_team', '_SHOWN', '_HIDDEN'].map(
+          key => first?.[key],
+        ),
+        ['talker', 'busybox', 'talker', undefined, 'blue', 'yes', undefined],
+      )
+      assert.match(String(first?.['_command']), /^sh -c echo short/)
+      assert.match(String(first?.['_image_id']), /^sha256:/)
+    }
+  })
+})
+
 test('options are refused in Docker’s words, and what is not built is said to be', async () => {
   await withDaemon(async daemon => {
     const refused = async (options: string[], words: RegExp): Promise<void> => {
@@ -237,6 +310,21 @@ test('options are refused in Docker’s words, and what is not built is said to 
       ['json-file', { 'syslog-format': '' }, /unknown log opt 'syslog-format' for json-file log driver/],
       ['syslog', { tag: '{{.Nothing}}' }, /can't evaluate field/],
       ['syslog', { tag: '{{if .ID}}a{{end}}' }, /function "if" not defined/],
+      ['gelf', {}, /gelf-address is a required parameter/],
+      ['gelf', { 'gelf-address': 'unix://a' }, /gelf: endpoint needs to be TCP or UDP/],
+      ['gelf', { 'gelf-address': 'udp://a' }, /please provide gelf-address as proto:\/\/host:port/],
+      ['gelf', { 'gelf-address': 'udp://a:1', 'gelf-compression-type': 'x' }, /unknown value "x"/],
+      [
+        'gelf',
+        { 'gelf-address': 'tcp://a:1', 'gelf-compression-level': '1' },
+        /compression is only supported on UDP/,
+      ],
+      [
+        'gelf',
+        { 'gelf-address': 'udp://a:1', 'gelf-tcp-max-reconnect': '1' },
+        /"gelf-tcp-max-reconnect" is only valid for TCP/,
+      ],
+      ['journald', {}, /the log driver journald is not implemented/],
       ['awslogs', {}, /the log driver awslogs is not implemented/],
       ['loud', {}, /no log driver named 'loud' is registered/],
     ]

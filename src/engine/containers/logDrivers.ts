@@ -6,7 +6,7 @@ import type { LogOptions, LogSource } from './delivery/types.ts'
 import { parseSize } from './logConfig.ts'
 
 /** The drivers, and what their options may be. */
-const laterDrivers = ['local', 'journald', 'fluentd', 'gelf', 'awslogs', 'splunk', 'etwlogs', 'gcplogs']
+const laterDrivers = ['local', 'journald', 'fluentd', 'awslogs', 'splunk', 'etwlogs', 'gcplogs']
 
 /** As `docker info` names them. */
 export const logDrivers: readonly string[] = [...deliveringDrivers.keys(), 'json-file', 'none'].sort()
