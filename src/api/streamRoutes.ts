@@ -110,7 +110,7 @@ export const streamRoutes: Route[] = [
     method: 'GET',
     path: '/containers/{id}/logs',
     operation: 'ContainerLogs',
-    lacks: 'drivers other than json-file',
+    lacks: 'drivers other than json-file, syslog and gelf',
     handle: logs,
   },
   {

@@ -6,6 +6,7 @@ import { WorkerPool } from '../archive/pool.ts'
 import { messageOf } from '../core/errors.ts'
 import { newId } from '../core/ids.ts'
 import type { Log } from '../core/log.ts'
+import { resumeDeliveries, stopDeliveries } from '../engine/containers/delivery/deliver.ts'
 import { Execs } from '../engine/containers/execs.ts'
 import { monitorDirectories } from '../engine/containers/groups.ts'
 import { countLogs } from '../engine/containers/logs/budget.ts'
@@ -198,6 +199,7 @@ export const openDaemon = async (settings: DaemonSettings, log: Log): Promise<Da
     containers,
     execs: new Execs(execRoot),
     logLedger: new LogLedger(),
+    deliveries: new Map(),
     operations: new Operations(),
     supervise: container => monitorEvents(engine, container),
     restoring: true,
@@ -223,6 +225,7 @@ export const openDaemon = async (settings: DaemonSettings, log: Log): Promise<Da
       return store.client
     },
     close: async () => {
+      await stopDeliveries(engine)
       await engine.registries.close()
       await events.flush()
       await database.close()
@@ -288,6 +291,7 @@ const recover = async (engine: Engine, bootChanged: boolean): Promise<void> => {
   await remakeLayers(engine)
   await restoreContainers(engine, bootChanged)
   await collectEverything(engine)
+  resumeDeliveries(engine)
   void countLogs(engine).catch(error =>
     engine.log.error('logs could not be counted', { error: messageOf(error) }),
   )

@@ -8,6 +8,7 @@ import type { Ballast } from '../store/reserve.ts'
 import type { ContentStore, LayerStore, UpperStore } from '../store/types.ts'
 import type { Unmounter } from '../store/unmounter.ts'
 import type { Container } from './containers/container.ts'
+import type { Deliveries } from './containers/delivery/deliver.ts'
 import type { Execs } from './containers/execs.ts'
 import type { LogLedger } from './containers/logs/ledger.ts'
 import type { Registry } from './containers/registry.ts'
@@ -57,6 +58,8 @@ export interface Engine {
   execs: Execs
   /** What logs take on the disk. */
   logLedger: LogLedger
+  /** Logs on their way to where their drivers say. */
+  deliveries: Deliveries
   operations: Operations
   /** What the daemon does when a container's monitor speaks (containers/supervise.ts). */
   supervise(container: Container): MonitorEvents

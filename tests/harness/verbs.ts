@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import type { TestDaemon } from './daemon.ts'
+import { deliveryVerbs } from './deliveryVerbs.ts'
 import { busyboxArchive } from './images.ts'
 import { logVerbs } from './logVerbs.ts'
 import { networkVerbs } from './networkVerbs.ts'
@@ -315,5 +316,6 @@ export const verbGroups: [string, Verb[]][] = [
   ['network create, rm, connect, disconnect', networkVerbs],
   ['many ports, lost rules', portVerbs],
   ['logs past their budget', logVerbs],
+  ['delivery of logs', deliveryVerbs],
   ['volume create, rm, prune, filling, mounting', volumeVerbs],
 ]

@@ -5,7 +5,7 @@ import type { Container } from './container.ts'
 import { commandOf, mountList } from './describe.ts'
 import { inspectedConfig, inspectedHostConfig } from './inspectConfig.ts'
 import { linkTexts } from './links.ts'
-import { containerDirectory, logSettings } from './logConfig.ts'
+import { containerDirectory, publicLogPath } from './logConfig.ts'
 import { networkSettings } from './networkSettings.ts'
 import { settleExit } from './state.ts'
 import type { ContainerRecord } from './types.ts'
@@ -31,12 +31,11 @@ const stateOf = (container: Container): object => {
 const filePaths = (engine: Engine, container: Container): object => {
   const { record } = container
   const directory = containerDirectory(engine.settings.dataRoot, record.id)
-  const log = logSettings(engine.settings, record)
   return {
     ResolvConfPath: path.join(directory, 'resolv.conf'),
     HostnamePath: path.join(directory, 'hostname'),
     HostsPath: path.join(directory, 'hosts'),
-    LogPath: log.driver === 'none' ? '' : log.path,
+    LogPath: publicLogPath(engine.settings.dataRoot, record),
   }
 }
 

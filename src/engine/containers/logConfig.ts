@@ -1,35 +1,13 @@
 import path from 'node:path'
-import { badRequest, notImplemented } from '../../core/errors.ts'
 import type { LogSettings } from '../../runtime/types.ts'
 import type { EngineSettings, LogLimits } from '../settings.ts'
+import { attributesOf } from './delivery/attributes.ts'
+import { deliveringDrivers } from './delivery/drivers.ts'
+import { sourceOf } from './delivery/source.ts'
+import { tagOf } from './delivery/tag.ts'
 import type { ContainerRecord } from './types.ts'
 
 /** The log driver of a container and its options. */
-
-const drivers = ['json-file', 'none']
-const laterDrivers = [
-  'local',
-  'journald',
-  'syslog',
-  'fluentd',
-  'gelf',
-  'awslogs',
-  'splunk',
-  'etwlogs',
-  'gcplogs',
-]
-const jsonFileOptions = [
-  'max-size',
-  'max-file',
-  'labels',
-  'labels-regex',
-  'env',
-  'env-regex',
-  'tag',
-  'compress',
-  'mode',
-  'max-buffer-size',
-]
 
 const units: Record<string, number> = {
   '': 1,
@@ -48,51 +26,12 @@ export const parseSize = (text: string): number | undefined => {
   return match && unit !== undefined ? Math.floor(Number(match[1]) * unit) : undefined
 }
 
-/** Refuses unknown drivers and options, in Docker's words. Errors: `bad-request`, `not-implemented`. */
-export const checkLogConfig = (type: string, config: Record<string, string>): void => {
-  if (laterDrivers.includes(type)) throw notImplemented(`the log driver ${type}`)
-  if (!drivers.includes(type)) throw badRequest(`logger: no log driver named '${type}' is registered`)
-  if (type === 'none') return
-  for (const key of Object.keys(config))
-    if (!jsonFileOptions.includes(key)) throw badRequest(`unknown log opt '${key}' for json-file log driver`)
-  const maxSize = config['max-size']
-  if (maxSize !== undefined && maxSize !== '-1' && !((parseSize(maxSize) ?? 0) > 0))
-    throw badRequest(`invalid value for 'max-size': ${maxSize}`)
-  const maxFile = config['max-file']
-  if (maxFile !== undefined && !/^[1-9]\d*$/.test(maxFile))
-    throw badRequest(`max-file cannot be less than 1: ${maxFile}`)
-  if (maxFile !== undefined && Number(maxFile) > 1 && maxSize === undefined)
-    throw badRequest('max-file cannot be set without max-size')
-}
-
-const chosen = (
-  all: Record<string, string>,
-  names: string | undefined,
-  pattern: string | undefined,
-): Record<string, string> => {
-  const wanted = new Set((names ?? '').split(',').filter(Boolean))
-  const form = pattern ? new RegExp(pattern) : undefined
-  return Object.fromEntries(Object.entries(all).filter(([key]) => wanted.has(key) || form?.test(key)))
-}
-
+/** What each line carries besides its text. */
 const attrsOf = (record: ContainerRecord, config: Record<string, string>): string => {
-  const env = Object.fromEntries(
-    (record.config.Env ?? []).map(entry => [
-      entry.split('=', 1)[0] ?? '',
-      entry.slice(entry.indexOf('=') + 1),
-    ]),
-  )
+  const source = sourceOf(record)
   const attrs = {
-    ...chosen(record.config.Labels ?? {}, config['labels'], config['labels-regex']),
-    ...chosen(env, config['env'], config['env-regex']),
-    ...(config['tag']
-      ? {
-          tag: config['tag']
-            .replaceAll('{{.ID}}', record.id.slice(0, 12))
-            .replaceAll('{{.Name}}', record.name)
-            .replaceAll('{{.FullID}}', record.id),
-        }
-      : {}),
+    ...attributesOf(source, config),
+    ...(config['tag'] ? { tag: tagOf(source, config) } : {}),
   }
   return Object.keys(attrs).length ? JSON.stringify(attrs) : ''
 }
@@ -130,16 +69,35 @@ export const logCaps = (config: Record<string, string>, defaults: LogLimits): Lo
   return { maxSize, maxFile: Number(config['max-file'] ?? (given === undefined ? defaults.maxFile : 1)) }
 }
 
+/**
+ * A log that is delivered elsewhere is kept here, too, by Docker's `cache-` options. One file would
+ * lose at each rotation what was not delivered yet.
+ */
+const cacheCaps = (config: Record<string, string>, defaults: LogLimits): LogCaps => {
+  const size = config['cache-max-size']
+  const files = config['cache-max-file']
+  const caps = logCaps(
+    { ...(size ? { 'max-size': size } : {}), ...(files ? { 'max-file': files } : {}) },
+    defaults,
+  )
+  return { ...caps, maxFile: Math.max(2, caps.maxFile) }
+}
+
 /** What the monitor is told about a container's log. */
 export const logSettings = (
   settings: Pick<EngineSettings, 'dataRoot' | 'logLimits'>,
   record: ContainerRecord,
 ): LogSettings => {
   const { Type: type = 'json-file', Config: config = {} } = record.hostConfig.LogConfig ?? {}
+  const isDelivered = deliveringDrivers.has(type)
   return {
     driver: type === 'none' ? 'none' : 'json-file',
     path: logPath(settings.dataRoot, record.id),
-    ...logCaps(config, settings.logLimits),
-    attrs: attrsOf(record, config),
+    ...(isDelivered ? cacheCaps(config, settings.logLimits) : logCaps(config, settings.logLimits)),
+    attrs: isDelivered ? '' : attrsOf(record, config),
   }
 }
+
+/** The path of a log that is for others to read; empty where the file is only kept until it is delivered. */
+export const publicLogPath = (dataRoot: string, record: ContainerRecord): string =>
+  (record.hostConfig.LogConfig?.Type || 'json-file') === 'json-file' ? logPath(dataRoot, record.id) : ''

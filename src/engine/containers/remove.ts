@@ -10,6 +10,7 @@ import { usersOf } from '../volumes/users.ts'
 import { dropPending } from './attach.ts'
 import type { Container } from './container.ts'
 import { containerEvent } from './containerEvents.ts'
+import { finishDelivery } from './delivery/deliver.ts'
 import { giveUpStart } from './giveUpStart.ts'
 import { containerDirectory } from './logConfig.ts'
 import { cancelRestart } from './restart.ts'
@@ -24,6 +25,7 @@ import { answerWaiters } from './waiters.ts'
 const erase = async (engine: Engine, container: Container, volumes: boolean): Promise<void> => {
   container.removing = true
   try {
+    await finishDelivery(engine, container)
     await forget(engine, container, volumes)
   } catch (error) {
     container.removing = false

@@ -5,6 +5,7 @@ import type { ExitRecord, MonitorStatus } from '../../runtime/types.ts'
 import type { Engine } from '../engine.ts'
 import type { Container } from './container.ts'
 import { containerEvent } from './containerEvents.ts'
+import { beginDelivery } from './delivery/deliver.ts'
 import { answerWaiters } from './waiters.ts'
 
 /** How a container's record follows what its monitor saw. */
@@ -30,6 +31,7 @@ export const noteStarted = (engine: Engine, container: Container, status: Monito
   const cause = container.startCause
   container.startCause = ''
   containerEvent(engine, container, 'start', cause === '' ? {} : { 'berth.cause': cause })
+  beginDelivery(engine, container)
 }
 
 /** Why a run ended, in words for the journal. */

@@ -5,6 +5,7 @@ import { cgroupVersion, controllers } from '../../linux/cgroups.ts'
 import { architectureOf } from '../../oci/platform.ts'
 import type { RegistrySettings } from '../../registry-client/types.ts'
 import type { ApiVersion } from '../../wire/version.ts'
+import { logDrivers } from '../containers/logDrivers.ts'
 import type { Engine } from '../engine.ts'
 import { currentOverlaps } from '../networks/overlaps.ts'
 import { runtimeVersions } from './runtimeVersions.ts'
@@ -175,7 +176,7 @@ export const systemInfo = async (
       Volume: ['local'],
       Network: ['bridge', 'host', 'null'],
       Authorization: null,
-      Log: ['json-file', 'none'],
+      Log: [...logDrivers],
     },
     ...limits(),
     IPv4Forwarding: readOr('/proc/sys/net/ipv4/ip_forward', '0').trim() === '1',

@@ -1,5 +1,3 @@
-import { watch } from 'node:fs'
-import type { FileHandle } from 'node:fs/promises'
 import { mkdir } from 'node:fs/promises'
 import path from 'node:path'
 import { BerthError, badRequest } from '../../../core/errors.ts'
@@ -7,80 +5,11 @@ import { stdcopyFrame } from '../../../wire/stdcopy.ts'
 import type { Engine } from '../../engine.ts'
 import type { Container } from '../container.ts'
 import { containerDirectory, logPath } from '../logConfig.ts'
+import { isCacheDisabled } from '../logDrivers.ts'
 import { type LogFile, listLogFiles, openLogFile, tailOffset, wasRotated } from './files.ts'
 import { type LogOptions, lineFormatter } from './format.ts'
-
-const chunkSize = 256 * 1024
-
-/** Wakes a reader when the log grows, is rotated, or the container's run ends. */
-class Growth implements Disposable {
-  #wake: () => void = () => {}
-  #grown = false
-  readonly #undo: () => void
-
-  constructor(container: Container, directory: string) {
-    const signal = (): void => {
-      this.#grown = true
-      this.#wake()
-    }
-    const watcher = watch(directory, signal)
-    watcher.on('error', signal)
-    container.exitListeners.add(signal)
-    container.removeListeners.add(signal)
-    this.#undo = () => {
-      watcher.close()
-      container.exitListeners.delete(signal)
-      container.removeListeners.delete(signal)
-    }
-  }
-
-  /** Settles at the next change; at once if there was one since the last call. */
-  async next(signal: AbortSignal): Promise<void> {
-    if (!this.#grown && !signal.aborted) {
-      await new Promise<void>(resolve => {
-        this.#wake = resolve
-        signal.addEventListener('abort', () => resolve(), { once: true })
-      })
-    }
-    this.#grown = false
-  }
-
-  [Symbol.dispose](): void {
-    this.#undo()
-  }
-}
-
-/** Reads whole lines from one open file; keeps what follows the last newline for the next call. */
-class LineReader implements AsyncDisposable {
-  readonly file: LogFile
-  readonly handle: FileHandle
-  #offset: number
-  #rest = Buffer.alloc(0)
-  readonly #buffer = Buffer.allocUnsafe(chunkSize)
-
-  constructor(file: LogFile, handle: FileHandle, offset: number) {
-    this.file = file
-    this.handle = handle
-    this.#offset = offset
-  }
-
-  /** The next lines, joined; undefined at the end of what is there now. */
-  async read(): Promise<string[] | undefined> {
-    const { bytesRead } = await this.handle.read(this.#buffer, 0, chunkSize, this.#offset)
-    if (bytesRead === 0) return undefined
-    this.#offset += bytesRead
-    const whole = this.#rest.length
-      ? Buffer.concat([this.#rest, this.#buffer.subarray(0, bytesRead)])
-      : this.#buffer.subarray(0, bytesRead)
-    const end = whole.lastIndexOf(0x0a) + 1
-    this.#rest = Buffer.from(whole.subarray(end))
-    return end === 0 ? [] : whole.toString('utf8', 0, end - 1).split('\n')
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.handle.close()
-  }
-}
+import { Growth } from './growth.ts'
+import { LineReader } from './lineReader.ts'
 
 /** Where to begin: the first file, or the line so many from the end. */
 const firstReader = async (files: LogFile[], tail: number | undefined): Promise<LineReader | undefined> => {
@@ -88,7 +17,7 @@ const firstReader = async (files: LogFile[], tail: number | undefined): Promise<
   if (wanted === undefined) {
     for (const file of files) {
       const handle = await openLogFile(file)
-      if (handle) return new LineReader(file, handle, 0)
+      if (handle) return new LineReader(file, handle)
     }
     return undefined
   }
@@ -96,7 +25,7 @@ const firstReader = async (files: LogFile[], tail: number | undefined): Promise<
     const handle = await openLogFile(file)
     if (!handle) continue
     const { offset, lines } = await tailOffset(handle, wanted)
-    if (lines >= wanted || index === 0) return new LineReader(file, handle, offset)
+    if (lines >= wanted || index === 0) return new LineReader(file, handle, { offset })
     wanted -= lines
     await handle.close()
   }
@@ -113,13 +42,14 @@ const nextFile = async (log: string, sequence: number): Promise<LogFile | undefi
   (await listLogFiles(log)).find(file => file.sequence > sequence)
 
 /** Reading ends with the run, unless another one is about to begin. */
-const goesOn = (container: Container): boolean =>
+export const goesOn = (container: Container): boolean =>
   !container.removing &&
   (container.isRunning || container.record.state.status === 'restarting' || container.restarting)
 
 /** Errors: 501 for a driver that cannot be read. */
 export const checkReadable = (container: Container): void => {
-  if (container.record.hostConfig.LogConfig?.Type === 'none')
+  const { Type: type, Config: options = {} } = container.record.hostConfig.LogConfig ?? {}
+  if (type === 'none' || isCacheDisabled(options))
     throw new BerthError('unreadable-log', 501, 'configured logging driver does not support reading')
 }
 
@@ -183,5 +113,5 @@ const followingReader = async (
 ): Promise<LineReader | undefined> => {
   const file = await nextFile(log, reader?.file.sequence ?? -1)
   const handle = file ? await openLogFile(file) : undefined
-  return file && handle ? new LineReader(file, handle, 0) : undefined
+  return file && handle ? new LineReader(file, handle) : undefined
 }

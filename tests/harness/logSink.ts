@@ -1,0 +1,115 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import dgram from 'node:dgram'
+import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
+import net from 'node:net'
+import { createInterface } from 'node:readline'
+import tls from 'node:tls'
+
+/** `reads` nothing of `hangs`; `address` is a port or a path; `certificate` and `key` are files. */
+export interface SinkOptions {
+  kind: 'udp' | 'tcp' | 'tls' | 'unix' | 'unixgram'
+  address: number | string
+  certificate?: string
+  key?: string
+  /** Answers each message of fluentd's that asks for it. */
+  acknowledges?: boolean
+  /** Accepts, and reads nothing. */
+  hangs?: boolean
+}
+
+/** Takes what log drivers send, in a process of its own within a network namespace. */
+export class LogSink implements AsyncDisposable {
+  readonly #child: ChildProcess
+  readonly #ended: Promise<unknown>
+  /** Datagrams, or chunks of all connections, in the order in which they came. */
+  readonly received: Buffer[] = []
+
+  private constructor(child: ChildProcess) {
+    this.#child = child
+    this.#ended = once(child, 'close')
+  }
+
+  static async start(namespace: string, options: SinkOptions): Promise<LogSink> {
+    const command = [`--net=${namespace}`, process.execPath, import.meta.filename, JSON.stringify(options)]
+    const python = [`--net=${namespace}`, '/usr/bin/python3', '-u', '-c', datagrams, String(options.address)]
+    const child = spawn('nsenter', options.kind === 'unixgram' ? python : command, {
+      stdio: ['pipe', 'pipe', 'inherit'],
+    })
+    if (!child.stdout) throw new Error('the log sink has no output')
+    const sink = new LogSink(child)
+    const lines = createInterface(child.stdout)
+    await once(lines, 'line')
+    lines.on('line', line => sink.received.push(Buffer.from(line, 'base64')))
+    return sink
+  }
+
+  get text(): string {
+    return Buffer.concat(this.received).toString()
+  }
+
+  /** As the end of its host: nothing that it has not told is told any more. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#child.kill('SIGKILL')
+    await this.#ended
+  }
+}
+
+/** Node has no unix datagrams; a descriptor that comes with one is read in its place. */
+const datagrams = `
+import array, base64, os, socket, sys
+s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+s.bind(sys.argv[1])
+print('ready')
+while True:
+    data, ancillary, _, _ = s.recvmsg(1 << 20, 64)
+    for level, kind, value in ancillary:
+        fd = array.array('i', value[:4])[0]
+        data = os.pread(fd, os.fstat(fd).st_size, 0)
+        os.close(fd)
+    print(base64.b64encode(data).decode())
+`
+
+const tell = (bytes: Buffer): void => {
+  process.stdout.write(`${bytes.toString('base64')}\n`)
+}
+
+/** The last string of a message that asks for an answer is its number, under the name `chunk`. */
+const answerOf = (bytes: Buffer): Buffer | undefined => {
+  const at = bytes.lastIndexOf('chunk')
+  if (at < 0) return undefined
+  const length = (bytes[at + 5] ?? 0) & 31
+  return Buffer.concat([
+    Buffer.from([0x81, 0xa3]),
+    Buffer.from('ack'),
+    bytes.subarray(at + 5, at + 6 + length),
+  ])
+}
+
+const serve = ({ kind, address, certificate, key, acknowledges, hangs }: SinkOptions): void => {
+  const ready = (): boolean => process.stdout.write('ready\n')
+  if (kind === 'udp') {
+    dgram
+      .createSocket('udp4')
+      .on('message', tell)
+      .bind(Number(address), '127.0.0.1', () => ready())
+    return
+  }
+  const take = (socket: net.Socket): void => {
+    socket.on('error', () => {})
+    if (hangs) return
+    socket.on('data', (bytes: Buffer) => {
+      tell(bytes)
+      const answer = acknowledges ? answerOf(bytes) : undefined
+      if (answer) socket.write(answer)
+    })
+  }
+  const server =
+    kind === 'tls'
+      ? tls.createServer({ cert: readFileSync(certificate ?? ''), key: readFileSync(key ?? '') }, take)
+      : net.createServer(take)
+  if (kind === 'unix') server.listen(String(address), ready)
+  else server.listen(Number(address), '127.0.0.1', ready)
+}
+
+if (import.meta.main) serve(JSON.parse(process.argv[2] ?? '') as SinkOptions)
