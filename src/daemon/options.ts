@@ -32,6 +32,11 @@ const option = (
 
 export const optionTable: readonly OptionSpec[] = [
   option('host', 'hosts', 'list', 'works', { short: 'H' }),
+  option('tls', 'tls', 'bool'),
+  option('tlsverify', 'tlsverify', 'bool'),
+  option('tlscacert', 'tlscacert', 'string'),
+  option('tlscert', 'tlscert', 'string'),
+  option('tlskey', 'tlskey', 'string'),
   option('debug', 'debug', 'bool', 'works', { short: 'D' }),
   option('log-level', 'log-level', 'string', 'works', { short: 'l' }),
   option('log-format', 'log-format', 'string'),
@@ -132,9 +137,4 @@ export const optionTable: readonly OptionSpec[] = [
   option('userns-remap', 'userns-remap', 'string', 'refused', { harmless: '' }),
   option('rootless', '', 'bool', 'refused', { harmless: false }),
   option('authorization-plugin', 'authorization-plugins', 'list', 'refused'),
-  option('tls', 'tls', 'bool', 'refused', { harmless: false }),
-  option('tlsverify', 'tlsverify', 'bool', 'refused', { harmless: false }),
-  option('tlscacert', 'tlscacert', 'string', 'refused'),
-  option('tlscert', 'tlscert', 'string', 'refused'),
-  option('tlskey', 'tlskey', 'string', 'refused'),
 ]
