@@ -19,6 +19,7 @@ import { type Host, parseHost, tlsHost } from './listen.ts'
 import { logLimitsOf } from './logLimits.ts'
 import { markOf, networkOptionsOf } from './networkOptions.ts'
 import { maxDownloadsOf, maxUploadsOf, registrySettingsOf } from './registrySettings.ts'
+import { securityDefaultsOf } from './securityDefaults.ts'
 import { type TlsSettings, tlsSettingsOf } from './tls.ts'
 
 /** The daemon's own part of its options: what the services need not know. */
@@ -294,6 +295,7 @@ export const settingsOf = ({ values }: Config): DaemonSettings => {
         options: [...list('dns-option'), ...list('dns-opt')],
       },
       defaultShmSize: shmSize,
+      security: securityDefaultsOf(values),
       defaultUlimits: ulimitsOf(values.get('default-ulimit')),
       addressPools: pools,
       defaultNetworkOptions: networkOptionsOf(values.get('default-network-opt')),
