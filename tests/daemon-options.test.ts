@@ -110,12 +110,7 @@ test('a daemon.json as it stands on many machines is accepted', async () => {
 })
 
 test('what would weaken security is refused, the rest accepted', async () => {
-  for (const flag of [
-    '--tlsverify',
-    '--userns-remap=default',
-    '--selinux-enabled',
-    '--authorization-plugin=x',
-  ])
+  for (const flag of ['--userns-remap=default', '--selinux-enabled', '--authorization-plugin=x'])
     await refused([flag], /is not supported by this version of Berth, and ignoring it would weaken security/)
   const { code, stdout } = await run([
     berthd,
@@ -129,7 +124,7 @@ test('what would weaken security is refused, the rest accepted', async () => {
   assert.deepEqual([code, stdout], [0, 'configuration OK\n'])
 })
 
-test('TCP is served on loopback only', async () => {
+test('TCP without TLS is served on loopback only', async () => {
   const { code, stderr } = await run([
     berthd,
     '--data-root',

@@ -52,9 +52,10 @@ import { Unmounter } from '../store/unmounter.ts'
 import { openUpperStore } from '../store/uppers.ts'
 import { defaultBridge } from './bridge.ts'
 import { DescriptorStore } from './descriptorStore.ts'
-import { claimDockerSocket, defaultSocket, holdListeners, listenAll, parseHost } from './listen.ts'
+import { claimDockerSocket, defaultSocket, holdListeners, listenAll, parseHost, warnOfTcp } from './listen.ts'
 import { claimMonitorScope } from './monitorScope.ts'
 import type { DaemonSettings } from './settings.ts'
+import { openTlsDoor, type TlsDoor } from './tlsDoor.ts'
 
 /** The composition root: opens every store and service in order, restores, listens. */
 export interface Daemon {
@@ -62,6 +63,8 @@ export interface Daemon {
   id: string
   engine: Engine
   holder: HolderClient
+  /** Undefined where TCP goes without TLS. */
+  tls: TlsDoor | undefined
   close(): Promise<void>
 }
 
@@ -213,14 +216,17 @@ export const openDaemon = async (settings: DaemonSettings, log: Log): Promise<Da
   if (ballast.warning) log.warn(ballast.warning)
   const http = createApiServer(engine, allRoutes({ id: identity.id }))
   const hosts = settings.hosts.length ? settings.hosts : [parseHost(`unix://${defaultSocket}`)]
-  const listening = await listenAll({ hosts, group: settings.group, http, holder: store.client, log })
+  const tls = settings.tls && openTlsDoor(settings.tls, http, log)
+  const listening = await listenAll({ hosts, group: settings.group, http, tls, holder: store.client, log })
   store.onReplaced(holder => holdListeners(holder, listening))
   store.onReplaced(() => connections.reserveAgain(runningRecords(engine)))
   for (const host of hosts) log.info(`API listen on ${host.text}`)
+  if (!settings.tls?.verify) warnOfTcp(hosts, log)
   if (settings.hosts.length === 0 && settings.claimDockerSocket) claimDockerSocket(defaultSocket, log)
   return {
     id: identity.id,
     engine,
+    tls,
     get holder() {
       return store.client
     },

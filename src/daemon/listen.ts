@@ -15,6 +15,7 @@ import path from 'node:path'
 import { badRequest, hasCode, messageOf } from '../core/errors.ts'
 import type { Log } from '../core/log.ts'
 import type { HolderClient } from '../runtime/types.ts'
+import type { TlsDoor } from './tlsDoor.ts'
 
 /**
  * The API's listening sockets. The descriptor store keeps them while no daemon
@@ -22,6 +23,8 @@ import type { HolderClient } from '../runtime/types.ts'
  * stays the same inside containers that mount it.
  */
 export const defaultSocket = '/run/berth/docker.sock'
+/** Where TLS is asked for and no host is named. */
+export const tlsHost = 'tcp://localhost:2376'
 export const dockerSocket = '/var/run/docker.sock'
 
 export interface Host {
@@ -33,18 +36,26 @@ export interface Host {
 
 const loopback = /^(127\.\d+\.\d+\.\d+|localhost|\[::1\]|::1)$/
 
+export interface TcpRules {
+  /** TCP is served over TLS. */
+  tls: boolean
+  /** Other hosts may reach it: over TLS with the client's certificate, or because the user said that TLS is not wanted. */
+  open: boolean
+}
+
 /** Errors: `bad-request` for another scheme, and for TCP that other hosts could reach: without TLS that is a root shell for all. */
-export const parseHost = (text: string): Host => {
+export const parseHost = (text: string, rules: TcpRules = { tls: false, open: false }): Host => {
   const unix = /^unix:\/\/(.*)$/.exec(text)
   if (unix) return { text, unixPath: unix[1] ? path.resolve('/', unix[1]) : defaultSocket }
   const tcp = /^tcp:\/\/(\[[^\]]+\]|[^:/]*)(?::(\d+))?\/?$/.exec(text)
   if (!tcp) throw badRequest(`invalid bind address format: ${text}: use unix://PATH or tcp://127.0.0.1:PORT`)
   const host = tcp[1] || '127.0.0.1'
-  if (!loopback.test(host))
+  if (!rules.open && !loopback.test(host))
     throw badRequest(
-      `refusing to listen on ${text}: without TLS anyone who reaches it is root here; this version serves TCP on loopback only`,
+      `refusing to listen on ${text}: without TLS anyone who reaches it is root here: use --tlsverify, or say by --tls=false that you want it so`,
     )
-  return { text, tcp: { host: host.replace(/[[\]]/g, ''), port: Number(tcp[2] ?? 2375) } }
+  const port = Number(tcp[2] ?? (rules.tls ? 2376 : 2375))
+  return { text, tcp: { host: host.replace(/[[\]]/g, ''), port } }
 }
 
 const groupId = (name: string): number | undefined => {
@@ -102,13 +113,16 @@ export interface ListenOptions {
   hosts: Host[]
   group: string
   http: HttpServer
+  /** In front of TCP. */
+  tls: TlsDoor | undefined
   holder: HolderClient
   log: Log
 }
 
-const listenOne = async (host: Host, { http, holder, group, log }: ListenOptions): Promise<Server> => {
+const listenOne = async (host: Host, { http, tls, holder, group, log }: ListenOptions): Promise<Server> => {
   const server = createServer({ allowHalfOpen: true, pauseOnConnect: false, noDelay: true }, socket => {
-    http.emit('connection', socket)
+    if (tls && host.tcp) tls.accept(socket)
+    else http.emit('connection', socket)
   })
   const name = heldName(host)
   const held = host.unixPath === undefined || stillThere(host.unixPath) ? holder.take(name) : undefined
@@ -146,6 +160,16 @@ export const listenAll = async (options: ListenOptions): Promise<Listening[]> =>
   const listening: Listening[] = []
   for (const host of options.hosts) listening.push({ host, server: await listenOne(host, options) })
   return listening
+}
+
+/** In dockerd's words, where no certificate is asked of clients. */
+export const warnOfTcp = (hosts: readonly Host[], log: Log): void => {
+  for (const { text, tcp } of hosts)
+    if (tcp)
+      log.warn(
+        'Binding to IP address without --tlsverify is insecure and gives root access on this machine to everyone who has access to your network.',
+        { host: text },
+      )
 }
 
 /** Gives the listeners to another store. */

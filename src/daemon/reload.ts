@@ -32,6 +32,9 @@ const reloadable = new Set([
   'max-download-attempts',
   'registry-mirror',
   'shutdown-timeout',
+  'tlscacert',
+  'tlscert',
+  'tlskey',
 ])
 
 export interface Reloadable {
@@ -78,6 +81,7 @@ const apply = async ({ daemon, settings, values, log }: Reloadable): Promise<voi
   const { engine } = daemon
   log.level = fresh.logLevel
   settings.logLevel = fresh.logLevel
+  if (fresh.tls) daemon.tls?.renew(fresh.tls)
   const { mirrors, insecure, attempts } = fresh.engine.registries
   engine.registries.configure({ mirrors, insecure, attempts })
   Object.assign(engine.settings, {

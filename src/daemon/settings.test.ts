@@ -69,3 +69,13 @@ test('options of registries are checked, and have dockerd’s defaults', () => {
   ] as const
   for (const [flag, message] of refused) assert.throws(() => engineOf(flag), { status: 400, message })
 })
+
+test('the security of containers that say nothing of it is read at the start', () => {
+  const { security } = engineOf()
+  assert.deepEqual([security.noNewPrivileges, security.seccomp.name], [false, 'builtin'])
+  const loose = engineOf('--no-new-privileges', '--seccomp-profile=unconfined').security
+  assert.deepEqual(loose, { noNewPrivileges: true, seccomp: { name: 'unconfined', profile: undefined } })
+  assert.throws(() => engineOf('--seccomp-profile=/absent'), {
+    message: /^opening seccomp profile \(\/absent\) failed: /,
+  })
+})

@@ -16,16 +16,20 @@ import type { FirewallMode } from '../net/types.ts'
 import { defaultShmSize } from '../runtime/spec/defaults.ts'
 import type { Config } from './config.ts'
 import { imageCleanUpOf } from './imageCleanUp.ts'
-import { type Host, parseHost } from './listen.ts'
+import { type Host, parseHost, tlsHost } from './listen.ts'
 import { logLimitsOf } from './logLimits.ts'
 import { markOf, networkOptionsOf } from './networkOptions.ts'
 import { maxDownloadsOf, maxUploadsOf, registrySettingsOf } from './registrySettings.ts'
+import { securityDefaultsOf } from './securityDefaults.ts'
+import { type TlsSettings, tlsSettingsOf } from './tls.ts'
 
 /** The daemon's own part of its options: what the services need not know. */
 export interface DaemonSettings {
   /** Empty for the default socket. */
   hosts: Host[]
   claimDockerSocket: boolean
+  /** For TCP. */
+  tls: TlsSettings | undefined
   pidFile: string
   group: string
   logLevel: Level
@@ -186,6 +190,13 @@ const ulimitsOf = (value: unknown): EngineSettings['defaultUlimits'] => {
   return limits
 }
 
+/** Without a host, TLS is served on its own port of loopback, as with dockerd. */
+const hostsOf = (values: Config['values'], tls: TlsSettings | undefined): Host[] => {
+  const given = (values.get('host') as string[] | undefined) ?? (tls ? [tlsHost] : [])
+  const open = tls?.verify || values.has('tls') || values.has('tlsverify')
+  return given.map(text => parseHost(text, { tls: tls !== undefined, open }))
+}
+
 /** All options, checked and with their defaults. Errors: `bad-request` that names the option. */
 export const settingsOf = ({ values }: Config): DaemonSettings => {
   const text = (name: string, otherwise = ''): string => (values.get(name) as string | undefined) ?? otherwise
@@ -217,10 +228,12 @@ export const settingsOf = ({ values }: Config): DaemonSettings => {
   for (const server of list('dns')) addressOr('dns', server, '')
   checkSearch(list('dns-search'))
   checkLabels(list('label'))
+  const tls = tlsSettingsOf(values)
   const pools = ((values.get('default-address-pool') as unknown[] | undefined) ?? []).map(parsePool)
   const gateways = list('host-gateway-ips').filter(address => isIP(address) !== 6)
   return {
-    hosts: list('host').map(parseHost),
+    hosts: hostsOf(values, tls),
+    tls,
     claimDockerSocket: flag('claim-docker-socket', true),
     pidFile: text('pidfile', path.join(execRoot, 'berthd.pid')),
     group: text('group'),
@@ -283,6 +296,7 @@ export const settingsOf = ({ values }: Config): DaemonSettings => {
         options: [...list('dns-option'), ...list('dns-opt')],
       },
       defaultShmSize: shmSize,
+      security: securityDefaultsOf(values),
       defaultUlimits: ulimitsOf(values.get('default-ulimit')),
       addressPools: pools,
       defaultNetworkOptions: networkOptionsOf(values.get('default-network-opt')),

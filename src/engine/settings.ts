@@ -1,4 +1,5 @@
 import type { RegistrySettings } from '../registry-client/types.ts'
+import type { SeccompProfile } from '../runtime/spec/seccomp.ts'
 import type { RuntimeBinary } from '../runtime/types.ts'
 
 /** What logs may take on the disk, in bytes. */
@@ -26,6 +27,13 @@ export interface CleanUpLimits {
 export interface ImageCleanUp extends CleanUpLimits {
   /** Milliseconds between two; 0 for none by itself. */
   interval: number
+}
+
+/** For containers that say nothing of it. */
+export interface SecurityDefaults {
+  noNewPrivileges: boolean
+  /** `builtin`, `unconfined`, or the file that the profile was read from. */
+  seccomp: { name: string; profile: SeccompProfile | undefined }
 }
 
 /** What the daemon was told by flags and daemon.json, as far as the services need it. */
@@ -64,6 +72,7 @@ export interface EngineSettings {
   dns: { servers: string[]; search: string[]; options: string[] }
   /** Bytes. */
   defaultShmSize: number
+  security: SecurityDefaults
   /** For containers that do not set them. */
   defaultUlimits: { Name: string; Soft: number; Hard: number }[]
   /** As given by `--default-address-pool`, for `docker info`. */

@@ -24,8 +24,11 @@ const truth = (option: string, value: string): boolean => {
 }
 
 /** Errors: `bad-request` in Docker's words. */
-export const parseSecurityOptions = (options: readonly string[]): SecurityOptions => {
-  const parsed: SecurityOptions = { noNewPrivileges: false }
+export const parseSecurityOptions = (
+  options: readonly string[],
+  defaults: Pick<SecurityOptions, 'noNewPrivileges'> = { noNewPrivileges: false },
+): SecurityOptions => {
+  const parsed: SecurityOptions = { noNewPrivileges: defaults.noNewPrivileges }
   for (const option of options) {
     if (option === 'no-new-privileges') parsed.noNewPrivileges = true
     else if (option === 'writable-cgroups') parsed.writableCgroups = true

@@ -1,10 +1,17 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { defaultProfile } from '../../runtime/spec/seccomp.ts'
 import type { HostConfig } from '../../wire/container.ts'
+import type { SecurityDefaults } from '../settings.ts'
 import { buildSpec } from './spec.ts'
 import type { ContainerRecord } from './types.ts'
 
-const specOf = (hostConfig: HostConfig, daemonOomScore: number) =>
+const builtin: SecurityDefaults = {
+  noNewPrivileges: false,
+  seccomp: { name: 'builtin', profile: defaultProfile },
+}
+
+const specOf = (hostConfig: HostConfig, daemonOomScore: number, security = builtin) =>
   buildSpec({
     record: { id: 'cafe', config: { Cmd: ['true'] }, hostConfig, mounts: [] } as unknown as ContainerRecord,
     rootfs: '/root',
@@ -17,6 +24,7 @@ const specOf = (hostConfig: HostConfig, daemonOomScore: number) =>
     devices: [],
     deviceAccess: [],
     plainFiles: new Set(),
+    security,
     daemonOomScore,
     annotations: { 'org.systemd.property.Before': "['berth.service']" },
   })
@@ -36,4 +44,21 @@ test('the annotations of a container go before those of the daemon', () => {
     'org.systemd.property.Before': "['berth.service']",
     a: 'b',
   })
+})
+
+test("the daemon's security is for containers that say nothing of it", () => {
+  const own = { defaultAction: 'SCMP_ACT_LOG' }
+  const strict = { noNewPrivileges: true, seccomp: { name: '/p.json', profile: own } }
+  const loose = { noNewPrivileges: false, seccomp: { name: 'unconfined', profile: undefined } }
+  const seccomp = (hostConfig: HostConfig, security: SecurityDefaults) =>
+    specOf(hostConfig, 0, security).linux.seccomp?.defaultAction
+  assert.equal(specOf({}, 0, strict).process.noNewPrivileges, true)
+  assert.equal(specOf({ SecurityOpt: ['no-new-privileges=false'] }, 0, strict).process.noNewPrivileges, false)
+  assert.equal(specOf({}, 0).process.noNewPrivileges, false)
+  assert.equal(seccomp({}, strict), 'SCMP_ACT_LOG')
+  assert.equal(seccomp({ SecurityOpt: ['seccomp=builtin'] }, strict), 'SCMP_ACT_ERRNO')
+  assert.equal(seccomp({ SecurityOpt: ['seccomp=unconfined'] }, strict), undefined)
+  assert.equal(seccomp({ Privileged: true }, strict), undefined)
+  assert.equal(seccomp({}, loose), undefined)
+  assert.equal(seccomp({}, builtin), 'SCMP_ACT_ERRNO')
 })

@@ -10,7 +10,13 @@ import type {
 } from '../../oci/runtimeSpec.ts'
 import { containerCapabilities } from '../../runtime/spec/capabilities.ts'
 import { allowAllDevices, deviceRules, maskedPaths, readonlyPaths } from '../../runtime/spec/defaults.ts'
-import { defaultProfile, parseSeccompProfile, resolveSeccomp } from '../../runtime/spec/seccomp.ts'
+import {
+  defaultProfile,
+  parseSeccompProfile,
+  resolveSeccomp,
+  type SeccompProfile,
+} from '../../runtime/spec/seccomp.ts'
+import type { SecurityDefaults } from '../settings.ts'
 import { processEnv } from './processEnv.ts'
 import { parseSecurityOptions, type SecurityOptions } from './securityOptions.ts'
 import { type ContainerFiles, rootPropagation, specMounts } from './specMounts.ts'
@@ -37,20 +43,28 @@ export interface SpecInput {
   /** Access of each device, like `rwm`, in the order of `devices`. */
   deviceAccess: string[]
   blockIO?: SpecResources['blockIO']
+  /** For a container that says nothing of it. */
+  security: SecurityDefaults
   /** The daemon's own `oom_score_adj`. */
   daemonOomScore: number
   /** For the runtime, beside the container's own. */
   annotations: Record<string, string>
 }
 
-const securityOf = (record: ContainerRecord): SecurityOptions =>
-  parseSecurityOptions(record.hostConfig.SecurityOpt ?? [])
+const securityOf = ({ record, security }: SpecInput): SecurityOptions =>
+  parseSecurityOptions(record.hostConfig.SecurityOpt ?? [], security)
+
+const profileOf = (input: SpecInput): SeccompProfile | undefined => {
+  const option = securityOf(input).seccomp
+  if (option === undefined)
+    return input.record.hostConfig.Privileged ? undefined : input.security.seccomp.profile
+  if (option === 'unconfined') return undefined
+  return option === 'builtin' ? defaultProfile : parseSeccompProfile(option)
+}
 
 const seccomp = (input: SpecInput, capabilities: string[]): SpecSeccomp | undefined => {
-  const option = securityOf(input.record).seccomp
-  if (option === 'unconfined' || (input.record.hostConfig.Privileged && option === undefined))
-    return undefined
-  const profile = option === undefined || option === 'builtin' ? defaultProfile : parseSeccompProfile(option)
+  const profile = profileOf(input)
+  if (!profile) return undefined
   return resolveSeccomp(profile, {
     architecture: architectureOf(process.arch),
     kernel: release(),
@@ -127,7 +141,7 @@ const specProcess = (input: SpecInput, capabilities: string[]): RuntimeSpec['pro
     cwd: record.config.WorkingDir || '/',
     capabilities: { bounding: capabilities, effective, permitted: effective, inheritable: [], ambient: [] },
     rlimits: specRlimits(record.hostConfig),
-    noNewPrivileges: securityOf(record).noNewPrivileges,
+    noNewPrivileges: securityOf(input).noNewPrivileges,
     ...oomScore(input),
   }
 }
@@ -153,7 +167,7 @@ export const buildSpec = (input: SpecInput): RuntimeSpec => {
     mounts: specMounts(record, {
       files: input.files,
       plainFiles: input.plainFiles,
-      cgroupWritable: securityOf(record).writableCgroups ?? hostConfig.Privileged ?? false,
+      cgroupWritable: securityOf(input).writableCgroups ?? hostConfig.Privileged ?? false,
     }),
     annotations: { ...input.annotations, ...hostConfig.Annotations },
     linux: {

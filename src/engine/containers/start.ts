@@ -52,6 +52,7 @@ const writeBundle = async (engine: Engine, container: Container, rootfs: string)
   const io = blockIo(record.hostConfig)
   const spec = buildSpec({
     record,
+    security: engine.settings.security,
     rootfs,
     cgroupsPath: containerGroup(engine.settings, record).specPath,
     user: containerUser(rootfs, record.config.User ?? '', record.hostConfig.GroupAdd ?? []),

@@ -8,6 +8,7 @@ import type { ApiVersion } from '../../wire/version.ts'
 import { logDrivers } from '../containers/logDrivers.ts'
 import type { Engine } from '../engine.ts'
 import { currentOverlaps } from '../networks/overlaps.ts'
+import type { SecurityDefaults } from '../settings.ts'
 import { runtimeVersions } from './runtimeVersions.ts'
 
 /** `GET /info` and `GET /version`: what this host and this daemon are. */
@@ -32,13 +33,14 @@ const osRelease = (): Record<string, string> =>
 
 const has = (controller: string): boolean => controllers.includes(controller)
 
-const securityOptions = (): string[] => [
+const securityOptions = ({ seccomp, noNewPrivileges }: SecurityDefaults): string[] => [
   ...(existsSync('/sys/module/apparmor') &&
   readOr('/sys/module/apparmor/parameters/enabled', 'N').startsWith('Y')
     ? ['name=apparmor']
     : []),
-  ...(existsSync('/proc/sys/kernel/seccomp') ? ['name=seccomp,profile=builtin'] : []),
+  ...(existsSync('/proc/sys/kernel/seccomp') ? [`name=seccomp,profile=${seccomp.name}`] : []),
   ...(cgroupVersion === 2 ? ['name=cgroupns'] : []),
+  ...(noNewPrivileges ? ['name=no-new-privileges'] : []),
 ]
 
 const warnings = (engine: Engine): string[] => {
@@ -52,6 +54,8 @@ const warnings = (engine: Engine): string[] => {
     list.push(`WARNING: no published ports: ${engine.network.firewallProblem}`)
   list.push(...currentOverlaps(engine).map(text => `WARNING: ${text}`))
   list.push(...engine.network.blocks.map(text => `WARNING: ${text}`))
+  if (engine.settings.security.seccomp.name !== 'builtin')
+    list.push('WARNING: daemon is not using the default seccomp profile')
   const full = engine.ballast.warning
   if (full)
     list.push(
@@ -227,7 +231,7 @@ export const systemInfo = async (
     ...(options.version.atLeast('1.49') && engine.network.publishes
       ? { FirewallBackend: { Driver: 'nftables' } }
       : {}),
-    SecurityOptions: securityOptions(),
+    SecurityOptions: securityOptions(settings.security),
     ...(settings.addressPools.length
       ? { DefaultAddressPools: settings.addressPools.map(({ base, size }) => ({ Base: base, Size: size })) }
       : {}),

@@ -1,0 +1,74 @@
+import { constants } from 'node:crypto'
+import type { Server as HttpServer } from 'node:http'
+import { Socket } from 'node:net'
+import { createServer, type TLSSocket } from 'node:tls'
+import { messageOf } from '../core/errors.ts'
+import type { Log } from '../core/log.ts'
+import { socketPair } from '../linux/descriptors.ts'
+import { secureOptionsOf, type TlsSettings } from './tls.ts'
+
+/**
+ * TLS in front of the API. What it decrypts goes on over a socket pair, so that
+ * the API has a plain connection as from every client, whose descriptor it can
+ * hand to a monitor; the encrypted end stays here and ends with the daemon.
+ */
+export interface TlsDoor {
+  /** Takes a connection of TCP. */
+  accept(socket: Socket): void
+  /** Other certificates, for connections that begin from now on. */
+  renew(settings: TlsSettings): void
+}
+
+/** By connection as the API has it: the subject of the client's certificate. */
+const subjects = new WeakMap<Socket, string>()
+
+/** `CN=anna,O=ops`; undefined where the connection is not over TLS, or the client showed no certificate. */
+export const subjectOf = (socket: Socket): string | undefined => subjects.get(socket)
+
+const subjectText = (secure: TLSSocket): string | undefined => {
+  const entries = Object.entries(secure.getPeerCertificate()?.subject ?? {})
+  return entries.length ? entries.map(([name, value]) => `${name}=${value}`).join(',') : undefined
+}
+
+const plainSocket = (fd: number): Socket =>
+  new Socket({ fd, readable: true, writable: true, allowHalfOpen: true })
+
+/** Moves bytes, back-pressure and ends both ways; who is lost takes the other with him. */
+const join = (secure: TLSSocket, outer: Socket): void => {
+  secure.pipe(outer).pipe(secure)
+  secure.on('error', () => secure.destroy())
+  outer.on('error', () => outer.destroy())
+  secure.once('close', () => outer.destroy())
+  outer.once('close', () => secure.destroySoon())
+}
+
+const bridge = (secure: TLSSocket, http: HttpServer): void => {
+  const [mine, theirs] = socketPair()
+  join(secure, plainSocket(mine))
+  const inner = plainSocket(theirs)
+  const subject = subjectText(secure)
+  if (subject !== undefined) subjects.set(inner, subject)
+  http.emit('connection', inner)
+}
+
+export const openTlsDoor = (settings: TlsSettings, http: HttpServer, log: Log): TlsDoor => {
+  // A resumed session would be one that a certificate revoked by `renew` once began.
+  const secureOptions = constants.SSL_OP_NO_TICKET
+  const server = createServer({
+    ...secureOptionsOf(settings),
+    secureOptions,
+    requestCert: settings.verify,
+    rejectUnauthorized: settings.verify,
+    ALPNProtocols: ['http/1.1'],
+    allowHalfOpen: true,
+  })
+  server.on('secureConnection', secure => bridge(secure, http))
+  server.on('tlsClientError', (error, socket) => {
+    log.warn('TLS handshake error', { client: socket.remoteAddress ?? '', error: messageOf(error) })
+    socket.destroy()
+  })
+  return {
+    accept: socket => void server.emit('connection', socket),
+    renew: fresh => server.setSecureContext({ ...secureOptionsOf(fresh), secureOptions }),
+  }
+}
