@@ -191,7 +191,7 @@ test('log options are checked, and none cannot be read', async () => {
     [['--log-opt', 'max-file=3'], /max-file cannot be set without max-size/],
     [['--log-opt', 'max-size=1k', '--log-opt', 'max-file=0'], /max-file cannot be less than 1/],
     [['--log-driver', 'nonsense'], /logger: no log driver named 'nonsense' is registered/],
-    [['--log-driver', 'syslog'], /the log driver syslog is not implemented/],
+    [['--log-driver', 'fluentd'], /the log driver fluentd is not implemented/],
   ]
   for (const [options, words] of refused) assert.match(await stderrOf('create', ...options, 'busybox'), words)
   await docker('run', '--name', 'silent', '--log-driver', 'none', 'busybox', 'echo', 'x')
