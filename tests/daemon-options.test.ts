@@ -234,3 +234,32 @@ test('a reload changes mirrors and the stop time-out, and names what waits for t
   assert.deepEqual(signals, ['15', '9'])
   await reloaded({})
 })
+
+test('what containers may do is the daemon’s default where they say nothing of it', async () => {
+  const profile = path.join(daemon.base, 'no-folders.json')
+  writeFileSync(
+    profile,
+    JSON.stringify({
+      defaultAction: 'SCMP_ACT_ALLOW',
+      syscalls: [{ names: ['mkdir', 'mkdirat'], action: 'SCMP_ACT_ERRNO' }],
+    }),
+  )
+  const strict = await startDaemon({ flags: ['--no-new-privileges', '--seccomp-profile', profile] })
+  try {
+    await strict.loadBusybox()
+    const shown = (...more: string[]): Promise<string> =>
+      strict.mustDocker(
+        ['run', '--rm', ...more, 'busybox', 'sh', '-c'].concat(
+          'grep -c "NoNewPrivs:.*1" /proc/self/status; mkdir /x 2>/dev/null && echo made; true',
+        ),
+      )
+    assert.equal(await shown(), '1')
+    assert.equal(await shown('--security-opt', 'no-new-privileges=false'), '0')
+    assert.equal(await shown('--security-opt', 'seccomp=unconfined'), '1\nmade')
+    const info = await strict.mustDocker(['info', '-f', '{{json .SecurityOptions}}'])
+    assert.match(info, /"name=seccomp,profile=.*no-folders\.json"/)
+    assert.match(info, /"name=no-new-privileges"/)
+  } finally {
+    await strict.close()
+  }
+})

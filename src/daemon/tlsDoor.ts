@@ -19,17 +19,6 @@ export interface TlsDoor {
   renew(settings: TlsSettings): void
 }
 
-/** By connection as the API has it: the subject of the client's certificate. */
-const subjects = new WeakMap<Socket, string>()
-
-/** `CN=anna,O=ops`; undefined where the connection is not over TLS, or the client showed no certificate. */
-export const subjectOf = (socket: Socket): string | undefined => subjects.get(socket)
-
-const subjectText = (secure: TLSSocket): string | undefined => {
-  const entries = Object.entries(secure.getPeerCertificate()?.subject ?? {})
-  return entries.length ? entries.map(([name, value]) => `${name}=${value}`).join(',') : undefined
-}
-
 const plainSocket = (fd: number): Socket =>
   new Socket({ fd, readable: true, writable: true, allowHalfOpen: true })
 
@@ -45,10 +34,7 @@ const join = (secure: TLSSocket, outer: Socket): void => {
 const bridge = (secure: TLSSocket, http: HttpServer): void => {
   const [mine, theirs] = socketPair()
   join(secure, plainSocket(mine))
-  const inner = plainSocket(theirs)
-  const subject = subjectText(secure)
-  if (subject !== undefined) subjects.set(inner, subject)
-  http.emit('connection', inner)
+  http.emit('connection', plainSocket(theirs))
 }
 
 export const openTlsDoor = (settings: TlsSettings, http: HttpServer, log: Log): TlsDoor => {
