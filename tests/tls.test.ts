@@ -78,7 +78,10 @@ test("the input's end and many bytes pass both ways", async () => {
 test('who has no certificate of the authority gets nothing', async () => {
   const refusals: [flags: string[], why: RegExp][] = [
     [['--tlsverify', '--tlscacert', of('own-ca.pem')], /certificate required|bad certificate/],
-    [as('other', 'own'), /unknown certificate authority|bad certificate|certificate required|EOF|reset by peer/],
+    [
+      as('other', 'own'),
+      /unknown certificate authority|bad certificate|certificate required|EOF|reset by peer/,
+    ],
     [[], /Client sent an HTTP request to an HTTPS server|EOF|connection reset|malformed HTTP/],
   ]
   for (const [flags, why] of refusals) {

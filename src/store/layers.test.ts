@@ -189,7 +189,7 @@ describe('sizes, bombs and damage', () => {
   test('an archive cut at any block within an entry is refused', async () => {
     await using stores = await openStores()
     const tar = await makeTar([file('a', Buffer.alloc(2000)), file('n'.repeat(200), 'b')])
-    for (const at of [100, 512, 600, 1024, 2559, 2560 + 512, 2560 + 700, 2560 + 1024])
+    for (const at of [100, 512, 600, 1024, 2511, 2560 + 512, 2560 + 700, 2560 + 1024])
       await rejects(stores, tar.subarray(0, at), 'bad-request')
   })
 
