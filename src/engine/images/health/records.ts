@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs'
 import { messageOf } from '../../../core/errors.ts'
+import type { Digest } from '../../../oci/digest.ts'
 import { familiar, parseReference } from '../../../oci/reference.ts'
 import type { Container } from '../../containers/container.ts'
 import type { Engine } from '../../engine.ts'
@@ -65,11 +66,11 @@ export const checkUnpacked = async (engine: Engine, request: CheckRequest): Prom
 
 const unpackAgain = async (
   engine: Engine,
-  id: string,
+  id: Digest,
   { repair, operation }: CheckRequest,
 ): Promise<Mending | undefined> => {
   if (repair === 'none') return undefined
-  const image = engine.images.all().find(entry => entry.id === id)
+  const image = engine.images.byId(id)
   if (!image) return { result: 'failed', text: 'its image is not here any more' }
   operation.at(`unpacking ${namesOf(engine, [image]).join(', ')}`)
   try {
@@ -108,7 +109,7 @@ export const checkContainers = async (engine: Engine, request: CheckRequest): Pr
     const wrong = await checkContainer(engine, container, request)
     // One that is being removed lacks one thing after another.
     if (!wrong || container.removing || !engine.containers.byId(container.id)) continue
-    const image = engine.images.all().find(({ id }) => id === container.record.imageId)
+    const image = engine.images.byId(container.record.imageId)
     request.found({
       kind: 'container-damaged',
       id: container.id,
