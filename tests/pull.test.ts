@@ -1,12 +1,13 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
-import { mkdirSync, readdirSync, statSync, writeFileSync } from 'node:fs'
+import { readdirSync, statSync } from 'node:fs'
 import { request } from 'node:http'
 import path from 'node:path'
 import { after, before, test } from 'node:test'
+import { startDistribution } from '../src/registry-client/testing/distribution.ts'
 import { startDaemon, type TestDaemon } from './harness/daemon.ts'
 import { ImageRegistry } from './harness/imageRegistry.ts'
-import { busyboxArchive, projectRoot } from './harness/images.ts'
+import { busyboxArchive } from './harness/images.ts'
 import { until } from './harness/shell.ts'
 
 let daemon: TestDaemon
@@ -335,43 +336,21 @@ test('what came outlives the daemon; prune takes it away', async () => {
   assert.ok(!blobNames().includes(other.partial))
 })
 
-const distribution = path.join(projectRoot, '.cache/clients/docker-registry')
-
 test('Debian’s registry gives what was pushed to it', async () => {
-  const folder = path.join(daemon.base, 'registry')
-  mkdirSync(folder)
-  const config = { version: 0.1, storage: { filesystem: { rootdirectory: folder } }, http: { addr: ':5000' } }
-  writeFileSync(path.join(folder, 'config.yml'), JSON.stringify(config))
-  const server = spawn(
-    'nsenter',
-    [`--net=${daemon.namespace}`, distribution, 'serve', path.join(folder, 'config.yml')],
-    { stdio: 'ignore' },
+  await using _registry = await startDistribution({ namespace: daemon.namespace, address: ':5000' })
+  const copy = ['skopeo', 'copy', '-q', '--dest-tls-verify=false', `docker-archive:${await busyboxArchive()}`]
+  await until('it took an image', async () => {
+    const { code } = await daemon.onHost([...copy, 'docker://localhost:5000/library/busybox:1'])
+    return code === 0
+  })
+  const said = await docker('pull', 'localhost:5000/library/busybox:1')
+  assert.match(said, /Status: Downloaded newer image for localhost:5000\/library\/busybox:1/)
+  assert.equal(
+    await docker('run', '--rm', 'localhost:5000/library/busybox:1', 'echo', 'from afar'),
+    'from afar',
   )
-  const ended = new Promise(resolve => server.once('close', resolve))
-  try {
-    const copy = [
-      'skopeo',
-      'copy',
-      '-q',
-      '--dest-tls-verify=false',
-      `docker-archive:${await busyboxArchive()}`,
-    ]
-    await until('it took an image', async () => {
-      const { code } = await daemon.onHost([...copy, 'docker://localhost:5000/library/busybox:1'])
-      return code === 0
-    })
-    const said = await docker('pull', 'localhost:5000/library/busybox:1')
-    assert.match(said, /Status: Downloaded newer image for localhost:5000\/library\/busybox:1/)
-    assert.equal(
-      await docker('run', '--rm', 'localhost:5000/library/busybox:1', 'echo', 'from afar'),
-      'from afar',
-    )
-    const absent = await daemon.docker(['pull', 'localhost:5000/library/busybox:2'])
-    assert.match(absent.stderr, /manifest for localhost:5000\/library\/busybox:2 not found: manifest unknown/)
-  } finally {
-    server.kill('SIGKILL')
-    await ended
-  }
+  const absent = await daemon.docker(['pull', 'localhost:5000/library/busybox:2'])
+  assert.match(absent.stderr, /manifest for localhost:5000\/library\/busybox:2 not found: manifest unknown/)
 })
 
 test('a registry that wants a name and a password gets them after docker login', async () => {

@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
-import { mkdirSync, readdirSync, writeFileSync } from 'node:fs'
+import { readdirSync } from 'node:fs'
 import path from 'node:path'
 import { after, before, test } from 'node:test'
 import { makeCertificates } from '../src/registry-client/testing/certificates.ts'
+import { startDistribution } from '../src/registry-client/testing/distribution.ts'
 import { startDaemon, type TestDaemon } from './harness/daemon.ts'
 import { ImageRegistry } from './harness/imageRegistry.ts'
-import { projectRoot } from './harness/images.ts'
 import { until } from './harness/shell.ts'
 
 let daemon: TestDaemon
@@ -485,38 +485,19 @@ test('pushes of the same share what is under way, and each ends with its client'
   await pushesThen('shared')
 })
 
-const distribution = path.join(projectRoot, '.cache/clients/docker-registry')
-
 test('Debian’s registry takes what is pushed', async () => {
-  const folder = path.join(daemon.base, 'registry')
-  mkdirSync(folder)
-  const config = { version: 0.1, storage: { filesystem: { rootdirectory: folder } }, http: { addr: ':5000' } }
-  writeFileSync(path.join(folder, 'config.yml'), JSON.stringify(config))
-  const server = spawn(
-    'nsenter',
-    [`--net=${daemon.namespace}`, distribution, 'serve', path.join(folder, 'config.yml')],
-    { stdio: 'ignore' },
-  )
-  const ended = new Promise(resolve => server.once('close', resolve))
-  try {
-    await commit('localhost:5000/team/app:1', 'seq 1 100000 >/numbers')
-    await until('it answers', async () => {
-      const { code } = await daemon.docker(['push', 'localhost:5000/team/app:1'])
-      return code === 0
-    })
-    await docker('tag', 'localhost:5000/team/app:1', 'localhost:5000/other/app:2')
-    const { lines, digest } = await pushed('localhost:5000/other/app', '2')
-    assert.equal(statuses(lines).filter(text => text === 'Mounted from team/app').length, 2)
-    await docker('rmi', '-f', await docker('images', '-q', 'localhost:5000/team/app:1'))
-    assert.match(await docker('pull', 'localhost:5000/other/app:2'), new RegExp(`Digest: ${digest}`))
-    assert.equal(
-      await docker('run', '--rm', 'localhost:5000/other/app:2', 'tail', '-1', '/numbers'),
-      '100000',
-    )
-  } finally {
-    server.kill('SIGKILL')
-    await ended
-  }
+  await using _registry = await startDistribution({ namespace: daemon.namespace, address: ':5000' })
+  await commit('localhost:5000/team/app:1', 'seq 1 100000 >/numbers')
+  await until('it answers', async () => {
+    const { code } = await daemon.docker(['push', 'localhost:5000/team/app:1'])
+    return code === 0
+  })
+  await docker('tag', 'localhost:5000/team/app:1', 'localhost:5000/other/app:2')
+  const { lines, digest } = await pushed('localhost:5000/other/app', '2')
+  assert.equal(statuses(lines).filter(text => text === 'Mounted from team/app').length, 2)
+  await docker('rmi', '-f', await docker('images', '-q', 'localhost:5000/team/app:1'))
+  assert.match(await docker('pull', 'localhost:5000/other/app:2'), new RegExp(`Digest: ${digest}`))
+  assert.equal(await docker('run', '--rm', 'localhost:5000/other/app:2', 'tail', '-1', '/numbers'), '100000')
 })
 
 test('a registry that wants a name and a password gets them after docker login', async () => {
