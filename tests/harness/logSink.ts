@@ -12,8 +12,6 @@ export interface SinkOptions {
   address: number | string
   certificate?: string
   key?: string
-  /** Answers each message of fluentd's that asks for it. */
-  acknowledges?: boolean
   /** Accepts, and reads nothing. */
   hangs?: boolean
 }
@@ -55,18 +53,14 @@ export class LogSink implements AsyncDisposable {
   }
 }
 
-/** Node has no unix datagrams; a descriptor that comes with one is read in its place. */
+/** Node has no unix datagrams. */
 const datagrams = `
-import array, base64, os, socket, sys
+import base64, socket, sys
 s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
 s.bind(sys.argv[1])
 print('ready')
 while True:
-    data, ancillary, _, _ = s.recvmsg(1 << 20, 64)
-    for level, kind, value in ancillary:
-        fd = array.array('i', value[:4])[0]
-        data = os.pread(fd, os.fstat(fd).st_size, 0)
-        os.close(fd)
+    data = s.recv(1 << 20)
     print(base64.b64encode(data).decode())
 `
 
@@ -74,19 +68,7 @@ const tell = (bytes: Buffer): void => {
   process.stdout.write(`${bytes.toString('base64')}\n`)
 }
 
-/** The last string of a message that asks for an answer is its number, under the name `chunk`. */
-const answerOf = (bytes: Buffer): Buffer | undefined => {
-  const at = bytes.lastIndexOf('chunk')
-  if (at < 0) return undefined
-  const length = (bytes[at + 5] ?? 0) & 31
-  return Buffer.concat([
-    Buffer.from([0x81, 0xa3]),
-    Buffer.from('ack'),
-    bytes.subarray(at + 5, at + 6 + length),
-  ])
-}
-
-const serve = ({ kind, address, certificate, key, acknowledges, hangs }: SinkOptions): void => {
+const serve = ({ kind, address, certificate, key, hangs }: SinkOptions): void => {
   const ready = (): boolean => process.stdout.write('ready\n')
   if (kind === 'udp') {
     dgram
@@ -98,11 +80,7 @@ const serve = ({ kind, address, certificate, key, acknowledges, hangs }: SinkOpt
   const take = (socket: net.Socket): void => {
     socket.on('error', () => {})
     if (hangs) return
-    socket.on('data', (bytes: Buffer) => {
-      tell(bytes)
-      const answer = acknowledges ? answerOf(bytes) : undefined
-      if (answer) socket.write(answer)
-    })
+    socket.on('data', tell)
   }
   const server =
     kind === 'tls'

@@ -1,34 +1,14 @@
-import { type ChildProcess, spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { createInterface } from 'node:readline'
 import { startProxy } from '../../src/registry-client/testing/proxy.ts'
+import { serveBeside, startBeside } from './beside.ts'
 
-/** A proxy of HTTP in a network namespace, in a process of its own: it sends everything to one server. */
+/** A proxy of HTTP in a network namespace: it sends everything to one server. */
 export interface ProxyServer extends AsyncDisposable {
   url: string
 }
 
 export const startProxyServer = async (namespace: string, to: string): Promise<ProxyServer> => {
-  const child: ChildProcess = spawn(
-    'nsenter',
-    [`--net=${namespace}`, process.execPath, import.meta.filename, to],
-    { stdio: ['pipe', 'pipe', 'inherit'] },
-  )
-  if (!child.stdout) throw new Error('the proxy has no output')
-  const [url] = (await once(createInterface(child.stdout), 'line')) as [string]
-  return {
-    url,
-    [Symbol.asyncDispose]: async () => {
-      const ended = once(child, 'close')
-      child.stdin?.end()
-      await ended
-    },
-  }
+  const beside = await startBeside(namespace, import.meta.filename, to)
+  return { url: beside.first, [Symbol.asyncDispose]: () => beside[Symbol.asyncDispose]() }
 }
 
-if (import.meta.main) {
-  const { url } = await startProxy({ to: process.argv[2] ?? '' })
-  process.stdout.write(`${url}\n`)
-  await once(process.stdin.resume(), 'end')
-  process.exit()
-}
+if (import.meta.main) await serveBeside((await startProxy({ to: process.argv[2] ?? '' })).url)

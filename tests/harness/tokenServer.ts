@@ -1,13 +1,12 @@
-import { type ChildProcess, spawn } from 'node:child_process'
 import { randomUUID, sign, X509Certificate } from 'node:crypto'
 import { once } from 'node:events'
 import { writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import path from 'node:path'
-import { createInterface } from 'node:readline'
 import { makeCertificates } from '../../src/registry-client/testing/certificates.ts'
 import type { DistributionOptions } from '../../src/registry-client/testing/distribution.ts'
+import { serveBeside, startBeside } from './beside.ts'
 
 /** A token server as registries of the world have one: Docker's token specification, with signed tokens. */
 export interface TokenServer extends AsyncDisposable {
@@ -35,24 +34,13 @@ export const startTokenServer = async (
   const { server } = makeCertificates()
   const certificate = path.join(folder, 'tokens.crt')
   writeFileSync(certificate, server.cert)
-  const child: ChildProcess = spawn(
-    'nsenter',
-    [`--net=${namespace}`, process.execPath, import.meta.filename, JSON.stringify({ users, ...server })],
-    { stdio: ['pipe', 'pipe', 'inherit'] },
-  )
-  if (!child.stdout) throw new Error('the token server has no output')
+  const beside = await startBeside(namespace, import.meta.filename, JSON.stringify({ users, ...server }))
   const asked: string[] = []
-  const lines = createInterface(child.stdout)
-  const [realm] = (await once(lines, 'line')) as [string]
-  lines.on('line', scope => asked.push(scope))
+  beside.lines.on('line', scope => asked.push(scope))
   return {
-    trust: { realm, service, issuer, certificate },
+    trust: { realm: beside.first, service, issuer, certificate },
     asked,
-    [Symbol.asyncDispose]: async () => {
-      const ended = once(child, 'close')
-      child.stdin?.end()
-      await ended
-    },
+    [Symbol.asyncDispose]: () => beside[Symbol.asyncDispose](),
   }
 }
 
@@ -108,9 +96,7 @@ const serve = async (rules: Rules): Promise<void> => {
     response.end(JSON.stringify({ token, access_token: token, expires_in: 300 }))
   }).listen(0, '127.0.0.1')
   await once(server, 'listening')
-  process.stdout.write(`http://127.0.0.1:${(server.address() as AddressInfo).port}/token\n`)
-  await once(process.stdin.resume(), 'end')
-  process.exit()
+  await serveBeside(`http://127.0.0.1:${(server.address() as AddressInfo).port}/token`)
 }
 
 if (import.meta.main) await serve(JSON.parse(process.argv[2] ?? '{}') as Rules)
