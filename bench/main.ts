@@ -16,6 +16,7 @@ import { nameRows } from './rows/names.ts'
 import { networkRows } from './rows/networks.ts'
 import { restartRows } from './rows/restart.ts'
 import { runRows } from './rows/run.ts'
+import { scaleRows } from './rows/scale.ts'
 import { trafficRows } from './rows/traffic.ts'
 import { pullLargeRows, pullLayersRows, pullPackedRows, pushRows, saveRows } from './rows/transfer.ts'
 import { copyUpRows } from './rows/volumes.ts'
@@ -42,6 +43,7 @@ const groups: Record<string, RowGroup> = {
   traffic: trafficRows,
   'copy-up': copyUpRows,
   compose: composeRows,
+  scale: scaleRows,
 }
 
 interface Choice {

@@ -6,11 +6,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "bytes.h"
 #include "process.h"
+#include "view.h"
 
 #define ARGUMENTS_MAX (SPEC_LIST_MAX + 24)
 #define PATH_SIZE 4096
@@ -20,6 +22,7 @@ struct command {
 	size_t count;
 	char log[PATH_SIZE];
 	char pid_file[PATH_SIZE];
+	char work[PATH_SIZE];
 };
 
 static void add(struct command *command, const char *argument)
@@ -33,23 +36,35 @@ static void add_option(struct command *command, const char *name, const char *va
 	add(command, value);
 }
 
+static const char *verb(const struct spec *spec)
+{
+	if (!spec->bundle)
+		return "exec";
+	return spec->checkpoint ? "restore" : "run";
+}
+
 static bool build(struct command *command, const struct spec *spec, const struct streams *streams)
 {
 	command->count = 0;
 	if (!format_text(command->log, sizeof command->log, "%s/runtime.log", spec->directory) ||
-		!format_text(command->pid_file, sizeof command->pid_file, "%s/pid", spec->directory))
+		!format_text(command->pid_file, sizeof command->pid_file, "%s/pid", spec->directory) ||
+		!format_text(command->work, sizeof command->work, "%s/criu", spec->directory))
 		return false;
 	add(command, spec->runtime);
 	for (size_t i = 0; i < spec->runtime_arg_count; i++)
 		add(command, spec->runtime_args[i]);
 	add_option(command, "--root", spec->root);
 	add_option(command, "--log", command->log);
-	add(command, spec->bundle ? "run" : "exec");
+	add(command, verb(spec));
 	add(command, "--detach");
 	if (spec->bundle)
 		add_option(command, "--bundle", spec->bundle);
 	else
 		add_option(command, "--process", spec->process);
+	if (spec->checkpoint) {
+		add_option(command, "--image-path", spec->checkpoint);
+		add_option(command, "--work-path", command->work);
+	}
 	add_option(command, "--pid-file", command->pid_file);
 	if (spec->terminal)
 		add_option(command, "--console-socket", streams->console_path);
@@ -69,10 +84,10 @@ static _Noreturn void complain(const char *what, const char *name)
 }
 
 /* crun refuses a hybrid hierarchy; without the unified tree in its sight the host looks like version 1. */
-static void hide_unified(void)
+static void hide_unified(bool has_view)
 {
 	const char *tree = "/sys/fs/cgroup";
-	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, tree, NULL, MS_PRIVATE | MS_REC, NULL) < 0)
+	if ((!has_view && unshare(CLONE_NEWNS) < 0) || mount(NULL, tree, NULL, MS_PRIVATE | MS_REC, NULL) < 0)
 		complain("cannot make a private mount namespace at", tree);
 	const char *unified = "/sys/fs/cgroup/unified";
 	if (umount2(unified, MNT_DETACH) < 0 && errno != EINVAL && errno != ENOENT)
@@ -83,18 +98,38 @@ static void hide_unified(void)
 		complain("cannot cover", unified);
 }
 
+/* Never lower: the runtime needs its own until it sets those of the process. */
+static void raise_limits(const struct spec *spec)
+{
+	for (size_t i = 0; i < spec->hard_limit_count; i++) {
+		struct rlimit limit;
+		rlim_t hard = (rlim_t)spec->hard_limits[i].hard;
+		if (getrlimit(spec->hard_limits[i].resource, &limit) < 0 || limit.rlim_max >= hard)
+			continue;
+		limit.rlim_max = hard;
+		/* Where that fails the runtime does, and says so. */
+		setrlimit(spec->hard_limits[i].resource, &limit);
+	}
+}
+
 /* In the child, in the parent's memory: nothing is changed there but this stack. */
 static _Noreturn void run(
 	const struct command *command, const struct spec *spec, const struct streams *streams, const char *oom_score)
 {
-	if (oom_score[0] != '\0')
+	if (spec->oom_score_adj)
+		write_text_file("/proc/self/oom_score_adj", spec->oom_score_adj);
+	else if (oom_score[0] != '\0')
 		write_text_file("/proc/self/oom_score_adj", oom_score);
 	/* Ours all have numbers above two, so none is overwritten before it is used. */
 	for (int i = 0; i < 3; i++)
 		if (dup2(streams->child[i], i) < 0)
 			_exit(126);
+	raise_limits(spec);
+	const char *failed = spec->bare ? view_enter(spec) : NULL;
+	if (failed)
+		complain(failed, spec->bare);
 	if (spec->hide_unified)
-		hide_unified();
+		hide_unified(spec->bare != NULL);
 	process_reset_signals();
 	char *const *arguments;
 	memcpy(&arguments, &(const char *const *){ command->argument }, sizeof arguments);

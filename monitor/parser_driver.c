@@ -79,6 +79,7 @@ static void specs(uint8_t *data, size_t length)
 	}
 	if (!spec_parse((char *)data, at, &spec)) {
 		demand(spec.id && spec.runtime && spec.directory[0] == '/', "an accepted specification is whole");
+		demand(!spec.checkpoint || spec.bundle, "an accepted checkpoint has its bundle");
 		demand(spec.log_max_file >= 1, "an accepted specification keeps a file");
 	}
 }

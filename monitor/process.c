@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
@@ -152,4 +153,15 @@ int set_nonblocking(int fd)
 {
 	int flags = fcntl(fd, F_GETFL);
 	return flags < 0 ? -1 : fcntl(fd, F_SETFL, flags | O_NONBLOCK);
+}
+
+int process_answer_and_stay(int result)
+{
+	printf("%d\n", result);
+	if (fflush(stdout) != 0 || result != 0)
+		return 1;
+	char rest[64];
+	while (read(STDIN_FILENO, rest, sizeof rest) > 0)
+		continue;
+	return 0;
 }

@@ -43,4 +43,7 @@ void protect_from_oom(char *previous, size_t size);
 
 int set_nonblocking(int fd);
 
+/* Says on stdout 0 or an errno; after a 0 stays until its input ends. Gives the status to end with. */
+int process_answer_and_stay(int result);
+
 #endif

@@ -3,9 +3,11 @@
 #define BERTH_REACH_H
 
 /*
- * Says on stdout what stat(2) gives: 0, or the errno. With `make` a missing
- * directory is made first, with its parents. Ends with its parent.
+ * Says on stdout what stat(2) gives: 0, or the errno. Unless `owner_words` is
+ * NULL, a missing directory is made first, with its parents: for the user and
+ * the group that these two words tell, or for root where there are none. Ends
+ * with its parent.
  */
-int reach_main(const char *path, int make);
+int reach_main(const char *path, char **owner_words);
 
 #endif

@@ -1,6 +1,7 @@
 #include "spec.h"
 
 #include <string.h>
+#include <sys/resource.h>
 
 #include "bytes.h"
 
@@ -15,11 +16,14 @@ static const struct text_key text_keys[] = {
 	{ "runtime", offsetof(struct spec, runtime) },
 	{ "root", offsetof(struct spec, root) },
 	{ "bundle", offsetof(struct spec, bundle) },
+	{ "checkpoint", offsetof(struct spec, checkpoint) },
 	{ "container", offsetof(struct spec, container) },
 	{ "process", offsetof(struct spec, process) },
 	{ "log-path", offsetof(struct spec, log_path) },
 	{ "log-attrs", offsetof(struct spec, log_attrs) },
 	{ "memory-cgroup", offsetof(struct spec, memory_cgroup) },
+	{ "oom-score-adj", offsetof(struct spec, oom_score_adj) },
+	{ "bare", offsetof(struct spec, bare) },
 };
 
 static const struct text_key flag_keys[] = {
@@ -54,9 +58,23 @@ static bool set_flag(struct spec *spec, const char *key, const char *value)
 	return false;
 }
 
+static bool set_owner(const char *value, uint32_t *owner)
+{
+	uint64_t number;
+	/* The last one stands for none. */
+	if (!parse_number(value, UINT32_MAX - 1, &number))
+		return false;
+	*owner = (uint32_t)number;
+	return true;
+}
+
 static bool set_number(struct spec *spec, const char *key, const char *value)
 {
 	uint64_t number;
+	if (strcmp(key, "owner-uid") == 0)
+		return set_owner(value, &spec->owner_uid);
+	if (strcmp(key, "owner-gid") == 0)
+		return set_owner(value, &spec->owner_gid);
 	if (strcmp(key, "log-max-size") == 0)
 		return parse_number(value, INT64_MAX, &spec->log_max_size);
 	if (strcmp(key, "log-max-file") == 0)
@@ -79,12 +97,35 @@ static bool append(const char **list, size_t *count, const char *value)
 	return true;
 }
 
+/* `RESOURCE:HARD`, both numbers. */
+static bool add_hard_limit(struct spec *spec, const char *value)
+{
+	char resource[4];
+	uint64_t number;
+	size_t length = strcspn(value, ":");
+	if (value[length] != ':' || length >= sizeof resource || spec->hard_limit_count == SPEC_LIST_MAX)
+		return false;
+	memcpy(resource, value, length);
+	resource[length] = '\0';
+	struct hard_limit *limit = &spec->hard_limits[spec->hard_limit_count];
+	if (!parse_number(resource, RLIM_NLIMITS - 1, &number) ||
+		!parse_number(value + length + 1, UINT64_MAX, &limit->hard))
+		return false;
+	limit->resource = (int)number;
+	spec->hard_limit_count++;
+	return true;
+}
+
 static bool set(struct spec *spec, const char *key, const char *value)
 {
 	if (strcmp(key, "runtime-arg") == 0)
 		return append(spec->runtime_args, &spec->runtime_arg_count, value);
 	if (strcmp(key, "monitor-cgroup") == 0)
 		return append(spec->monitor_cgroups, &spec->monitor_cgroup_count, value);
+	if (strcmp(key, "hard-limit") == 0)
+		return add_hard_limit(spec, value);
+	if (strcmp(key, "brought") == 0)
+		return append(spec->brought, &spec->brought_count, value);
 	return set_text(spec, key, value) || set_flag(spec, key, value) || set_number(spec, key, value);
 }
 
@@ -96,6 +137,8 @@ static const char *check(const struct spec *spec)
 		return "the monitor's specification lacks the runtime's path or root";
 	if (!spec->bundle == !(spec->container && spec->process))
 		return "the monitor's specification must name either a bundle, or a container and a process file";
+	if (spec->checkpoint && !spec->bundle)
+		return "the monitor's specification names a checkpoint without a bundle";
 	if (spec->log_max_file < 1)
 		return "the monitor's specification must keep at least one log file";
 	if (spec->log_attrs && strlen(spec->log_attrs) > SPEC_ATTRS_MAX)

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <termios.h>
 #include <unistd.h>
@@ -31,15 +32,52 @@ static int make_pipe(int *reader, int *writer)
 	return 0;
 }
 
+static bool has_owner(const struct spec *spec)
+{
+	return spec->owner_uid != 0 || spec->owner_gid != 0;
+}
+
+/* A process opens its own again by /proc/self/fd, and a runtime may not give it what belongs to root of the host. */
+static int give_pipe(int end, const struct spec *spec)
+{
+	return has_owner(spec) ? fchown(end, spec->owner_uid, spec->owner_gid) : 0;
+}
+
+/* A file in memory that stays empty. */
+static int open_empty(void)
+{
+	char path[32];
+	int file = memfd_create("empty", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	if (file < 0)
+		return -1;
+	format_text(path, sizeof path, "/proc/self/fd/%d", file);
+	int seals = F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL;
+	int empty = fcntl(file, F_ADD_SEALS, seals) < 0 ? -1 : open(path, O_RDONLY | O_CLOEXEC);
+	int failure = errno;
+	close(file);
+	errno = failure;
+	return empty;
+}
+
+/* crun gives all three to root of the container's user namespace: the host's own /dev/null, too. */
+static int open_null(const struct spec *spec)
+{
+	return has_owner(spec) ? open_empty() : open("/dev/null", O_RDONLY | O_CLOEXEC);
+}
+
 static int open_pipes(struct streams *streams, const struct spec *spec)
 {
 	if (spec->open_stdin && make_pipe(&streams->child[0], &streams->input) < 0)
 		return -1;
 	if (!spec->open_stdin)
-		streams->child[0] = open("/dev/null", O_RDONLY | O_CLOEXEC);
+		streams->child[0] = open_null(spec);
 	if (make_pipe(&streams->output[STREAM_STDOUT], &streams->child[1]) < 0)
 		return -1;
 	if (make_pipe(&streams->output[STREAM_STDERR], &streams->child[2]) < 0)
+		return -1;
+	if (streams->input >= 0 && give_pipe(streams->input, spec) < 0)
+		return -1;
+	if (give_pipe(streams->child[1], spec) < 0 || give_pipe(streams->child[2], spec) < 0)
 		return -1;
 	/* Only our ends: a container expects its own to block. */
 	if (streams->input >= 0 && set_nonblocking(streams->input) < 0)
@@ -52,7 +90,7 @@ static int open_console(struct streams *streams, const struct spec *spec, int di
 	streams->console_listener = unix_listen(directory, "console.sock");
 	if (streams->console_listener < 0)
 		return -1;
-	streams->child[0] = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	streams->child[0] = open_null(spec);
 	streams->child[1] = openat(directory, "runtime.err", O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0600);
 	streams->child[2] = fcntl(streams->child[1], F_DUPFD_CLOEXEC, 0);
 	if (streams->child[0] < 0 || streams->child[1] < 0 || streams->child[2] < 0)

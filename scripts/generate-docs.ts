@@ -4,11 +4,14 @@
  * would write.
  */
 import { readFileSync, writeFileSync } from 'node:fs'
+import { explained } from '../parity/explained.ts'
 import type { Route } from '../src/api/route.ts'
 import { allRoutes } from '../src/api/routes.ts'
 import { apiVersion, minApiVersion } from '../src/api/server.ts'
 import type { UnbuiltRoute } from '../src/api/unbuiltRoutes.ts'
 import { optionTable } from '../src/daemon/options.ts'
+import { optionTexts } from '../src/daemon/optionTexts.ts'
+import { reloadable } from '../src/daemon/reload.ts'
 
 const operationsOfDocker = 108
 
@@ -24,7 +27,7 @@ const section = (path: string): string => path.split('/')[1] ?? ''
 
 const apiDocs = (): string => {
   const routes = allRoutes({ id: '' })
-  const docker = routes.filter(route => !route.own)
+  const docker = routes.filter(route => !route.own && !route.undescribed)
   if (
     docker.length !== operationsOfDocker ||
     new Set(docker.map(route => route.operation)).size !== operationsOfDocker
@@ -45,6 +48,14 @@ const apiDocs = (): string => {
     lines.push('')
   }
   lines.push(
+    '## What Docker’s description leaves out',
+    '',
+    'With `--experimental`, as in Docker: [checkpoints](checkpoints.md).',
+    '',
+    ...routes
+      .filter(route => route.undescribed)
+      .map(route => `- \`${route.method} ${route.path}\` (${route.operation})`),
+    '',
     '## Beyond Docker',
     '',
     'Operations of Berth’s own:',
@@ -53,7 +64,7 @@ const apiDocs = (): string => {
       .filter(route => route.own)
       .map(route => `- \`${route.method} ${route.path}\` (${route.operation})`),
     '',
-    '[Operations in flight](operations.md) has how they are used.',
+    '[Operations in flight](operations.md) and [why a container stopped](why.md) have how they are used.',
     '',
     "Extra fields of Docker's objects stand under one key `Berth`:",
     '',
@@ -61,19 +72,19 @@ const apiDocs = (): string => {
     '',
     'Events carry causes as attributes:',
     '',
-    '- a container’s `log_drop`: the daemon’s budget for logs has taken `berth.bytes` of its oldest output.',
-    '- `berth.cause` of a container’s `die` (its process ended, a signal, out of memory, a call, a lost monitor, a restarted host) and of a `start` that nobody asked for by a call (restart policy).',
+    '- a container’s `log_drop`: output was dropped; `berth.cause` is a word of [logs.md](logs.md), `berth.bytes` or `berth.files` says how much.',
+    '- `berth.cause` of a container’s `die`, `stop`, `kill`, `restart` and `start`: a word of [why.md](why.md); `berth.cause.by` says who asked for it, `berth.cause.detail` more in words.',
     '',
   )
   return lines.join('\n')
 }
 
 const words = {
-  works: 'works as dockerd’s',
+  works: 'works',
   own: 'Berth’s own',
-  ignored: 'accepted with a warning: Berth does not have the part that it configures',
-  later: 'accepted with a warning: not built yet, and ignoring it harms nothing',
-  refused: 'refused: not built yet, and ignoring it would weaken security or lose data',
+  ignored: 'not ours',
+  later: 'not yet',
+  refused: 'refused',
 } as const
 
 const optionDocs = (): string => {
@@ -82,17 +93,47 @@ const optionDocs = (): string => {
     '',
     'Flags are dockerd’s; keys are those of its `daemon.json`, read from `/etc/berth/daemon.json` or the file named by `--config-file`. This file is made from the option table by `npm run docs`.',
     '',
-    '| flag | key | here |',
-    '|---|---|---|',
+    '- **works**: as dockerd’s, but for what is said beside it.',
+    '- **Berth’s own**: dockerd has no such option.',
+    '- **not ours**: accepted with a warning; Berth does not have the part that it configures.',
+    '- **not yet**: accepted with a warning; not built, and ignoring it harms nothing.',
+    '- **refused**: not built, and ignoring it would weaken security or lose data.',
+    '',
+    'SIGHUP reads again what the third column marks with ↻; the rest counts at the next start.',
+    '',
+    '| flag | key | | |',
+    '|---|---|---|---|',
   ]
   for (const spec of optionTable) {
     const flag = spec.flag ? `\`--${spec.flag}\`${spec.short ? `, \`-${spec.short}\`` : ''}` : ''
-    lines.push(`| ${flag} | ${spec.key ? `\`${spec.key}\`` : ''} | ${words[spec.state]} |`)
+    const name = spec.flag || spec.key
+    const again = reloadable.has(name) ? ' ↻' : ''
+    const where = spec.pointless ? ' where the host can' : ''
+    lines.push(
+      `| ${flag} | ${spec.key ? `\`${spec.key}\`` : ''} | ${words[spec.state]}${where}${again} | ${optionTexts[name] ?? ''} |`,
+    )
   }
   return `${lines.join('\n')}\n`
 }
 
-const files: Record<string, () => string> = { 'docs/api.md': apiDocs, 'docs/daemon-options.md': optionDocs }
+const parityDocs = (): string => {
+  const lines = [
+    '# Command lines beside dockerd',
+    '',
+    'What `scripts/parity` finds between Berth and Debian 13’s dockerd 26.1 with the same client, and why it is so. A line is told by the expression that is found in it. This file is made from `parity/explained.ts` by `npm run docs`.',
+    '',
+    '| command lines | why |',
+    '|---|---|',
+    ...explained.map(({ line, why }) => `| \`${line.source.replaceAll('|', '\\|')}\` | ${why} |`),
+  ]
+  return `${lines.join('\n')}\n`
+}
+
+const files: Record<string, () => string> = {
+  'docs/api.md': apiDocs,
+  'docs/daemon-options.md': optionDocs,
+  'docs/parity.md': parityDocs,
+}
 for (const [file, make] of Object.entries(files)) {
   const text = make()
   if (!process.argv.includes('--check')) writeFileSync(file, text)

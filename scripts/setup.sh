@@ -30,6 +30,11 @@ need_packages() {
 		die "Debian packages cannot be installed ($missing): check the package source in /etc/apt: $(tail -1 "$log")"
 }
 
+# What loads the profile that containers have, where the kernel has AppArmor on.
+need_apparmor() {
+	[ "$(cat /sys/module/apparmor/parameters/enabled 2>/dev/null)" != Y ] || need_packages apparmor
+}
+
 need_npm() {
 	command -v npm >/dev/null || need_packages nodejs npm
 }

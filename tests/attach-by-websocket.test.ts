@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
+import { connect } from 'node:net'
 import { after, before, test } from 'node:test'
 import { WebSocket } from 'ws'
 import { startDaemon, type TestDaemon } from './harness/daemon.ts'
@@ -120,4 +121,32 @@ test('what cannot be attached to is told before the handshake', async () => {
   assert.equal(await status('two', 'stdout=1'), 400)
   const plain = await daemon.api('GET', `/containers/two/attach/ws?${all}`)
   assert.equal(plain.status, 400)
+})
+
+test('frames that come with the handshake are read, and broken ones end the client alone', async () => {
+  await docker('create', '-i', '--name', 'hasty', 'busybox', 'cat')
+  const handshake = [
+    'GET /containers/hasty/attach/ws?stream=1&stdin=1&stdout=1 HTTP/1.1',
+    ...['Host: docker', 'Connection: Upgrade', 'Upgrade: websocket', 'Sec-WebSocket-Version: 13'],
+    ...['Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==', '', ''],
+  ].join('\r\n')
+  const broken = connect(daemon.socket)
+  broken.end(Buffer.concat([Buffer.from(handshake), Buffer.from([0xf3, 0x82, 1, 2, 3, 4])]))
+  broken.resume()
+  await once(broken, 'close')
+  assert.equal(await daemon.ping(), 200)
+  const whole = connect(daemon.socket)
+  let got = ''
+  whole.on('data', bytes => {
+    got += bytes.toString('latin1')
+  })
+  // A masked text message, its key all zero.
+  whole.write(
+    Buffer.concat([Buffer.from(handshake), Buffer.from([0x81, 0x83, 0, 0, 0, 0]), Buffer.from('hi\n')]),
+  )
+  await until('the handshake is answered', () => got.includes('\r\n\r\n'))
+  await docker('start', 'hasty')
+  await until('the echo', () => got.endsWith('hi\n'))
+  whole.destroy()
+  await docker('rm', '-f', 'hasty')
 })

@@ -151,7 +151,7 @@ test('health: failures in the start period do not count, five probes are kept, a
     return state.Status === 'unhealthy' && state
   })
   assert.equal(late.Log[0]?.ExitCode, -1)
-  assert.match(late.Log[0]?.Output ?? '', /Health check exceeded timeout \(0\.2s\)/)
+  assert.match(late.Log[0]?.Output ?? '', /Health check exceeded timeout \(200ms\)/)
   await docker('create', '--name', 'unchecked', '--no-healthcheck', 'busybox')
   assert.equal(
     await docker('inspect', '-f', '{{json .Config.Healthcheck}}', 'unchecked'),
@@ -184,14 +184,18 @@ test('a stop by the container’s own signal; a restart policy with a count', as
   await until('both restarts', async () => (await docker('inspect', '-f', state, 'twice')) === '2 exited 4')
 })
 
-test('log options are checked, and none cannot be read', async () => {
+test('options that cannot be are refused in Docker’s words, and a log that is none cannot be read', async () => {
   const refused: [string[], RegExp][] = [
     [['--log-opt', 'nonsense=1'], /unknown log opt 'nonsense' for json-file log driver/],
-    [['--log-opt', 'max-size=x'], /invalid value for 'max-size': x/],
-    [['--log-opt', 'max-file=3'], /max-file cannot be set without max-size/],
+    [['--log-opt', 'max-size=x'], /invalid size: 'x'/],
+    [
+      ['--log-opt', 'compress=true'],
+      /compress cannot be true when max-file is less than 2 or max-size is not set/,
+    ],
     [['--log-opt', 'max-size=1k', '--log-opt', 'max-file=0'], /max-file cannot be less than 1/],
     [['--log-driver', 'nonsense'], /logger: no log driver named 'nonsense' is registered/],
-    [['--log-driver', 'fluentd'], /the log driver fluentd is not implemented/],
+    [['--storage-opt', 'size=1G'], /--storage-opt is supported only for overlay over xfs with 'pquota'/],
+    [['--log-driver', 'splunk'], /the log driver splunk .* is not implemented/],
   ]
   for (const [options, words] of refused) assert.match(await stderrOf('create', ...options, 'busybox'), words)
   await docker('run', '--name', 'silent', '--log-driver', 'none', 'busybox', 'echo', 'x')

@@ -5,8 +5,9 @@ import { describe, test } from 'node:test'
 import { audit } from './harness/audit.ts'
 import { startDaemon, TestDaemon } from './harness/daemon.ts'
 import { projectRoot } from './harness/images.ts'
+import { remappedUsers, remapping } from './harness/remappedUsers.ts'
 import { must, patience, until } from './harness/shell.ts'
-import { inspected, type Verb, verbGroups } from './harness/verbs.ts'
+import { inspected, remappingGroups, type Verb, verbGroups } from './harness/verbs.ts'
 
 /**
  * The daemon is killed at each named fail point of each verb, started again,
@@ -111,7 +112,8 @@ const dieWhileStarting = async (daemon: TestDaemon, point: string): Promise<void
 
 /** A daemon of the group's own, with an image, proven clean at the end. */
 const withDaemon = async (what: string, use: (daemon: TestDaemon) => Promise<void>): Promise<void> => {
-  const daemon = await startDaemon()
+  using users = remappedUsers()
+  const daemon = await startDaemon(remappingGroups.has(what) ? remapping(users) : {})
   try {
     await daemon.loadBusybox()
     await use(daemon)

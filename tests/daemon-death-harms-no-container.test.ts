@@ -212,7 +212,7 @@ test('the journal outlives the daemon and tells causes', async () => {
     `/events?since=0&until=${Date.now() / 1000}&filters=${encodeURIComponent('{"container":["cause"],"event":["die"]}')}`,
   )
   const event = JSON.parse(text) as { Actor: { Attributes: Record<string, string> } }
-  assert.equal(event.Actor.Attributes['berth.cause'], 'its process ended')
+  assert.equal(event.Actor.Attributes['berth.cause'], 'exit')
   assert.equal(event.Actor.Attributes['exitCode'], '3')
 })
 

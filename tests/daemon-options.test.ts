@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { copyFileSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { after, before, test } from 'node:test'
 import { startDaemon, type TestDaemon } from './harness/daemon.ts'
 import { ImageRegistry } from './harness/imageRegistry.ts'
 import { projectRoot } from './harness/images.ts'
-import { run, until } from './harness/shell.ts'
+import { remappedUsers } from './harness/remappedUsers.ts'
+import { must, run, until } from './harness/shell.ts'
 
 const berthd = path.join(projectRoot, 'bin/berthd')
 let folder: string
@@ -82,6 +83,9 @@ test('wrong flags and files are refused with their name', async () => {
   await refused(['--add-runtime', 'runc=/x'], /runtime name 'runc' is reserved/)
   await refused(['-H', 'nonsense'], /invalid bind address format: nonsense/)
   await refused(['--log-driver', 'nonsense'], /no log driver named 'nonsense'/)
+  await refused(['--storage-opt', 'overlay2.size'], /unable to parse storage-opt key\/value: overlay2\.size/)
+  await refused(['--storage-opt', 'dm.basesize=1g'], /overlay2: unknown option dm\.basesize/)
+  await refused(['--storage-opt', 'overlay2.size=much'], /invalid size: 'much'/)
 })
 
 test('help and version are printed without a daemon', async () => {
@@ -110,7 +114,7 @@ test('a daemon.json as it stands on many machines is accepted', async () => {
 })
 
 test('what would weaken security is refused, the rest accepted', async () => {
-  for (const flag of ['--userns-remap=default', '--selinux-enabled', '--authorization-plugin=x'])
+  for (const flag of ['--rootless'])
     await refused([flag], /is not supported by this version of Berth, and ignoring it would weaken security/)
   const { code, stdout } = await run([
     berthd,
@@ -122,6 +126,48 @@ test('what would weaken security is refused, the rest accepted', async () => {
     config('{"labels":["a=b"],"log-opts":{"max-size":"1m"}}'),
   ])
   assert.deepEqual([code, stdout], [0, 'configuration OK\n'])
+})
+
+test('who has no subordinate ids, or is not there, is nobody to map users to', async () => {
+  using users = remappedUsers()
+  const started = async (value: string, env: Record<string, string> = {}): Promise<string> => {
+    const roots = ['--data-root', path.join(folder, 'mapped'), '--exec-root', path.join(folder, 'exec')]
+    const { code, stderr } = await run(
+      [berthd, ...roots, '--config-file', config('{}'), `--userns-remap=${value}`],
+      { env: { ...users.env, ...env } },
+    )
+    assert.equal(code, 1, stderr)
+    return stderr
+  }
+  const words: [value: string, words: RegExp][] = [
+    ['a:b:c', /Invalid user\/group specification in --userns-remap: "a:b:c"/],
+    [
+      'absent',
+      /Error during uid lookup for "absent": getent unable to find entry "absent" in passwd database/,
+    ],
+    ['99999', /Uid 99999 has no entry in \/etc\/passwd: getent unable to find entry/],
+    ['mapped:absent', /Error during groupname lookup for "absent": getent unable to find entry/],
+    ['mapped:99999', /Gid 99999 has no entry in \/etc\/passwd: getent unable to find entry/],
+    ['none', /error creating ID mappings: no subuid ranges found for user "none"/],
+  ]
+  for (const [value, said] of words) assert.match(await started(value), said, value)
+  const tools = path.join(folder, 'tools')
+  mkdirSync(tools)
+  for (const tool of ['sh', 'uname', 'dirname', 'readlink'])
+    symlinkSync((await must(['which', tool])).trim(), path.join(tools, tool))
+  assert.match(
+    await started('default', { PATH: tools }),
+    /Error during "dockremap" user creation: cannot add user; no useradd\/adduser binary found/,
+  )
+  assert.match(
+    await started('mapped'),
+    /the folder \/tmp\/berth-options-\w+, .* restricts access to the remapped root uid\/gid 200000:300000/,
+  )
+  rmSync(path.join(users.folder, 'subgid'))
+  assert.match(await started('mapped'), /open .*subgid: no such file or directory/)
+  // As dockerd has it, only a start looks for them.
+  const checked = await run([berthd, '--validate', '--config-file', config('{"userns-remap": "absent"}')])
+  assert.equal(checked.stdout, 'configuration OK\n')
 })
 
 test('TCP without TLS is served on loopback only', async () => {
@@ -262,4 +308,42 @@ test('what containers may do is the daemon’s default where they say nothing of
   } finally {
     await strict.close()
   }
+})
+
+const withDaemon = async (
+  options: { flags: string[]; within?: string[] },
+  use: (daemon: TestDaemon) => Promise<void>,
+): Promise<void> => {
+  const daemon = await startDaemon(options)
+  try {
+    await daemon.loadBusybox()
+    await use(daemon)
+  } finally {
+    await daemon.close()
+  }
+}
+
+test('the daemon’s own log: its form and its least grave level', () =>
+  withDaemon({ flags: ['--log-format', 'json', '--log-level', 'debug'] }, async daemon => {
+    const lines = daemon.log.trim().split('\n').filter(Boolean)
+    const levels = new Set(lines.map(line => (JSON.parse(line) as { level: string }).level))
+    assert.ok(levels.has('info') && levels.has('debug'), [...levels].join())
+    await daemon.restart({ flags: ['--log-format', 'text', '--log-level', 'error'] })
+    assert.equal(daemon.log.trim().split('\n').length, lines.length)
+  }))
+
+test('forwarding is left as it is, the control group is private, the init is the user’s', () => {
+  const init = path.join(folder, 'own-init')
+  copyFileSync(path.join(projectRoot, 'build/berth-monitor'), init)
+  const flags = ['--ip-forward=false', '--default-cgroupns-mode', 'private', '--init-path', init]
+  return withDaemon({ flags }, async daemon => {
+    assert.equal((await daemon.onHost(['cat', '/proc/sys/net/ipv4/ip_forward'])).stdout, '0\n')
+    const shown = await daemon.mustDocker([
+      ...['run', '--name', 'own', '--init', 'busybox', 'sh', '-c'],
+      'cat /proc/self/cgroup; grep docker-init /proc/self/mountinfo',
+    ])
+    assert.match(shown, /^\d+:[^:]*:\/$/m)
+    assert.ok(shown.includes(`${init} /sbin/docker-init `), shown)
+    assert.equal(await daemon.mustDocker(['inspect', '-f', '{{.HostConfig.CgroupnsMode}}', 'own']), 'private')
+  })
 })

@@ -117,6 +117,14 @@ test('names conflict as Docker says', async () => {
     (await daemon.docker(['create', '--name', '-x', 'busybox', 'true'])).stderr,
     /Invalid container name \(-x\), only/,
   )
+  await docker('create', '--name', 'other', 'busybox', 'true')
+  const renamed = await daemon.docker(['rename', 'other', 'taken'])
+  assert.match(renamed.stderr, /Error when allocating new name: Conflict\. The container name "\/taken"/)
+  const { stderr } = await daemon.docker(['run', '--rm', '-u', 'stranger', 'busybox', 'true'])
+  assert.equal(
+    stderr,
+    'docker: Error response from daemon: unable to find user stranger: no matching entries in passwd file.\n',
+  )
 })
 
 test('update changes limits of a running container', async () => {

@@ -27,6 +27,22 @@ const ps = async (...filters: string[]): Promise<string> =>
     await docker('ps', '-a', '--format', '{{.Names}}', ...filters.flatMap(filter => ['-f', filter]))
   ).replaceAll('\n', ' ')
 
+test('an id that several begin with is nobody’s, as in Docker', async () => {
+  const made = await Promise.all(
+    Array.from({ length: 17 }, () =>
+      daemon.json<{ Id: string }>('POST', '/containers/create', { Image: 'busybox' }),
+    ),
+  )
+  const ids = made.map(({ Id }) => Id)
+  const first = ids.map(id => id[0]).find((digit, index, all) => all.indexOf(digit) !== index) ?? ''
+  assert.equal(await ps(`id=${first}`), '')
+  assert.match(
+    (await daemon.docker(['inspect', '--type', 'container', first])).stderr,
+    /multiple IDs found with provided prefix/,
+  )
+  await docker('rm', ...ids)
+})
+
 test('ps takes every filter', async () => {
   await until('two is healthy', async () => (await ps('health=healthy')) === 'two')
   const wanted: [string[], string][] = [
@@ -62,6 +78,8 @@ test('ps takes every filter', async () => {
   for (const [filters, names] of wanted) assert.equal(await ps(...filters), names, filters.join(' '))
   const id = await docker('inspect', '-f', '{{.Id}}', 'one')
   assert.equal(await ps(`id=${id.slice(0, 8)}`), 'one')
+  assert.equal(await ps(`id=${id}`, 'name=one'), 'one')
+  assert.equal(await ps(`id=${id}`, 'name=two'), '')
 })
 
 test('of what has stopped, ps shows nothing unless it is asked for', async () => {

@@ -136,6 +136,15 @@ const assertAll = (numbers: readonly number[], first: number, last: number): voi
   assert.equal(next, last + 1)
 }
 
+/** What was told of output that was dropped: cause, files, bytes. */
+const drops = (daemon: TestDaemon): Promise<string> =>
+  daemon.mustDocker([
+    // To the millisecond: the client cuts `0s` to whole seconds.
+    ...['events', '--since', '1h', '--until', (Date.now() / 1000).toFixed(3)],
+    ...['--filter', 'event=log_drop', '--format'],
+    ['cause', 'files', 'bytes'].map(key => `{{index .Actor.Attributes "berth.${key}"}}`).join(' '),
+  ])
+
 const tcp = driver('syslog', { 'syslog-address': 'tcp://127.0.0.1:5514' })
 const sinkOptions: SinkOptions = { kind: 'tcp', address: 5514 }
 
@@ -180,6 +189,7 @@ test('containers of a sink that is dead or takes nothing stop and go, and the da
     await until('it is told', () =>
       /msg="a container was removed before its log had been delivered".*bytes=\d+/.test(daemon.log),
     )
+    assert.match(await drops(daemon), /^removed-undelivered {2}\d+$/)
     await using _ = await LogSink.start(daemon.namespace, { ...sinkOptions, hangs: true })
     await daemon.mustDocker([
       ...['run', '-d', '--name', 'heard', ...tcp],
@@ -208,6 +218,7 @@ test('output that rotation takes before it was delivered is told of, and what fo
     await using sink = await LogSink.start(daemon.namespace, sinkOptions)
     await until('the end came', () => numbersIn(sink).at(-1) === 40_000)
     assert.match(daemon.log, /msg="output was dropped before it had been delivered".*files=\d+/)
+    assert.match(await drops(daemon), /^rotated-undelivered \d+ $/m)
     const numbers = numbersIn(sink)
     assert.ok(numbers.length < 40_000)
     assertAll(numbers, numbers[0] ?? 0, 40_000)
@@ -324,8 +335,19 @@ test('options are refused in Docker’s words, and what is not built is said to 
         { 'gelf-address': 'udp://a:1', 'gelf-tcp-max-reconnect': '1' },
         /"gelf-tcp-max-reconnect" is only valid for TCP/,
       ],
-      ['journald', {}, /the log driver journald is not implemented/],
-      ['awslogs', {}, /the log driver awslogs is not implemented/],
+      ['journald', { 'syslog-format': '' }, /unknown log opt 'syslog-format' for journald log driver/],
+      ['local', { 'cache-me': '1' }, /unknown log opt 'cache-me' for log driver local/],
+      ['local', { compress: 'maybe' }, /invalid boolean value for compress/],
+      ['fluentd', { 'fluentd-adress': 'a' }, /unknown log opt 'fluentd-adress' for fluentd log driver/],
+      ['fluentd', { 'fluentd-address': 'udp://a' }, /unsupported scheme: 'udp'/],
+      ['fluentd', { 'fluentd-address': 'unix://' }, /path is empty/],
+      ['fluentd', { 'fluentd-address': 'tcp://a:1/b' }, /should not contain a path element/],
+      ['fluentd', { 'fluentd-address': 'a:b' }, /invalid port/],
+      ['fluentd', { 'fluentd-async': 'maybe' }, /parsing "maybe": invalid syntax/],
+      ['fluentd', { 'fluentd-max-retries': '4294967295' }, /fluentd-max-retries: value out of range/],
+      ['fluentd', { 'fluentd-write-timeout': '-1s' }, /value must be a duration that is non-negative/],
+      ['fluentd', { 'fluentd-async-reconnect-interval': '1m' }, /must be between 100ms and 10s/],
+      ['awslogs', {}, /the log driver awslogs .* is not implemented/],
       ['loud', {}, /no log driver named 'loud' is registered/],
     ]
     for (const [type, options, words] of cases) await refused(driver(type, options), words)

@@ -199,6 +199,7 @@ test('all logs together stay below the budget: the largest give way, and none lo
     const told = events.reduce((sum, { Actor }) => sum + Number(Actor.Attributes['berth.bytes']), 0)
     assert.equal(told, counted.DroppedBytes)
     assert.ok(events.every(({ Actor }) => Actor.Attributes['name'] !== 'quiet'))
+    assert.ok(events.every(({ Actor }) => Actor.Attributes['berth.cause'] === 'log-budget'))
     assert.match(daemon.log, /level=warn msg="all logs together had passed log-budget/)
   })
 })

@@ -62,7 +62,7 @@ test('a container whose monitor is killed is ended with 137 and the cause', asyn
       `container=${id}`,
     ].concat(['--format', '{{json .Actor.Attributes}}']),
   )
-  assert.match(events, /"berth\.cause":"monitor lost"/)
+  assert.match(events, /"berth\.cause":"daemon","berth\.cause\.detail":"its monitor was lost/)
 })
 
 test('its restart policy applies', async () => {

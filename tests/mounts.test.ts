@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { after, before, test } from 'node:test'
 import { startDaemon, type TestDaemon } from './harness/daemon.ts'
@@ -60,10 +60,15 @@ for (const runtime of ['crun', 'runc']) {
   })
 
   test(`${runtime}: propagation goes both ways where the host shares the mount, and is refused where not`, async () => {
+    const closed = path.join(daemon.base, `closed-${runtime}`)
+    mkdirSync(closed)
+    await must(['mount', '--bind', closed, closed])
+    await must(['mount', '--make-private', closed])
     const refused = await daemon.docker([
-      ...['run', '--rm', '--runtime', runtime, '-v', `${folder}:/m:rshared`, 'busybox', 'true'],
+      ...['run', '--rm', '--runtime', runtime, '-v', `${closed}:/m:rshared`, 'busybox', 'true'],
     ])
     assert.match(refused.stderr, /path \S+ is mounted on \S+ but it is not a shared mount/)
+    await must(['umount', closed])
     const shared = path.join(daemon.base, `shared-${runtime}`)
     mkdirSync(path.join(shared, 'inside'), { recursive: true })
     mkdirSync(path.join(shared, 'late'))
@@ -84,6 +89,51 @@ for (const runtime of ['crun', 'runc']) {
     await must(['umount', `${shared}/inside`])
   })
 
+  test(`${runtime}: each propagation is what the container has, alone, with others, and through a link`, async () => {
+    const shared = path.join(daemon.base, `each-${runtime}`)
+    mkdirSync(shared)
+    await must(['mount', '-t', 'tmpfs', 'each', shared])
+    await must(['mount', '--make-shared', shared])
+    symlinkSync(shared, `${shared}-link`)
+    const tags =
+      'grep " /m " /proc/self/mountinfo | sed "s/ - .*//" | grep -oE " (ro|rw),| shared:| master:" | tr -d "\n"'
+    const wanted = {
+      private: ' rw,',
+      rprivate: ' rw,',
+      slave: ' rw, master:',
+      rslave: ' rw, master:',
+      shared: ' rw, shared:',
+      rshared: ' rw, shared:',
+      'ro,rslave': ' ro, master:',
+      'rshared,ro,z': ' ro, shared:',
+    }
+    for (const [mode, expected] of Object.entries(wanted))
+      assert.equal(await sh(['-v', `${shared}:/m:${mode}`], tags), expected, mode)
+    assert.equal(await sh(['-v', `${shared}-link:/m:rshared`], tags), ' rw, shared:')
+    const mount = `type=bind,source=${shared},target=/m,readonly,bind-propagation=slave,bind-recursive=disabled`
+    assert.equal(await sh(['--mount', mount], tags), ' ro, master:')
+    await must(['umount', shared])
+  })
+
+  test(`${runtime}: the host’s root can be bound, and what holds the data root is no private mount`, async () => {
+    const seen = `ls ${folder}/file && grep -c " /h " /proc/mounts`.replace(folder, `/h${folder}`)
+    assert.match(await sh(['-v', '/:/h:ro'], seen), /file\n1$/)
+    await daemon.mustDocker(['create', '--name', `root-${runtime}`, '-v', '/:/h', 'busybox', 'true'])
+    assert.equal(
+      await daemon.mustDocker(['inspect', '-f', '{{(index .Mounts 0).Propagation}}', `root-${runtime}`]),
+      'rslave',
+    )
+    const asked = await daemon.docker(['create', '-v', '/:/h:rprivate', 'busybox', 'true'])
+    assert.match(asked.stderr, /must use either propagation mode "rslave" or "rshared"/)
+  })
+
+  test(`${runtime}: with a read-only root a tmpfs and a volume can be written to, where that is asked for`, async () => {
+    const options = ['--read-only', '--tmpfs', '/t', '--tmpfs', '/o:ro', '-v', '/v', '-v', `${folder}:/m:ro`]
+    const script =
+      'for d in / /t /o /v /m /etc; do touch $d/x 2>/dev/null && echo $d; done; touch /etc/hosts || echo hosts'
+    assert.equal(await sh(options, `${script} 2>/dev/null`), '/t\n/v\nhosts')
+  })
+
   test(`${runtime}: tmpfs options of the user’s replace the defaults; unknown ones are refused`, async () => {
     const options = (target: string): string => `grep " ${target} " /proc/mounts`
     const mount = ['--mount', 'type=tmpfs,target=/t,tmpfs-size=1m,tmpfs-mode=1770']
@@ -95,6 +145,45 @@ for (const runtime of ['crun', 'runc']) {
     assert.match(bad.stderr, /invalid tmpfs option "nonsense"/)
   })
 }
+
+test('-v makes a source that is missing when the container starts; --mount refuses it, unless told to make it', async () => {
+  const missing = path.join(daemon.base, 'missing')
+  await daemon.mustDocker([
+    'create',
+    '--name',
+    'maker',
+    '-v',
+    `${missing}/a/b:/m`,
+    'busybox',
+    'touch',
+    '/m/x',
+  ])
+  assert.equal(existsSync(missing), false)
+  await daemon.mustDocker(['start', '-a', 'maker'])
+  assert.ok(existsSync(`${missing}/a/b/x`))
+  const refused = await daemon.docker([
+    ...['create', '--mount', `type=bind,source=${missing}/c,target=/m`, 'busybox', 'true'],
+  ])
+  assert.match(
+    refused.stderr,
+    new RegExp(`invalid mount config for type "bind": bind source path does not exist: ${missing}/c`),
+  )
+  const made = await daemon.json<{ Id: string }>('POST', '/containers/create', {
+    Image: 'busybox',
+    Cmd: ['touch', '/m/x'],
+    HostConfig: {
+      Mounts: [
+        { Type: 'bind', Source: `${missing}/c`, Target: '/m', BindOptions: { CreateMountpoint: true } },
+      ],
+    },
+  })
+  await daemon.mustDocker(['start', '-a', made.Id])
+  assert.ok(existsSync(`${missing}/c/x`))
+  await daemon.mustDocker(['create', '--name', 'lost', '-v', `${missing}/c:/m`, 'busybox', 'true'])
+  rmSync(`${missing}/c`, { recursive: true })
+  writeFileSync(`${missing}/c`, '')
+  await daemon.mustDocker(['start', '-a', 'lost'])
+})
 
 test('a path alone in Binds is an anonymous volume', async () => {
   const { Id } = await daemon.json<{ Id: string }>('POST', '/containers/create', {

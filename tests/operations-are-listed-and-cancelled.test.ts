@@ -18,7 +18,12 @@ interface Operation {
   Subject: { Type: string; Id: string; Name: string }
   Started: string
   Step: string
-  Client?: { Remote: string; UserAgent: string; RequestId: string }
+  Client?: {
+    Remote: string
+    UserAgent: string
+    RequestId: string
+    Process?: { Uid: number; Pid: number; Name: string }
+  }
   Cancelled: boolean
   Irrevocable: string
 }
@@ -94,7 +99,9 @@ test('a load that stalls is listed with who asked for it, and its cancelling rem
     const found = await underWay('load')
     return found.Step === 'reading the archive' ? found : undefined
   })
-  assert.deepEqual(operation.Client, { Remote: 'unix', UserAgent: 'stalling/1', RequestId: 'request-7' })
+  const { Process: by, ...client } = operation.Client ?? {}
+  assert.deepEqual(client, { Remote: 'unix', UserAgent: 'stalling/1', RequestId: 'request-7' })
+  assert.deepEqual([by?.Uid, by?.Pid], [process.getuid?.(), process.pid])
   assert.deepEqual([operation.Cancelled, operation.Irrevocable], [false, ''])
   assert.ok(Math.abs(Date.parse(operation.Started) - Date.now()) < 60_000)
   await until('a part is on the disk', () =>

@@ -36,7 +36,9 @@ test('a layer of 1 GB comes over 50 cuts and deaths of the daemon, with at most 
     }
     await daemon.mustDocker(['pull', '-q', name], { deadline: 300_000 })
     const bytes = (await carried()) - before
-    assert.ok(bytes < 1.01 * GB, `${bytes} bytes for ${GB}`)
+    // What was in the sockets at a cut was carried, and came to nobody: more of it, the busier the machine.
+    const unread = (cuts + 2) * 256 * 1024
+    assert.ok(bytes < 1.01 * GB + unread, `${bytes} bytes for ${GB}`)
     const asked = (await registry.seen()).filter(
       line => line.includes(`blobs/${layer}`) && line.startsWith('GET'),
     )

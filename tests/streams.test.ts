@@ -1,5 +1,8 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { readdirSync } from 'node:fs'
+import { connect } from 'node:net'
 import { after, before, test } from 'node:test'
 import { startDaemon, type TestDaemon } from './harness/daemon.ts'
 import { run, until } from './harness/shell.ts'
@@ -211,7 +214,27 @@ test('exec: streams, user, directory, environment, detached, exit codes', async 
   const missing = await daemon.docker(['exec', 'home', 'nope'])
   assert.equal(missing.code, 127)
   assert.match(missing.stdout, /exec: "nope": executable file not found in \$PATH/)
+  // What fails before there is a monitor comes as the client reads it, too.
+  const stranger = await daemon.docker(['exec', '-u', 'stranger', 'home', 'true'])
+  assert.equal(stranger.stdout, 'unable to find user stranger: no matching entries in passwd file\r\n')
+  assert.equal(stranger.stderr, '')
   const { shown } = await onTerminal(['exec', '-it', 'home', 'sh', '-c', 'tty && echo yes'])
   assert.match(shown, /\/dev\/pts\/\d[\s\S]*yes/)
   assert.equal((await daemon.docker(['exec', 'nobody', 'true'])).code, 1)
+})
+
+test('a client that leaves in the midst of its log is no error', async () => {
+  const { Id } = await daemon.json<{ Id: string }>('POST', '/containers/create', {
+    ...{ Image: 'busybox', Cmd: ['seq', '1', '500000'] },
+  })
+  await daemon.mustDocker(['start', '-a', Id])
+  const before = readdirSync(`/proc/${daemon.pid}/fd`).length
+  for (let count = 0; count < 20; count++) {
+    const socket = connect(daemon.socket)
+    socket.write(`GET /containers/${Id}/logs?stdout=1 HTTP/1.1\r\nHost: d\r\n\r\n`)
+    await once(socket, 'readable')
+    socket.destroy()
+  }
+  await until('they are gone', () => readdirSync(`/proc/${daemon.pid}/fd`).length < before + 5)
+  assert.doesNotMatch(daemon.log, /level=error/)
 })

@@ -1,11 +1,13 @@
 import assert from 'node:assert/strict'
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { connect } from 'node:net'
 import path from 'node:path'
 import { after, before, test } from 'node:test'
 import { audit } from './harness/audit.ts'
 import { startDaemon, type TestDaemon } from './harness/daemon.ts'
 import { HangingMount } from './harness/hangingMount.ts'
-import { must, run, until } from './harness/shell.ts'
+import { dockerArchive, file } from './harness/images.ts'
+import { must, type Outcome, run, until } from './harness/shell.ts'
 import { inspected } from './harness/verbs.ts'
 
 /** A runtime that never comes back, or a mount, holds up its own container and nothing else, and can be given up. */
@@ -57,6 +59,30 @@ const othersGoOn = async (stuck: string, status = 'created'): Promise<void> => {
   await daemon.mustDocker(['stop', '-t', '0', 'other'])
   await daemon.mustDocker(['rm', 'other'])
 }
+
+test('images come in while an upload stalls, and what it kept from being removed goes with it', async () => {
+  const blobs = path.join(daemon.dataRoot, 'blobs/sha256')
+  const before = readdirSync(blobs).length
+  const stalled = connect(daemon.socket)
+  stalled.on('error', () => {})
+  stalled.write('POST /images/load HTTP/1.1\r\nHost: d\r\nContent-Length: 100000\r\n\r\nbegun')
+  const isListed = async (): Promise<boolean> =>
+    (await daemon.json<{ Verb: string }[]>('GET', '/berth/v1/operations')).some(({ Verb }) => Verb === 'load')
+  await until('it is under way', isListed)
+  const archive = await dockerArchive([{ tags: ['beside:1'], layers: [[file('a', 'b')]] }])
+  // Its end is missing, and nothing of it is an image.
+  const broken = archive.subarray(0, archive.length - 2048)
+  const load = (bytes: Buffer): Promise<Outcome> =>
+    daemon.docker(['load', '-q'], { input: bytes, deadline: 20_000 })
+  assert.equal((await load(broken)).code, 1)
+  assert.equal((await load(archive)).code, 0)
+  assert.equal((await daemon.docker(['import', '-', 'tree:1'], { input: archive })).code, 0)
+  assert.ok(await isListed())
+  stalled.destroy()
+  await until('it is given up', async () => !(await isListed()))
+  await daemon.mustDocker(['rmi', 'beside:1', 'tree:1'])
+  assert.equal(readdirSync(blobs).length, before)
+})
 
 test('others go on while a runtime hangs, and rm -f gives the start up', async () => {
   const ending = startStuck('stuck1')

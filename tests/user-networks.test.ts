@@ -210,6 +210,42 @@ describe('user-defined bridge networks', () => {
     await docker('network', 'rm', 'fixed')
   })
 
+  test('link-local addresses and settings of an interface reach it, and the addresses inspect', async () => {
+    await daemon.mustDocker(['network', 'create', 'local'])
+    await daemon.mustDocker([
+      ...['run', '-d', '--name', 'near', '--network', 'local', '--link-local-ip', '169.254.7.7'],
+      ...['busybox', 'sleep', '600'],
+    ])
+    assert.match(
+      await daemon.mustDocker(['exec', 'near', 'ip', '-o', '-4', 'addr', 'show', 'eth0']),
+      /inet 169\.254\.7\.7\/16 /,
+    )
+    const ipam = '{{json .NetworkSettings.Networks.local.IPAMConfig}}'
+    assert.equal(await daemon.mustDocker(['inspect', '-f', ipam, 'near']), '{"LinkLocalIPs":["169.254.7.7"]}')
+    const option = 'driver-opt=com.docker.network.endpoint.sysctls=net.ipv4.conf.IFNAME.log_martians=1'
+    assert.equal(
+      await daemon.mustDocker([
+        ...[
+          'run',
+          '--rm',
+          '--network',
+          `name=local,link-local-ip=169.254.7.8,${option}`,
+          'busybox',
+          'sh',
+          '-c',
+        ],
+        'ping -c 1 -w 20 169.254.7.7 >/dev/null && cat /proc/sys/net/ipv4/conf/eth0/log_martians',
+      ]),
+      '1',
+    )
+    const wrong = await daemon.docker([
+      ...['run', '--rm', '--network', 'local', '--link-local-ip', '0.0.0.0', 'busybox', 'true'],
+    ])
+    assert.match(wrong.stderr, /invalid link-local IP address: 0\.0\.0\.0/)
+    await daemon.mustDocker(['rm', '-f', 'near'])
+    await daemon.mustDocker(['network', 'rm', 'local'])
+  })
+
   test('connect and disconnect: of one that runs, and of one that does not', async () => {
     await docker('network', 'create', 'left')
     await docker('network', 'create', 'right')

@@ -6,7 +6,7 @@ import { commitContainer } from '../engine/containers/commit.ts'
 import { exportContainer } from '../engine/containers/export.ts'
 import { containerConfig } from '../wire/container.ts'
 import { nullable } from '../wire/decode.ts'
-import { readOptionalJson } from './body.ts'
+import { readJson } from './body.ts'
 import { repositoryTag } from './repositoryTag.ts'
 import type { Call, Route } from './route.ts'
 import { onContainer, tracked } from './track.ts'
@@ -54,7 +54,7 @@ export const archiveRoutes: Route[] = [
     operation: 'ImageCommit',
     handle: async call => {
       const { engine, req, query } = call
-      const config = await readOptionalJson(req, nullable(containerConfig))
+      const config = await readJson(req, nullable(containerConfig))
       const target = engine.containers.get(query.get('container') ?? '')
       const request = {
         name: repositoryTag(query),

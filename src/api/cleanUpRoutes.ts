@@ -1,82 +1,64 @@
 import { badRequest } from '../core/errors.ts'
-import { type CleanUpResult, cleanUpImages, cleanUpVerb, drawPlan } from '../engine/images/cleanUp/cleanUp.ts'
-import { cleanUpLimits, type GivenLimits, hasLimit } from '../engine/images/cleanUp/limits.ts'
-import type { CleanUpPlan, Removal, Stay } from '../engine/images/cleanUp/plan.ts'
-import type { CleanUpLimits } from '../engine/settings.ts'
+import { cleanUp, cleanUpSubject, cleanUpVerb, drawPlan } from '../engine/cleanUp/cleanUp.ts'
+import { cleanUpRules, hasRules } from '../engine/cleanUp/rules.ts'
+import type { CleanUpOutcome, CleanUpPlan, CleanUpSettings, Removal } from '../engine/cleanUp/types.ts'
+import { map } from '../wire/decode.ts'
+import { readJson } from './body.ts'
 import type { Call, Route } from './route.ts'
 import { tracked } from './track.ts'
 
-/** `/berth/v1/images/clean-up`: what unused images take, and which of them are to go. */
+/** `/berth/v1/clean-up`: stopped containers, and networks and volumes that nobody uses. */
 
-const given = ({ query }: Call): GivenLimits => {
-  const limits: GivenLimits = { keep: query.all('keep') }
-  for (const [name, key] of [
-    ['max-size', 'maxSize'],
-    ['max-age', 'maxAge'],
-    ['min-free', 'minFree'],
-  ] as const) {
-    const value = query.get(name)
-    if (value) limits[key] = value
-  }
-  return limits
-}
-
-/** Those of the request, or else of the daemon; what either protects is protected. */
-const limitsOf = (call: Call): CleanUpLimits => {
-  const own = cleanUpLimits(given(call))
-  const configured = call.engine.settings.imageCleanUp
-  const keep = [...configured.keep, ...own.keep]
-  if (hasLimit(own)) return { ...own, keep }
-  if (hasLimit(configured)) return { ...configured, keep }
-  throw badRequest(
-    'no limit is set: give max-size, max-age or min-free with the request, or set image-clean-up in daemon.json',
-  )
-}
-
-const shownStay = ({ id, names, lastUsed, why }: Stay): object => ({
+const shown = ({ type, id, name, lastNeeded, bytes, why }: Removal): object => ({
+  Type: type,
   Id: id,
-  Names: names,
-  LastUsed: new Date(lastUsed).toISOString(),
+  Name: name,
+  LastNeeded: new Date(lastNeeded).toISOString(),
+  Bytes: bytes,
   Why: why,
 })
 
-const shownRemoval = (removal: Removal): object => ({ ...shownStay(removal), Bytes: removal.bytes })
-
-const shownPlan = ({ id, removals, stays, bytes, short }: CleanUpPlan): object => ({
+const shownPlan = ({ id, removals, stays, bytes }: CleanUpPlan): object => ({
   Plan: id,
-  Remove: removals.map(shownRemoval),
-  Keep: stays.map(shownStay),
+  Remove: removals.map(shown),
+  Keep: stays.map(shown),
   Bytes: bytes,
-  NotReached: short,
 })
 
-const shownResult = ({ plan, removed, skipped, before, after }: CleanUpResult): object => ({
+const shownOutcome = ({ plan, removed, skipped, freed }: CleanUpOutcome): object => ({
   Plan: plan.id,
-  Removed: removed.map(shownRemoval),
-  Skipped: skipped.map(({ removal, why }) => ({ ...shownStay(removal), Why: why })),
-  BytesBefore: before,
-  BytesAfter: after,
-  NotReached: plan.short,
+  Removed: removed.map(shown),
+  Skipped: skipped.map(shown),
+  Bytes: freed,
 })
 
-const cleanUp = async (call: Call): Promise<{ json: object }> => {
-  const { engine, query } = call
-  const limits = limitsOf(call)
-  if (query.flag('dry-run')) return { json: shownPlan(await drawPlan(engine, limits)) }
-  const planId = query.get('plan')
-  const what = { verb: cleanUpVerb, subject: { type: 'images', id: '', name: '' } }
-  const result = await tracked(call, what, operation =>
-    cleanUpImages(engine, { limits, operation, ...(planId ? { planId } : {}) }),
+/** The request's own rules, or else the daemon's. */
+const rulesOf = async ({ engine, req }: Call): Promise<CleanUpSettings> => {
+  const own = cleanUpRules(
+    'clean-up',
+    await readJson(
+      req,
+      map(value => value),
+    ),
   )
-  return { json: shownResult(result) }
+  const settings = hasRules(own) ? own : engine.settings.cleanUp
+  if (hasRules(settings)) return settings
+  throw badRequest(
+    'no rule is set: give containers, networks or volumes with the request, or set clean-up in daemon.json',
+  )
+}
+
+const handle = async (call: Call): Promise<{ json: object }> => {
+  const { engine, query } = call
+  const settings = await rulesOf(call)
+  if (query.flag('dry-run')) return { json: shownPlan(await drawPlan(engine, settings)) }
+  const planId = query.get('plan')
+  const outcome = await tracked(call, { verb: cleanUpVerb, subject: cleanUpSubject }, operation =>
+    cleanUp(engine, { settings, operation, ...(planId ? { planId } : {}) }),
+  )
+  return { json: shownOutcome(outcome) }
 }
 
 export const cleanUpRoutes: Route[] = [
-  {
-    method: 'POST',
-    path: '/berth/v1/images/clean-up',
-    operation: 'ImageCleanUp',
-    own: true,
-    handle: cleanUp,
-  },
+  { method: 'POST', path: '/berth/v1/clean-up', operation: 'CleanUp', own: true, handle },
 ]

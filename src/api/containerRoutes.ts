@@ -1,4 +1,4 @@
-import { asBerthError, BerthError, badRequest, notImplemented } from '../core/errors.ts'
+import { asBerthError, BerthError, badRequest } from '../core/errors.ts'
 import { createContainer } from '../engine/containers/create.ts'
 import { inspectContainer } from '../engine/containers/inspect.ts'
 import { listContainers } from '../engine/containers/list.ts'
@@ -18,11 +18,12 @@ import { updateContainer } from '../engine/containers/update.ts'
 import { waitContainer } from '../engine/containers/wait.ts'
 import { parseWaitCondition } from '../engine/containers/waiters.ts'
 import { createRequest, updateRequest } from '../wire/container.ts'
-import { readJson } from './body.ts'
-import { adaptCreate } from './createVersions.ts'
+import { readJson, readRequiredJson } from './body.ts'
+import { checkpointAsked } from './checkpointRoutes.ts'
+import { adaptCreate, adaptUpdate } from './createVersions.ts'
 import type { Call, Route } from './route.ts'
 import { standardHeaders } from './server.ts'
-import { onContainer, tracked } from './track.ts'
+import { onContainer, requesterOf, tracked } from './track.ts'
 
 /** `/containers`: life and listing. */
 
@@ -59,10 +60,9 @@ export const containerRoutes: Route[] = [
     method: 'POST',
     path: '/containers/create',
     operation: 'ContainerCreate',
-    lacks: 'named volumes and IPv6',
     handle: async call => {
       const { engine, req, query, version } = call
-      const request = await readJson(req, createRequest)
+      const request = await readRequiredJson(req, createRequest)
       if (Object.keys(request).every(key => key === 'HostConfig' || key === 'NetworkingConfig'))
         throw badRequest('config cannot be empty in order to create a container')
       const adapted = adaptCreate(request, version)
@@ -96,13 +96,14 @@ export const containerRoutes: Route[] = [
     handle: async call => {
       const target = container(call)
       // Docker, too, takes a body as short as `{}` or `null`, which old clients send.
-      if (Number(call.req.headers['content-length'] ?? 0) > 7)
+      const { 'content-length': length = '0', 'transfer-encoding': chunked } = call.req.headers
+      if (Number(length) > 7 || chunked !== undefined)
         throw badRequest(
           'starting container with non-empty request body was deprecated since API v1.22 and removed in v1.24',
         )
-      if (call.query.get('checkpoint')) throw notImplemented('starting from a checkpoint')
+      const checkpoint = checkpointAsked(call)
       const started = await tracked(call, onContainer('start', target), operation =>
-        startContainer(call.engine, target, operation),
+        startContainer(call.engine, target, operation, checkpoint),
       )
       return { status: started ? 204 : 304 }
     },
@@ -138,7 +139,8 @@ export const containerRoutes: Route[] = [
     handle: async call => {
       const name = call.params['id'] ?? ''
       try {
-        await killContainer(call.engine, container(call), call.query.get('signal') ?? '')
+        const signal = call.query.get('signal') ?? ''
+        await killContainer(call.engine, container(call), { signal, requester: requesterOf(call) })
       } catch (error) {
         throw prefixed(`cannot kill container: ${name}`, error)
       }
@@ -184,6 +186,7 @@ export const containerRoutes: Route[] = [
     operation: 'ContainerUpdate',
     handle: async call => {
       const request = await readJson(call.req, updateRequest)
+      adaptUpdate(request, call.version)
       return { json: { Warnings: await updateContainer(call.engine, container(call), request) } }
     },
   },
@@ -194,7 +197,10 @@ export const containerRoutes: Route[] = [
     handle: async call => {
       const condition = parseWaitCondition(call.query.get('condition'))
       const code = await waitContainer(call.engine, container(call), condition, () =>
-        call.takeOver('wait', { 'Content-Type': 'application/json', ...standardHeaders }),
+        call.takeOver('wait', {
+          'Content-Type': 'application/json',
+          ...standardHeaders(call.engine.settings.experimental),
+        }),
       )
       return code === undefined ? undefined : { json: { StatusCode: code } }
     },

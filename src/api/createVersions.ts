@@ -1,7 +1,8 @@
 import { badRequest } from '../core/errors.ts'
 import { cgroupVersion } from '../linux/cgroups.ts'
-import type { CreateRequest, EndpointSettings, MountRequest } from '../wire/container.ts'
+import type { CreateRequest, EndpointSettings, MountRequest, UpdateRequest } from '../wire/container.ts'
 import type { ApiVersion } from '../wire/version.ts'
+import { moveInterfaceSysctls } from './createSysctls.ts'
 
 /**
  * A create as a client of an older API version means it: fields that came later are taken away, defaults of that
@@ -40,6 +41,27 @@ const laterMounts: Change = (request, version) => {
   return undefined
 }
 
+const sharedMemory: Change = (request, version) => {
+  if (version.atLeast('1.40')) return undefined
+  for (const mount of mountsOf(request)) delete mount.BindOptions?.NonRecursive
+  request.HostConfig ??= {}
+  request.HostConfig.IpcMode ||= 'shareable'
+  return undefined
+}
+
+const gatewayPriority: Change = ({ NetworkingConfig }, version) => {
+  if (version.atLeast('1.48')) return undefined
+  for (const endpoint of Object.values(NetworkingConfig?.EndpointsConfig ?? {})) delete endpoint?.GwPriority
+  return undefined
+}
+
+const volumeDriver: Change = (request, version) => {
+  if (!request.HostConfig?.VolumeDriver || !version.atLeast('1.48')) return undefined
+  return mountsOf(request).some(mount => mount.Type === 'volume' && !mount.VolumeOptions?.DriverConfig?.Name)
+    ? "WARNING: the container-wide volume-driver configuration is ignored for volumes specified via 'mount'. Use '--mount type=volume,volume-driver=...' instead"
+    : undefined
+}
+
 const laterFields: Change = ({ HostConfig: host, Healthcheck: health, NetworkingConfig }, version) => {
   if (host && !version.atLeast('1.41') && !host.CgroupnsMode && cgroupVersion === 1)
     host.CgroupnsMode = 'host'
@@ -54,7 +76,7 @@ const laterFields: Change = ({ HostConfig: host, Healthcheck: health, Networking
 }
 
 const legacyCapabilities: Change = ({ HostConfig: host }, version) => {
-  if (host?.Capabilities?.length && !version.atLeast('1.41'))
+  if (host?.Capabilities?.length && version.atLeast('1.40') && !version.atLeast('1.41'))
     throw badRequest(
       'the HostConfig.Capabilities field is not supported by this daemon; use CapAdd and CapDrop to set capabilities',
     )
@@ -118,19 +140,27 @@ const emptyBindings: Change = ({ HostConfig: host }, version) => {
   return `Following container port(s) have an empty list of port-bindings: ${bare.join(', ')}. Such bindings will be discarded in a future version.`
 }
 
+const interfaceSysctls: Change = (request, version) =>
+  moveInterfaceSysctls(request, version, () => mainEndpoint(request, version))
+
 const changes: Change[] = [
+  sharedMemory,
   mountOptions,
   laterMounts,
   laterFields,
+  gatewayPriority,
+  volumeDriver,
   legacyCapabilities,
   macAddress,
+  interfaceSysctls,
   emptyBindings,
 ]
 
 /** Before 1.44 a read-only bind left the mounts below it alone. */
 const oldReadOnly = (request: CreateRequest): void => {
   for (const mount of mountsOf(request))
-    if (mount.Type === 'bind') mount.BindOptions = { ...mount.BindOptions, ReadOnlyNonRecursive: true }
+    if (mount.Type === 'bind' && mount.ReadOnly)
+      mount.BindOptions = { ...mount.BindOptions, ReadOnlyNonRecursive: true }
 }
 
 /** Changes the request in place. Errors: `bad-request` in Docker's words. Returns warnings. */
@@ -138,4 +168,15 @@ export const adaptCreate = (request: CreateRequest, version: ApiVersion): string
   const warnings = changes.flatMap(change => change(request, version) ?? [])
   if (!version.atLeast('1.44')) oldReadOnly(request)
   return warnings
+}
+
+/** The same for an update. */
+export const adaptUpdate = (request: UpdateRequest, version: ApiVersion): void => {
+  if (!version.atLeast('1.40')) delete request.PidsLimit
+  if (version.atLeast('1.55')) return
+  delete request.BlkioWeightDevice
+  delete request.BlkioDeviceReadBps
+  delete request.BlkioDeviceWriteBps
+  delete request.BlkioDeviceReadIOps
+  delete request.BlkioDeviceWriteIOps
 }

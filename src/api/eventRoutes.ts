@@ -11,7 +11,7 @@ import type { Call, Route } from './route.ts'
 
 /** `GET /events` */
 
-const timeOf = (name: string, text: string | undefined): bigint | undefined => {
+export const timeOf = (name: string, text: string | undefined): bigint | undefined => {
   if (text === undefined || text === '') return undefined
   try {
     return parseTimestamp(text)

@@ -2,6 +2,7 @@ import type { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 import { BerthError } from '../core/errors.ts'
 import type { RawClient } from '../engine/containers/rawClient.ts'
+import { hasHungUp } from '../linux/descriptors.ts'
 
 /**
  * Connections taken out of HTTP, so that they can be handed to another process
@@ -10,11 +11,18 @@ import type { RawClient } from '../engine/containers/rawClient.ts'
  */
 interface Handle {
   fd: number
+  /** What Node takes it to do; to start reading twice is an error. */
+  reading: boolean
   readStop(): number
+  readStart(): number
 }
 
+/** Nothing once the connection is gone. */
+const openHandle = (socket: Socket): Handle | null | undefined =>
+  (socket as unknown as { _handle: Handle | null })._handle
+
 const handleOf = (socket: Socket): Handle => {
-  const handle = (socket as unknown as { _handle: Handle | null })._handle
+  const handle = openHandle(socket)
   if (!handle || handle.fd < 0) throw new BerthError('client-gone', 499, 'the client closed the connection')
   return handle
 }
@@ -22,6 +30,49 @@ const handleOf = (socket: Socket): Handle => {
 /** Stops reading at once; to be called before anything is awaited where the client may send stdin early. */
 export const stopReading = (req: IncomingMessage): void => {
   handleOf(req.socket).readStop()
+}
+
+/** Reads no further until the result is called: what follows a request's end may be no request. */
+export const holdReading = (req: IncomingMessage): (() => void) => {
+  const handle = handleOf(req.socket)
+  handle.readStop()
+  return () => {
+    if (openHandle(req.socket) === handle) handle.readStart()
+  }
+}
+
+/** Whoever stopped it, and whatever Node knows of that. */
+const restartReading = (socket: Socket): void => {
+  const handle = openHandle(socket)
+  if (!handle) return
+  handle.readStop()
+  handle.readStart()
+  handle.reading = true
+}
+
+/** Of a client that has its answer: how long it is waited for, and how much of it is read. */
+const lingering = { milliseconds: 30_000, bytes: 1024 ** 3 }
+
+/**
+ * Closes a connection whose client has its answer and may be sending still. What
+ * it sends is thrown away until it closes, too: bytes that nobody has read when
+ * a connection is closed make a reset of it, which may cost the client the
+ * answer (RFC 9112, 9.6).
+ */
+export const closeLingering = (socket: Socket, most = lingering): void => {
+  if (socket.destroyed) return
+  detach(socket)
+  let left = most.bytes
+  const timer = setTimeout(() => socket.destroy(), most.milliseconds)
+  timer.unref()
+  socket.once('close', () => clearTimeout(timer))
+  socket.on('data', (bytes: Buffer) => {
+    left -= bytes.length
+    if (left < 0) socket.destroy()
+  })
+  socket.end()
+  restartReading(socket)
+  socket.resume()
 }
 
 const headText = (req: IncomingMessage, upgrade: boolean, fields: Record<string, string>): string => {
@@ -44,6 +95,9 @@ const rawClient = (socket: Socket, pending: Buffer): RawClient => {
   return {
     get fd() {
       return handleOf(socket).fd
+    },
+    get isGone() {
+      return socket.destroyed || hasHungUp(handleOf(socket).fd)
     },
     pending,
     write: bytes => new Promise(resolve => socket.write(bytes, () => resolve())),

@@ -21,13 +21,12 @@ import { tracked } from './track.ts'
 
 const named = ({ params }: Call): string => params['name'] ?? ''
 
-/** A stream of JSON lines whose errors come as a last line, as the status is out by then. */
+/** A stream of JSON lines whose errors come as a last line, whatever came before. */
 const streamProgress = async (
   { res, signal }: Call,
   work: (report: (line: object) => void) => Promise<void>,
 ): Promise<undefined> => {
-  res.writeHead(200, { 'Content-Type': 'application/json' })
-  res.flushHeaders()
+  res.setHeader('Content-Type', 'application/json')
   const report = (line: object): void => void res.write(`${JSON.stringify(line)}\r\n`)
   try {
     await work(report)

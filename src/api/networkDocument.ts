@@ -1,4 +1,5 @@
 import type { Engine } from '../engine/engine.ts'
+import { addressUse } from '../engine/networks/ipam.ts'
 import type { NetworkRecord } from '../engine/networks/types.ts'
 import type { ApiVersion } from '../wire/version.ts'
 
@@ -6,7 +7,7 @@ import type { ApiVersion } from '../wire/version.ts'
 
 export interface NetworkView {
   version: ApiVersion
-  /** Inspect shows the containers, the list does not. */
+  /** Inspect shows the containers; the list does not since 1.28. */
   containers: boolean
 }
 
@@ -19,7 +20,7 @@ export const networkJson = (engine: Engine, network: NetworkRecord, view: Networ
     Scope: 'local',
     Driver: network.driver,
     EnableIPv4: true,
-    EnableIPv6: false,
+    EnableIPv6: bridge?.ipv6 !== undefined || network.ipv6 === true,
     IPAM: { Driver: 'default', Options: ipam?.options ?? null, Config: ipam ? ipam.config : null },
     Internal: bridge?.internal ?? false,
     Attachable: network.attachable ?? false,
@@ -47,7 +48,7 @@ const connected = (engine: Engine, { id, bridge }: NetworkRecord): object => {
           EndpointID: endpointId,
           MacAddress: endpoint?.mac ?? '',
           IPv4Address: endpoint ? `${endpoint.ipv4}/${bridge?.subnet.prefix ?? 0}` : '',
-          IPv6Address: '',
+          IPv6Address: endpoint?.ipv6 ? `${endpoint.ipv6}/${bridge?.ipv6?.subnet.prefix ?? 0}` : '',
         },
       ],
     ]
@@ -56,12 +57,13 @@ const connected = (engine: Engine, { id, bridge }: NetworkRecord): object => {
 }
 
 /** How many addresses of each subnet are in use, and are still to be had. */
-const status = (engine: Engine, { id, ipam }: NetworkRecord): object => {
-  const pool = engine.network.addresses(id)
-  const [config] = ipam?.config ?? []
-  return {
-    IPAM: {
-      Subnets: { [config?.Subnet ?? '']: { IPsInUse: pool.inUse, DynamicIPsAvailable: pool.available } },
-    },
-  }
-}
+const status = (engine: Engine, network: NetworkRecord): object => ({
+  IPAM: {
+    Subnets: Object.fromEntries(
+      addressUse(engine, network).map(({ subnet, inUse, available }) => [
+        subnet,
+        { IPsInUse: inUse, DynamicIPsAvailable: available },
+      ]),
+    ),
+  },
+})

@@ -43,7 +43,10 @@ export const networkRoutes: Route[] = [
     operation: 'NetworkList',
     handle: async call => ({
       json: listed(call).map(network =>
-        networkJson(call.engine, network, { version: call.version, containers: false }),
+        networkJson(call.engine, network, {
+          version: call.version,
+          containers: !call.version.atLeast('1.28'),
+        }),
       ),
     }),
   },
@@ -62,9 +65,11 @@ export const networkRoutes: Route[] = [
     method: 'POST',
     path: '/networks/create',
     operation: 'NetworkCreate',
-    lacks: 'IPv6; drivers other than bridge',
-    handle: async ({ engine, req }) => {
-      const network = await createNetwork(engine, await readJson(req, networkCreateRequest))
+    lacks: 'drivers other than bridge; networks without IPv4',
+    handle: async ({ engine, req, version }) => {
+      const request = await readJson(req, networkCreateRequest)
+      if (!version.atLeast('1.48')) delete request.EnableIPv4
+      const network = await createNetwork(engine, request)
       const warnings = overlapsOf([network], engine.network.namedRoutes())
       return { status: 201, json: { Id: network.id, Warning: warnings.join('\n') } }
     },
@@ -83,13 +88,14 @@ export const networkRoutes: Route[] = [
     path: '/networks/{id}/connect',
     operation: 'NetworkConnect',
     handle: async call => {
-      const { Container: reference = '', EndpointConfig: settings } = await readJson(
+      const { Container: reference = '', EndpointConfig: settings = {} } = await readJson(
         call.req,
         networkConnectRequest,
       )
+      if (!call.version.atLeast('1.54')) delete settings.MacAddress
       const network = networkOf(call)
       const container = call.engine.containers.get(reference)
-      await connectContainer(call.engine, container, { network, settings: settings ?? {} })
+      await connectContainer(call.engine, container, { network, settings })
       return { status: 200 }
     },
   },

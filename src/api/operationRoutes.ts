@@ -16,6 +16,12 @@ const shown = (operation: Operation): object => {
       Remote: requester.remote,
       UserAgent: requester.agent,
       RequestId: requester.requestId,
+      Process: requester.process && {
+        Uid: requester.process.uid,
+        Pid: requester.process.pid,
+        Name: requester.process.name,
+      },
+      Subject: requester.subject,
     },
     Cancelled: signal.aborted,
     Irrevocable: irrevocable,

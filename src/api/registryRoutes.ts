@@ -4,7 +4,7 @@ import { searchFilters, searchImages } from '../engine/images/search.ts'
 import { parseReference } from '../oci/reference.ts'
 import type { Decoder } from '../wire/decode.ts'
 import { Filters } from '../wire/filters.ts'
-import { readJson } from './body.ts'
+import { readRequiredJson } from './body.ts'
 import { credentialsOf, registryAuth } from './registryAuth.ts'
 import type { Call, Route } from './route.ts'
 
@@ -22,7 +22,7 @@ const registryOf = (address: string): string => {
 
 const login = async (call: Call) => {
   const { engine, req, signal } = call
-  const body = (await readJson(req, anything)) as { serveraddress?: unknown }
+  const body = (await readRequiredJson(req, anything)) as { serveraddress?: unknown }
   const credentials = credentialsOf(body)
   if (!credentials) throw badRequest('no credentials were given: want a username and a password, or a token')
   const registry = registryOf(typeof body.serveraddress === 'string' ? body.serveraddress : '')

@@ -36,6 +36,8 @@ export interface Route {
   operation: string
   /** Left out of docs/api.md's count of Docker's operations: Berth's own. */
   own?: true
+  /** Docker has it, but its API description leaves it out. */
+  undescribed?: true
   /** What part of it is not there, for docs/api.md. */
   lacks?: string
   handle(call: Call): Promise<Answer>

@@ -33,8 +33,12 @@ const compile = (route: Route): Entry => {
   return { form: new RegExp(`^${source}/?$`), names, route }
 }
 
-/** Fixed words before parameters, so that `/images/json` is no image. */
-const byFixedness = (a: Entry, b: Entry): number => a.names.length - b.names.length
+const words = ({ path }: Route): number =>
+  path.split('/').filter(part => part && !part.startsWith('{')).length
+
+/** Fixed words before parameters, so that `/images/json` is no image, and a container's checkpoint no link. */
+const byFixedness = (a: Entry, b: Entry): number =>
+  words(b.route) - words(a.route) || a.names.length - b.names.length
 
 const firstWord = (path: string): string => path.split('/', 2)[1] ?? ''
 

@@ -1,10 +1,13 @@
 import { archiveRoutes } from './archiveRoutes.ts'
+import { checkpointRoutes } from './checkpointRoutes.ts'
 import { cleanUpRoutes } from './cleanUpRoutes.ts'
 import { containerRoutes } from './containerRoutes.ts'
 import { copyRoutes } from './copyRoutes.ts'
 import { eventRoutes } from './eventRoutes.ts'
+import { imageCleanUpRoutes } from './imageCleanUpRoutes.ts'
 import { imageRoutes } from './imageRoutes.ts'
 import { imageSourceRoutes } from './imageSourceRoutes.ts'
+import { journalRoutes } from './journalRoutes.ts'
 import { networkRoutes } from './networkRoutes.ts'
 import { operationRoutes } from './operationRoutes.ts'
 import { processRoutes } from './processRoutes.ts'
@@ -17,11 +20,13 @@ import { systemRoutes } from './systemRoutes.ts'
 import { unbuiltRoutes } from './unbuiltRoutes.ts'
 import { volumeRoutes } from './volumeRoutes.ts'
 import { webSocketRoutes } from './webSocketRoutes.ts'
+import { whyRoutes } from './whyRoutes.ts'
 
 /** Every route of the Engine API, built or not; docs/api.md is made from it. */
 export const allRoutes = (identity: { id: string }): Route[] => [
   ...eventRoutes,
   ...systemRoutes(identity),
+  ...checkpointRoutes,
   ...containerRoutes,
   ...streamRoutes,
   ...copyRoutes,
@@ -35,7 +40,10 @@ export const allRoutes = (identity: { id: string }): Route[] => [
   ...volumeRoutes,
   ...webSocketRoutes,
   ...operationRoutes,
+  ...whyRoutes,
+  ...journalRoutes,
   ...storeRoutes,
   ...cleanUpRoutes,
+  ...imageCleanUpRoutes,
   ...unbuiltRoutes,
 ]

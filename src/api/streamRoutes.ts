@@ -1,11 +1,12 @@
 import { once } from 'node:events'
-import { badRequest, conflict, messageOf } from '../core/errors.ts'
+import { badRequest, messageOf } from '../core/errors.ts'
 import { attachContainer } from '../engine/containers/attach.ts'
 import type { LogOptions } from '../engine/containers/logs/format.ts'
 import { checkReadable, checkStreams, readLogs } from '../engine/containers/logs/read.ts'
+import { resizeContainer } from '../engine/containers/resize.ts'
 import { execCreateRequest, execStartRequest } from '../wire/container.ts'
 import { parseTimestamp } from '../wire/timestamps.ts'
-import { readJson, readOptionalJson } from './body.ts'
+import { readJson } from './body.ts'
 import type { Call, Query, Route } from './route.ts'
 import { standardHeaders } from './server.ts'
 import { tracked } from './track.ts'
@@ -35,7 +36,7 @@ const attach = async (call: Call): Promise<undefined> => {
   await attachContainer(call.engine, target, options, () =>
     call.takeOver('stream', {
       'Content-Type': streamType(call, target.record.config.Tty ?? false),
-      ...standardHeaders,
+      ...standardHeaders(call.engine.settings.experimental),
     }),
   )
   return undefined
@@ -80,24 +81,36 @@ const logs = async (call: Call): Promise<undefined> => {
   res.end()
 }
 
+/** As Go parses an unsigned number of 32 bits, in its words. */
+const side = (query: Query, name: 'h' | 'w', what: string): number => {
+  const text = query.get(name) ?? ''
+  const fault = (why: string) => badRequest(`invalid resize ${what} ${JSON.stringify(text)}: ${why}`)
+  if (!/^-?\d+$/.test(text)) throw fault('invalid syntax')
+  const value = Number(text)
+  if (text.startsWith('-') || value > 0xffffffff) throw fault('value out of range')
+  return value
+}
+
 const size = (query: Query): { columns: number; rows: number } => {
-  const rows = query.int('h')
-  const columns = query.int('w')
-  if (rows === undefined || columns === undefined || rows < 0 || columns < 0)
-    throw badRequest('invalid resize: h and w must be positive numbers')
-  return { columns, rows }
+  const rows = side(query, 'h', 'height')
+  return { columns: side(query, 'w', 'width'), rows }
 }
 
 const startExec = async (call: Call): Promise<{ status: number } | undefined> => {
   const { engine, params } = call
   const id = params['id'] ?? ''
-  const request = await readOptionalJson(call.req, execStartRequest)
+  const request = await readJson(call.req, execStartRequest)
   const { containerId, request: asked } = engine.execs.record(id)
   const tty = asked.Tty ?? false
-  const [rows, columns] = request.ConsoleSize ?? []
+  const [rows, columns] =
+    (call.version.atLeast('1.42') ? request.ConsoleSize : undefined) ?? asked.ConsoleSize ?? []
   const console = rows && columns ? { size: [rows, columns] as [number, number] } : {}
   const subject = { type: 'exec', id, name: `in ${engine.containers.get(containerId).record.name}` }
-  const accept = () => call.takeOver('stream', { 'Content-Type': streamType(call, tty), ...standardHeaders })
+  const accept = () =>
+    call.takeOver('stream', {
+      'Content-Type': streamType(call, tty),
+      ...standardHeaders(call.engine.settings.experimental),
+    })
   await tracked(call, { verb: 'start', subject }, operation =>
     engine.execs.start(engine, id, { tty, ...console, operation, ...(request.Detach ? {} : { accept }) }),
   )
@@ -120,8 +133,7 @@ export const streamRoutes: Route[] = [
     handle: async call => {
       const target = container(call)
       const { columns, rows } = size(call.query)
-      if (!target.monitor || !target.isRunning) throw conflict(`container ${target.id} is not running`)
-      await target.monitor.resize(columns, rows)
+      await resizeContainer(call.engine, target, { columns, rows })
       return { status: 200 }
     },
   },
@@ -131,6 +143,7 @@ export const streamRoutes: Route[] = [
     operation: 'ContainerExec',
     handle: async call => {
       const request = await readJson(call.req, execCreateRequest)
+      if (!call.version.atLeast('1.42')) delete request.ConsoleSize
       return {
         status: 201,
         json: { Id: await call.engine.execs.create(call.engine, container(call), request) },

@@ -26,7 +26,10 @@ export const systemRoutes = (identity: { id: string }): Route[] => [
     path: '/version',
     operation: 'SystemVersion',
     handle: async ({ engine }) => ({
-      json: await systemVersion(engine, { serverVersion, apiVersion, minApiVersion }),
+      json: await engine.metrics.timeHostInfo(
+        'system_version',
+        systemVersion(engine, { serverVersion, apiVersion, minApiVersion }),
+      ),
     }),
   },
   {
@@ -34,7 +37,10 @@ export const systemRoutes = (identity: { id: string }): Route[] => [
     path: '/info',
     operation: 'SystemInfo',
     handle: async ({ engine, version }) => ({
-      json: await systemInfo(engine, { id: identity.id, serverVersion, version }),
+      json: await engine.metrics.timeHostInfo(
+        'system_info',
+        systemInfo(engine, { id: identity.id, serverVersion, version }),
+      ),
     }),
   },
   {
@@ -47,7 +53,10 @@ export const systemRoutes = (identity: { id: string }): Route[] => [
       const subject = { type: 'data root', id: '', name: '' }
       const what = { verb: 'df', subject, endsWithClient: true }
       const json = await tracked(call, what, ({ signal }) =>
-        abandonable(signal, diskUsage(engine, { types: query.all('type'), version })),
+        abandonable(
+          signal,
+          diskUsage(engine, { types: query.all('type'), verbose: query.flag('verbose'), version }),
+        ),
       )
       return { json }
     },

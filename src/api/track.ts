@@ -1,5 +1,6 @@
 import type { Container } from '../engine/containers/container.ts'
 import type { Operation, Requester, Subject } from '../engine/operations.ts'
+import { type Peer, peerOf, processName, subjectOf } from './peer.ts'
 import type { Call } from './route.ts'
 
 /** Requests that may take long, as operations that are listed and can be cancelled. */
@@ -11,11 +12,19 @@ export interface Tracked {
   endsWithClient?: boolean
 }
 
+const who = (peer: Peer): Pick<Requester, 'remote' | 'process' | 'subject'> => {
+  if (peer.kind === 'unix') {
+    const { uid, pid } = peer
+    return { remote: 'unix', process: { uid, pid, name: processName(peer) } }
+  }
+  const subject = subjectOf(peer)
+  return { remote: peer.address, ...(subject ? { subject } : {}) }
+}
+
 export const requesterOf = ({ req }: Call): Requester => {
-  const { remoteAddress, remotePort } = req.socket
   const requestId = req.headers['x-request-id']
   return {
-    remote: remoteAddress ? `${remoteAddress}:${remotePort}` : 'unix',
+    ...who(peerOf(req.socket)),
     agent: req.headers['user-agent'] ?? '',
     requestId: typeof requestId === 'string' ? requestId : '',
   }

@@ -70,6 +70,9 @@ const crud = (noun: string, Name: string): UnbuiltRoute[] => [
   inactive('POST', `/${noun}/{id}/update`, `${Name}Update`),
 ]
 
+const managedPlugin =
+  'a managed plugin (instead run it as a process or a container that listens on a socket in /run/docker/plugins)'
+
 export const unbuiltRoutes: UnbuiltRoute[] = [
   inactive(
     'PUT',
@@ -84,15 +87,15 @@ export const unbuiltRoutes: UnbuiltRoute[] = [
     ['until', 'id', 'parent', 'type', 'description', 'inuse', 'shared', 'private'],
   ),
   absent('POST', '/session', 'Session', 'a build session'),
-  empty({ method: 'GET', path: '/plugins', operation: 'PluginList' }, [], ['capability', 'enable']),
-  absent('GET', '/plugins/privileges', 'GetPluginPrivileges', 'a managed plugin'),
-  absent('POST', '/plugins/pull', 'PluginPull', 'a managed plugin'),
+  empty({ method: 'GET', path: '/plugins', operation: 'PluginList' }, [], ['capability', 'enabled']),
+  absent('GET', '/plugins/privileges', 'GetPluginPrivileges', managedPlugin),
+  absent('POST', '/plugins/pull', 'PluginPull', managedPlugin),
   none('GET', '/plugins/{name}/json', 'PluginInspect', name => `plugin "${name}" not found`),
   none('DELETE', '/plugins/{name}', 'PluginDelete', name => `plugin "${name}" not found`),
   none('POST', '/plugins/{name}/enable', 'PluginEnable', name => `plugin "${name}" not found`),
   none('POST', '/plugins/{name}/disable', 'PluginDisable', name => `plugin "${name}" not found`),
-  absent('POST', '/plugins/{name}/upgrade', 'PluginUpgrade', 'a managed plugin'),
-  absent('POST', '/plugins/create', 'PluginCreate', 'a managed plugin'),
+  absent('POST', '/plugins/{name}/upgrade', 'PluginUpgrade', managedPlugin),
+  absent('POST', '/plugins/create', 'PluginCreate', managedPlugin),
   none('POST', '/plugins/{name}/push', 'PluginPush', name => `plugin "${name}" not found`),
   none('POST', '/plugins/{name}/set', 'PluginSet', name => `plugin "${name}" not found`),
   inactive('GET', '/nodes', 'NodeList'),
@@ -102,7 +105,7 @@ export const unbuiltRoutes: UnbuiltRoute[] = [
   inactive('GET', '/swarm', 'SwarmInspect'),
   absent('POST', '/swarm/init', 'SwarmInit', 'cluster mode'),
   absent('POST', '/swarm/join', 'SwarmJoin', 'cluster mode'),
-  inactive('POST', '/swarm/leave', 'SwarmLeave'),
+  inactive('POST', '/swarm/leave', 'SwarmLeave', 'This node is not part of a swarm'),
   inactive('POST', '/swarm/update', 'SwarmUpdate'),
   inactive('GET', '/swarm/unlockkey', 'SwarmUnlockkey'),
   inactive('POST', '/swarm/unlock', 'SwarmUnlock'),

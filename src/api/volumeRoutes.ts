@@ -2,8 +2,9 @@ import { unavailable } from '../core/errors.ts'
 import { createVolume } from '../engine/volumes/createVolume.ts'
 import { wishOf } from '../engine/volumes/decideVolume.ts'
 import { volumeJson } from '../engine/volumes/document.ts'
+import { foreignJson, getForeign, listForeign } from '../engine/volumes/foreign.ts'
 import { pruneVolumes, removeVolume } from '../engine/volumes/removeVolume.ts'
-import type { VolumeRecord } from '../engine/volumes/types.ts'
+import { isForeign, type VolumeRecord } from '../engine/volumes/types.ts'
 import { userCounts } from '../engine/volumes/users.ts'
 import { Filters } from '../wire/filters.ts'
 import { volumeCreateRequest } from '../wire/volume.ts'
@@ -24,19 +25,34 @@ const isNamed = (name: string, wanted: string): boolean => {
   }
 }
 
-const listed = ({ engine, query }: Call): VolumeRecord[] => {
+const listed = async ({ engine, query }: Call): Promise<object> => {
   const filters = Filters.parse(query.get('filters'), ['dangling', 'driver', 'label', 'name'])
   const dangling = filters.flag('dangling')
   const users = dangling === undefined ? undefined : userCounts(engine)
-  return engine.volumes
-    .all()
-    .filter(
-      ({ name, labels }) =>
-        filters.some('name', wanted => isNamed(name, wanted)) &&
-        filters.exact('driver', 'local') &&
-        filters.labels('label', labels) &&
-        (!users || dangling === !users.has(name)),
-    )
+  const isWanted = ({ name, labels }: VolumeRecord): boolean =>
+    filters.some('name', wanted => isNamed(name, wanted)) &&
+    filters.labels('label', labels) &&
+    (!users || dangling === !users.has(name))
+  const isDriver = (driver: string): boolean => filters.exact('driver', driver)
+  const foreign = await listForeign(engine, isDriver)
+  const own = engine.volumes.all().filter(record => !isForeign(record) && isDriver('local'))
+  return {
+    Volumes: [
+      ...own.filter(isWanted).map(record => volumeJson(engine, record)),
+      ...(await Promise.all(
+        foreign.volumes
+          .filter(({ record }) => isWanted(record))
+          .map(volume => foreignJson(engine, volume, { status: false })),
+      )),
+    ],
+    Warnings: foreign.warnings.length ? foreign.warnings : null,
+  }
+}
+
+const inspected = async ({ engine }: Call, name: string): Promise<object> => {
+  const record = engine.volumes.find(name)
+  if (record && !isForeign(record)) return volumeJson(engine, record)
+  return await foreignJson(engine, await getForeign(engine, name), { status: true })
 }
 
 const nameOf = ({ params }: Call): string => params['name'] ?? ''
@@ -46,15 +62,12 @@ export const volumeRoutes: Route[] = [
     method: 'GET',
     path: '/volumes',
     operation: 'VolumeList',
-    handle: async call => ({
-      json: { Volumes: listed(call).map(record => volumeJson(call.engine, record)), Warnings: null },
-    }),
+    handle: async call => ({ json: await listed(call) }),
   },
   {
     method: 'POST',
     path: '/volumes/create',
     operation: 'VolumeCreate',
-    lacks: 'drivers other than local',
     handle: async ({ engine, req, version }) => {
       const request = await readJson(req, volumeCreateRequest)
       if (request.ClusterVolumeSpec && version.atLeast('1.42')) throw unavailable(noSwarm)
@@ -65,7 +78,7 @@ export const volumeRoutes: Route[] = [
     method: 'GET',
     path: '/volumes/{name}',
     operation: 'VolumeInspect',
-    handle: async call => ({ json: volumeJson(call.engine, call.engine.volumes.get(nameOf(call))) }),
+    handle: async call => ({ json: await inspected(call, nameOf(call)) }),
   },
   {
     method: 'DELETE',

@@ -20,6 +20,7 @@ import { mergedRoot } from './merged.ts'
 import { packChanges, packTree } from './pack.ts'
 import { TarParser } from './parser.ts'
 import { baseOf, parentOf, toBytes } from './paths.ts'
+import { relabelTree } from './relabel.ts'
 import { removeAt } from './removal.ts'
 import {
   CHUNK,
@@ -150,6 +151,7 @@ const extract = async (task: ExtractTask, job: Job): Promise<void> => {
   using extractor = new Extractor(target.fd, new Budget(target.fd), {
     ...(task.owner ? { owner: task.owner } : {}),
     keepKinds: task.keepKinds ?? false,
+    ...(task.maps ? { maps: task.maps } : {}),
   })
   const parser = new TarParser(extractor)
   for await (const chunk of job.input()) {
@@ -194,11 +196,16 @@ const runners: { [T in TaskName]: Runner<T> } = {
     using parent = openDirectory(dirname(directory))
     removeAt(parent.fd, basename(directory))
   },
+  relabel: ({ source, label }) => relabelTree(source, label),
   extract,
   pack: async (task, job) => {
     using root = openDirectory(task.root)
     await job.output(
-      packTree(root.fd, { path: task.path, ...(task.as === undefined ? {} : { as: task.as }) }),
+      packTree(root.fd, {
+        path: task.path,
+        ...(task.as === undefined ? {} : { as: task.as }),
+        ...(task.maps ? { maps: task.maps } : {}),
+      }),
     )
   },
   gzip: ({ path }, job) => job.pass(gzip(readThrough(path, job))),

@@ -22,6 +22,7 @@ import {
   symlinkAt,
   truncateFd,
 } from '../linux/files.ts'
+import { type IdMaps, rootOf } from '../linux/idMaps.ts'
 import {
   type FileStat,
   isDirectory,
@@ -35,6 +36,7 @@ import {
 } from '../linux/stat.ts'
 import type { Budget } from './budget.ts'
 import { Directories } from './directories.ts'
+import { attributesOutside, ownerOutside } from './mappedOwners.ts'
 import { type Owner, ownerOf, restoreXattrsAt, restoreXattrsFd, taints } from './metadata.ts'
 import type { TarHandler } from './parser.ts'
 import { type ByteString, baseOf, cleanPath, parentOf, show, toByteString, toBytes } from './paths.ts'
@@ -66,6 +68,8 @@ export interface ExtractOptions {
   /** Metadata of the root itself is taken from the archive's entry `.`. */
   rootMetadata?: boolean
   rules?: ExtractRules
+  /** The archive's owners are as inside of a user namespace with these. */
+  maps?: IdMaps
 }
 
 /** Sums over what was made. `replaced` tells that something was made twice, so the sums are too large. */
@@ -107,7 +111,7 @@ export class Extractor implements TarHandler, Disposable {
     this.#budget = budget
     this.#options = options
     this.#rules = options.rules ?? {}
-    this.#dirs = new Directories(root, path => this.#rules.implied?.(path))
+    this.#dirs = new Directories(root, path => this.#implied(path))
     this.#exact = !options.fresh
   }
 
@@ -115,7 +119,8 @@ export class Extractor implements TarHandler, Disposable {
     return this.#dirs
   }
 
-  entry(entry: TarEntry): void {
+  entry(given: TarEntry): void {
+    const entry = this.#mapped(given)
     this.#budget.countEntry()
     const path = cleanPath(toByteString(entry.name))
     if (this.#rules.skip?.(entry, path)) return
@@ -130,6 +135,26 @@ export class Extractor implements TarHandler, Disposable {
     else if (entry.type === 'link') this.#link(entry, path)
     else if (entry.type === 'symlink') this.#symlink(entry, path)
     else this.#node(entry, path, nodeTypes[entry.type])
+  }
+
+  /** With its owner as it is outside. */
+  #mapped(entry: TarEntry): TarEntry {
+    const { maps, owner } = this.#options
+    if (!maps) return entry
+    return {
+      ...entry,
+      ...ownerOutside(ownerOf(entry, owner), maps),
+      xattrs: attributesOutside(entry.xattrs, maps),
+    }
+  }
+
+  #implied(path: ByteString): void {
+    const { maps } = this.#options
+    if (maps) {
+      const { uid, gid } = rootOf(maps)
+      chownAt({ dir: this.#dirs.make(parentOf(path)), name: toBytes(baseOf(path)) }, uid, gid)
+    }
+    this.#rules.implied?.(path)
   }
 
   data(chunk: Buffer, offset: number): void {
@@ -243,8 +268,13 @@ export class Extractor implements TarHandler, Disposable {
     return Math.ceil(size / 4096) * 4096
   }
 
+  /** A given owner was mapped with the entry. */
+  #ownerOf(entry: TarEntry): Owner {
+    return this.#options.maps ? entry : ownerOf(entry, this.#options.owner)
+  }
+
   #own(entry: TarEntry, fd: number): void {
-    const { uid, gid } = ownerOf(entry, this.#options.owner)
+    const { uid, gid } = this.#ownerOf(entry)
     if (this.#exact || uid !== 0 || gid !== 0) chownFd(fd, uid, gid)
   }
 
@@ -271,7 +301,7 @@ export class Extractor implements TarHandler, Disposable {
   }
 
   #finishDirectory(entry: TarEntry, path: ByteString, fd: number): void {
-    const { uid, gid } = ownerOf(entry, this.#options.owner)
+    const { uid, gid } = this.#ownerOf(entry)
     chownFd(fd, uid, gid)
     chmodFd(fd, entry.mode)
     restoreXattrsFd(entry, fd)
@@ -325,7 +355,7 @@ export class Extractor implements TarHandler, Disposable {
 
   #finishAt(entry: TarEntry, path: ByteString): void {
     const at = { dir: this.#dirs.make(parentOf(path)), name: toBytes(baseOf(path)) }
-    const { uid, gid } = ownerOf(entry, this.#options.owner)
+    const { uid, gid } = this.#ownerOf(entry)
     chownAt(at, uid, gid)
     restoreXattrsAt(entry, at.dir, at.name)
     setTimesAt(at, entry.mtime, entry.mtime)

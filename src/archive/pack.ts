@@ -2,6 +2,7 @@ import { readSync } from 'node:fs'
 import { badRequest } from '../core/errors.ts'
 import { SystemError } from '../linux/ffi.ts'
 import { closeFd, O_DIRECTORY, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, openAt, readLinkAt } from '../linux/files.ts'
+import type { IdMaps } from '../linux/idMaps.ts'
 import {
   type FileStat,
   S_IFBLK,
@@ -17,6 +18,7 @@ import {
 import { getXattrFd, xattrNamesOfFd } from '../linux/xattrs.ts'
 import type { TreeChange } from './changes.ts'
 import { Directories } from './directories.ts'
+import { attributesInside, ownerInside } from './mappedOwners.ts'
 import { namesOf } from './merged.ts'
 import { type ByteString, baseOf, comparePaths, joinPath, parentOf, show, toBytes } from './paths.ts'
 import type { EntryType, TarEntry } from './types.ts'
@@ -67,6 +69,11 @@ const isGone = (error: unknown): boolean =>
 class Packer {
   readonly #first = new Map<string, ByteString>()
   readonly #buffer = Buffer.allocUnsafeSlow(CHUNK)
+  readonly #maps: IdMaps | undefined
+
+  constructor(maps?: IdMaps) {
+    this.#maps = maps
+  }
 
   #linkOf(item: Item, stat: FileStat): ByteString | undefined {
     if (stat.links < 2 || (stat.mode & S_IFMT) === S_IFDIR) return undefined
@@ -81,16 +88,20 @@ class Packer {
     const stat = statIfThere(item.dir, toBytes(item.name))
     const type = stat && types.get(stat.mode & S_IFMT)
     if (!stat || !type) return undefined
-    const entry = entryFrom(item, type, stat)
+    const entry = entryFrom(item, type, { ...stat, ...ownerInside(stat, this.#maps) })
     const first = this.#linkOf(item, stat)
     if (first !== undefined) yield encodeHeader({ ...entry, type: 'link', linkName: toBytes(first), size: 0 })
     else if (type === 'file') yield* this.#file(item, entry)
     else {
       if (type === 'symlink') entry.linkName = readLinkAt(item.dir, toBytes(item.name))
-      if (type === 'directory') entry.xattrs = withFd(item, O_DIRECTORY, xattrsOf)
+      if (type === 'directory') entry.xattrs = this.#attributes(withFd(item, O_DIRECTORY, xattrsOf))
       yield encodeHeader(entry)
     }
     return stat
+  }
+
+  #attributes(found: Map<string, Uint8Array>): Map<string, Uint8Array> {
+    return attributesInside(found, this.#maps)
   }
 
   *#file(item: Item, entry: TarEntry): Generator<Buffer> {
@@ -104,7 +115,7 @@ class Packer {
     try {
       const stat = statFd(fd)
       if ((stat.mode & S_IFMT) !== S_IFREG) return
-      yield encodeHeader({ ...entry, size: stat.size, xattrs: xattrsOf(fd) })
+      yield encodeHeader({ ...entry, size: stat.size, xattrs: this.#attributes(xattrsOf(fd)) })
       yield* this.#content(fd, stat.size)
       yield paddingAfter(stat.size)
     } finally {
@@ -161,6 +172,8 @@ export interface PackOptions {
   path?: ByteString
   /** Name of that in the archive; '' leaves the top out and packs what is in it. */
   as?: ByteString
+  /** Owners are told as they are inside of a user namespace with these. */
+  maps?: IdMaps
 }
 
 function* walk(packer: Packer, top: Item): Generator<Buffer> {
@@ -195,7 +208,7 @@ export function* packTree(root: number, options: PackOptions = {}): Generator<Bu
   const dir = directories.find(parentOf(path))
   const name = path === '' ? '.' : baseOf(path)
   if (!statIfThere(dir, toBytes(name))) throw new SystemError('statx', 2, show(path))
-  yield* walk(new Packer(), { dir, name, path: options.as ?? baseOf(path) })
+  yield* walk(new Packer(options.maps), { dir, name, path: options.as ?? baseOf(path) })
   yield archiveEnd()
 }
 

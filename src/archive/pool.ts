@@ -37,7 +37,7 @@ const errorFrom = (record: ErrorRecord): BerthError => {
 const heavy = new Set<TaskName>(['unpackLayer', 'completeLayer', 'composeStack', 'remove'])
 
 // These go through what is mounted into a container, and a mount may hang: each has a worker to itself.
-const unsafe = new Set<TaskName>(['pack', 'extract'])
+const unsafe = new Set<TaskName>(['pack', 'extract', 'relabel'])
 /** So many of those at a time. */
 const UNSAFE_WIDTH = 32
 

@@ -1,3 +1,4 @@
+import type { IdMaps } from '../linux/idMaps.ts'
 import type { Digest } from '../oci/digest.ts'
 import type { TreeChange, TreeKind } from './changes.ts'
 import type { CompareTask, Comparison } from './compare.ts'
@@ -27,12 +28,14 @@ export interface ExtractTask {
   path: ByteString
   owner?: Owner
   keepKinds?: boolean
+  maps?: IdMaps
 }
 
 export interface PackTask {
   root: string
   path: ByteString
   as?: ByteString
+  maps?: IdMaps
 }
 
 /** Tasks by name: what goes in, what comes out. Those with a stream have it beside. */
@@ -50,6 +53,8 @@ export interface Tasks {
   changedSize: { input: ChangesTask; result: number }
   measure: { input: { directory: string; symlinks?: boolean }; result: TreeSize }
   remove: { input: { directory: string }; result: undefined }
+  /** Labels of SELinux. */
+  relabel: { input: { source: string; label: string }; result: undefined }
   /** Takes a stream. */
   extract: { input: ExtractTask; result: undefined }
   /** Gives a stream. */

@@ -1,3 +1,4 @@
+import type { IdMaps } from '../linux/idMaps.ts'
 import { decompress } from './compression.ts'
 import type { Owner } from './metadata.ts'
 import { cleanPath, toByteString } from './paths.ts'
@@ -16,6 +17,8 @@ export interface ExtractTree {
   owner?: Owner
   /** A directory may not be replaced by another type, nor the other way round. */
   noOverwriteDirNonDir?: boolean
+  /** The archive's owners are as inside of a user namespace with these. */
+  maps?: IdMaps | undefined
   signal?: AbortSignal
 }
 
@@ -35,6 +38,7 @@ export const extractTree = async (pool: WorkerPool, wanted: ExtractTree): Promis
       path: inside(wanted.path),
       keepKinds: wanted.noOverwriteDirNonDir ?? false,
       ...(wanted.owner ? { owner: wanted.owner } : {}),
+      ...(wanted.maps ? { maps: wanted.maps } : {}),
     },
     { input: stream, ...(wanted.signal ? { signal: wanted.signal } : {}) },
   )
@@ -46,6 +50,8 @@ export interface PackTree {
   path: string | Uint8Array
   /** Its name in the archive; '' packs what is in it without itself. The last part of `path` unless told. */
   as?: string
+  /** The archive's owners are to be as inside of a user namespace with these. */
+  maps?: IdMaps | undefined
   signal?: AbortSignal
 }
 
@@ -57,6 +63,7 @@ export const packTree = (pool: WorkerPool, wanted: PackTree): AsyncGenerator<Buf
       root: wanted.root,
       path: inside(wanted.path),
       ...(wanted.as === undefined ? {} : { as: toByteString(Buffer.from(wanted.as)) }),
+      ...(wanted.maps ? { maps: wanted.maps } : {}),
     },
     wanted.signal ? { signal: wanted.signal } : {},
   )

@@ -27,6 +27,12 @@ export const nowNanos = (): bigint => {
   return last
 }
 
+/** `2026-01-02T03:04:05.120000000Z`, always nine digits of the fraction, so older and newer can be told by the text. */
+export const fixedWidth = (nanos: bigint): string => {
+  const head = new Date(Number(nanos / 1_000_000n)).toISOString().slice(0, 19)
+  return `${head}.${(nanos % 1_000_000_000n).toString().padStart(9, '0')}Z`
+}
+
 /** `2026-01-02T03:04:05.123456789Z`, trailing zeros of the fraction cut as Go's RFC3339Nano does. */
 export const formatNanos = (nanos: bigint): string => {
   const seconds = nanos / 1_000_000_000n

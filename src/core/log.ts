@@ -1,4 +1,4 @@
-import { nowText } from './clock.ts'
+import { fixedWidth, nowNanos } from './clock.ts'
 
 /** The daemon's own log, on stderr: text for people, or JSON lines. */
 export type Level = 'debug' | 'info' | 'warn' | 'error' | 'fatal'
@@ -21,7 +21,7 @@ const textOf = (value: unknown): string => {
 
 const asText = (level: Level, message: string, fields: Record<string, unknown>): string => {
   const rest = Object.entries(fields).map(([key, value]) => ` ${key}=${textOf(value)}`)
-  return `time="${nowText()}" level=${level} msg=${JSON.stringify(message)}${rest.join('')}\n`
+  return `time="${fixedWidth(nowNanos())}" level=${level} msg=${JSON.stringify(message)}${rest.join('')}\n`
 }
 
 const asJson = (level: Level, message: string, fields: Record<string, unknown>): string => {
@@ -29,7 +29,7 @@ const asJson = (level: Level, message: string, fields: Record<string, unknown>):
     key,
     value instanceof Error ? value.message : value,
   ])
-  return `${JSON.stringify({ level, msg: message, time: nowText(), ...Object.fromEntries(plain) })}\n`
+  return `${JSON.stringify({ level, msg: message, time: fixedWidth(nowNanos()), ...Object.fromEntries(plain) })}\n`
 }
 
 /** Writes records of `level` and above by `write`. */

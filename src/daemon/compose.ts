@@ -1,15 +1,21 @@
 import { mkdirSync, readFileSync } from 'node:fs'
 import path from 'node:path'
+import { accessWatcher } from '../api/access.ts'
 import { allRoutes } from '../api/routes.ts'
-import { createApiServer } from '../api/server.ts'
+import { createApiServer, serverVersion } from '../api/server.ts'
 import { WorkerPool } from '../archive/pool.ts'
 import { messageOf } from '../core/errors.ts'
 import { newId } from '../core/ids.ts'
 import type { Log } from '../core/log.ts'
+import { LastNeed } from '../engine/cleanUp/lastNeed.ts'
+import { Schedule } from '../engine/cleanUp/schedule.ts'
+import { cleanUpWork } from '../engine/cleanUp/work.ts'
 import { resumeDeliveries, stopDeliveries } from '../engine/containers/delivery/deliver.ts'
+import { sweepSessions } from '../engine/containers/delivery/pluginSessions.ts'
 import { Execs } from '../engine/containers/execs.ts'
 import { monitorDirectories } from '../engine/containers/groups.ts'
 import { countLogs } from '../engine/containers/logs/budget.ts'
+import { endCompressions } from '../engine/containers/logs/compress.ts'
 import { LogLedger } from '../engine/containers/logs/ledger.ts'
 import { Registry } from '../engine/containers/registry.ts'
 import { restoreContainers } from '../engine/containers/restore.ts'
@@ -19,28 +25,33 @@ import type { ContainerRecord } from '../engine/containers/types.ts'
 import type { Engine } from '../engine/engine.ts'
 import { Events } from '../engine/events/events.ts'
 import { LastUse } from '../engine/images/cleanUp/lastUse.ts'
-import { CleanUpSchedule } from '../engine/images/cleanUp/schedule.ts'
+import { imageCleanUpWork } from '../engine/images/cleanUp/schedule.ts'
 import { collectEverything } from '../engine/images/collect.ts'
 import { Fetches } from '../engine/images/fetches.ts'
 import { Images } from '../engine/images/images.ts'
 import { Uploads } from '../engine/images/pushUploads.ts'
 import { remakeLayers } from '../engine/images/remake.ts'
+import { Metrics } from '../engine/metrics/metrics.ts'
 import { Connections } from '../engine/networks/connections.ts'
 import { upstreamResolvConf } from '../engine/networks/hostResolver.ts'
 import { Networks } from '../engine/networks/networks.ts'
 import { watchOverlaps } from '../engine/networks/overlaps.ts'
-import type { NetworkRecord } from '../engine/networks/types.ts'
+import { type NetworkRecord, subnetsOf } from '../engine/networks/types.ts'
 import { Operations } from '../engine/operations.ts'
+import { PluginUses } from '../engine/volumes/pluginUses.ts'
 import { recoverVolumes } from '../engine/volumes/recover.ts'
 import { isWritten } from '../engine/volumes/users.ts'
 import { Volumes } from '../engine/volumes/volumes.ts'
 import { VolumeUsage } from '../engine/volumes/volumeUsage.ts'
+import { appArmorState } from '../linux/appArmor.ts'
 import { probeOverlay } from '../linux/overlay.ts'
 import { openNameServers } from '../net/dns/servers.ts'
 import type { DescriptorKeeper } from '../net/dns/types.ts'
 import { Network } from '../net/network.ts'
 import { upstreamServers } from '../net/resolv.ts'
+import { parseCidr, poolsFor } from '../net/subnets.ts'
 import type { PortKeeper } from '../net/types.ts'
+import { Plugins } from '../plugins/plugins.ts'
 import { createRegistryClient } from '../registry-client/client.ts'
 import type { HolderClient } from '../runtime/types.ts'
 import { openContentStore } from '../store/content.ts'
@@ -50,10 +61,20 @@ import { Ballast } from '../store/reserve.ts'
 import { Trash } from '../store/trash.ts'
 import { Unmounter } from '../store/unmounter.ts'
 import { openUpperStore } from '../store/uppers.ts'
+import type { AuditLog } from './auditLog.ts'
 import { defaultBridge } from './bridge.ts'
 import { DescriptorStore } from './descriptorStore.ts'
-import { claimDockerSocket, defaultSocket, holdListeners, listenAll, parseHost, warnOfTcp } from './listen.ts'
+import {
+  claimDockerSocket,
+  defaultSocket,
+  holdListeners,
+  listenAll,
+  listenedHosts,
+  warnOfTcp,
+} from './listen.ts'
+import { countRequests, serveMetrics } from './metricsServer.ts'
 import { claimMonitorScope } from './monitorScope.ts'
+import { pluginFolders } from './pluginFolders.ts'
 import type { DaemonSettings } from './settings.ts'
 import { openTlsDoor, type TlsDoor } from './tlsDoor.ts'
 
@@ -65,6 +86,7 @@ export interface Daemon {
   holder: HolderClient
   /** Undefined where TCP goes without TLS. */
   tls: TlsDoor | undefined
+  audit: AuditLog | undefined
   close(): Promise<void>
 }
 
@@ -101,10 +123,10 @@ const nameKeeper = (store: DescriptorStore): DescriptorKeeper => ({
   names: () => store.use(holder => holder.list('dns:').map(held => held.name)),
 })
 
-const knownSubnet = async (database: Database) => {
+const knownSubnets = async (database: Database) => {
   const records = (await database.load('network')).map(({ value }) => value as NetworkRecord)
-  const bridge = records.find(record => record.name === 'bridge')?.bridge
-  return bridge?.foreign ? undefined : bridge?.subnet
+  const record = records.find(({ name }) => name === 'bridge')
+  return record?.bridge && !record.bridge.foreign ? subnetsOf(record) : []
 }
 
 const openNetwork = (
@@ -118,12 +140,14 @@ const openNetwork = (
     firewall: {
       table: settings.instance === '' ? 'berth' : `berth-${settings.instance}`,
       enabled: settings.firewall,
+      ipv6: settings.firewall6,
       mode: settings.firewallMode,
       acceptForeign: settings.acceptForeign,
       acceptMark: settings.acceptMark,
       directRouting: settings.directRouting,
       keepForwarding: settings.keepForwarding,
     },
+    namespaceHelper: [settings.engine.monitorBinary, 'userns'],
     ipForward: settings.ipForward,
     keeper: portKeeper(store),
     guard: true,
@@ -132,7 +156,10 @@ const openNetwork = (
   })
 
 /** Starts everything. What it throws is a sentence for whoever started the daemon. */
-export const openDaemon = async (settings: DaemonSettings, log: Log): Promise<Daemon> => {
+export const openDaemon = async (
+  settings: DaemonSettings,
+  { log, audit }: { log: Log; audit: AuditLog | undefined },
+): Promise<Daemon> => {
   const { dataRoot, execRoot, monitorBinary } = settings.engine
   mkdirSync(path.join(dataRoot, 'containers'), { recursive: true, mode: 0o710 })
   const ballast = new Ballast(dataRoot)
@@ -158,8 +185,10 @@ export const openDaemon = async (settings: DaemonSettings, log: Log): Promise<Da
   const images = await Images.open(database, layers)
   const containers = await Registry.load(database)
   const network = await openNetwork(settings, log, store, id => containers.byId(id)?.record.name)
-  const bridge = defaultBridge(settings, network, await knownSubnet(database))
-  const networks = await Networks.open({ database, network }, bridge)
+  const given = settings.addressPools.map(({ base, size }) => ({ base: parseCidr(base), size }))
+  const pools = poolsFor(given, identity.id)
+  const bridge = defaultBridge(settings, { network, pools, known: await knownSubnets(database) })
+  const networks = await Networks.open({ database, network, pools }, bridge)
   const connections = new Connections({
     ...{ network, networks, events },
     nameServers: names =>
@@ -172,11 +201,12 @@ export const openDaemon = async (settings: DaemonSettings, log: Log): Promise<Da
     find: reference => containers.find(reference)?.record,
     upstreams: ({ hostConfig }) =>
       upstreamServers(
-        upstreamResolvConf(),
+        upstreamResolvConf(settings.engine.dns.resolvConf),
         hostConfig.Dns?.length ? hostConfig.Dns : settings.engine.dns.servers,
       ),
   })
   const volumes = new Volumes({ dataRoot, trash })
+  const metrics = new Metrics()
   const engine: Engine = {
     settings: settings.engine,
     log,
@@ -193,29 +223,45 @@ export const openDaemon = async (settings: DaemonSettings, log: Log): Promise<Da
     connections,
     images,
     lastUse: await LastUse.open(database, log),
-    cleanUps: new CleanUpSchedule(),
+    lastNeed: await LastNeed.open(database, log),
+    schedules: [new Schedule(imageCleanUpWork), new Schedule(cleanUpWork)],
     registries: createRegistryClient(settings.engine.registries),
     fetches: new Fetches({ content, layers, database, width: settings.engine.maxDownloads }),
     uploads: new Uploads(content, settings.engine.maxUploads),
+    plugins: new Plugins(pluginFolders()),
     volumes,
+    pluginUses: new PluginUses(execRoot),
     volumeUsage: new VolumeUsage({ volumes, pool, isWritten: name => isWritten(containers, name) }),
     containers,
     execs: new Execs(execRoot),
     logLedger: new LogLedger(),
     deliveries: new Map(),
-    operations: new Operations(),
+    operations: new Operations((operation, seconds) => metrics.operationEnded(operation, seconds)),
+    metrics,
     supervise: container => monitorEvents(engine, container),
     restoring: true,
     stopping: false,
   }
   await recover(engine, identity.bootChanged)
   engine.lastUse.keepOnly(new Set(engine.images.all().map(({ id }) => id)))
-  await engine.cleanUps.arm(engine)
+  for (const schedule of engine.schedules) await schedule.arm(engine)
   watchOverlaps(engine)
   ballast.hold()
   if (ballast.warning) log.warn(ballast.warning)
-  const http = createApiServer(engine, allRoutes({ id: identity.id }))
-  const hosts = settings.hosts.length ? settings.hosts : [parseHost(`unix://${defaultSocket}`)]
+  if (appArmorState() === 'unusable')
+    log.warn(
+      'AppArmor is on, but nothing can load its profiles, so containers get none: install it (apt-get install apparmor) and restart the daemon',
+    )
+  const http = createApiServer(engine, allRoutes({ id: identity.id }), [
+    countRequests(engine),
+    ...(audit ? [audit.watcher] : []),
+    accessWatcher(engine),
+  ])
+  const metricsServer = await serveMetrics(engine, settings.metricsAddress, {
+    id: identity.id,
+    version: serverVersion,
+  })
+  const hosts = listenedHosts(settings.hosts)
   const tls = settings.tls && openTlsDoor(settings.tls, http, log)
   const listening = await listenAll({ hosts, group: settings.group, http, tls, holder: store.client, log })
   store.onReplaced(holder => holdListeners(holder, listening))
@@ -227,12 +273,16 @@ export const openDaemon = async (settings: DaemonSettings, log: Log): Promise<Da
     id: identity.id,
     engine,
     tls,
+    audit,
     get holder() {
       return store.client
     },
     close: async () => {
+      metricsServer?.[Symbol.dispose]()
       await stopDeliveries(engine)
+      await endCompressions(engine)
       await engine.registries.close()
+      engine.plugins[Symbol.dispose]()
       await events.flush()
       await database.close()
       await connections.close()
@@ -279,6 +329,7 @@ const openStores = ({ settings, log, pool, bootId, onDeleted }: StoreNeeds) => {
     execRoot,
     pool,
     unmounter,
+    namespaceHelper: [settings.engine.monitorBinary, 'userns'],
     snapshotter: probe.path ?? 'copy',
     onError,
     onDeleted,
@@ -292,11 +343,13 @@ const recover = async (engine: Engine, bootChanged: boolean): Promise<void> => {
   await engine.layers.recover()
   recoverViews(engine)
   await engine.uppers.recover()
+  if (engine.settings.idMaps) await engine.uppers.checkOwners(engine.settings.idMaps)
   engine.layers.recoverReplaced(key => engine.uppers.mountedWith(key))
   await recoverVolumes(engine)
   await remakeLayers(engine)
   await restoreContainers(engine, bootChanged)
   await collectEverything(engine)
+  sweepSessions(engine)
   resumeDeliveries(engine)
   void countLogs(engine).catch(error =>
     engine.log.error('logs could not be counted', { error: messageOf(error) }),

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs'
 import { badRequest, hasCode, messageOf } from '../core/errors.ts'
 import { type Given, parseFlags } from './flags.ts'
 import { type OptionSpec, optionTable } from './options.ts'
+import { optionTexts } from './optionTexts.ts'
 
 /** The daemon's options from flags and daemon.json together. */
 export interface Config {
@@ -86,6 +87,7 @@ const checkStates = (values: Given): string[] => {
   const warnings: string[] = []
   for (const spec of optionTable) {
     const name = nameOf(spec)
+    if (spec.pointless?.here() && values.get(name) === true) warnings.push(spec.pointless.warning)
     if (spec.state === 'works' || spec.state === 'own' || !values.has(name)) continue
     const value = values.get(name)
     if (spec.state === 'refused') {
@@ -96,7 +98,7 @@ const checkStates = (values: Given): string[] => {
     }
     warnings.push(
       spec.state === 'ignored'
-        ? `the option ${name} has no effect: Berth does not have the part that it configures`
+        ? `the option ${name} has no effect: ${optionTexts[name]}`
         : `the option ${name} has no effect: this version of Berth does not have it yet`,
     )
   }

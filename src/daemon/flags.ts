@@ -1,5 +1,7 @@
 import { badRequest } from '../core/errors.ts'
+import { truthOf } from '../wire/truth.ts'
 import { type OptionSpec, optionTable } from './options.ts'
+import { optionTexts } from './optionTexts.ts'
 
 /** Values by flag name, as the command line gave them. */
 export type Given = Map<string, unknown>
@@ -8,9 +10,10 @@ const byFlag = new Map(optionTable.filter(spec => spec.flag !== '').map(spec => 
 const byShort = new Map(optionTable.flatMap(spec => (spec.short ? [[spec.short, spec] as const] : [])))
 
 const parseBool = (text: string, flag: string): boolean => {
-  if (['1', 't', 'T', 'true', 'TRUE', 'True'].includes(text)) return true
-  if (['0', 'f', 'F', 'false', 'FALSE', 'False'].includes(text)) return false
-  throw badRequest(`invalid argument "${text}" for "--${flag}" flag: must be true or false`)
+  const truth = truthOf(text)
+  if (truth === undefined)
+    throw badRequest(`invalid argument "${text}" for "--${flag}" flag: must be true or false`)
+  return truth
 }
 
 const parseInteger = (text: string, flag: string): number => {
@@ -60,9 +63,9 @@ export const parseFlags = (args: readonly string[]): Given => {
 const explained = {
   works: '',
   own: '',
-  ignored: 'no effect',
-  later: 'no effect yet',
-  refused: 'refused',
+  ignored: 'No effect: ',
+  later: 'No effect yet: ',
+  refused: 'Refused: ',
 } as const
 
 /** What `--help` prints. */
@@ -71,7 +74,7 @@ export const usage = (): string => {
     .filter(spec => spec.flag !== '')
     .map(({ flag, short, type, state }) => {
       const names = `${short ? `-${short}, ` : '    '}--${flag}${type === 'bool' ? '' : ` ${type}`}`
-      return `  ${names.padEnd(44)}${explained[state]}`.trimEnd()
+      return `  ${names.padEnd(40)} ${explained[state]}${optionTexts[flag] ?? ''}`
     })
   return `Usage: berthd [OPTIONS]\n\nA container engine with Docker's Engine API.\n\nOptions:\n${lines.join('\n')}\n`
 }

@@ -3,7 +3,6 @@ import {
   chownSync,
   lstatSync,
   mkdirSync,
-  readFileSync,
   readlinkSync,
   rmSync,
   statSync,
@@ -12,9 +11,13 @@ import {
 import type { Server as HttpServer } from 'node:http'
 import { createServer, type Server } from 'node:net'
 import path from 'node:path'
+import { cameBy } from '../api/peer.ts'
 import { badRequest, hasCode, messageOf } from '../core/errors.ts'
 import type { Log } from '../core/log.ts'
+import { boundPath } from '../linux/descriptors.ts'
 import type { HolderClient } from '../runtime/types.ts'
+import { idIn } from './accounts.ts'
+import { activatedSockets } from './activation.ts'
 import type { TlsDoor } from './tlsDoor.ts'
 
 /**
@@ -32,6 +35,8 @@ export interface Host {
   text: string
   unixPath?: string
   tcp?: { host: string; port: number }
+  /** Sockets of systemd: all, or those of a name or a number. */
+  activated?: string
 }
 
 const loopback = /^(127\.\d+\.\d+\.\d+|localhost|\[::1\]|::1)$/
@@ -47,8 +52,11 @@ export interface TcpRules {
 export const parseHost = (text: string, rules: TcpRules = { tls: false, open: false }): Host => {
   const unix = /^unix:\/\/(.*)$/.exec(text)
   if (unix) return { text, unixPath: unix[1] ? path.resolve('/', unix[1]) : defaultSocket }
+  const activated = /^fd:\/\/(.*)$/.exec(text)
+  if (activated) return { text, activated: activated[1] ?? '' }
   const tcp = /^tcp:\/\/(\[[^\]]+\]|[^:/]*)(?::(\d+))?\/?$/.exec(text)
-  if (!tcp) throw badRequest(`invalid bind address format: ${text}: use unix://PATH or tcp://127.0.0.1:PORT`)
+  if (!tcp)
+    throw badRequest(`invalid bind address format: ${text}: use unix://PATH, tcp://127.0.0.1:PORT or fd://`)
   const host = tcp[1] || '127.0.0.1'
   if (!rules.open && !loopback.test(host))
     throw badRequest(
@@ -58,16 +66,20 @@ export const parseHost = (text: string, rules: TcpRules = { tls: false, open: fa
   return { text, tcp: { host: host.replace(/[[\]]/g, ''), port } }
 }
 
-const groupId = (name: string): number | undefined => {
-  if (/^\d+$/.test(name)) return Number(name)
-  const line = readFileSync('/etc/group', 'utf8')
-    .split('\n')
-    .find(entry => entry.startsWith(`${name}:`))
-  return line === undefined ? undefined : Number(line.split(':')[2])
-}
+/** Where the API listens: the default socket where no host is named. */
+export const listenedHosts = (hosts: readonly Host[]): readonly Host[] =>
+  hosts.length > 0 ? hosts : [parseHost(`unix://${defaultSocket}`)]
+
+/** Paths of the unix sockets among them, those that systemd made too. */
+export const unixPaths = (hosts: readonly Host[]): string[] =>
+  hosts.flatMap(({ unixPath, activated }) => {
+    if (unixPath !== undefined) return [unixPath]
+    if (activated === undefined) return []
+    return activatedSockets(activated).flatMap(({ fd }) => boundPath(fd) || [])
+  })
 
 const own = (file: string, group: string, log: Log): void => {
-  const gid = groupId(group || 'docker')
+  const gid = idIn('/etc/group', group || 'docker')
   if (gid === undefined && group !== '')
     throw badRequest(`group ${group} not found: make it, or give another --group`)
   if (gid === undefined) log.debug('there is no group docker: the socket is for root alone')
@@ -110,7 +122,7 @@ const removeStale = (file: string): void => {
 const descriptorOf = (server: Server): number => (server as unknown as { _handle: { fd: number } })._handle.fd
 
 export interface ListenOptions {
-  hosts: Host[]
+  hosts: readonly Host[]
   group: string
   http: HttpServer
   /** In front of TCP. */
@@ -119,11 +131,32 @@ export interface ListenOptions {
   log: Log
 }
 
-const listenOne = async (host: Host, { http, tls, holder, group, log }: ListenOptions): Promise<Server> => {
-  const server = createServer({ allowHalfOpen: true, pauseOnConnect: false, noDelay: true }, socket => {
-    if (tls && host.tcp) tls.accept(socket)
+const serverOf = (unixPath: string | undefined, { http, tls }: ListenOptions): Server =>
+  createServer({ allowHalfOpen: true, pauseOnConnect: false, noDelay: true }, socket => {
+    if (unixPath) cameBy(socket, unixPath)
+    if (tls && socket.remoteAddress !== undefined) tls.accept(socket)
     else http.emit('connection', socket)
   })
+
+/** systemd keeps these while no daemon is there, as the descriptor store does those of others. */
+const listenActivated = async (host: Host, options: ListenOptions): Promise<Listening[]> => {
+  const listening: Listening[] = []
+  for (const { fd } of activatedSockets(host.activated ?? '')) {
+    let server: Server
+    try {
+      server = serverOf(boundPath(fd), options)
+      await bind(server, { fd })
+    } catch (error) {
+      throw badRequest(`cannot listen on ${host.text}, descriptor ${fd}: ${messageOf(error)}`, error)
+    }
+    listening.push({ host, server })
+  }
+  return listening
+}
+
+const listenOne = async (host: Host, options: ListenOptions): Promise<Server> => {
+  const { holder, group, log } = options
+  const server = serverOf(host.unixPath, options)
   const name = heldName(host)
   const held = host.unixPath === undefined || stillThere(host.unixPath) ? holder.take(name) : undefined
   if (held !== undefined) {
@@ -158,7 +191,10 @@ export interface Listening {
 /** Listens on all hosts, with the sockets of an earlier daemon where they are held. */
 export const listenAll = async (options: ListenOptions): Promise<Listening[]> => {
   const listening: Listening[] = []
-  for (const host of options.hosts) listening.push({ host, server: await listenOne(host, options) })
+  for (const host of options.hosts) {
+    if (host.activated === undefined) listening.push({ host, server: await listenOne(host, options) })
+    else listening.push(...(await listenActivated(host, options)))
+  }
   return listening
 }
 
@@ -174,7 +210,8 @@ export const warnOfTcp = (hosts: readonly Host[], log: Log): void => {
 
 /** Gives the listeners to another store. */
 export const holdListeners = (holder: HolderClient, listening: readonly Listening[]): void => {
-  for (const { host, server } of listening) holder.put(heldName(host), descriptorOf(server), 'api')
+  for (const { host, server } of listening)
+    if (host.activated === undefined) holder.put(heldName(host), descriptorOf(server), 'api')
 }
 
 /**

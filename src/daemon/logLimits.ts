@@ -1,8 +1,8 @@
 import { existsSync, statfsSync } from 'node:fs'
 import path from 'node:path'
 import { badRequest } from '../core/errors.ts'
-import { parseSize } from '../engine/containers/logConfig.ts'
 import type { LogLimits } from '../engine/settings.ts'
+import { parseSize } from '../wire/sizes.ts'
 import type { Given } from './flags.ts'
 
 /** Caps and budget of logs, so that they cannot fill the disk: defaults, and what the daemon was told. */

@@ -4,14 +4,21 @@ import { serverVersion } from '../api/server.ts'
 import { messageOf } from '../core/errors.ts'
 import { createLog, type Log } from '../core/log.ts'
 import { notifySystemd } from '../linux/notify.ts'
+import { checkSockets } from './accessPolicies.ts'
+import { activatedSockets, takeActivated } from './activation.ts'
+import { openAuditLog } from './auditLog.ts'
+import { prepareBareNamespace } from './bareNamespace.ts'
 import { type Daemon, openDaemon } from './compose.ts'
 import { readConfig } from './config.ts'
-import { lockDataRoot, prepareExecRoot } from './dataRoot.ts'
+import { checkWayToRoots, lockDataRoot, prepareExecRoot } from './dataRoot.ts'
 import { parseFlags, usage } from './flags.ts'
 import { reloader } from './reload.ts'
+import { idMapsOf } from './remappedRoot.ts'
 import { findRuntimes } from './runtimes.ts'
 import { type DaemonSettings, settingsOf } from './settings.ts'
-import { restartGrace, stopAll, stopsContainers } from './shutdown.ts'
+import { reasonToStop, restartGrace, stopAll } from './shutdown.ts'
+import { checkLayerLimit } from './storageOptions.ts'
+import { keepSystemdInformed } from './systemdNotices.ts'
 
 const fail = (error: unknown): never => {
   process.stderr.write(`berthd: ${messageOf(error)}\n`)
@@ -35,10 +42,10 @@ const onSignals = (daemon: Daemon, settings: DaemonSettings, log: Log): void => 
     stopping = true
     log.info(`stopping on ${signal}`)
     notifySystemd('STOPPING=1')
-    const all = await stopsContainers(daemon.engine)
-    if (all) await stopAll(daemon.engine)
+    const because = await reasonToStop(daemon.engine)
+    if (because) await stopAll(daemon.engine, because)
     daemon.engine.stopping = true
-    daemon.holder.leaving(all ? 0 : restartGrace)
+    daemon.holder.leaving(because ? 0 : restartGrace)
     await daemon.close()
     rmSync(settings.pidFile, { force: true })
     process.exit(0)
@@ -54,6 +61,9 @@ const main = async (): Promise<void> => {
   }
   const config = readConfig(process.argv.slice(2))
   const settings = settingsOf(config)
+  const isActivated = settings.hosts.some(({ activated }) => activated !== undefined)
+  // Which sockets systemd will hand over is not known before.
+  if (!isActivated) checkSockets(settings.engine.accessPolicies, settings.hosts)
   if (config.validateOnly) {
     process.stdout.write('configuration OK\n')
     return
@@ -66,15 +76,23 @@ const main = async (): Promise<void> => {
   for (const warning of config.warnings) log.warn(warning)
   if (process.getuid?.() !== 0) throw new Error('berthd needs to be started as root (try sudo)')
   process.umask(0o022)
+  takeActivated()
+  for (const { activated } of settings.hosts) if (activated !== undefined) activatedSockets(activated)
+  if (isActivated) checkSockets(settings.engine.accessPolicies, settings.hosts)
+  const audit = settings.auditLog === '' ? undefined : openAuditLog(settings.auditLog, log)
   lockDataRoot(settings)
+  settings.engine.idMaps = idMapsOf(settings.usernsRemap, log)
+  checkLayerLimit(settings.engine)
+  checkWayToRoots(settings.engine)
   prepareExecRoot(settings)
-  await findRuntimes(settings, log)
-  const daemon = await openDaemon(settings, log)
+  await Promise.all([findRuntimes(settings, log), prepareBareNamespace(settings.engine, log)])
+  const daemon = await openDaemon(settings, { log, audit })
   writePidFile(settings, log)
   onSignals(daemon, settings, log)
   const reload = reloader({ daemon, settings, values: config.values, log })
   process.on('SIGHUP', () => void reload())
   notifySystemd(`READY=1\nMAINPID=${process.pid}`)
+  keepSystemdInformed(daemon.engine, log)
   log.info(`Berth ${serverVersion} is ready`, {
     containers: daemon.engine.containers.all().length,
     runtime: settings.engine.defaultRuntime,

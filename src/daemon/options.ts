@@ -1,3 +1,5 @@
+import { hostHasSelinux } from '../linux/selinux.ts'
+
 /**
  * Every flag of dockerd and key of daemon.json, and what this version does with
  * it. docs/daemon-options.md is made from this table.
@@ -20,6 +22,8 @@ export interface OptionSpec {
   state: OptionState
   /** What a `refused` option would have done, or a value of a refused one that is harmless. */
   harmless?: unknown
+  /** What is warned of on hosts that lack what a flag switches on. */
+  pointless?: { here: () => boolean; warning: string }
 }
 
 const option = (
@@ -38,6 +42,7 @@ export const optionTable: readonly OptionSpec[] = [
   option('tlscert', 'tlscert', 'string'),
   option('tlskey', 'tlskey', 'string'),
   option('debug', 'debug', 'bool', 'works', { short: 'D' }),
+  option('experimental', 'experimental', 'bool'),
   option('log-level', 'log-level', 'string', 'works', { short: 'l' }),
   option('log-format', 'log-format', 'string'),
   option('config-file', '', 'string'),
@@ -50,6 +55,11 @@ export const optionTable: readonly OptionSpec[] = [
   option('group', 'group', 'string', 'works', { short: 'G' }),
   option('bridge', 'bridge', 'string', 'works', { short: 'b' }),
   option('bip', 'bip', 'string'),
+  option('ipv6', 'ipv6', 'bool'),
+  option('bip6', 'bip6', 'string'),
+  option('fixed-cidr-v6', 'fixed-cidr-v6', 'string'),
+  option('default-gateway-v6', 'default-gateway-v6', 'string'),
+  option('ip6tables', 'ip6tables', 'bool'),
   option('fixed-cidr', 'fixed-cidr', 'string'),
   option('default-address-pool', 'default-address-pools', 'list'),
   option('mtu', 'mtu', 'int'),
@@ -57,6 +67,7 @@ export const optionTable: readonly OptionSpec[] = [
   option('dns-search', 'dns-search', 'list'),
   option('dns-option', 'dns-opts', 'list'),
   option('dns-opt', '', 'list'),
+  option('', 'resolv-conf', 'string'),
   option('ip', 'ip', 'string'),
   option('iptables', 'iptables', 'bool'),
   option('ip-forward', 'ip-forward', 'bool'),
@@ -81,6 +92,7 @@ export const optionTable: readonly OptionSpec[] = [
   option('log-driver', 'log-driver', 'string'),
   option('log-opt', 'log-opts', 'map'),
   option('label', 'labels', 'list'),
+  option('metrics-addr', 'metrics-addr', 'string'),
   option('default-runtime', 'default-runtime', 'string'),
   option('add-runtime', 'runtimes', 'map'),
   option('cgroup-parent', 'cgroup-parent', 'string'),
@@ -98,31 +110,28 @@ export const optionTable: readonly OptionSpec[] = [
   option('default-shm-size', 'default-shm-size', 'string'),
   option('seccomp-profile', 'seccomp-profile', 'string'),
   option('no-new-privileges', 'no-new-privileges', 'bool'),
+  option('cdi-spec-dir', 'cdi-spec-dirs', 'list'),
+  option('cpu-rt-period', 'cpu-rt-period', 'int'),
+  option('cpu-rt-runtime', 'cpu-rt-runtime', 'int'),
   option('claim-docker-socket', 'claim-docker-socket', 'bool', 'own'),
   option('log-default-max-size', 'log-default-max-size', 'string', 'own'),
   option('log-default-max-file', 'log-default-max-file', 'int', 'own'),
   option('log-budget', 'log-budget', 'string', 'own'),
   option('', 'image-clean-up', 'object', 'own'),
+  option('', 'clean-up', 'object', 'own'),
+  option('health-first-probe', 'health-first-probe', 'string', 'own'),
+  option('audit-log', 'audit-log', 'string', 'own'),
   option('containerd', 'containerd', 'string', 'ignored'),
   option('containerd-namespace', 'containerd-namespace', 'string', 'ignored'),
   option('containerd-plugins-namespace', 'containerd-plugin-namespace', 'string', 'ignored'),
   option('cri-containerd', 'cri-containerd', 'bool', 'ignored'),
   option('nri-opts', 'nri-opts', 'object', 'ignored'),
+  option('firewall-backend', 'firewall-backend', 'string', 'ignored'),
   option('userland-proxy', 'userland-proxy', 'bool', 'ignored'),
   option('userland-proxy-path', 'userland-proxy-path', 'string', 'ignored'),
   option('storage-driver', 'storage-driver', 'string', 'ignored', { short: 's' }),
-  option('storage-opt', 'storage-opts', 'list', 'ignored'),
+  option('storage-opt', 'storage-opts', 'list'),
   option('oom-score-adjust', 'oom-score-adjust', 'int', 'ignored'),
-  option('ip6tables', 'ip6tables', 'bool', 'later'),
-  option('ipv6', 'ipv6', 'bool', 'later'),
-  option('fixed-cidr-v6', 'fixed-cidr-v6', 'string', 'later'),
-  option('bip6', 'bip6', 'string', 'later'),
-  option('default-gateway-v6', 'default-gateway-v6', 'string', 'later'),
-  option('', 'resolv-conf', 'string', 'later'),
-  option('firewall-backend', 'firewall-backend', 'string', 'later'),
-  option('metrics-addr', 'metrics-addr', 'string', 'later'),
-  option('experimental', 'experimental', 'bool', 'later'),
-  option('cdi-spec-dir', 'cdi-spec-dirs', 'list', 'later'),
   option('', 'features', 'object', 'later'),
   option('feature', '', 'map', 'later'),
   option('', 'builder', 'object', 'later'),
@@ -130,11 +139,15 @@ export const optionTable: readonly OptionSpec[] = [
   option('node-generic-resource', 'node-generic-resources', 'list', 'later'),
   option('network-control-plane-mtu', 'network-control-plane-mtu', 'int', 'later'),
   option('network-diagnostic-port', 'network-diagnostic-port', 'int', 'later'),
-  option('cpu-rt-period', 'cpu-rt-period', 'int', 'later'),
-  option('cpu-rt-runtime', 'cpu-rt-runtime', 'int', 'later'),
-  option('raw-logs', 'raw-logs', 'bool', 'later'),
-  option('selinux-enabled', 'selinux-enabled', 'bool', 'refused', { harmless: false }),
-  option('userns-remap', 'userns-remap', 'string', 'refused', { harmless: '' }),
+  option('raw-logs', 'raw-logs', 'bool'),
+  option('selinux-enabled', 'selinux-enabled', 'bool', 'works', {
+    pointless: {
+      here: () => !hostHasSelinux(),
+      warning: 'SELinux could not be enabled: this host does not have it',
+    },
+  }),
+  option('userns-remap', 'userns-remap', 'string'),
   option('rootless', '', 'bool', 'refused', { harmless: false }),
-  option('authorization-plugin', 'authorization-plugins', 'list', 'refused'),
+  option('', 'access-policies', 'list', 'own'),
+  option('authorization-plugin', 'authorization-plugins', 'list'),
 ]

@@ -4,21 +4,27 @@ import type { Log } from '../core/log.ts'
 import { SerialQueue } from '../core/queue.ts'
 import { holdBudget } from '../engine/containers/logs/budget.ts'
 import type { EngineSettings } from '../engine/settings.ts'
+import { checkSockets } from './accessPolicies.ts'
 import type { Daemon } from './compose.ts'
 import { readConfig } from './config.ts'
 import type { Given } from './flags.ts'
 import { findRuntimes } from './runtimes.ts'
 import { type DaemonSettings, settingsOf } from './settings.ts'
+import { announceReload } from './systemdNotices.ts'
 
 /** What SIGHUP reads again; the rest of daemon.json counts at the next start, as with dockerd. */
-const reloadable = new Set([
+export const reloadable: ReadonlySet<string> = new Set([
+  'access-policies',
   'add-runtime',
+  'clean-up',
+  'authorization-plugin',
   'debug',
   'default-cgroupns-mode',
   'default-ipc-mode',
   'default-runtime',
   'default-shm-size',
   'default-stop-timeout',
+  'health-first-probe',
   'image-clean-up',
   'insecure-registry',
   'label',
@@ -54,12 +60,16 @@ export const waitingOptions = (before: Given, now: Given): string[] =>
 
 /** The attributes of the event, named as dockerd's where it has them. */
 const attributesOf = (engine: EngineSettings): Record<string, string> => ({
+  'access-policies': JSON.stringify(engine.accessPolicies.map(({ name }) => name)),
+  'authorization-plugins': JSON.stringify(engine.authorizationPlugins),
   debug: String(engine.debug),
   'default-cgroupns-mode': engine.defaultCgroupnsMode,
   'default-ipc-mode': engine.defaultIpcMode,
   'default-runtime': engine.defaultRuntime,
   'default-shm-size': String(engine.defaultShmSize),
   'default-stop-timeout': String(engine.defaultStopTimeout),
+  'clean-up': JSON.stringify(engine.cleanUp),
+  'health-first-probe': engine.healthFirstProbe,
   'image-clean-up': JSON.stringify(engine.imageCleanUp),
   'insecure-registries': JSON.stringify(engine.registries.insecure),
   labels: JSON.stringify(engine.labels),
@@ -77,6 +87,8 @@ const attributesOf = (engine: EngineSettings): Record<string, string> => ({
 const apply = async ({ daemon, settings, values, log }: Reloadable): Promise<void> => {
   const config = readConfig(process.argv.slice(2))
   const fresh = settingsOf(config)
+  // Those that it has: other hosts count at the next start only.
+  checkSockets(fresh.engine.accessPolicies, settings.hosts)
   await findRuntimes(fresh, log)
   const { engine } = daemon
   log.level = fresh.logLevel
@@ -85,13 +97,18 @@ const apply = async ({ daemon, settings, values, log }: Reloadable): Promise<voi
   const { mirrors, insecure, attempts } = fresh.engine.registries
   engine.registries.configure({ mirrors, insecure, attempts })
   Object.assign(engine.settings, {
+    accessPolicies: fresh.engine.accessPolicies,
+    authorizationPlugins: fresh.engine.authorizationPlugins,
     debug: fresh.engine.debug,
     defaultCgroupnsMode: fresh.engine.defaultCgroupnsMode,
     defaultIpcMode: fresh.engine.defaultIpcMode,
     defaultRuntime: fresh.engine.defaultRuntime,
     defaultShmSize: fresh.engine.defaultShmSize,
     defaultStopTimeout: fresh.engine.defaultStopTimeout,
+    healthFirstProbe: fresh.engine.healthFirstProbe,
     imageCleanUp: fresh.engine.imageCleanUp,
+    cleanUp: fresh.engine.cleanUp,
+    cleanUpInterval: fresh.engine.cleanUpInterval,
     labels: fresh.engine.labels,
     liveRestore: fresh.engine.liveRestore,
     logLimits: fresh.engine.logLimits,
@@ -104,7 +121,7 @@ const apply = async ({ daemon, settings, values, log }: Reloadable): Promise<voi
   engine.fetches.width = fresh.engine.maxDownloads
   engine.uploads.width = fresh.engine.maxUploads
   holdBudget(engine)
-  await engine.cleanUps.arm(engine)
+  for (const schedule of engine.schedules) await schedule.arm(engine)
   const waiting = waitingOptions(values, config.values)
   if (waiting.length)
     log.warn('changed options that count at the next start only', { options: waiting.join(' ') })
@@ -115,7 +132,9 @@ export const reloader = (reloadable: Reloadable): (() => Promise<void>) => {
   const { daemon, log } = reloadable
   const queue = new SerialQueue()
   const reload = async (): Promise<void> => {
+    using _announced = announceReload(log)
     try {
+      daemon.audit?.reopen()
       await apply(reloadable)
       const attributes = { ...attributesOf(daemon.engine.settings), name: hostname() }
       daemon.engine.events.publish('daemon', 'reload', daemon.id, attributes)

@@ -39,7 +39,7 @@ const describe = (settings: DaemonSettings, name: string, binary: string, args: 
   path: binary,
   args: settings.engine.cgroupDriver === 'systemd' ? [...args, '--systemd-cgroup'] : args,
   root: path.join(settings.engine.execRoot, 'runtime', name),
-  hideUnified: name === 'crun' && isHybrid,
+  hideUnified: isHybrid && path.basename(binary).startsWith('crun'),
   sealed: /^(crun|runc)$/.test(path.basename(binary)),
 })
 

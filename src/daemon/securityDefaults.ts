@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { badRequest, messageOf } from '../core/errors.ts'
 import type { SecurityDefaults } from '../engine/settings.ts'
+import { hostHasSelinux, readContexts } from '../linux/selinux.ts'
 import { defaultProfile, parseSeccompProfile } from '../runtime/spec/seccomp.ts'
 import type { Given } from './flags.ts'
 
@@ -24,4 +25,5 @@ const seccompOf = (name: string): SecurityDefaults['seccomp'] => {
 export const securityDefaultsOf = (values: Given): SecurityDefaults => ({
   noNewPrivileges: values.get('no-new-privileges') === true,
   seccomp: seccompOf((values.get('seccomp-profile') as string | undefined) ?? ''),
+  ...(values.get('selinux-enabled') === true && hostHasSelinux() ? { selinux: readContexts() } : {}),
 })

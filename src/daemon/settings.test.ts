@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { existsSync } from 'node:fs'
 import { test } from 'node:test'
 import { readConfig } from './config.ts'
 import { settingsOf } from './settings.ts'
@@ -78,4 +79,21 @@ test('the security of containers that say nothing of it is read at the start', (
   assert.throws(() => engineOf('--seccomp-profile=/absent'), {
     message: /^opening seccomp profile \(\/absent\) failed: /,
   })
+})
+
+test('SELinux is warned of by a host that does not have it', () => {
+  const read = () => readConfig(['--selinux-enabled'])
+  const warnings = existsSync('/sys/fs/selinux/enforce')
+    ? []
+    : ['SELinux could not be enabled: this host does not have it']
+  assert.deepEqual(read().warnings, warnings)
+  assert.deepEqual(readConfig(['--selinux-enabled=false']).warnings, [])
+})
+
+test('real-time shares and folders of devices are those of the options', () => {
+  const { cpuRealtime, cdiFolders } = engineOf('--cpu-rt-period', '1000', '--cpu-rt-runtime', '900')
+  assert.deepEqual(cpuRealtime, { period: 1000, runtime: 900 })
+  assert.deepEqual(cdiFolders, ['/etc/cdi', '/var/run/cdi'])
+  assert.deepEqual(engineOf('--cdi-spec-dir', '').cdiFolders, [])
+  assert.deepEqual(engineOf('--cdi-spec-dir', '/a', '--cdi-spec-dir', '/b').cdiFolders, ['/a', '/b'])
 })

@@ -6,21 +6,28 @@ import { fileURLToPath } from 'node:url'
 import { badRequest } from '../core/errors.ts'
 import type { Level } from '../core/log.ts'
 import { checkSlice } from '../engine/containers/groups.ts'
-import { parseSize } from '../engine/containers/logConfig.ts'
 import { checkLogConfig } from '../engine/containers/logDrivers.ts'
 import { specRlimits } from '../engine/containers/specResources.ts'
-import type { EngineSettings } from '../engine/settings.ts'
+import { type EngineSettings, firstProbes } from '../engine/settings.ts'
 import { cgroupVersion } from '../linux/cgroups.ts'
 import { ownUnit } from '../linux/systemd.ts'
+import { familyOf, parseCidr, widthOf } from '../net/subnets.ts'
 import type { FirewallMode } from '../net/types.ts'
+import { Plugins } from '../plugins/plugins.ts'
 import { defaultShmSize } from '../runtime/spec/defaults.ts'
+import { parseSize } from '../wire/sizes.ts'
+import { accessPoliciesOf } from './accessPolicies.ts'
+import { type AddedRuntime, addedRuntimesOf } from './addedRuntimes.ts'
+import { cleanUpOf, imageCleanUpOf } from './cleanUp.ts'
 import type { Config } from './config.ts'
-import { imageCleanUpOf } from './imageCleanUp.ts'
 import { type Host, parseHost, tlsHost } from './listen.ts'
 import { logLimitsOf } from './logLimits.ts'
+import { type MetricsAddress, parseMetricsAddress } from './metricsServer.ts'
 import { markOf, networkOptionsOf } from './networkOptions.ts'
+import { pluginFolders } from './pluginFolders.ts'
 import { maxDownloadsOf, maxUploadsOf, registrySettingsOf } from './registrySettings.ts'
 import { securityDefaultsOf } from './securityDefaults.ts'
+import { layerLimitOf } from './storageOptions.ts'
 import { type TlsSettings, tlsSettingsOf } from './tls.ts'
 
 /** The daemon's own part of its options: what the services need not know. */
@@ -31,6 +38,10 @@ export interface DaemonSettings {
   /** For TCP. */
   tls: TlsSettings | undefined
   pidFile: string
+  /** The file that requests are noted in; empty for none. */
+  auditLog: string
+  /** Where Prometheus may read; undefined for nowhere. */
+  metricsAddress: MetricsAddress | undefined
   group: string
   logLevel: Level
   logFormat: 'text' | 'json'
@@ -38,10 +49,16 @@ export interface DaemonSettings {
   bridge: string
   bip: string
   fixedCidr: string
+  /** The default bridge has IPv6, by the next three. */
+  ipv6: boolean
+  bip6: string
+  fixedCidr6: string
+  defaultGateway6: string
   addressPools: { base: string; size: number }[]
   mtu: number
   publishAddress: string
   firewall: boolean
+  firewall6: boolean
   firewallMode: FirewallMode
   acceptMark: { mark: number; mask: number } | undefined
   directRouting: boolean
@@ -53,7 +70,9 @@ export interface DaemonSettings {
   /** Empty for the bridge itself. */
   defaultGateway: string
   ipForward: boolean
-  addedRuntimes: Map<string, { path: string; args: string[] }>
+  addedRuntimes: Map<string, AddedRuntime>
+  /** Whose subordinate ids containers' users are, as it was given; empty for no user namespaces. */
+  usernsRemap: string
   /** `berth`, or made of exec-root: names of kernel objects hold it. */
   instance: string
   engine: EngineSettings
@@ -68,6 +87,15 @@ const levels: Level[] = ['debug', 'info', 'warn', 'error', 'fatal']
 export const instanceOf = (execRoot: string): string =>
   execRoot === defaultExecRoot ? '' : createHash('sha256').update(execRoot).digest('hex').slice(0, 8)
 
+const isPool = (base: string, size: number): boolean => {
+  try {
+    const { address, prefix } = parseCidr(base)
+    return Number.isInteger(size) && size >= prefix && size >= 1 && size <= widthOf(familyOf(address))
+  } catch {
+    return false
+  }
+}
+
 const parsePool = (entry: unknown): { base: string; size: number } => {
   const pair: Record<string, unknown> =
     typeof entry === 'string'
@@ -75,26 +103,11 @@ const parsePool = (entry: unknown): { base: string; size: number } => {
       : (entry as Record<string, unknown>)
   const base = String(pair['base'] ?? '')
   const size = Number(pair['size'])
-  if (!/^\d+\.\d+\.\d+\.\d+\/\d+$/.test(base) || !Number.isInteger(size) || size < 1 || size > 32)
+  if (!isPool(base, size))
     throw badRequest(
       `invalid default address pool ${JSON.stringify(entry)}: want base=<subnet>,size=<prefix length>`,
     )
   return { base, size }
-}
-
-const runtimesOf = (value: unknown): Map<string, { path: string; args: string[] }> => {
-  const added = new Map<string, { path: string; args: string[] }>()
-  for (const [name, entry] of Object.entries((value ?? {}) as Record<string, unknown>)) {
-    const detail =
-      typeof entry === 'string'
-        ? { path: entry }
-        : (entry as { path?: string; runtimeArgs?: string[]; runtimeType?: string })
-    if (!detail.path) throw badRequest(`runtime ${name}: a path is needed`)
-    if (['runc', 'crun', 'io.containerd.runc.v2'].includes(name))
-      throw badRequest(`runtime name '${name}' is reserved`)
-    added.set(name, { path: detail.path, args: 'runtimeArgs' in detail ? (detail.runtimeArgs ?? []) : [] })
-  }
-  return added
 }
 
 /** As dockerd: with systemd as the init and control groups version 2, systemd makes the groups. */
@@ -141,6 +154,21 @@ const addressOr = (name: string, value: unknown, otherwise: string): string => {
   return value
 }
 
+/** Errors: `bad-request` where it is another text than an address of IPv6; empty stays so. */
+const address6 = (name: string, text: string): string => {
+  if (text !== '' && isIP(text) !== 6)
+    throw badRequest(`invalid value ${JSON.stringify(text)} for ${name}: not an IPv6 address`)
+  return text
+}
+
+const cidr6 = (name: string, text: string): string => {
+  if (text === '') return ''
+  const [address = ''] = text.split('/')
+  address6(name, address)
+  parseCidr(text)
+  return text
+}
+
 const domainForm = /^([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]*[a-z0-9])?\.?$/i
 
 const checkSearch = (domains: readonly string[]): void => {
@@ -175,6 +203,12 @@ const defaultStopTimeoutOf = (value: unknown): number => {
 }
 
 /** By flag `nofile=1024:2048`, in daemon.json `{"nofile": {"Name": "nofile", "Soft": 1024, "Hard": 2048}}`. */
+/** One empty name switches CDI off. */
+const cdiFoldersOf = (given: unknown): string[] => {
+  const folders = (given as string[] | undefined) ?? ['/etc/cdi', '/var/run/cdi']
+  return folders.length === 1 && folders[0] === '' ? [] : folders
+}
+
 const ulimitsOf = (value: unknown): EngineSettings['defaultUlimits'] => {
   const limits = Object.entries((value ?? {}) as Record<string, unknown>).map(([name, entry]) => {
     if (typeof entry === 'object' && entry !== null) {
@@ -213,7 +247,8 @@ export const settingsOf = ({ values }: Config): DaemonSettings => {
     type: text('log-driver', 'json-file'),
     options: (values.get('log-opt') as Record<string, string> | undefined) ?? {},
   }
-  checkLogConfig(defaultLog.type, defaultLog.options)
+  const plugins = new Plugins(pluginFolders())
+  checkLogConfig(defaultLog.type, defaultLog.options, name => plugins.has(name))
   if (text('bridge') !== '' && text('bip') !== '')
     throw badRequest('You specified -b & --bip, mutually exclusive options. Please specify only one')
   if (!flag('icc', true) && !flag('iptables', true))
@@ -235,6 +270,8 @@ export const settingsOf = ({ values }: Config): DaemonSettings => {
     hosts: hostsOf(values, tls),
     tls,
     claimDockerSocket: flag('claim-docker-socket', true),
+    auditLog: text('audit-log'),
+    metricsAddress: parseMetricsAddress(text('metrics-addr')),
     pidFile: text('pidfile', path.join(execRoot, 'berthd.pid')),
     group: text('group'),
     logLevel: debug ? 'debug' : oneOf('log-level', values.get('log-level'), levels, 'info'),
@@ -242,10 +279,15 @@ export const settingsOf = ({ values }: Config): DaemonSettings => {
     bridge: text('bridge'),
     bip: text('bip'),
     fixedCidr: text('fixed-cidr'),
+    ipv6: flag('ipv6', false),
+    bip6: cidr6('bip6', text('bip6')),
+    fixedCidr6: cidr6('fixed-cidr-v6', text('fixed-cidr-v6')),
+    defaultGateway6: address6('default-gateway-v6', text('default-gateway-v6')),
     addressPools: pools,
     mtu: mtuOf(values.get('mtu')),
     publishAddress: addressOr('ip', values.get('ip'), '0.0.0.0'),
     firewall: flag('iptables', true),
+    firewall6: flag('ip6tables', true),
     acceptMark: markOf(text('bridge-accept-fwmark')),
     directRouting: flag('allow-direct-routing', false),
     keepForwarding: flag('ip-forward-no-drop', false),
@@ -256,12 +298,14 @@ export const settingsOf = ({ values }: Config): DaemonSettings => {
     defaultGateway: addressOr('default-gateway', values.get('default-gateway'), ''),
     firewallMode: firewallModeOf(values.get('firewall-mode'), flag('iptables', true)),
     ipForward: flag('ip-forward', true),
-    addedRuntimes: runtimesOf(values.get('add-runtime')),
+    addedRuntimes: addedRuntimesOf(values.get('add-runtime')),
+    usernsRemap: text('userns-remap'),
     instance,
     engine: {
       dataRoot,
       execRoot,
       monitorBinary: path.join(projectRoot, 'build/berth-monitor'),
+      bareNamespace: '',
       runtimes: new Map(),
       defaultRuntime: text('default-runtime'),
       cgroupDriver: driver,
@@ -272,6 +316,7 @@ export const settingsOf = ({ values }: Config): DaemonSettings => {
       defaultLog,
       logLimits: logLimitsOf(values, dataRoot),
       imageCleanUp: imageCleanUpOf(values),
+      ...cleanUpOf(values),
       defaultIpcMode: oneOf(
         'default-ipc-mode',
         values.get('default-ipc-mode'),
@@ -285,6 +330,12 @@ export const settingsOf = ({ values }: Config): DaemonSettings => {
         cgroupVersion === 2 ? 'private' : 'host',
       ),
       init: flag('init', false),
+      healthFirstProbe: oneOf(
+        'health-first-probe',
+        values.get('health-first-probe'),
+        firstProbes,
+        'interval',
+      ),
       initPath: text('init-path', path.join(projectRoot, 'build/berth-monitor')),
       liveRestore: flag('live-restore', true),
       shutdownTimeout: (values.get('shutdown-timeout') as number | undefined) ?? 15,
@@ -294,9 +345,17 @@ export const settingsOf = ({ values }: Config): DaemonSettings => {
         servers: list('dns'),
         search: list('dns-search'),
         options: [...list('dns-option'), ...list('dns-opt')],
+        resolvConf: text('resolv-conf'),
       },
       defaultShmSize: shmSize,
+      layerLimit: layerLimitOf(values.get('storage-opt')),
       security: securityDefaultsOf(values),
+      idMaps: undefined,
+      cpuRealtime: {
+        period: (values.get('cpu-rt-period') as number | undefined) ?? 0,
+        runtime: (values.get('cpu-rt-runtime') as number | undefined) ?? 0,
+      },
+      cdiFolders: cdiFoldersOf(values.get('cdi-spec-dir')),
       defaultUlimits: ulimitsOf(values.get('default-ulimit')),
       addressPools: pools,
       defaultNetworkOptions: networkOptionsOf(values.get('default-network-opt')),
@@ -305,6 +364,9 @@ export const settingsOf = ({ values }: Config): DaemonSettings => {
       maxDownloads: maxDownloadsOf(values),
       maxUploads: maxUploadsOf(values),
       debug,
+      experimental: flag('experimental', false),
+      accessPolicies: accessPoliciesOf(values),
+      authorizationPlugins: [...new Set(list('authorization-plugin'))],
     },
   }
 }

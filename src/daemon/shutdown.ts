@@ -2,7 +2,7 @@ import { execFile } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { promisify } from 'node:util'
 import { messageOf } from '../core/errors.ts'
-import { stopContainer } from '../engine/containers/stop.ts'
+import { type StopOptions, stopContainer } from '../engine/containers/stop.ts'
 import type { Engine } from '../engine/engine.ts'
 
 /** Seconds that the descriptor store keeps the API's listeners after an orderly stop. */
@@ -19,12 +19,18 @@ const hostStops = async (): Promise<boolean> => {
   }
 }
 
-/** Whether an orderly stop of the daemon stops the containers too. */
-export const stopsContainers = async (engine: Engine): Promise<boolean> =>
-  !engine.settings.liveRestore || (await hostStops())
+/** Why an orderly stop of the daemon stops the containers too; undefined where it does not. */
+export const reasonToStop = async (engine: Engine): Promise<StopOptions['because'] | undefined> => {
+  if (await hostStops()) return { cause: 'host-restart', detail: 'the host was going down' }
+  if (engine.settings.liveRestore) return undefined
+  return { cause: 'daemon', detail: 'the daemon was stopped, and live-restore is off' }
+}
 
 /** Stops every container within the time-out, each as long as its own allows. */
-export const stopAll = async (engine: Engine): Promise<void> => {
+export const stopAll = async (
+  engine: Engine,
+  because: NonNullable<StopOptions['because']>,
+): Promise<void> => {
   const limit = engine.settings.shutdownTimeout
   await Promise.all(
     engine.containers.all().map(async container => {
@@ -35,7 +41,7 @@ export const stopAll = async (engine: Engine): Promise<void> => {
         const timeout = limit < 0 ? own : Math.min(own, limit)
         const subject = { type: 'container', id: container.id, name: container.record.name }
         using operation = engine.operations.begin({ verb: 'stop', subject })
-        await stopContainer(engine, container, { timeout, operation })
+        await stopContainer(engine, container, { timeout, operation, because })
         container.record.state.stoppedByCall = wanted
         await engine.containers.save(container)
       } catch (error) {

@@ -2,6 +2,7 @@ import { constants } from 'node:crypto'
 import type { Server as HttpServer } from 'node:http'
 import { Socket } from 'node:net'
 import { createServer, type TLSSocket } from 'node:tls'
+import { introduce, type PeerCertificate } from '../api/peer.ts'
 import { messageOf } from '../core/errors.ts'
 import type { Log } from '../core/log.ts'
 import { socketPair } from '../linux/descriptors.ts'
@@ -31,10 +32,31 @@ const join = (secure: TLSSocket, outer: Socket): void => {
   outer.once('close', () => secure.destroySoon())
 }
 
+const pem = (raw: Buffer): string =>
+  `-----BEGIN CERTIFICATE-----\n${(raw.toString('base64').match(/.{1,64}/g) ?? []).join('\n')}\n-----END CERTIFICATE-----\n`
+
+/** The client's certificate and those between it and the authority, which has none above itself. */
+const certificatesOf = (secure: TLSSocket): PeerCertificate[] => {
+  const found: PeerCertificate[] = []
+  for (
+    let at = secure.getPeerCertificate(true);
+    at?.raw && (found.length === 0 || at.issuerCertificate?.fingerprint256 !== at.fingerprint256);
+    at = at.issuerCertificate
+  )
+    found.push({ commonName: [at.subject?.CN ?? ''].flat()[0] ?? '', pem: pem(at.raw) })
+  return found
+}
+
 const bridge = (secure: TLSSocket, http: HttpServer): void => {
   const [mine, theirs] = socketPair()
   join(secure, plainSocket(mine))
-  http.emit('connection', plainSocket(theirs))
+  const plain = plainSocket(theirs)
+  introduce(plain, {
+    kind: 'tls',
+    address: `${secure.remoteAddress}:${secure.remotePort}`,
+    certificates: certificatesOf(secure),
+  })
+  http.emit('connection', plain)
 }
 
 export const openTlsDoor = (settings: TlsSettings, http: HttpServer, log: Log): TlsDoor => {

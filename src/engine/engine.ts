@@ -1,12 +1,15 @@
 import type { WorkerPool } from '../archive/pool.ts'
 import type { Log } from '../core/log.ts'
 import type { Network } from '../net/network.ts'
+import type { Plugins } from '../plugins/plugins.ts'
 import type { RegistryClient } from '../registry-client/types.ts'
 import type { MonitorEvents } from '../runtime/types.ts'
 import type { Database } from '../store/database.ts'
 import type { Ballast } from '../store/reserve.ts'
 import type { ContentStore, LayerStore, UpperStore } from '../store/types.ts'
 import type { Unmounter } from '../store/unmounter.ts'
+import type { LastNeed } from './cleanUp/lastNeed.ts'
+import type { Schedule } from './cleanUp/schedule.ts'
 import type { Container } from './containers/container.ts'
 import type { Deliveries } from './containers/delivery/deliver.ts'
 import type { Execs } from './containers/execs.ts'
@@ -14,14 +17,15 @@ import type { LogLedger } from './containers/logs/ledger.ts'
 import type { Registry } from './containers/registry.ts'
 import type { Events } from './events/events.ts'
 import type { LastUse } from './images/cleanUp/lastUse.ts'
-import type { CleanUpSchedule } from './images/cleanUp/schedule.ts'
 import type { Fetches } from './images/fetches.ts'
 import type { Images } from './images/images.ts'
 import type { Uploads } from './images/pushUploads.ts'
+import type { Metrics } from './metrics/metrics.ts'
 import type { Connections } from './networks/connections.ts'
 import type { Networks } from './networks/networks.ts'
 import type { Operations } from './operations.ts'
 import type { EngineSettings } from './settings.ts'
+import type { PluginUses } from './volumes/pluginUses.ts'
 import type { Volumes } from './volumes/volumes.ts'
 import type { VolumeUsage } from './volumes/volumeUsage.ts'
 
@@ -46,13 +50,18 @@ export interface Engine {
   images: Images
   /** When containers used which image. */
   lastUse: LastUse
-  cleanUps: CleanUpSchedule
+  /** When volumes and networks lost their last container. */
+  lastNeed: LastNeed
+  schedules: readonly Schedule[]
   registries: RegistryClient
   /** Blobs on their way from registries. */
   fetches: Fetches
   /** Blobs on their way to registries. */
   uploads: Uploads
+  plugins: Plugins
   volumes: Volumes
+  /** What plugins have mounted. */
+  pluginUses: PluginUses
   volumeUsage: VolumeUsage
   containers: Registry
   execs: Execs
@@ -61,6 +70,7 @@ export interface Engine {
   /** Logs on their way to where their drivers say. */
   deliveries: Deliveries
   operations: Operations
+  metrics: Metrics
   /** What the daemon does when a container's monitor speaks (containers/supervise.ts). */
   supervise(container: Container): MonitorEvents
   /** Set until what an earlier daemon left has been taken back. */

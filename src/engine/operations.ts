@@ -25,6 +25,10 @@ export interface Requester {
   agent: string
   /** The X-Request-ID header. */
   requestId: string
+  /** At the other end of a local socket, as it was when it connected; its name is empty where it could not be read. */
+  process?: { uid: number; pid: number; name: string }
+  /** Common name of the certificate that it has shown. */
+  subject?: string
 }
 
 export interface OperationRequest {
@@ -97,10 +101,19 @@ const describe = ({ verb, subject }: Operation): string =>
 
 export class Operations {
   readonly #byId = new Map<string, Operation>()
+  readonly #onEnd: (operation: Operation, seconds: number) => void
+
+  /** `onEnd` is told of each that has ended, and how long it took. */
+  constructor(onEnd: (operation: Operation, seconds: number) => void = () => {}) {
+    this.#onEnd = onEnd
+  }
 
   /** It is listed until it is disposed of. */
   begin(request: OperationRequest): Operation {
-    const operation = new Operation(request, ended => this.#byId.delete(ended.id))
+    const began = performance.now()
+    const operation = new Operation(request, ended => {
+      if (this.#byId.delete(ended.id)) this.#onEnd(ended, (performance.now() - began) / 1000)
+    })
     this.#byId.set(operation.id, operation)
     return operation
   }

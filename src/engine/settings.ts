@@ -1,6 +1,12 @@
+import type { IdMaps } from '../linux/idMaps.ts'
+import type { ContainerContexts } from '../linux/selinux.ts'
 import type { RegistrySettings } from '../registry-client/types.ts'
 import type { SeccompProfile } from '../runtime/spec/seccomp.ts'
 import type { RuntimeBinary } from '../runtime/types.ts'
+import type { CleanUpSettings } from './cleanUp/types.ts'
+
+export const firstProbes = ['interval', 'immediate'] as const
+export type FirstProbe = (typeof firstProbes)[number]
 
 /** What logs may take on the disk, in bytes. */
 export interface LogLimits {
@@ -34,6 +40,26 @@ export interface SecurityDefaults {
   noNewPrivileges: boolean
   /** `builtin`, `unconfined`, or the file that the profile was read from. */
   seccomp: { name: string; profile: SeccompProfile | undefined }
+  /** Contexts of SELinux; undefined where containers are given none. */
+  selinux?: ContainerContexts
+}
+
+/** What some clients may do. Of several that name a client the first counts. */
+export interface AccessPolicy {
+  name: string
+  /** Any of these; absent for everyone. */
+  who?: {
+    /** User ids. */
+    users: readonly number[]
+    /** Group ids, supplementary ones included. */
+    groups: readonly number[]
+    /** Common names of certificates, as patterns. */
+    certificates: readonly RegExp[]
+    /** Paths of unix sockets that the client came by. */
+    sockets: readonly string[]
+  }
+  /** Docker's operation ids. */
+  operations: ReadonlySet<string>
 }
 
 /** What the daemon was told by flags and daemon.json, as far as the services need it. */
@@ -44,6 +70,8 @@ export interface EngineSettings {
   execRoot: string
   /** The compiled monitor. */
   monitorBinary: string
+  /** The file that pins a mount namespace with nothing in it, for `RuntimeView`; empty where the kernel gives none. */
+  bareNamespace: string
   runtimes: Map<string, RuntimeBinary>
   defaultRuntime: string
   /** `cgroupfs` or `systemd` */
@@ -58,10 +86,15 @@ export interface EngineSettings {
   defaultLog: { type: string; options: Record<string, string> }
   logLimits: LogLimits
   imageCleanUp: ImageCleanUp
+  cleanUp: CleanUpSettings
+  /** Milliseconds between two; 0 for none by itself. */
+  cleanUpInterval: number
   defaultIpcMode: 'private' | 'shareable'
   defaultCgroupnsMode: 'private' | 'host'
   /** Run docker-init in every container. */
   init: boolean
+  /** When a health check is first run: as soon as its container runs, or after an interval, as Docker does. */
+  healthFirstProbe: FirstProbe
   initPath: string
   liveRestore: boolean
   /** Seconds. */
@@ -69,10 +102,19 @@ export interface EngineSettings {
   /** Seconds that a stopped container has to end by itself, where it says nothing of it. */
   defaultStopTimeout: number
   hostGatewayIp: string
-  dns: { servers: string[]; search: string[]; options: string[] }
+  /** `resolvConf` is read in place of the host's; empty for that. */
+  dns: { servers: string[]; search: string[]; options: string[]; resolvConf: string }
   /** Bytes. */
   defaultShmSize: number
+  /** Most bytes of a writable layer, for containers that say nothing of it; 0 for no limit. */
+  layerLimit: number
   security: SecurityDefaults
+  /** Of the user namespaces that new containers get; undefined where they get none. */
+  idMaps: IdMaps | undefined
+  /** For the groups above the containers': microseconds, 0 for what is left as it is. */
+  cpuRealtime: { period: number; runtime: number }
+  /** Where specifications of devices (CDI) lie, the later the more they count; none where CDI is off. */
+  cdiFolders: string[]
   /** For containers that do not set them. */
   defaultUlimits: { Name: string; Soft: number; Hard: number }[]
   /** As given by `--default-address-pool`, for `docker info`. */
@@ -87,4 +129,10 @@ export interface EngineSettings {
   /** Blobs that go to registries at a time. */
   maxUploads: number
   debug: boolean
+  /** What Docker calls experimental is said to be on. */
+  experimental: boolean
+  /** Names of the plugins that each request must be allowed by, in their order. */
+  authorizationPlugins: string[]
+  /** Who none of them names may do all. */
+  accessPolicies: readonly AccessPolicy[]
 }

@@ -4,6 +4,7 @@ import { createServer } from 'node:net'
 import path from 'node:path'
 import { type TestContext, test } from 'node:test'
 import {
+  boundPath,
   closeDescriptor,
   connectUnix,
   duplicateDescriptor,
@@ -81,4 +82,23 @@ test('a duplicate has the number asked for or a higher one, and outlives the fir
   t.after(() => closeDescriptor(duplicate))
   assert.ok(duplicate >= 50)
   assert.equal(fstatSync(duplicate).ino, fstatSync(one).ino)
+})
+
+test('a bound unix socket has its path or its abstract name, any other socket none', async t => {
+  const folder = mkdtempSync('/tmp/berth-bound-')
+  t.after(() => rmSync(folder, { recursive: true }))
+  const longest = path.join(folder, 'x'.repeat(107 - folder.length - 1))
+  const abstract = `berth-bound-${process.pid}`
+  for (const [at, bound] of [
+    [path.join(folder, 'a'), path.join(folder, 'a')],
+    [longest, longest],
+    [`\0${abstract}`, `@${abstract}`],
+    [0, ''],
+  ] as const) {
+    const server = createServer()
+    await new Promise<void>(resolve => server.listen(at, resolve))
+    assert.equal(boundPath((server as unknown as { _handle: { fd: number } })._handle.fd), bound)
+    server.close()
+  }
+  assert.equal(boundPath(pair(t)[0]), '')
 })

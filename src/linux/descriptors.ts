@@ -25,6 +25,11 @@ const sysSocketpair = sys('int socketpair(int domain, int type, int protocol, _O
 const sysSocket = sys('int socket(int domain, int type, int protocol)')
 const sysConnect = sys('int connect(int fd, const void *address, uint32_t length)')
 const sysSetsockopt = sys('int setsockopt(int fd, int level, int name, const void *value, uint32_t length)')
+const sysGetsockopt = sys(
+  'int getsockopt(int fd, int level, int name, _Out_ void *value, _Inout_ uint32_t *length)',
+)
+const sysGetsockname = sys('int getsockname(int fd, void *address, void *length)')
+const sysPoll = sys('int poll(_Inout_ void *entries, unsigned long count, int timeout)')
 const sysMemfd = sys('int memfd_create(const char *name, unsigned int flags)')
 const sysWrite = sys('long write(int fd, const void *data, size_t length)')
 const sysFcntl = sys('int fcntl(int fd, int command, long argument)')
@@ -34,6 +39,8 @@ const AF_UNIX = 1
 const SOCK_STREAM = 1
 const SOCK_CLOEXEC = 0o2000000
 const SOL_SOCKET = 1
+const SO_PEERCRED = 17
+const SO_PEERGROUPS = 59
 const SO_RCVTIMEO = 20
 const SO_SNDTIMEO = 21
 const SCM_RIGHTS = 1
@@ -48,6 +55,8 @@ const MFD_EXEC = 0x10
 const F_ADD_SEALS = 1033
 /** Against more seals, shrinking, growing and writing. */
 const ALL_SEALS = 0xf
+const F_SETFD = 2
+const FD_CLOEXEC = 1
 const F_DUPFD_CLOEXEC = 1030
 const EAGAIN = 11
 const CMSG_HEADER = 16
@@ -159,6 +168,17 @@ export const connectUnix = (path: string): number => {
   }
 }
 
+/** What a unix socket is bound to: its path, or `@` and an abstract name. Empty for any other socket. */
+export const boundPath = (socket: number): string => {
+  const address = Buffer.alloc(2 + SOCKADDR_UN_PATH)
+  const length = Buffer.alloc(4)
+  length.writeUInt32LE(address.length)
+  sysGetsockname(socket, address, length)
+  if (address.readUInt16LE(0) !== AF_UNIX) return ''
+  const name = address.toString('utf8', 2, Math.min(length.readUInt32LE(0), address.length))
+  return name.startsWith('\0') ? `@${name.slice(1)}` : (name.split('\0', 1)[0] ?? '')
+}
+
 /** Bounds how long a blocking send or receive may take; it then fails as `wouldBlock` tells. */
 export const setTimeouts = (socket: number, milliseconds: number): void => {
   const value = Buffer.alloc(16)
@@ -166,6 +186,45 @@ export const setTimeouts = (socket: number, milliseconds: number): void => {
   value.writeBigInt64LE(BigInt((milliseconds % 1000) * 1000), 8)
   sysSetsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, value, value.length)
   sysSetsockopt(socket, SOL_SOCKET, SO_SNDTIMEO, value, value.length)
+}
+
+export interface PeerCredentials {
+  pid: number
+  uid: number
+  gid: number
+}
+
+/** Who connected a unix socket, as it was at that moment; pid 0 where it is in no namespace that is seen here. */
+export const peerCredentials = (socket: number): PeerCredentials => {
+  const value = Buffer.alloc(12)
+  sysGetsockopt(socket, SOL_SOCKET, SO_PEERCRED, value, [value.length])
+  return { pid: value.readInt32LE(0), uid: value.readUInt32LE(4), gid: value.readUInt32LE(8) }
+}
+
+const POLLERR = 8
+const POLLHUP = 16
+
+/** Whether the other end of a connection is closed, in both directions: seen without reading from it. */
+export const hasHungUp = (fd: number): boolean => {
+  const entry = Buffer.alloc(8)
+  entry.writeInt32LE(fd, 0)
+  sysPoll(entry, 1, 0)
+  return (entry.readInt16LE(6) & (POLLERR | POLLHUP)) !== 0
+}
+
+/** Supplementary groups of who connected a unix socket. */
+export const peerGroups = (socket: number): number[] => {
+  const length = [4 * 64]
+  for (;;) {
+    const value = Buffer.alloc(length[0] ?? 0)
+    try {
+      sysGetsockopt(socket, SOL_SOCKET, SO_PEERGROUPS, value, length)
+      return Array.from({ length: (length[0] ?? 0) / 4 }, (_, index) => value.readUInt32LE(index * 4))
+    } catch (error) {
+      // The length is now what they need.
+      if (!hasCode(error, 'ERANGE')) throw error
+    }
+  }
 }
 
 /** An anonymous file with these bytes, for handing over more than a frame should carry. */
@@ -206,6 +265,11 @@ export const duplicateDescriptor = (fd: number, least = 3): number => {
     if (hasCode(error, 'EINVAL')) throw new SystemError('fcntl', constants.errno.EMFILE)
     throw error
   }
+}
+
+/** Keeps an inherited descriptor from the programs that are started here. Throws SystemError `EBADF` where there is none. */
+export const closeOnExec = (fd: number): void => {
+  sysFcntl(fd, F_SETFD, FD_CLOEXEC)
 }
 
 /** Closes a descriptor that was made here; one that is already closed is a programming error and throws. */

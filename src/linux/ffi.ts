@@ -13,6 +13,9 @@ const names = new Map<number, string>()
 for (const [name, value] of Object.entries(constants.errno).sort(([a], [b]) => (a < b ? -1 : 1)))
   if (!names.has(value)) names.set(value, name)
 
+/** Node makes it anew at each call. */
+let errorMap: ReturnType<typeof getSystemErrorMap> | undefined
+
 /** A failed system call: `code` is errno's name (`ENOENT`), as in Node's own errors; the message has the C library's words for it, too. */
 export class SystemError extends Error {
   readonly code: string
@@ -21,7 +24,8 @@ export class SystemError extends Error {
 
   constructor(syscall: string, errno: number, detail = '') {
     const code = names.get(errno) ?? `errno ${errno}`
-    const words = getSystemErrorMap().get(-errno)?.[1]
+    errorMap ??= getSystemErrorMap()
+    const words = errorMap.get(-errno)?.[1]
     super(`${syscall}${detail && ` ${detail}`}: ${words ? `${words} (${code})` : code}`)
     this.name = 'SystemError'
     this.code = code

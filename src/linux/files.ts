@@ -70,6 +70,7 @@ const calls = {
     'long copy_file_range(int from, void *fromOffset, int to, void *toOffset, size_t size, unsigned int flags)',
   ),
   ioctl: sys('int ioctl(int fd, unsigned long request, int argument)'),
+  ioctlOut: sys('int ioctl(int fd, unsigned long request, void *out)'),
   unshare: sys('int unshare(int flags)'),
 }
 const openat2Call = libc.func(
@@ -297,4 +298,13 @@ const CLONE_FS = 0x200
 export const ownUmask = (): void => {
   calls.unshare(CLONE_FS)
   umaskCall(0)
+}
+
+const FIONREAD = 0x541b
+
+/** Bytes in a pipe that nobody has read yet. */
+export const unreadBytes = (fd: number): number => {
+  const out = Buffer.alloc(4)
+  calls.ioctlOut(fd, FIONREAD, out)
+  return out.readInt32LE()
 }

@@ -1,6 +1,15 @@
-import { readFileSync } from 'node:fs'
+import { readFileSync, rmdirSync } from 'node:fs'
+import { hasCode } from '../core/errors.ts'
 import { koffi, libc, SystemError, sys } from './ffi.ts'
-import { AT_FDCWD, AT_SYMLINK_NOFOLLOW, closeFd, type Name, zeroEnded } from './files.ts'
+import {
+  AT_EMPTY_PATH,
+  AT_FDCWD,
+  AT_SYMLINK_NOFOLLOW,
+  closeFd,
+  type Name,
+  O_CLOEXEC,
+  zeroEnded,
+} from './files.ts'
 
 /** Mounts by the classic calls and by the mount API of Linux 5.2 (fsopen). */
 
@@ -11,7 +20,9 @@ export const MS_NOEXEC = 8
 export const MS_REMOUNT = 32
 export const MS_BIND = 4096
 export const MS_REC = 16384
+const MS_UNBINDABLE = 1 << 17
 export const MS_PRIVATE = 1 << 18
+const MS_SLAVE = 1 << 19
 export const MNT_DETACH = 2
 
 const mountCall = sys(
@@ -20,7 +31,7 @@ const mountCall = sys(
 const umountCall = sys('int umount2(const void *target, int flags)')
 const statxCall = sys('int statx(int dir, const void *path, int flags, unsigned int mask, void *out)')
 
-// These five have the same numbers on every architecture.
+// These have the same numbers on every architecture.
 const raw = {
   move_mount: libc.func(
     'long syscall(long n, int from, const void *p, int to, const void *q, unsigned int flags)',
@@ -30,8 +41,19 @@ const raw = {
     'long syscall(long n, int fd, unsigned int command, const void *key, const void *value, int aux)',
   ),
   fsmount: libc.func('long syscall(long n, int fd, unsigned int flags, unsigned int attributes)'),
+  open_tree: libc.func('long syscall(long n, int dir, const void *path, unsigned int flags)'),
+  mount_setattr: libc.func(
+    'long syscall(long n, int dir, const void *path, unsigned int flags, const void *attributes, size_t size)',
+  ),
 }
-const numbers = { move_mount: 429, fsopen: 430, fsconfig: 431, fsmount: 432 } as const
+const numbers = {
+  open_tree: 428,
+  move_mount: 429,
+  fsopen: 430,
+  fsconfig: 431,
+  fsmount: 432,
+  mount_setattr: 442,
+} as const
 
 const invoke = (name: keyof typeof numbers, ...args: unknown[]): number => {
   const result = Number(raw[name](numbers[name], ...args))
@@ -63,10 +85,30 @@ export const unmount = (target: Name, flags = 0): void => {
   umountCall(zeroEnded(target), flags)
 }
 
+const unless = (codes: readonly string[], act: () => void): void => {
+  try {
+    act()
+  } catch (error) {
+    if (!codes.some(code => hasCode(error, code))) throw error
+  }
+}
+
+/** Takes a mount away at once, and the directory that it was on; what is not there is no error. */
+export const removeMountedDirectory = (target: string): void => {
+  unless(['EINVAL', 'ENOENT'], () => unmount(target, MNT_DETACH))
+  unless(['ENOENT'], () => rmdirSync(target))
+}
+
 /** Makes a folder a private mount of its own, so that mounts below it are seen by nobody else. Idempotent. */
 export const makePrivateMount = (path: string): void => {
   if (!isMountRoot(path)) mount({ source: path, target: path, flags: MS_BIND })
   mount({ source: 'none', target: path, flags: MS_PRIVATE })
+}
+
+/** As `makePrivateMount`, and left out with all below it when mounts above it are cloned. */
+export const makeHiddenMount = (path: string): void => {
+  makePrivateMount(path)
+  mount({ source: 'none', target: path, flags: MS_UNBINDABLE })
 }
 
 const STATX_ATTR_MOUNT_ROOT = 0x2000
@@ -135,6 +177,44 @@ const contextMessages = (fd: number): string => {
 }
 const read = libc.func('long read(int fd, void *buffer, size_t size)')
 
+const AT_RECURSIVE = 0x8000
+const OPEN_TREE_CLONE = 1
+const MOVE_MOUNT_F_EMPTY_PATH = 4
+const MOUNT_ATTR_IDMAP = 0x00100000
+
+/** A mount of its own of what is open, as a descriptor: nowhere to be seen until it is attached. The caller owns it. */
+export const cloneMount = (fd: number, { recursive }: { recursive: boolean }): number =>
+  invoke(
+    'open_tree',
+    fd,
+    zeroEnded(''),
+    OPEN_TREE_CLONE | O_CLOEXEC | AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0),
+  )
+
+/**
+ * Has a mount that is attached nowhere yet show owners by the maps of a user
+ * namespace: what it calls inside is on disk, what it calls outside is seen.
+ * Errors: SystemError, EINVAL where a file system cannot (Linux 5.12, and each
+ * file system since a version of its own), EPERM where one is mapped already.
+ */
+export const mapOwners = (
+  fd: number,
+  { namespace, recursive }: { namespace: number; recursive: boolean },
+): void => {
+  const attributes = Buffer.alloc(32)
+  attributes.writeBigUInt64LE(BigInt(MOUNT_ATTR_IDMAP), 0)
+  // A clone is a peer of what it was made of: its end would end what the host has mounted below, too.
+  attributes.writeBigUInt64LE(BigInt(MS_SLAVE), 16)
+  attributes.writeBigUInt64LE(BigInt(namespace), 24)
+  const flags = AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0)
+  invoke('mount_setattr', fd, zeroEnded(''), flags, attributes, attributes.length)
+}
+
+/** Puts a mount that is attached nowhere yet on a path. */
+export const attachMount = (fd: number, target: Name): void => {
+  invoke('move_mount', fd, zeroEnded(''), AT_FDCWD, zeroEnded(target), MOVE_MOUNT_F_EMPTY_PATH)
+}
+
 const FSCONFIG_SET_FLAG = 0
 const FSCONFIG_SET_STRING = 1
 const FSCONFIG_CMD_CREATE = 6
@@ -161,7 +241,7 @@ export const mountFilesystem = (wanted: FilesystemMount): void => {
     set(FSCONFIG_CMD_CREATE, null, null)
     const detached = invoke('fsmount', context, 1, 0)
     try {
-      invoke('move_mount', detached, zeroEnded(''), AT_FDCWD, zeroEnded(wanted.target), 4)
+      attachMount(detached, wanted.target)
     } finally {
       closeFd(detached)
     }

@@ -1,7 +1,7 @@
 import fs from 'node:fs'
-import path from 'node:path'
 import { internal, messageOf } from '../core/errors.ts'
 import { SystemError, sys } from './ffi.ts'
+import { isMountRoot, makeHiddenMount } from './mount.ts'
 
 /**
  * Network namespaces pinned by a bind mount. The main thread changes its own
@@ -12,7 +12,6 @@ import { SystemError, sys } from './ffi.ts'
 
 const CLONE_NEWNET = 0x40000000
 const MS_BIND = 0x1000
-const MS_PRIVATE = 0x40000
 const MNT_DETACH = 2
 const O_WRONLY_CLOEXEC = 0o2000001
 const NSFS_MAGIC = 0x6e736673
@@ -99,6 +98,18 @@ export const isPinned = (file: string): boolean => {
   }
 }
 
+/** Pins a namespace that a path of proc(5) names. Nothing is left if it fails. */
+export const pinNamespace = (source: string, file: string): void => {
+  if (isPinned(file)) throw internal(`${file} pins a namespace already`)
+  fs.closeSync(fs.openSync(file, 'w', 0o444))
+  try {
+    mount(source, file, null, MS_BIND, null)
+  } catch (error) {
+    fs.rmSync(file, { force: true })
+    throw error
+  }
+}
+
 /**
  * Creates a network namespace pinned at `file` (which must not pin one yet);
  * `setup` runs once inside. Nothing is left if it fails.
@@ -132,29 +143,18 @@ export const removeNamespace = (file: string): void => {
   fs.rmSync(file, { force: true })
 }
 
-const isMountPoint = (folder: string): boolean => {
-  const escaped = folder.replace(/[\s\\]/g, char => `\\${char.charCodeAt(0).toString(8).padStart(3, '0')}`)
-  return fs
-    .readFileSync('/proc/self/mountinfo', 'utf8')
-    .split('\n')
-    .some(line => line.split(' ')[4] === escaped)
-}
-
 /**
- * Makes `folder` a private bind mount of itself, once, so that pins made below
- * it are not copied into other mount namespaces, where they would outlive us.
+ * Makes `folder` an unbindable bind mount of itself, once, so that pins made below
+ * it are neither propagated nor cloned into other mount namespaces, where they would outlive us.
  */
 export const preparePinFolder = (folder: string): void => {
   fs.mkdirSync(folder, { recursive: true, mode: 0o700 })
-  const real = fs.realpathSync(path.resolve(folder))
-  if (!isMountPoint(real)) mount(real, real, null, MS_BIND, null)
-  mount(null, real, null, MS_PRIVATE, null)
+  makeHiddenMount(folder)
 }
 
 /** Takes the bind mount of `preparePinFolder` away; its pins must be gone. */
 export const removePinFolder = (folder: string): void => {
   if (!fs.existsSync(folder)) return
-  const real = fs.realpathSync(path.resolve(folder))
-  if (isMountPoint(real)) umount2(real, MNT_DETACH)
-  fs.rmSync(real, { recursive: true, force: true })
+  if (isMountRoot(folder)) umount2(folder, MNT_DETACH)
+  fs.rmSync(folder, { recursive: true, force: true })
 }

@@ -142,10 +142,23 @@ const enable = (fd: number, option: number): void => {
   setsockopt(fd, SOL_NETLINK, option, one, 4)
 }
 
+const SOL_SOCKET = 1
+const SO_RCVBUFFORCE = 33
+/** A whole table of rules may be flushed at once, and each of its parts be told of. */
+const multicastBuffer = 4 * 1024 * 1024
+
+/** The kernel counts it as used only as it fills. */
+const enlarge = (fd: number): void => {
+  const size = Buffer.alloc(4)
+  size.writeInt32LE(multicastBuffer)
+  setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, size, size.length)
+}
+
 /** A descriptor of a netlink socket in the namespace of the calling thread; `groups` is a multicast bit mask. */
 export const openNetlink = (protocol: number, groups = 0): number => {
   const fd = socket(AF_NETLINK, SOCK_RAW_CLOEXEC, protocol)
   try {
+    if (groups !== 0) enlarge(fd)
     const address = Buffer.alloc(12)
     address.writeUInt16LE(AF_NETLINK, 0)
     address.writeUInt32LE(groups, 8)

@@ -1,3 +1,4 @@
+import { AF_INET, AF_INET6, type FamilyNumber, familyNumber, ipBytes, ipText } from './ipBytes.ts'
 import {
   type Answer,
   attribute,
@@ -8,7 +9,7 @@ import {
   u32Attribute,
 } from './netlink.ts'
 
-/** IPv4 addresses and routes of rtnetlink. Numbers from linux/if_addr.h and linux/rtnetlink.h. */
+/** Addresses and routes of rtnetlink, of both families. Numbers from linux/if_addr.h and linux/rtnetlink.h. */
 
 const RTM_NEWADDR = 20
 const RTM_DELADDR = 21
@@ -16,10 +17,10 @@ const RTM_GETADDR = 22
 const RTM_NEWROUTE = 24
 const RTM_DELROUTE = 25
 const RTM_GETROUTE = 26
-const AF_INET = 2
 const IFA_ADDRESS = 1
 const IFA_LOCAL = 2
 const IFA_BROADCAST = 4
+const IFA_F_NODAD = 2
 const RTA_DST = 1
 const RTA_OIF = 4
 const RTA_GATEWAY = 5
@@ -33,13 +34,13 @@ const RT_SCOPE_LINK = 253
 export interface InterfaceAddress {
   /** Index of the link. */
   link: number
-  /** `172.17.0.1` */
+  /** `172.17.0.1`, `fd00::1` */
   address: string
   prefix: number
 }
 
 export interface Route {
-  /** Destination; `0.0.0.0` with prefix 0 is the default route. */
+  /** Destination; `0.0.0.0` or `::` with prefix 0 is the default route. */
   address: string
   prefix: number
   /** Index of the outgoing link; 0 where the route has none. */
@@ -49,12 +50,9 @@ export interface Route {
   table: number
 }
 
-const ipBytes = (address: string): Buffer => Buffer.from(address.split('.').map(Number))
-const ipText = (bytes: Buffer | undefined): string => (bytes?.length === 4 ? bytes.join('.') : '')
-
-const addressHeader = (link: number, prefix: number): Buffer => {
+const addressHeader = (family: number, link: number, prefix: number): Buffer => {
   const bytes = Buffer.alloc(8)
-  bytes.writeUInt8(AF_INET, 0)
+  bytes.writeUInt8(family, 0)
   bytes.writeUInt8(prefix, 1)
   bytes.writeUInt32LE(link, 4)
   return bytes
@@ -66,30 +64,42 @@ const broadcastOf = (address: string, prefix: number): Buffer => {
   return bytes
 }
 
-/** Adds an address with its broadcast address. Refused with EEXIST where the link has it. */
-export const addAddress = ({ link, address, prefix }: InterfaceAddress): Message => ({
-  type: RTM_NEWADDR,
-  flags: flags.create | flags.exclusive,
-  body: Buffer.concat([
-    addressHeader(link, prefix),
-    attribute(IFA_LOCAL, ipBytes(address)),
-    attribute(IFA_ADDRESS, ipBytes(address)),
-    attribute(IFA_BROADCAST, broadcastOf(address, prefix)),
-  ]),
-  what: `add address ${address}/${prefix}`,
-})
+/** An address of ours is nobody else's: it is good at once, without a search for another one that has it. */
+const unsearched = (header: Buffer): Buffer => {
+  header.writeUInt8(IFA_F_NODAD, 2)
+  return header
+}
+
+/** Adds an address, of IPv4 with its broadcast address. Refused with EEXIST where the link has it. */
+export const addAddress = ({ link, address, prefix }: InterfaceAddress): Message => {
+  const family = familyNumber(address)
+  const header = addressHeader(family, link, prefix)
+  return {
+    type: RTM_NEWADDR,
+    flags: flags.create | flags.exclusive,
+    body: Buffer.concat([
+      family === AF_INET ? header : unsearched(header),
+      attribute(IFA_LOCAL, ipBytes(address)),
+      attribute(IFA_ADDRESS, ipBytes(address)),
+      ...(family === AF_INET ? [attribute(IFA_BROADCAST, broadcastOf(address, prefix))] : []),
+    ]),
+    what: `add address ${address}/${prefix}`,
+  }
+}
 
 export const deleteAddress = ({ link, address, prefix }: InterfaceAddress): Message => ({
   type: RTM_DELADDR,
   flags: 0,
-  body: Buffer.concat([addressHeader(link, prefix), attribute(IFA_LOCAL, ipBytes(address))]),
+  body: Buffer.concat([
+    addressHeader(familyNumber(address), link, prefix),
+    attribute(IFA_LOCAL, ipBytes(address)),
+  ]),
   what: `delete address ${address}/${prefix}`,
 })
 
-const routeHeader = (prefix: number, table: number): Buffer => {
+const routeHeader = (family: number, table: number): Buffer => {
   const bytes = Buffer.alloc(12)
-  bytes.writeUInt8(AF_INET, 0)
-  bytes.writeUInt8(prefix, 1)
+  bytes.writeUInt8(family, 0)
   bytes.writeUInt8(table, 4)
   bytes.writeUInt8(RTPROT_BOOT, 5)
   bytes.writeUInt8(RTN_UNICAST, 7)
@@ -101,7 +111,7 @@ export const setDefaultRoute = (link: number, gateway: string): Message => ({
   type: RTM_NEWROUTE,
   flags: flags.create | flags.replace,
   body: Buffer.concat([
-    routeHeader(0, RT_TABLE_MAIN),
+    routeHeader(familyNumber(gateway), RT_TABLE_MAIN),
     attribute(RTA_GATEWAY, ipBytes(gateway)),
     u32Attribute(RTA_OIF, link),
   ]),
@@ -110,7 +120,7 @@ export const setDefaultRoute = (link: number, gateway: string): Message => ({
 
 /** Sends everything that is looked up in a table of its own out of a link; the route ends with the link. */
 export const setLinkRoute = (link: number, table: number): Message => {
-  const header = routeHeader(0, 0)
+  const header = routeHeader(AF_INET, 0)
   header.writeUInt8(RT_SCOPE_LINK, 6)
   return {
     type: RTM_NEWROUTE,
@@ -121,10 +131,10 @@ export const setLinkRoute = (link: number, table: number): Message => {
 }
 
 /** Refused with ESRCH where there is none. */
-export const deleteDefaultRoute = (): Message => ({
+export const deleteDefaultRoute = (family: FamilyNumber): Message => ({
   type: RTM_DELROUTE,
   flags: 0,
-  body: routeHeader(0, RT_TABLE_MAIN),
+  body: routeHeader(family, RT_TABLE_MAIN),
   what: 'delete default route',
 })
 
@@ -141,16 +151,18 @@ const readAddress = ({ body }: Answer): InterfaceAddress => {
   }
 }
 
-/** All IPv4 addresses of the socket's namespace. */
-export const listAddresses = (socket: NetlinkSocket): InterfaceAddress[] =>
+/** All addresses of a family in the socket's namespace. */
+export const listAddresses = (socket: NetlinkSocket, family: FamilyNumber = AF_INET): InterfaceAddress[] =>
   socket
-    .dump({ type: RTM_GETADDR, flags: 0, body: addressHeader(0, 0), what: 'list addresses' })
+    .dump({ type: RTM_GETADDR, flags: 0, body: addressHeader(family, 0, 0), what: 'list addresses' })
+    // A kernel without the family tells of the other one.
+    .filter(({ body }) => body[0] === family)
     .map(readAddress)
 
 const readRoute = ({ body }: Answer): Route => {
   const found = attributesOf(body, 12)
   return {
-    address: ipText(found.get(RTA_DST)) || '0.0.0.0',
+    address: ipText(found.get(RTA_DST)) || (body[0] === AF_INET6 ? '::' : '0.0.0.0'),
     prefix: body.readUInt8(1),
     link: found.get(RTA_OIF)?.readUInt32LE(0) ?? 0,
     gateway: ipText(found.get(RTA_GATEWAY)),
@@ -158,12 +170,13 @@ const readRoute = ({ body }: Answer): Route => {
   }
 }
 
-/** The IPv4 routes of all tables except the local one (255). */
-export const listRoutes = (socket: NetlinkSocket): Route[] => {
+/** The routes of a family in all tables except the local one (255). */
+export const listRoutes = (socket: NetlinkSocket, family: FamilyNumber = AF_INET): Route[] => {
   const header = Buffer.alloc(12)
-  header.writeUInt8(AF_INET, 0)
+  header.writeUInt8(family, 0)
   return socket
     .dump({ type: RTM_GETROUTE, flags: 0, body: header, what: 'list routes' })
+    .filter(({ body }) => body[0] === family)
     .map(readRoute)
     .filter(route => route.table !== RT_TABLE_LOCAL)
 }

@@ -1,3 +1,4 @@
+import { closeDescriptor, sealedMemoryFile, sendDescriptors } from './descriptors.ts'
 import { sys } from './ffi.ts'
 
 /** Datagrams to a unix socket, which Node has not. */
@@ -30,6 +31,19 @@ export class UnixDatagram implements Disposable {
   /** Errors: SystemError `EAGAIN` where the receiver's queue is full, `EMSGSIZE`, `ECONNREFUSED` where it is gone. */
   send(bytes: Buffer): void {
     sysSend(this.#fd, bytes, bytes.length, MSG_NOSIGNAL)
+  }
+
+  /**
+   * Sends what is too long for a datagram as a sealed file in memory, as systemd's journal takes it.
+   * Errors: as `send`'s.
+   */
+  sendFile(bytes: Buffer): void {
+    const file = sealedMemoryFile('log-entry', bytes)
+    try {
+      sendDescriptors(this.#fd, Buffer.alloc(0), [file])
+    } finally {
+      closeDescriptor(file)
+    }
   }
 
   [Symbol.dispose](): void {

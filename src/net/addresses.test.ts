@@ -6,23 +6,48 @@ import {
   chooseSubnet,
   contains,
   defaultPools,
-  formatIpv4,
+  formatAddress,
   networkOf,
   overlaps,
+  parseAddress,
   parseCidr,
-  parseIpv4,
 } from './subnets.ts'
 
-const address = fc.integer({ min: 0, max: 0xffffffff }).map(formatIpv4)
+const address = fc.integer({ min: 0, max: 0xffffffff }).map(value => formatAddress(BigInt(value), 4))
+const address6 = fc.bigInt({ min: 0n, max: 2n ** 128n - 1n }).map(value => formatAddress(value, 6))
 const subnet = fc.record({ address, prefix: fc.integer({ min: 1, max: 32 }) }).map(networkOf)
 
 test('addresses read back as they are written', () => {
-  fc.assert(fc.property(address, text => assert.equal(formatIpv4(parseIpv4(text)), text)))
-  for (const text of ['', '1.2.3', '1.2.3.256', '1.2.3.04', '1.2.3.4.5', 'a.b.c.d', '1.2.3.-4']) {
-    assert.throws(() => parseIpv4(text), { code: 'bad-request' }, text)
+  fc.assert(fc.property(address, text => assert.equal(formatAddress(parseAddress(text), 4), text)))
+  fc.assert(fc.property(address6, text => assert.equal(formatAddress(parseAddress(text), 6), text)))
+  const forms = [
+    ['FD00:0:0:0:0:0:0:1', 'fd00::1'],
+    ['::', '::'],
+    ['::1.2.3.4', '::102:304'],
+    ['2001:db8:0:0:1:0:0:1', '2001:db8::1:0:0:1'],
+    ['1:0:0:2:0:0:0:3', '1:0:0:2::3'],
+    ['1:0:2:3:4:5:6:7', '1:0:2:3:4:5:6:7'],
+    ['0:0:0:1::', '0:0:0:1::'],
+  ] as const
+  for (const [given, wanted] of forms) assert.equal(formatAddress(parseAddress(given), 6), wanted, given)
+  for (const text of [
+    '',
+    '1.2.3',
+    '1.2.3.256',
+    '1.2.3.04',
+    '1.2.3.4.5',
+    'a.b.c.d',
+    '1.2.3.-4',
+    ':::',
+    '1::2::3',
+    'fe80::1%eth0',
+    '12345::',
+  ]) {
+    assert.throws(() => parseAddress(text), { code: 'bad-request' }, text)
   }
   assert.deepEqual(parseCidr('172.17.0.1/16'), { address: '172.17.0.1', prefix: 16 })
-  for (const text of ['172.17.0.1', '172.17.0.1/33', '172.17.0.1/16/2', '172.17.0.1/']) {
+  assert.deepEqual(parseCidr('FD00::1/64'), { address: 'fd00::1', prefix: 64 })
+  for (const text of ['172.17.0.1', '172.17.0.1/33', 'fd00::/129', '172.17.0.1/16/2', '172.17.0.1/']) {
     assert.throws(() => parseCidr(text), { code: 'bad-request' }, text)
   }
 })
@@ -41,7 +66,11 @@ test('a pool never gives out one address twice, nor one outside, reserved, or at
         } else if (next === 'allocate') {
           const given = pool.allocate()
           assert.ok(contains(net, given) && !held.includes(given))
-          assert.ok(!['10.1.2.0', '10.1.2.1', formatIpv4(parseIpv4('10.1.2.0') + room + 2)].includes(given))
+          assert.ok(
+            !['10.1.2.0', '10.1.2.1', formatAddress(parseAddress('10.1.2.0') + BigInt(room + 2), 4)].includes(
+              given,
+            ),
+          )
           held.push(given)
         } else {
           const [freed] = held.splice(next, 1)
@@ -59,6 +88,20 @@ test('a freed address comes back last', () => {
   pool.release('10.0.0.2')
   const rest = [1, 2, 3, 4, 5].map(() => pool.allocate())
   assert.deepEqual(rest, ['10.0.0.3', '10.0.0.4', '10.0.0.5', '10.0.0.6', '10.0.0.2'])
+})
+
+test('a pool of IPv6 gives addresses from its first on, and reserves no last one', () => {
+  const net = { address: 'fd00:1::', prefix: 64 }
+  const pool = new AddressPool({ subnet: net, reserved: ['fd00:1::1'] })
+  assert.deepEqual([pool.allocate(), pool.allocate()], ['fd00:1::2', 'fd00:1::3'])
+  pool.claim('fd00:1::ffff:ffff:ffff:ffff')
+  assert.throws(() => pool.claim('FD00:1:0::3'), { code: 'conflict' }, 'in whichever form')
+  assert.throws(() => pool.claim('fd00:2::1'), { code: 'bad-request' })
+  assert.throws(() => pool.claim('10.0.0.1'), { code: 'bad-request' })
+  assert.equal(pool.available, Number.MAX_SAFE_INTEGER)
+  const small = new AddressPool({ subnet: { address: 'fd00::8', prefix: 126 }, reserved: ['fd00::9'] })
+  assert.deepEqual([small.allocate(), small.allocate()], ['fd00::a', 'fd00::b'])
+  assert.throws(() => small.allocate(), /no available IPv6 addresses/)
 })
 
 test('a given address is claimed once, within the subnet, also outside the range', () => {

@@ -1,14 +1,24 @@
 import { randomBytes } from 'node:crypto'
 import { badRequest, conflict, unavailable } from '../core/errors.ts'
-import { broadcastOf, contains, formatCidr, formatIpv4, networkOf, parseIpv4, sizeOf } from './subnets.ts'
-import type { Ipv4Subnet } from './types.ts'
+import {
+  broadcastOf,
+  contains,
+  familyOf,
+  formatAddress,
+  formatCidr,
+  networkOf,
+  parseAddress,
+  sizeOf,
+  widthOf,
+} from './subnets.ts'
+import type { Subnet } from './types.ts'
 
 /** Addresses of one subnet in memory. The engine's records are the lasting truth: a start claims them again. */
 
 export interface AddressPoolOptions {
-  subnet: Ipv4Subnet
+  subnet: Subnet
   /** Part of the subnet from which addresses are chosen; those asked for may lie outside. */
-  range?: Ipv4Subnet | undefined
+  range?: Subnet | undefined
   /** Never given away: the gateway, auxiliary addresses. */
   reserved?: string[]
 }
@@ -19,12 +29,12 @@ export interface AddressPoolOptions {
  * still know it by its old owner).
  */
 export class AddressPool {
-  readonly subnet: Ipv4Subnet
-  readonly #first: number
-  readonly #count: number
-  readonly #used = new Set<number>()
-  readonly #fixed = new Set<number>()
-  #next = 0
+  readonly subnet: Subnet
+  readonly #first: bigint
+  readonly #count: bigint
+  readonly #used = new Set<bigint>()
+  readonly #fixed = new Set<bigint>()
+  #next = 0n
 
   constructor({ subnet, range, reserved = [] }: AddressPoolOptions) {
     this.subnet = networkOf(subnet)
@@ -32,10 +42,9 @@ export class AddressPool {
     if (!contains(this.subnet, chosen.address) || chosen.prefix < subnet.prefix) {
       throw badRequest(`range ${formatCidr(chosen)} is not within subnet ${formatCidr(this.subnet)}`)
     }
-    this.#first = parseIpv4(chosen.address)
-    this.#count = sizeOf(chosen.prefix)
-    const ends = subnet.prefix < 31 ? [this.subnet.address, broadcastOf(this.subnet)] : []
-    for (const address of [...ends, ...reserved]) this.#fixed.add(parseIpv4(address))
+    this.#first = parseAddress(chosen.address)
+    this.#count = sizeOf(chosen)
+    for (const address of [...endsOf(this.subnet), ...reserved]) this.#fixed.add(parseAddress(address))
   }
 
   /** Addresses that were given away. */
@@ -48,33 +57,36 @@ export class AddressPool {
     return this.#used.size + [...this.#fixed].filter(value => !this.#used.has(value)).length
   }
 
-  /** Addresses that `allocate` can still give. */
+  /** Addresses that `allocate` can still give; no more than a double can tell apart. */
   get available(): number {
     const within = [...this.#used, ...[...this.#fixed].filter(value => !this.#used.has(value))].filter(
       value => value >= this.#first && value < this.#first + this.#count,
     )
-    return this.#count - within.length
+    const left = this.#count - BigInt(within.length)
+    return left > mostTold ? Number.MAX_SAFE_INTEGER : Number(left)
   }
 
-  #taken(value: number): boolean {
+  #taken(value: bigint): boolean {
     return this.#used.has(value) || this.#fixed.has(value)
   }
 
   /** The next free address. Errors: `unavailable` where there is none. */
   allocate(): string {
-    for (let tried = 0; tried < this.#count; tried++) {
+    for (let tried = 0n; tried < this.#count; tried++) {
       const value = this.#first + ((this.#next + tried) % this.#count)
       if (this.#taken(value)) continue
       this.#used.add(value)
-      this.#next = value - this.#first + 1
-      return formatIpv4(value)
+      this.#next = value - this.#first + 1n
+      return formatAddress(value, familyOf(this.subnet.address))
     }
-    throw unavailable(`no available IPv4 addresses on the network's pool ${formatCidr(this.subnet)}`)
+    throw unavailable(
+      `no available IPv${familyOf(this.subnet.address)} addresses on the network's pool ${formatCidr(this.subnet)}`,
+    )
   }
 
   /** Takes a given address. Errors: `bad-request` outside the subnet, `conflict` where it is taken. */
   claim(address: string): void {
-    const value = parseIpv4(address)
+    const value = parseAddress(address)
     if (!contains(this.subnet, address)) {
       throw badRequest(`invalid address ${address}: it does not belong to subnet ${formatCidr(this.subnet)}`)
     }
@@ -84,20 +96,29 @@ export class AddressPool {
 
   /** Takes an address that is known to be in use, where it is not taken yet: after a start. */
   adopt(address: string): void {
-    const value = parseIpv4(address)
+    const value = parseAddress(address)
     this.#used.add(value)
     const offset = value - this.#first
-    if (offset >= 0 && offset < this.#count) this.#next = Math.max(this.#next, offset + 1)
+    if (offset >= 0n && offset < this.#count && offset >= this.#next) this.#next = offset + 1n
   }
 
   release(address: string): void {
-    this.#used.delete(parseIpv4(address))
+    this.#used.delete(parseAddress(address))
   }
 }
 
-/** `02:42:` and the address: an address always has the same MAC, so no neighbour's memory of it goes stale. */
+const mostTold = BigInt(Number.MAX_SAFE_INTEGER)
+
+/** Addresses that stand for the subnet or for all in it. */
+const endsOf = (subnet: Subnet): string[] => {
+  const family = familyOf(subnet.address)
+  if (subnet.prefix >= widthOf(family) - 1) return []
+  return family === 4 ? [subnet.address, broadcastOf(subnet)] : [subnet.address]
+}
+
+/** `02:42:` and the IPv4 address: an address always has the same MAC, so no neighbour's memory of it goes stale. */
 export const macOfAddress = (address: string): string => {
-  const hex = parseIpv4(address).toString(16).padStart(8, '0')
+  const hex = parseAddress(address).toString(16).padStart(8, '0')
   return `02:42:${(hex.match(/../g) ?? []).join(':')}`
 }
 

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
-import { conflict, notFound } from '../core/errors.ts'
+import { conflict, messageOf, notFound, unavailable } from '../core/errors.ts'
 import { failpoint } from '../core/failpoint.ts'
+import { familyNumbers } from '../linux/ipBytes.ts'
 import { writeKernelFile } from '../linux/namespace.ts'
 import type { NetlinkSocket } from '../linux/netlink.ts'
 import { addBridge, deleteLink, findLink, type Link, setLink } from '../linux/rtnetlink.ts'
@@ -8,7 +9,8 @@ import { addAddress, deleteAddress, listAddresses } from '../linux/rtnetlink-rou
 import { macOfAddress } from './addresses.ts'
 import { linkGroup } from './firewall/rules.ts'
 import { aliasOf, ownerOf } from './owner.ts'
-import type { BridgeSpec } from './types.ts'
+import { isLinkLocal } from './subnets.ts'
+import type { BridgeSpec, Subnet } from './types.ts'
 
 /** Bridges in the kernel. Every function may be repeated. */
 
@@ -19,8 +21,14 @@ export interface BridgePlace {
   table: string
 }
 
-/** Where containers send what is for elsewhere. */
-export const wayOutOf = ({ gateway, defaultGateway }: BridgeSpec): string => defaultGateway ?? gateway
+/** Where containers send what is for elsewhere, by family. */
+export const wayOutOf = ({
+  gateway,
+  defaultGateway,
+}: Pick<BridgeSpec, 'gateway' | 'defaultGateway'>): string => defaultGateway ?? gateway
+
+export const waysOutOf = (bridge: BridgeSpec): string[] =>
+  [bridge, ...(bridge.ipv6 ? [bridge.ipv6] : [])].map(wayOutOf)
 
 const trySysctl = (file: string, value: string): void => {
   try {
@@ -40,14 +48,19 @@ const create = ({ socket, table }: BridgePlace, spec: BridgeSpec): void => {
   trySysctl(`ipv6/conf/${spec.link}/accept_ra`, '0')
 }
 
-/** Whether the host's rules see what is bridged (br_netfilter), and bridge what they have translated. */
-export const bridgeNetfilter = (): boolean => {
+const isOn = (file: string): boolean => {
   try {
-    return readFileSync('/proc/sys/net/bridge/bridge-nf-call-iptables', 'utf8').trim() === '1'
+    return readFileSync(file, 'utf8').trim() === '1'
   } catch {
     return false
   }
 }
+
+/** Whether the host's rules see all that is bridged here (br_netfilter), and bridge what they have translated. */
+export const bridgeNetfilter = ({ ipv6 }: Pick<BridgeSpec, 'ipv6'>): boolean =>
+  ['iptables', ...(ipv6 ? ['ip6tables'] : [])].every(rules =>
+    isOn(`/proc/sys/net/bridge/bridge-nf-call-${rules}`),
+  )
 
 /**
  * Has what containers send each other pass the host's rules: their ports are
@@ -60,15 +73,38 @@ const routeWithin = (link: string, on: boolean): void => {
   writeKernelFile(`/proc/sys/net/ipv4/conf/${link}/send_redirects`, on ? '0' : '1')
 }
 
-const ensureAddress = (socket: NetlinkSocket, link: number, spec: BridgeSpec): void => {
-  const present = listAddresses(socket).filter(address => address.link === link)
-  const right = (entry: { address: string; prefix: number }): boolean =>
-    !spec.bare && entry.address === spec.gateway && entry.prefix === spec.subnet.prefix
-  const changes = present.filter(entry => !right(entry)).map(deleteAddress)
-  if (!spec.bare && !present.some(right)) {
-    changes.push(addAddress({ link, address: spec.gateway, prefix: spec.subnet.prefix }))
-  }
+/** The addresses that a bridge of ours has, those alone. */
+const ownAddresses = ({ bare, gateway, subnet, ipv6 }: BridgeSpec): Subnet[] => [
+  ...(bare ? [] : [{ address: gateway, prefix: subnet.prefix }]),
+  ...(ipv6 && ipv6.gatewayMode !== 'isolated'
+    ? [{ address: ipv6.gateway, prefix: ipv6.subnet.prefix }, linkLocalGateway]
+    : []),
+]
+
+/** Docker's, on each bridge that has IPv6. */
+const linkLocalGateway = { address: 'fe80::1', prefix: 64 }
+
+const ensureAddresses = (socket: NetlinkSocket, link: number, spec: BridgeSpec): void => {
+  const same = (a: Subnet, b: Subnet): boolean => a.address === b.address && a.prefix === b.prefix
+  const wanted = ownAddresses(spec)
+  const present = familyNumbers
+    .flatMap(family => listAddresses(socket, family))
+    .filter(entry => entry.link === link)
+  const changes = present
+    .filter(entry => !isLinkLocal(entry.address) && !wanted.some(address => same(address, entry)))
+    .map(deleteAddress)
+  for (const address of wanted)
+    if (!present.some(entry => same(entry, address))) changes.push(addAddress({ link, ...address }))
   if (changes.length > 0) socket.batch(changes)
+}
+
+/** Links made before the kernel's switch was thrown have IPv6 turned off, as have all where it is off by default. */
+const turnIpv6On = ({ link }: BridgeSpec): void => {
+  try {
+    writeKernelFile(`/proc/sys/net/ipv6/conf/${link}/disable_ipv6`, '0')
+  } catch (error) {
+    throw unavailable(`this kernel has no IPv6, which the network needs: ${messageOf(error)}`)
+  }
 }
 
 const foreignBridge = (socket: NetlinkSocket, name: string): Link => {
@@ -98,8 +134,9 @@ export const ensureBridge = (place: BridgePlace, spec: BridgeSpec): Link => {
       `a link named ${spec.link} exists and is not this network's: remove it or use another bridge name`,
     )
   }
-  ensureAddress(socket, link.index, spec)
-  routeWithin(spec.link, !spec.icc && !bridgeNetfilter())
+  if (spec.ipv6) turnIpv6On(spec)
+  ensureAddresses(socket, link.index, spec)
+  routeWithin(spec.link, !spec.icc && !bridgeNetfilter(spec))
   if (!link.up || link.mtu !== spec.mtu) socket.batch([setLink(spec.link, { up: true, mtu: spec.mtu })])
   failpoint('net.bridge.up')
   return link

@@ -1,23 +1,27 @@
 import fs from 'node:fs'
 import { UndoStack } from '../core/disposal.ts'
-import { badRequest, hasCode, internal, messageOf, notFound } from '../core/errors.ts'
+import { badRequest, hasCode, internal, messageOf, notFound, unavailable } from '../core/errors.ts'
 import { failpoint } from '../core/failpoint.ts'
 import { nonce } from '../core/ids.ts'
+import { type FamilyNumber, familyNumber, familyNumbers } from '../linux/ipBytes.ts'
 import { inNamespace, writeKernelFile } from '../linux/namespace.ts'
 import { NetlinkSocket, protocols } from '../linux/netlink.ts'
 import { addVeth, deleteLink, findLink, setHairpin, setIsolated, setLink } from '../linux/rtnetlink.ts'
 import { addAddress, deleteDefaultRoute, setDefaultRoute } from '../linux/rtnetlink-routes.ts'
-import { bridgeNetfilter, wayOutOf } from './bridge.ts'
+import { bridgeNetfilter, waysOutOf } from './bridge.ts'
 import type { Firewall } from './firewall/firewall.ts'
 import { linkGroup } from './firewall/rules.ts'
 import { endPublishedFlows, forgetUntranslatedFlows } from './flows.ts'
 import { aliasOf } from './owner.ts'
 import type { PortAllocator } from './ports.ts'
+import { canonical, type Family, familyOf } from './subnets.ts'
 import type {
   BridgeSpec,
   Endpoint,
   EndpointSpec,
   EndpointStats,
+  Exposure,
+  GatewayMode,
   PortRequest,
   PublishedPort,
 } from './types.ts'
@@ -42,13 +46,18 @@ export interface Wiring {
   hostLink: string
   interfaceName: string
   ipv4: string
+  ipv6?: string | undefined
   mac: string
   bridge: BridgeSpec
   defaultRoute: boolean
   /** It has published ports. */
   publishes: boolean
   sysctls?: string[]
+  linkLocal?: string[]
 }
+
+/** libnetwork's, whatever the address, and that of `fe80::/64`. */
+const linkLocalPrefix: Record<Family, number> = { 4: 16, 6: 64 }
 
 const addPair = (place: EndpointPlace, wiring: Wiring): void => {
   const { bridge, hostLink, containerId } = wiring
@@ -63,18 +72,19 @@ const addPair = (place: EndpointPlace, wiring: Wiring): void => {
       setLink(hostLink, { master: master.index, alias, up: true, withoutLinkLocal: true }),
     ]
     if (wiring.publishes) messages.push(setHairpin(hostLink, true))
-    if (!bridge.icc && !bridgeNetfilter()) messages.push(setIsolated(hostLink, true))
+    if (!bridge.icc && !bridgeNetfilter(bridge)) messages.push(setIsolated(hostLink, true))
     place.routes.batch(messages)
   } finally {
     fs.closeSync(namespaceFd)
   }
 }
 
-const withoutIpv6 = (interfaceName: string): void => {
+const switchIpv6 = (interfaceName: string, on: boolean): void => {
   try {
-    writeKernelFile(`/proc/sys/net/ipv6/conf/${interfaceName}/disable_ipv6`, '1')
-  } catch {
+    writeKernelFile(`/proc/sys/net/ipv6/conf/${interfaceName}/disable_ipv6`, on ? '0' : '1')
+  } catch (error) {
     // A kernel without IPv6 has no such file, and nothing to turn off.
+    if (on) throw unavailable(`this kernel has no IPv6, which the network needs: ${messageOf(error)}`)
   }
 }
 
@@ -83,13 +93,20 @@ const configureInside = (place: EndpointPlace, wiring: Wiring): void =>
     using socket = new NetlinkSocket(protocols.route)
     const link = findLink(socket, wiring.interfaceName)
     if (!link) throw internal(`interface ${wiring.interfaceName} vanished from the sandbox`)
-    withoutIpv6(wiring.interfaceName)
-    const { subnet } = wiring.bridge
+    const { subnet, ipv6 } = wiring.bridge
+    switchIpv6(wiring.interfaceName, wiring.ipv6 !== undefined)
     const messages = [
       addAddress({ link: link.index, address: wiring.ipv4, prefix: subnet.prefix }),
+      ...(wiring.ipv6 && ipv6
+        ? [addAddress({ link: link.index, address: wiring.ipv6, prefix: ipv6.subnet.prefix })]
+        : []),
+      ...(wiring.linkLocal ?? []).map(address =>
+        addAddress({ link: link.index, address, prefix: linkLocalPrefix[familyOf(address)] }),
+      ),
       setLink(wiring.interfaceName, { up: true }),
     ]
-    if (wiring.defaultRoute) messages.push(setDefaultRoute(link.index, wayOutOf(wiring.bridge)))
+    if (wiring.defaultRoute)
+      messages.push(...waysOutOf(wiring.bridge).map(way => setDefaultRoute(link.index, way)))
     socket.batch(messages)
     for (const setting of wiring.sysctls ?? []) applySysctl(wiring.interfaceName, setting)
   })
@@ -108,21 +125,28 @@ const applySysctl = (interfaceName: string, setting: string): void => {
   }
 }
 
-/** Sends what is for elsewhere by this endpoint, or, without a gateway, nowhere. */
+/** What goes elsewhere in a family goes nowhere any more. */
+const dropDefaultRoute = (socket: NetlinkSocket, family: FamilyNumber): void => {
+  try {
+    socket.batch([deleteDefaultRoute(family)])
+  } catch (error) {
+    if (!hasCode(error, 'ESRCH')) throw error
+  }
+}
+
+/** Sends what is for elsewhere by this endpoint's bridge, or, without one, nowhere; so, too, the family that it has not. */
 export const setGateway = (
   place: Pick<EndpointPlace, 'sandbox'>,
   { containerId, interfaceName }: Pick<Endpoint, 'containerId' | 'interfaceName'>,
-  gateway: string | undefined,
+  bridge: BridgeSpec | undefined,
 ): void =>
   inNamespace(place.sandbox(containerId), () => {
     using socket = new NetlinkSocket(protocols.route)
     const link = findLink(socket, interfaceName)
-    try {
-      if (gateway === undefined) socket.batch([deleteDefaultRoute()])
-      else if (link) socket.batch([setDefaultRoute(link.index, gateway)])
-    } catch (error) {
-      if (gateway !== undefined || !hasCode(error, 'ESRCH')) throw error
-    }
+    const ways = bridge ? waysOutOf(bridge) : []
+    for (const family of familyNumbers)
+      if (!ways.some(way => familyNumber(way) === family)) dropDefaultRoute(socket, family)
+    if (link && ways.length > 0) socket.batch(ways.map(way => setDefaultRoute(link.index, way)))
   })
 
 /** Removes a host-side link, and with it its peer; absent is no error. Takes tens of milliseconds. */
@@ -146,24 +170,76 @@ export const wire = async (place: EndpointPlace, wiring: Wiring): Promise<void> 
   undo.commit()
 }
 
-export const exposureOf = ({ gatewayMode, trusted }: BridgeSpec): NonNullable<Endpoint['exposure']> => {
+const exposureOf = (gatewayMode: GatewayMode, { trusted }: BridgeSpec): Exposure => {
   if (gatewayMode === 'routed') return 'direct'
   return trusted.length > 0 ? 'both' : 'translated'
 }
 
-/** A port that is opened under the container's own address: none of the host's is taken. */
-const opened = ({ protocol, containerPort }: PortRequest): PublishedPort => ({
-  ...{ protocol, containerPort },
-  ...{ hostIp: '', hostPort: 0 },
+/** How the ports of an endpoint on this bridge are published, by family. */
+export const exposuresOf = (
+  bridge: BridgeSpec,
+): Required<Pick<Endpoint, 'exposure'>> & Pick<Endpoint, 'exposure6'> => ({
+  exposure: exposureOf(bridge.gatewayMode, bridge),
+  ...(bridge.ipv6 ? { exposure6: exposureOf(bridge.ipv6.gatewayMode, bridge) } : {}),
 })
+
+/** A port that is opened under the container's own address: none of the host's is taken. */
+const opened = ({ protocol, containerPort }: PortRequest, family: Family): PublishedPort => ({
+  ...{ protocol, containerPort },
+  ...{ hostIp: family === 4 ? '' : '::', hostPort: 0 },
+})
+
+const isAsked = ({ hostIp }: PortRequest, family: Family): boolean =>
+  hostIp === '' || familyOf(hostIp) === family
+
+/** Why a port cannot be published at the IPv6 address that it names. */
+const checkAsked = (
+  place: Pick<EndpointPlace, 'firewall'>,
+  requests: PortRequest[],
+  hasIpv6: boolean,
+): void => {
+  const named = requests.find(({ hostIp }) => hostIp !== '' && familyOf(hostIp) === 6)
+  if (!named) return
+  const what = `cannot publish port ${named.containerPort} on [${named.hostIp}]`
+  if (canonical(named.hostIp) === '::1')
+    throw badRequest(`${what}: the kernel does not let out what is sent to this address: use 127.0.0.1`)
+  if (!hasIpv6)
+    throw badRequest(
+      `${what}: the container has no IPv6 address: put it on a network with IPv6 (docker network create --ipv6)`,
+    )
+  if (place.firewall?.publishesIpv6 !== true)
+    throw badRequest(`${what}: nothing is published for IPv6 with --firewall-mode=host or --ip6tables=false`)
+}
+
+interface Publishing {
+  bridge: BridgeSpec
+  ports: PortRequest[]
+  /** The endpoint has an address of IPv6. */
+  hasIpv6: boolean
+}
 
 /** The ports of an endpoint, held where they are the host's. */
 export const publishedPorts = async (
-  place: Pick<EndpointPlace, 'ports'>,
+  place: Pick<EndpointPlace, 'ports' | 'firewall'>,
   containerId: string,
-  { bridge, ports }: { bridge: BridgeSpec; ports: PortRequest[] },
-): Promise<PublishedPort[]> =>
-  exposureOf(bridge) === 'direct' ? ports.map(opened) : await place.ports.reserve(containerId, ports)
+  { bridge, ports, hasIpv6 }: Publishing,
+): Promise<PublishedPort[]> => {
+  checkAsked(place, ports, hasIpv6)
+  const { exposure, exposure6 } = exposuresOf(bridge)
+  const families: Family[] = hasIpv6 && place.firewall?.publishesIpv6 ? [4, 6] : [4]
+  const isDirect = (family: Family): boolean => (family === 4 ? exposure : exposure6) === 'direct'
+  const direct = families
+    .filter(isDirect)
+    .flatMap(family => ports.filter(port => isAsked(port, family)).map(port => opened(port, family)))
+  const held = ports.flatMap(port => {
+    const asked = families.filter(family => !isDirect(family) && isAsked(port, family))
+    const addresses = asked.map(family => port.hostIp || anyAddress[family])
+    return addresses.length > 0 ? [{ ...port, addresses }] : []
+  })
+  return [...direct, ...(await place.ports.reserve(containerId, held))]
+}
+
+const anyAddress: Record<Family, string> = { 4: '0.0.0.0', 6: '::' }
 
 /**
  * Connects a sandbox: ports, links, addresses, publishing. All is undone where
@@ -171,19 +247,19 @@ export const publishedPorts = async (
  * the bridge or the sandbox, `internal`.
  */
 export const connect = async (place: EndpointPlace, spec: EndpointSpec): Promise<Endpoint> => {
-  const { containerId, bridge, interfaceName, ipv4, mac } = spec
+  const { containerId, bridge, interfaceName, ipv4, ipv6, mac } = spec
   const hostLink = `veth${nonce()}`
   await using undo = new UndoStack()
-  const exposure = exposureOf(bridge)
-  const published = await publishedPorts(place, containerId, spec)
+  const exposures = exposuresOf(bridge)
+  const published = await publishedPorts(place, containerId, { ...spec, hasIpv6: ipv6 !== undefined })
   undo.push('ports', () => place.ports.release(containerId, published))
   failpoint('net.connect.reserve')
   undo.push('link', () => removePair(place, hostLink))
-  const { defaultRoute, sysctls = [] } = spec
+  const { defaultRoute, sysctls = [], linkLocal = [] } = spec
   const publishes = published.length > 0
   await wire(place, {
-    ...{ containerId, hostLink, interfaceName, ipv4, mac, bridge },
-    ...{ defaultRoute, publishes, sysctls },
+    ...{ containerId, hostLink, interfaceName, ipv4, ipv6, mac, bridge },
+    ...{ defaultRoute, publishes, sysctls, linkLocal },
   })
   const endpoint: Endpoint = {
     containerId,
@@ -191,10 +267,12 @@ export const connect = async (place: EndpointPlace, spec: EndpointSpec): Promise
     hostLink,
     interfaceName,
     ipv4,
+    ...(ipv6 ? { ipv6 } : {}),
     mac,
     published,
-    exposure,
+    ...exposures,
     defaultRoute,
+    ...(linkLocal.length > 0 ? { linkLocal } : {}),
   }
   undo.push('publish', () => place.firewall?.removeEndpoint(endpoint))
   place.firewall?.addEndpoint(endpoint)

@@ -11,6 +11,7 @@ import type { WatchData, WatchMessage } from './netlink-watch.worker.ts'
 
 const RTMGRP_LINK = 1
 const RTMGRP_IPV4_ROUTE = 0x40
+const RTMGRP_IPV6_ROUTE = 0x400
 const EFD_CLOEXEC = 0o2000000
 
 const eventfd = sys('int eventfd(unsigned int initial, int flags)')
@@ -55,7 +56,7 @@ export class NetlinkWatch {
     this.#socket = socket
     this.#rules = rules
     this.#data = {
-      netlinkFd: openNetlink(protocols.route, RTMGRP_LINK | RTMGRP_IPV4_ROUTE),
+      netlinkFd: openNetlink(protocols.route, RTMGRP_LINK | RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_ROUTE),
       wakeFd: eventfd(0, EFD_CLOEXEC),
       rules: rules && watchRules(rules.table),
     }

@@ -1,14 +1,16 @@
 import fs from 'node:fs'
 import path from 'node:path'
-import { notFound, unavailable } from '../core/errors.ts'
+import { unavailable } from '../core/errors.ts'
 import { failpoint } from '../core/failpoint.ts'
+import { familyNumbers } from '../linux/ipBytes.ts'
 import { prepareNamespaces } from '../linux/namespace.ts'
+import type { NamespaceHelper } from '../linux/namespaceHelper.ts'
 import { NetlinkSocket, protocols } from '../linux/netlink.ts'
 import { type Nftables, openNftables } from '../linux/nftables.ts'
 import { findLink, listLinks } from '../linux/rtnetlink.ts'
-import { listRoutes } from '../linux/rtnetlink-routes.ts'
-import { AddressPool, type AddressPoolOptions } from './addresses.ts'
-import { allowLoopbackPublishing, ensureBridge, removeBridge, wayOutOf } from './bridge.ts'
+import { listRoutes, type Route } from '../linux/rtnetlink-routes.ts'
+import { AddressBook } from './addressBook.ts'
+import { allowLoopbackPublishing, ensureBridge, removeBridge } from './bridge.ts'
 import { carryOut } from './carryOut.ts'
 import { detourOf, ensureDetour, removeDetour } from './detour.ts'
 import { connect, disconnect, type EndpointPlace, endpointStats, setGateway } from './endpoint.ts'
@@ -23,6 +25,7 @@ import type { PortRange } from './port-table.ts'
 import { PortAllocator } from './ports.ts'
 import { planReconcile } from './reconcile.ts'
 import { Sandboxes } from './sandboxes.ts'
+import type { Family } from './subnets.ts'
 import type {
   BridgeSpec,
   Detour,
@@ -32,15 +35,18 @@ import type {
   ExpectedNetwork,
   FirewallSettings,
   HostRoute,
-  Ipv4Subnet,
   LinkedPort,
   PortKeeper,
   ReconcileReport,
+  SandboxOwner,
+  Subnet,
 } from './types.ts'
 
 export interface NetworkOptions {
-  /** Sandboxes are pinned below `<execRoot>/netns`, notes kept below `<execRoot>/net`. */
+  /** Sandboxes are pinned below `<execRoot>/netns`, their owners below `<execRoot>/userns`, notes kept below `<execRoot>/net`. */
   execRoot: string
+  /** Enters user namespaces; absent where no sandbox is to be owned by one. */
+  namespaceHelper?: NamespaceHelper
   firewall: FirewallSettings
   /** Turn the host's ip_forward on when the first bridge needs it (`--ip-forward`). */
   ipForward: boolean
@@ -79,12 +85,10 @@ export class Network implements AsyncDisposable {
   readonly #routes = new NetlinkSocket(protocols.route)
   readonly #flows = new NetlinkSocket(protocols.netfilter)
   readonly #watch: NetlinkWatch
-  readonly #forwarding: Forwarding
+  readonly #forwarding: readonly [ipv4: Forwarding, ipv6: Forwarding]
   readonly #place: EndpointPlace
   readonly #nft: Nftables | undefined
-  readonly #pools = new Map<string, AddressPool>()
-  /** Addresses whose links are going, by network and address. */
-  readonly #leaving = new Map<string, Promise<void>>()
+  readonly addresses: AddressBook
   readonly #sandboxes: Sandboxes
   readonly #detour: Detour
   readonly #guard: RuleGuard | undefined
@@ -95,8 +99,13 @@ export class Network implements AsyncDisposable {
 
   private constructor(options: NetworkOptions) {
     this.#options = options
-    this.#sandboxes = new Sandboxes(path.join(options.execRoot, 'netns'))
-    this.#forwarding = new Forwarding(path.join(options.execRoot, 'net'))
+    this.#sandboxes = new Sandboxes({
+      folder: path.join(options.execRoot, 'netns'),
+      userFolder: path.join(options.execRoot, 'userns'),
+      helper: options.namespaceHelper,
+    })
+    const notes = path.join(options.execRoot, 'net')
+    this.#forwarding = [new Forwarding(notes, 4), new Forwarding(notes, 6)]
     const { nft, reason } = openFirewall(options)
     this.#nft = nft
     this.firewallProblem = reason
@@ -118,6 +127,7 @@ export class Network implements AsyncDisposable {
     }
     this.#guard = this.#makeGuard()
     this.#watch = new NetlinkWatch(this.#routes, this.#guard)
+    this.addresses = new AddressBook(link => this.#watch.gone(link))
   }
 
   #makeGuard(): RuleGuard | undefined {
@@ -145,15 +155,19 @@ export class Network implements AsyncDisposable {
     return new Network(options)
   }
 
+  #listRoutes(): Route[] {
+    return familyNumbers.flatMap(family => listRoutes(this.#routes, family))
+  }
+
   /** Destinations of the host's routes: what a new subnet must not overlap. */
-  hostRoutes(): Ipv4Subnet[] {
-    return listRoutes(this.#routes).map(({ address, prefix }) => ({ address, prefix }))
+  hostRoutes(): Subnet[] {
+    return this.#listRoutes().map(({ address, prefix }) => ({ address, prefix }))
   }
 
   /** The host's routes with the interfaces that they go by. */
   namedRoutes(): HostRoute[] {
     const names = new Map(listLinks(this.#routes).map(({ index, name }) => [index, name]))
-    return listRoutes(this.#routes).map(({ address, prefix, link }) => ({
+    return this.#listRoutes().map(({ address, prefix, link }) => ({
       ...{ address, prefix },
       link: names.get(link) ?? '',
     }))
@@ -164,16 +178,6 @@ export class Network implements AsyncDisposable {
     this.#watch.onRoutes(listener)
   }
 
-  /** Address pool of a network; the first call of a daemon's life makes it. */
-  addresses(networkId: string, options?: AddressPoolOptions): AddressPool {
-    const known = this.#pools.get(networkId)
-    if (known) return known
-    if (!options) throw notFound(`network ${networkId} has no address pool yet`)
-    const pool = new AddressPool(options)
-    this.#pools.set(networkId, pool)
-    return pool
-  }
-
   /** Makes a bridge or completes it, with its firewall elements, and turns forwarding on where that is wanted. */
   ensureBridge(spec: BridgeSpec): void {
     const { firewall } = this.#place
@@ -182,17 +186,21 @@ export class Network implements AsyncDisposable {
     firewall?.addBridge(spec)
     failpoint('net.bridge.firewall')
     this.#ensureBridgeLink(spec)
-    if (this.#options.ipForward) this.#turnForwardingOn()
+    if (this.#options.ipForward) this.#turnForwardingOn([spec])
     this.#guard?.look()
   }
 
   /** Where this daemon turned forwarding on, the host does not become a router for others, unless that is wanted. */
-  get #dropForeign(): boolean {
-    return this.#forwarding.ours && this.#options.firewall.keepForwarding !== true
+  get #dropForeign(): Family[] {
+    if (this.#options.firewall.keepForwarding === true) return []
+    return this.#forwarding.filter(({ ours }) => ours).map(({ family }) => family)
   }
 
-  #turnForwardingOn(): void {
-    this.#forwarding.turnOn(() => this.#place.firewall?.ensureRules(this.#dropForeign))
+  #turnForwardingOn(bridges: readonly BridgeSpec[]): void {
+    const [ipv4, ipv6] = this.#forwarding
+    const protect = (): void => this.#place.firewall?.ensureRules(this.#dropForeign)
+    if (bridges.length > 0) ipv4.turnOn(protect)
+    if (bridges.some(bridge => bridge.ipv6)) ipv6.turnOn(protect)
   }
 
   #ensureBridgeLink(spec: BridgeSpec): void {
@@ -210,7 +218,7 @@ export class Network implements AsyncDisposable {
     failpoint('net.bridge.removed')
     this.#place.firewall?.removeBridge(spec)
     this.#guard?.look()
-    this.#pools.delete(spec.networkId)
+    this.addresses.forget(spec.networkId)
   }
 
   sandboxPath(containerId: string): string {
@@ -222,7 +230,17 @@ export class Network implements AsyncDisposable {
     return this.#sandboxes.create(containerId)
   }
 
-  /** Lets go of a container's namespace; absent is no error. */
+  /** The same, owned by a user namespace. */
+  createOwnedSandbox(containerId: string, owner: SandboxOwner): Promise<string> {
+    return this.#sandboxes.createOwned(containerId, owner)
+  }
+
+  /** The file that pins a container's own user namespace, where it has one. */
+  userNamespacePath(containerId: string): string {
+    return this.#sandboxes.userPath(containerId)
+  }
+
+  /** Lets go of a container's namespaces; absent is no error. */
   removeSandbox(containerId: string): void {
     this.#sandboxes.remove(containerId)
   }
@@ -251,31 +269,12 @@ export class Network implements AsyncDisposable {
    */
   async disconnect(endpoint: Endpoint, { sandboxEnds }: { sandboxEnds: boolean }): Promise<void> {
     await disconnect(this.#place, endpoint, { deleteLink: !sandboxEnds })
-    this.#releaseLater(endpoint)
+    this.addresses.releaseLater(endpoint)
   }
 
   /** Moves the way out of a sandbox from one endpoint to another; see `moveGateway` in gateway.ts. */
   async moveGateway(from: Gateway | undefined, to: NextGateway | undefined): Promise<void> {
     await moveGateway(this.#place, from, to)
-  }
-
-  #releaseLater({ networkId, hostLink, ipv4 }: Endpoint): void {
-    const pool = this.#pools.get(networkId)
-    const key = `${networkId} ${ipv4}`
-    const leaving = this.#watch.gone(hostLink).then(gone => {
-      if (gone) pool?.release(ipv4)
-      if (this.#leaving.get(key) === leaving) this.#leaving.delete(key)
-    })
-    this.#leaving.set(key, leaving)
-  }
-
-  /**
-   * Takes an address that was asked for; waits where the link that had it is on its way out. Errors: those of
-   * `AddressPool.claim`.
-   */
-  async claimAddress(networkId: string, ipv4: string): Promise<void> {
-    await this.#leaving.get(`${networkId} ${ipv4}`)
-    this.addresses(networkId).claim(ipv4)
   }
 
   /** Has an endpoint on a bridge without `icc` reach these ports of others, and no longer those it did. */
@@ -286,7 +285,7 @@ export class Network implements AsyncDisposable {
 
   /** Has the default route of a sandbox go by this endpoint, as its record says. */
   ensureGateway(endpoint: Endpoint, bridge: BridgeSpec): void {
-    setGateway(this.#place, endpoint, wayOutOf(bridge))
+    setGateway(this.#place, endpoint, bridge)
   }
 
   /** Resolves once the link of an endpoint is gone. */
@@ -319,9 +318,7 @@ export class Network implements AsyncDisposable {
     if (this.#asks) this.#watchDetour()
     else removeDetour(this.#linkPlace(), this.#detour)
     for (const bridge of expected.bridges) this.#ensureBridgeLink(bridge)
-    if (this.#options.ipForward && expected.bridges.length > 0) {
-      this.#turnForwardingOn()
-    }
+    if (this.#options.ipForward) this.#turnForwardingOn(expected.bridges)
     const actual = { links: listLinks(this.#routes), sandboxes: this.#sandboxes.pinned() }
     const plan = planReconcile(this.#options.firewall.table, expected, actual)
     changes.push(
@@ -329,7 +326,7 @@ export class Network implements AsyncDisposable {
     )
     for (const endpoint of plan.lost) firewall?.removeEndpoint(endpoint)
     const alive = expected.endpoints.filter(endpoint => !plan.lost.includes(endpoint))
-    for (const { networkId, ipv4 } of alive) this.#pools.get(networkId)?.adopt(ipv4)
+    for (const endpoint of alive) this.addresses.adopt(endpoint)
     changes.push(...(await this.#place.ports.adopt(alive)))
     this.#guard?.begin()
     return { changes, endedFor: plan.endedFor, lost: plan.lost }
@@ -369,7 +366,7 @@ export class Network implements AsyncDisposable {
     removeDetour(this.#linkPlace(), this.#detour)
     const { table } = this.#options.firewall
     const others = listLinks(this.#routes).some(link => link.kind === 'bridge' && !ownerOf(table, link))
-    this.#forwarding.giveBack(others)
+    for (const forwarding of this.#forwarding) forwarding.giveBack(others)
     this.#sandboxes.removeFolder()
   }
 

@@ -1,5 +1,6 @@
 import fs from 'node:fs'
 import { boundPorts } from './port-sockets.ts'
+import { covers } from './port-table.ts'
 import type { PublishedPort } from './types.ts'
 
 /** Which program of the host's has a port, for the message that it is taken. */
@@ -39,12 +40,9 @@ export const portHolder = ({
   hostIp,
   hostPort,
 }: Omit<PublishedPort, 'containerPort'>): string | undefined => {
-  const any = '0.0.0.0'
   const socket = boundPorts().find(
     ({ port, address, ...bound }) =>
-      port === hostPort &&
-      bound.protocol === protocol &&
-      (address === hostIp || address === any || hostIp === any),
+      port === hostPort && bound.protocol === protocol && covers(address, hostIp),
   )
   // Of a connection that lingers no process has a socket.
   if (!socket || socket.inode === 0) return undefined

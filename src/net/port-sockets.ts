@@ -1,17 +1,18 @@
 import { SystemError, sys } from '../linux/ffi.ts'
+import { AF_INET, AF_INET6, familyNumber, ipBytes } from '../linux/ipBytes.ts'
 import { NetlinkSocket, protocols } from '../linux/netlink.ts'
 import { type BoundSocket, listBoundSockets } from '../linux/sockdiag.ts'
-import { parseIpv4 } from './subnets.ts'
 import type { Protocol } from './types.ts'
 
 /** Sockets that hold a host port so that no other program takes it. */
 
-const AF_INET = 2
 const CLOEXEC = 0o2000000
 const socketTypes = { tcp: 1 | CLOEXEC, udp: 2 | CLOEXEC }
 const SOL_SOCKET = 1
 const SO_REUSEADDR = 2
 const SO_RCVBUF = 8
+const IPPROTO_IPV6 = 41
+const IPV6_V6ONLY = 26
 
 const socket = sys('int socket(int domain, int type, int protocol)')
 const bind = sys('int bind(int fd, const void *address, unsigned int length)')
@@ -24,17 +25,18 @@ export const closeSocket = (fd: number): void => {
 }
 
 const socketAddress = (address: string, port: number): Buffer => {
-  const bytes = Buffer.alloc(16)
-  bytes.writeUInt16LE(AF_INET, 0)
+  const family = familyNumber(address)
+  const bytes = Buffer.alloc(family === AF_INET ? 16 : 28)
+  bytes.writeUInt16LE(family, 0)
   bytes.writeUInt16BE(port, 2)
-  bytes.writeUInt32BE(parseIpv4(address), 4)
+  ipBytes(address).copy(bytes, family === AF_INET ? 4 : 8)
   return bytes
 }
 
-const option = (fd: number, name: number, value: number): void => {
+const option = (fd: number, name: number, value: number, level = SOL_SOCKET): void => {
   const bytes = Buffer.alloc(4)
   bytes.writeInt32LE(value)
-  setsockopt(fd, SOL_SOCKET, name, bytes, 4)
+  setsockopt(fd, level, name, bytes, 4)
 }
 
 export interface SocketPlace {
@@ -44,8 +46,11 @@ export interface SocketPlace {
 }
 
 const bound = ({ protocol, hostIp, hostPort }: SocketPlace, listening: boolean): number => {
-  const fd = socket(AF_INET, socketTypes[protocol], 0)
+  const family = familyNumber(hostIp)
+  const fd = socket(family, socketTypes[protocol], 0)
   try {
+    // The other family's wildcard is held by a socket of its own, or is not ours.
+    if (family === AF_INET6) option(fd, IPV6_V6ONLY, 1, IPPROTO_IPV6)
     if (listening) option(fd, SO_REUSEADDR, 1)
     // Nothing is ever read: what arrives untranslated shall not pile up.
     if (protocol === 'udp') option(fd, SO_RCVBUF, 0)

@@ -1,4 +1,5 @@
 import { BerthError } from '../core/errors.ts'
+import { familyOf } from './subnets.ts'
 import type { PortRequest, Protocol, PublishedPort } from './types.ts'
 
 /** Which host port belongs to which container, in memory. Pure state, no sockets. */
@@ -11,7 +12,15 @@ export interface PortRange {
 /** Ephemeral ports, as Docker hands them out, where the host names no other range. */
 export const defaultEphemeral: PortRange = { first: 32768, last: 60999 }
 
-const anyAddress = '0.0.0.0'
+/** Whether who has one address has the other, too: a wildcard has all of its family. */
+export const covers = (one: string, other: string): boolean =>
+  one === other || (familyOf(one) === familyOf(other) && [one, other].some(isWildcard))
+
+export const isWildcard = (address: string): boolean => address === '0.0.0.0' || address === '::'
+
+/** `127.0.0.1:80`, `[::1]:80` */
+export const placeText = ({ hostIp, hostPort }: Pick<PublishedPort, 'hostIp' | 'hostPort'>): string =>
+  familyOf(hostIp) === 6 ? `[${hostIp}]:${hostPort}` : `${hostIp}:${hostPort}`
 
 /** A number, for ten thousand of them are asked for at once. */
 export const portKey = (protocol: Protocol, port: number): number => port * 2 + (protocol === 'udp' ? 1 : 0)
@@ -32,9 +41,7 @@ export class PortTable {
 
   /** The container that holds this port, on this address or on one that covers it. */
   holder({ protocol, hostIp, hostPort }: Omit<PublishedPort, 'containerPort'>): string | undefined {
-    return this.#holdings
-      .get(portKey(protocol, hostPort))
-      ?.find(held => held.hostIp === hostIp || held.hostIp === anyAddress || hostIp === anyAddress)
+    return this.#holdings.get(portKey(protocol, hostPort))?.find(held => covers(held.hostIp, hostIp))
       ?.containerId
   }
 
@@ -73,14 +80,14 @@ export class PortTable {
 
 /** Docker's words for a port that another container has, with that container's name where it is known. */
 export const portAllocated = (
-  { hostIp, hostPort }: Pick<PublishedPort, 'hostIp' | 'hostPort'>,
+  place: Pick<PublishedPort, 'hostIp' | 'hostPort'>,
   holder: string | undefined,
 ): BerthError => {
   const by = holder ? ` (by container ${holder})` : ''
   return new BerthError(
     'port-allocated',
     500,
-    `Bind for ${hostIp}:${hostPort} failed: port is already allocated${by}`,
+    `Bind for ${placeText(place)} failed: port is already allocated${by}`,
   )
 }
 

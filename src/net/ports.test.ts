@@ -33,6 +33,20 @@ test('a port on all addresses excludes it on each, and the other way round', () 
   assert.equal(table.holder(place('192.0.2.1', 80)), 'b')
 })
 
+test('wildcards are those of their families', () => {
+  const table = new PortTable()
+  table.take('a', place('0.0.0.0', 80))
+  assert.equal(table.holder(place('::', 80)), undefined)
+  assert.equal(table.holder(place('2001:db8::1', 80)), undefined)
+  table.take('b', place('::', 80))
+  assert.equal(table.holder(place('2001:db8::1', 80)), 'b')
+  assert.equal(table.holder(place('192.0.2.1', 80)), 'a')
+  assert.match(
+    messageOf(portAllocated({ hostIp: '::', hostPort: 80 }, undefined)),
+    /Bind for \[::\]:80 failed/,
+  )
+})
+
 test('a range is tried from its start; ephemeral ports go on from the last and come round', () => {
   const table = new PortTable({ first: 100, last: 102 })
   assert.deepEqual([...table.candidates(request(8000, 8002))], [8000, 8001, 8002])

@@ -3,7 +3,15 @@ import { failpoint } from '../core/failpoint.ts'
 import { SystemError } from '../linux/ffi.ts'
 import { portHolder } from './port-holder.ts'
 import { boundPorts, closeSocket, holdPort } from './port-sockets.ts'
-import { allPortsAllocated, type PortRange, PortTable, portAllocated, portKey } from './port-table.ts'
+import {
+  allPortsAllocated,
+  covers,
+  type PortRange,
+  PortTable,
+  placeText,
+  portAllocated,
+  portKey,
+} from './port-table.ts'
 import type { PortKeeper, PortRequest, PublishedPort } from './types.ts'
 
 /** Chooses host ports and holds them. */
@@ -16,6 +24,11 @@ export interface PortAllocatorOptions {
   ephemeral?: PortRange
   /** Name of a container, for the message when its port is asked for again. */
   containerName?: ((containerId: string) => string | undefined) | undefined
+}
+
+/** The addresses of the host at which one port is to be had. */
+export interface AddressedRequest extends PortRequest {
+  addresses: readonly string[]
 }
 
 /** Tells whether a port can be had, and takes it: a descriptor, undefined where none is needed. */
@@ -37,7 +50,7 @@ const reasons: Record<string, string> = {
 
 const bindFailure = (port: PublishedPort, error: unknown): BerthError => {
   const code = error instanceof SystemError ? error.code : ''
-  const place = `${port.hostIp}:${port.hostPort}/${port.protocol}`
+  const place = `${placeText(port)}/${port.protocol}`
   const holder = code === 'EADDRINUSE' ? portHolder(port) : undefined
   const reason = `${reasons[code] ?? messageOf(error)}${holder ? ` (by ${holder})` : ''}`
   return new BerthError('bind-failed', 500, `failed to bind host port for ${place}: ${reason}`, {
@@ -55,9 +68,7 @@ const byListing = (): Taker => {
     else used.set(key, [address])
   }
   return ({ protocol, hostIp, hostPort }) => {
-    const clash = used
-      .get(portKey(protocol, hostPort))
-      ?.some(address => address === hostIp || address === '0.0.0.0' || hostIp === '0.0.0.0')
+    const clash = used.get(portKey(protocol, hostPort))?.some(address => covers(address, hostIp))
     if (clash) throw new SystemError('bind', 98, `${hostIp}:${hostPort}`)
     return undefined
   }
@@ -79,19 +90,22 @@ export class PortAllocator {
   }
 
   /**
-   * Chooses and holds a host port for each request, all or none. Errors:
+   * Chooses and holds a host port for each request, the same at all its addresses, all or none. Errors:
    * `port-allocated` where another container has it, `bind-failed` where another
    * program has it or the host has no such address.
    */
-  async reserve(containerId: string, requests: PortRequest[]): Promise<PublishedPort[]> {
+  async reserve(containerId: string, requests: AddressedRequest[]): Promise<PublishedPort[]> {
     const take = requests.length > heldAtMost ? byListing() : holdPort
     const taken: Taken[] = []
     try {
-      const ports = new Map<PortRequest, PublishedPort>()
+      const ports = new Map<PortRequest, PublishedPort[]>()
       for (const request of requests.toSorted((a, b) => freedom(a) - freedom(b))) {
-        const entry = this.#choose(containerId, request, take)
-        taken.push(entry)
-        ports.set(request, entry.port)
+        const entries = this.#choose(containerId, request, take)
+        taken.push(...entries)
+        ports.set(
+          request,
+          entries.map(({ port }) => port),
+        )
       }
       failpoint('net.connect.bound')
       await this.#keep(containerId, taken)
@@ -104,29 +118,48 @@ export class PortAllocator {
     }
   }
 
-  #choose(containerId: string, request: PortRequest, take: Taker): Taken {
+  #choose(containerId: string, request: AddressedRequest, take: Taker): Taken[] {
     const fixed = request.hostPortFirst > 0 && request.hostPortFirst === request.hostPortLast
     const { protocol, containerPort } = request
-    const hostIp = request.hostIp === '' ? '0.0.0.0' : request.hostIp
     const holders: string[] = []
     for (const hostPort of this.#table.candidates(request)) {
-      const port = { protocol, containerPort, hostIp, hostPort }
-      const holder = this.#table.holder(port)
-      if (holder !== undefined) {
-        if (fixed) throw portAllocated(port, this.#containerName(holder))
+      const ports = request.addresses.map(hostIp => ({ protocol, containerPort, hostIp, hostPort }))
+      const held = ports.find(port => this.#table.holder(port) !== undefined)
+      const holder = held && this.#table.holder(held)
+      if (held && holder !== undefined) {
+        if (fixed) throw portAllocated(held, this.#containerName(holder))
         holders.push(this.#containerName(holder) ?? holder)
         continue
       }
+      const taken = this.#takeAll(containerId, ports, { take, fixed })
+      if (taken) return taken
+    }
+    const hostIp = request.addresses[0] ?? ''
+    throw allPortsAllocated({ ...request, hostIp }, [...new Set(holders)])
+  }
+
+  /** Undefined where one of them is busy, and another number may do. */
+  #takeAll(
+    containerId: string,
+    ports: PublishedPort[],
+    { take, fixed }: { take: Taker; fixed: boolean },
+  ): Taken[] | undefined {
+    const taken: Taken[] = []
+    for (const port of ports) {
       try {
-        const fd = take(port)
+        taken.push({ port, fd: take(port) })
         this.#table.take(containerId, port)
-        return { port, fd }
       } catch (error) {
+        for (const { port: given, fd } of taken) {
+          this.#table.free(containerId, given)
+          if (fd !== undefined) closeSocket(fd)
+        }
         const busy = error instanceof SystemError && error.code === 'EADDRINUSE'
         if (fixed || !busy) throw bindFailure(port, error)
+        return undefined
       }
     }
-    throw allPortsAllocated({ ...request, hostIp }, [...new Set(holders)])
+    return taken
   }
 
   async #keep(containerId: string, taken: Taken[]): Promise<void> {

@@ -1,7 +1,13 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { buildHosts, selfNames } from './hosts.ts'
-import { buildResolvConf, parseResolvConf, reachableServers, usesResolvedStub } from './resolv.ts'
+import {
+  buildResolvConf,
+  parseResolvConf,
+  reachableServers,
+  upstreamServers,
+  usesResolvedStub,
+} from './resolv.ts'
 
 const asked = { servers: [], search: [], options: [] }
 const lines = (text: string): string[] =>
@@ -48,4 +54,12 @@ test('the hosts file has the container, what was added, and IPv6 names only with
   )
   assert.match(buildHosts({ self, extra, ipv6: true }), /^::1\tlocalhost ip6-localhost ip6-loopback$/m)
   assert.deepEqual(selfNames('web', ''), ['web'])
+})
+
+test('servers of IPv6 are for containers that have it, and those of a link for none', () => {
+  const host = ['fd00::53', 'fe80::1%eth0', '::1', '10.0.0.53']
+  assert.deepEqual(reachableServers(host, true), ['fd00::53', '10.0.0.53'])
+  assert.deepEqual(reachableServers(host), ['10.0.0.53'])
+  const text = host.map(server => `nameserver ${server}`).join('\n')
+  assert.deepEqual(upstreamServers(text, []), ['fd00::53', '::1', '10.0.0.53'])
 })

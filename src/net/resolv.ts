@@ -42,6 +42,9 @@ export const parseResolvConf = (text: string): Parsed => {
 
 const isLoopback = (server: string): boolean => /^127\.|^::1(%|$)/.test(server)
 
+/** An address of one of the host's links (`fe80::1%eth0`) means nothing elsewhere. */
+const isOfLink = (server: string): boolean => server.includes('%')
+
 /**
  * True where systemd-resolved's stub is the only server: then the servers are
  * in `resolvedUpstreamFile`.
@@ -69,13 +72,15 @@ export const buildInternalResolvConf = (hostText: string, settings: ResolverSett
 /** Where names are asked that are not ours: what was asked for, else the host's servers, else Docker's two. */
 export const upstreamServers = (hostText: string, asked: string[]): string[] => {
   if (asked.length > 0) return asked
-  const host = parseResolvConf(hostText).servers.filter(server => !server.includes(':'))
+  const host = parseResolvConf(hostText).servers.filter(server => !isOfLink(server))
   return host.length > 0 ? host : fallbackServers
 }
 
-/** What a container on a bridge can reach: no loopback, no IPv6; the fallback where nothing is left. */
-export const reachableServers = (servers: string[]): string[] => {
-  const left = servers.filter(server => !isLoopback(server) && !server.includes(':'))
+/** What a container on a bridge can reach: no loopback, and IPv6 where it has it; the fallback where nothing is left. */
+export const reachableServers = (servers: string[], ipv6 = false): string[] => {
+  const left = servers.filter(
+    server => !isLoopback(server) && !isOfLink(server) && (ipv6 || !server.includes(':')),
+  )
   return left.length > 0 ? left : fallbackServers
 }
 
@@ -84,9 +89,13 @@ export const reachableServers = (servers: string[]): string[] => {
  * resolv.conf, or what stands behind its stub. Servers that were asked for are
  * taken as they are, loopback or not.
  */
-export const buildResolvConf = (hostText: string, settings: ResolverSettings): string => {
+export const buildResolvConf = (
+  hostText: string,
+  settings: ResolverSettings & { ipv6?: boolean },
+): string => {
   const host = parseResolvConf(hostText)
-  const servers = settings.servers.length > 0 ? settings.servers : reachableServers(host.servers)
+  const servers =
+    settings.servers.length > 0 ? settings.servers : reachableServers(host.servers, settings.ipv6)
   const search = (settings.search.length > 0 ? settings.search : host.search).filter(name => name !== '.')
   const options = settings.options.length > 0 ? settings.options : host.options
   const lines = servers.map(server => `nameserver ${server}`)

@@ -11,15 +11,17 @@
  * container id. `Network.reconcile` compares them with what should be there.
  */
 
-export interface Ipv4Subnet {
-  /** `172.17.0.0` */
+import type { IdMaps } from '../linux/idMaps.ts'
+
+export interface Subnet {
+  /** `172.17.0.0`, `fd00::` */
   address: string
-  /** 0 to 32 */
+  /** 0 to 32, or 128 */
   prefix: number
 }
 
 /** Where the host sends what is for a subnet. */
-export interface HostRoute extends Ipv4Subnet {
+export interface HostRoute extends Subnet {
   /** Name of the interface. */
   link: string
 }
@@ -31,18 +33,32 @@ export interface HostRoute extends Ipv4Subnet {
  */
 export type GatewayMode = 'nat' | 'nat-unprotected' | 'routed' | 'isolated'
 
+/** What a bridge with IPv6 has besides. */
+export interface BridgeIpv6 {
+  subnet: Subnet
+  /** The bridge's own address unless the gateway mode is `isolated`, and the containers' way out where nothing else is. */
+  gateway: string
+  /** Another machine on the bridge that is the containers' way out. */
+  defaultGateway?: string
+  gatewayMode: GatewayMode
+  /** Address under which what leaves the bridge leaves the host; empty for that of the outgoing interface. */
+  sourceAddress: string
+}
+
 export interface BridgeSpec {
   /** Docker's network id: the owner. */
   networkId: string
   /** Link name, at most 15 bytes. */
   link: string
-  subnet: Ipv4Subnet
+  subnet: Subnet
   /** The bridge's own address unless it is `bare`, and the containers' way out where nothing else is. */
   gateway: string
   /** Another machine on the bridge that is the containers' way out. */
   defaultGateway?: string
-  /** The bridge itself gets no address. */
+  /** The bridge itself gets no IPv4 address. */
   bare: boolean
+  /** Its other family, where it has one. */
+  ipv6?: BridgeIpv6 | undefined
   mtu: number
   gatewayMode: GatewayMode
   /** Masquerade what leaves the bridge for elsewhere. */
@@ -71,12 +87,18 @@ export const ordinaryBridge: Omit<BridgeSpec, 'networkId' | 'link' | 'subnet' | 
   foreign: false,
 }
 
+/** The same of its IPv6. */
+export const ordinaryExit: Pick<BridgeIpv6, 'gatewayMode' | 'sourceAddress'> = {
+  gatewayMode: 'nat',
+  sourceAddress: '',
+}
+
 export type Protocol = 'tcp' | 'udp'
 
 export interface PortRequest {
   protocol: Protocol
   containerPort: number
-  /** `0.0.0.0` for all; an address of the host; `127.0.0.1`. */
+  /** Empty for all of both families, `0.0.0.0` or `::` for those of one; an address of the host; `127.0.0.1`. */
   hostIp: string
   /** First and last port to choose from; equal for a fixed port, both 0 for an ephemeral one. */
   hostPortFirst: number
@@ -97,12 +119,16 @@ export interface EndpointSpec {
   interfaceName: string
   /** Chosen before by the address pool. */
   ipv4: string
+  /** The same, where the bridge has IPv6. */
+  ipv6?: string | undefined
   mac: string
   ports: PortRequest[]
   /** Sends what is for elsewhere through this bridge; at most one endpoint of a sandbox does. */
   defaultRoute: boolean
   /** `net.ipv4.conf.IFNAME.log_martians=1`, … */
   sysctls?: string[]
+  /** More addresses of its interface, each as of a network of 16 bits (`--link-local-ip`). */
+  linkLocal?: string[]
 }
 
 /** A port of another container that a link leads to. */
@@ -112,6 +138,8 @@ export interface LinkedPort {
   port: number
 }
 
+export type Exposure = 'translated' | 'direct' | 'both'
+
 /** What is in the kernel for one endpoint; stored, so that a later daemon can take it down. */
 export interface Endpoint {
   containerId: string
@@ -119,14 +147,18 @@ export interface Endpoint {
   hostLink: string
   interfaceName: string
   ipv4: string
+  ipv6?: string
   mac: string
   published: PublishedPort[]
   /** What the published ports are: translated (where nothing is told), opened under the container's address, or both. */
-  exposure?: 'translated' | 'direct' | 'both'
+  exposure?: Exposure
+  /** The same of IPv6. */
+  exposure6?: Exposure
   /** It carries the sandbox's default route; true where nothing is told. */
   defaultRoute?: boolean
   /** What it reaches on a bridge without `icc`. */
   linked?: LinkedPort[]
+  linkLocal?: string[]
 }
 
 export interface FirewallSettings {
@@ -134,6 +166,8 @@ export interface FirewallSettings {
   table: string
   /** False (`--iptables=false`): no rules at all are made. */
   enabled: boolean
+  /** False (`--ip6tables=false`): no rules are made for IPv6, which passes as it comes. */
+  ipv6?: boolean
   /** `open`: published ports are open to everyone. `host`: they obey what the host's INPUT says of them. */
   mode: FirewallMode
   /** Let our traffic pass rules of others by rules of ours among them (`--firewall-foreign=accept`). */
@@ -180,6 +214,9 @@ export interface EndpointStats {
   txErrors: bigint
   txDropped: bigint
 }
+
+/** The user namespace that is to own a sandbox: a new one with these maps, or one that a path names. */
+export type SandboxOwner = { maps: IdMaps } | { namespace: string }
 
 /** What the engine holds to be true; everything else with our mark is taken away. */
 export interface ExpectedNetwork {

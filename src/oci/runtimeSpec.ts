@@ -91,12 +91,28 @@ export interface SpecSeccomp {
   defaultErrnoRet?: number
   architectures?: string[]
   flags?: string[]
+  listenerPath?: string
+  listenerMetadata?: string
   syscalls: SeccompRule[]
 }
 
 export interface SpecNamespace {
   type: 'pid' | 'network' | 'mount' | 'ipc' | 'uts' | 'user' | 'cgroup'
   path?: string
+}
+
+export interface SpecIdMapping {
+  containerID: number
+  hostID: number
+  size: number
+}
+
+export interface SpecHook {
+  path: string
+  args?: string[]
+  env?: string[]
+  /** Seconds. */
+  timeout?: number
 }
 
 export interface RuntimeSpec {
@@ -107,9 +123,19 @@ export interface RuntimeSpec {
   domainname?: string
   mounts: SpecMount[]
   annotations?: Record<string, string>
+  hooks?: {
+    prestart?: SpecHook[]
+    createRuntime?: SpecHook[]
+    createContainer?: SpecHook[]
+    startContainer?: SpecHook[]
+    poststart?: SpecHook[]
+    poststop?: SpecHook[]
+  }
   linux: {
     cgroupsPath: string
     namespaces: SpecNamespace[]
+    uidMappings?: SpecIdMapping[]
+    gidMappings?: SpecIdMapping[]
     resources: SpecResources
     devices?: SpecDevice[]
     seccomp?: SpecSeccomp
@@ -118,5 +144,12 @@ export interface RuntimeSpec {
     rootfsPropagation?: string
     sysctl?: Record<string, string>
     mountLabel?: string
+    intelRdt?: {
+      closID?: string
+      l3CacheSchema?: string
+      memBwSchema?: string
+      schemata?: string[]
+      enableMonitoring?: boolean
+    }
   }
 }

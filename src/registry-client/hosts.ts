@@ -82,7 +82,12 @@ export interface Findings {
   insecure(address: string): boolean
 }
 
-const addressOf = (base: string): string => new URL(base).host
+/** Errors: `bad-request` for what is no address. */
+const addressOf = (base: string): string => {
+  const url = URL.parse(base)
+  if (!url) throw badRequest(`unable to parse server address: ${JSON.stringify(base)}`)
+  return url.host
+}
 
 const hostOf = (registry: string, base: string, tls: HostTls): RegistryHost => ({
   base,

@@ -55,7 +55,7 @@ const rules: Rule[] = [
     words: 'exec: "$1": stat $1: no such file or directory',
   },
   {
-    form: /(?:open|exec(?:ve)?) `?([^`:]*)`?: No such file or directory/,
+    form: /(?:open executable|exec(?:ve)?(?: container process)?) `?([^`:]*)`?: No such file or directory/,
     exitCode: 127,
     words: 'exec: "$1": stat $1: no such file or directory',
   },
@@ -65,7 +65,7 @@ const rules: Rule[] = [
     words: 'exec: "$1": permission denied',
   },
   {
-    form: /(?:open|exec(?:ve)?|open executable) `?([^`:]*)`?: Permission denied/,
+    form: /(?:open executable|exec(?:ve)?(?: container process)?) `?([^`:]*)`?: Permission denied/,
     exitCode: 126,
     words: 'exec: "$1": permission denied',
   },

@@ -45,6 +45,22 @@ test('keys and values alternate, lists repeat their key, empty values are left o
   )
 })
 
+test('what is done for a user namespace is told in numbers', () => {
+  const userNamespace = {
+    owner: { uid: 100_000, gid: 200_000 },
+    oomScoreAdj: -100,
+    hardLimits: [{ resource: 8, hard: 2n ** 64n - 1n }],
+  }
+  const written = encodeMonitorSpec({ ...spec, userNamespace }).toString('utf8')
+  for (const pair of [
+    ['owner-uid', '100000'],
+    ['owner-gid', '200000'],
+    ['oom-score-adj', '-100'],
+    ['hard-limit', '8:18446744073709551615'],
+  ])
+    assert.ok(written.includes(`\0${pair.join('\0')}\0`), pair.join(' '))
+})
+
 test('what the format cannot carry is refused by name', () => {
   assert.throws(() => encodeMonitorSpec({ ...spec, directory: '/a\0b' }), /the directory of abc holds a NUL/)
   const log = { ...spec.log, driver: 'json-file' as const, attrs: 'x'.repeat(140_000) }

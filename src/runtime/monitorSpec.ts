@@ -7,7 +7,10 @@ const flag = (value: boolean): string => (value ? '1' : '0')
 
 const taskEntries = (task: MonitorSpec['task']): [string, string][] =>
   task.kind === 'container'
-    ? [['bundle', task.bundle]]
+    ? [
+        ['bundle', task.bundle],
+        ['checkpoint', task.checkpoint ?? ''],
+      ]
     : [
         ['container', task.containerId],
         ['process', task.processFile],
@@ -22,6 +25,22 @@ const logEntries = (log: MonitorSpec['log']): [string, string][] =>
         ['log-max-size', `${log.maxSize}`],
         ['log-max-file', `${log.maxFile}`],
       ]
+
+const namespaceEntries = (namespace: MonitorSpec['userNamespace']): [string, string][] =>
+  namespace
+    ? [
+        ['owner-uid', `${namespace.owner.uid}`],
+        ['owner-gid', `${namespace.owner.gid}`],
+        ['oom-score-adj', `${namespace.oomScoreAdj ?? ''}`],
+        ...namespace.hardLimits.map(({ resource, hard }): [string, string] => [
+          'hard-limit',
+          `${resource}:${hard}`,
+        ]),
+      ]
+    : []
+
+const viewEntries = (view: MonitorSpec['view']): [string, string][] =>
+  view ? [['bare', view.bare], ...view.brought.map((value): [string, string] => ['brought', value])] : []
 
 /**
  * The specification as the monitor reads it: key, NUL, value, NUL, … `program`:
@@ -39,6 +58,7 @@ export const encodeMonitorSpec = (spec: MonitorSpec, program = false): Buffer =>
     ['hide-unified', flag(spec.runtime.hideUnified)],
     ['sealed-runtime', flag(program)],
     ...taskEntries(spec.task),
+    ...namespaceEntries(spec.userNamespace),
     ['terminal', flag(spec.terminal)],
     ['columns', `${spec.columns}`],
     ['rows', `${spec.rows}`],
@@ -47,6 +67,7 @@ export const encodeMonitorSpec = (spec: MonitorSpec, program = false): Buffer =>
     ...logEntries(spec.log),
     ...spec.monitorCgroups.map((value): [string, string] => ['monitor-cgroup', value]),
     ['memory-cgroup', spec.memoryCgroup],
+    ...viewEntries(spec.view),
     ['block-on-slow', flag(spec.blockOnSlowClient)],
   ]
   for (const [key, value] of entries) {

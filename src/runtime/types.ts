@@ -41,6 +41,15 @@ export interface LogSettings {
   attrs: string
 }
 
+export interface RuntimeView {
+  /** A file that pins a mount namespace with nothing in it. */
+  bare: string
+  /** Paths of hidden mounts that the container needs; at most `broughtMax`. */
+  brought: string[]
+}
+
+export const broughtMax = 32
+
 export interface MonitorSpec {
   /** Container id, or exec id. */
   id: string
@@ -48,7 +57,17 @@ export interface MonitorSpec {
   directory: string
   runtime: RuntimeBinary
   /** What it runs: the container of a bundle, or a further process in a container. */
-  task: { kind: 'container'; bundle: string } | { kind: 'exec'; containerId: string; processFile: string }
+  task:
+    | { kind: 'container'; bundle: string /** Folder of an image to go on from. */; checkpoint?: string }
+    | { kind: 'exec'; containerId: string; processFile: string }
+  /** Of a process in a user namespace of its own: what is done before, as nobody in there may. */
+  userNamespace?: {
+    /** Root in there, who is to own the pipes. */
+    owner: { uid: number; gid: number }
+    oomScoreAdj?: number
+    /** By the kernel's numbers (getrlimit(2)): no limit is lowered. */
+    hardLimits: { resource: number; hard: number | bigint }[]
+  }
   terminal: boolean
   /** Initial size of the pty; zero leaves the kernel's default. */
   columns: number
@@ -61,6 +80,8 @@ export interface MonitorSpec {
   monitorCgroups: string[]
   /** The container's memory cgroup directory, where OOM is watched; empty to not watch. */
   memoryCgroup: string
+  /** The runtime sees none of the host's hidden mounts but these; absent for all of the host's mounts. */
+  view?: RuntimeView | undefined
   /** Docker's rule instead of ours: a slow attached client holds the container back even with a log. */
   blockOnSlowClient: boolean
 }

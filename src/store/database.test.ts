@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { afterEach, beforeEach, test } from 'node:test'
-import { Database } from './database.ts'
+import { Database, type EventQuery } from './database.ts'
 
 let folder: string
 beforeEach(() => {
@@ -61,6 +61,9 @@ test('events are read by time and by page', async () => {
   )
   await database.trimEvents(1)
   assert.equal((await database.events({ since: 0n, until: 99n, after: 0, limit: 9 })).length, 1)
+  const ever = { since: -(10n ** 30n), until: 10n ** 30n }
+  assert.equal((await database.events({ ...ever, after: 0, limit: 9 })).length, 1)
+  assert.equal((await database.findEvents({ ...ever, newestFirst: true, limit: 9 })).events.length, 1)
   await database.close()
 })
 
@@ -96,4 +99,35 @@ test('what is wrong with the file is told in words', async () => {
   assert.match((await damaged.check(false)).join(), /row 1 missing from index events_time/)
   assert.deepEqual(await damaged.check(true), [], 'the quick one leaves indexes out')
   await damaged.close()
+})
+
+test('events are found by what they say, in pages, in both orders, beyond what one turn looks at', async () => {
+  const database = await Database.open(path.join(folder, 'm.db'))
+  const event = (n: number): string =>
+    JSON.stringify({
+      Type: n % 2 ? 'container' : 'image',
+      Action: n % 3 ? 'die' : 'exec_create: true',
+      Actor: { ID: `id${n}`, Attributes: { name: `n%${n}`, 'berth.cause': n % 1000 ? 'exit' : 'oom' } },
+    })
+  const count = 5000
+  await Promise.all(Array.from({ length: count }, (_, n) => database.appendEvent(BigInt(n), event(n))))
+  const span = { since: 0n, until: BigInt(count), newestFirst: false, limit: 2 }
+  const times = async (query: Partial<EventQuery>): Promise<{ times: number[]; after?: number }> => {
+    const { events, ...rest } = await database.findEvents({ ...span, ...query })
+    return { times: events.map(({ time }) => Number(time)), ...rest }
+  }
+  assert.deepEqual((await times({ cause: 'oom', limit: 9 })).times, [0, 1000, 2000, 3000, 4000])
+  assert.deepEqual(await times({ cause: 'oom' }), { times: [0, 1000], after: 1001 })
+  assert.deepEqual(await times({ cause: 'oom', after: 1001 }), { times: [2000, 3000], after: 3001 })
+  assert.deepEqual(await times({ cause: 'oom', after: 3001 }), { times: [4000] })
+  assert.deepEqual(await times({ cause: 'oom', newestFirst: true }), { times: [4000, 3000], after: 3001 })
+  assert.deepEqual((await times({ type: 'image', action: 'exec_create', since: 4990n })).times, [4992, 4998])
+  assert.deepEqual((await times({ action: 'exec' })).times, [])
+  assert.deepEqual((await times({ object: 'id4999' })).times, [4999])
+  // No character of a name stands for others.
+  assert.deepEqual((await times({ object: 'n%499', limit: 20 })).times.length, 11)
+  assert.deepEqual((await times({ object: '%' })).times, [])
+  assert.deepEqual((await times({ since: 7n, until: 7n })).times, [7])
+  assert.deepEqual((await times({ since: 6000n })).times, [])
+  await database.close()
 })

@@ -25,11 +25,35 @@ export interface StoredEvent {
   json: string
 }
 
+/** Which events of the journal are wanted; what is absent does not matter. */
+export interface EventQuery {
+  /** Nanoseconds since the epoch; both belong to it. */
+  since: bigint
+  until: bigint
+  newestFirst: boolean
+  /** The sequence number of the last event that was had. */
+  after?: number
+  type?: string
+  action?: string
+  /** The beginning of an id, or a name. */
+  object?: string
+  cause?: string
+  limit: number
+}
+
+export interface EventPage {
+  events: StoredEvent[]
+  /** Where it goes on, for `after`; absent at the end. */
+  after?: number
+}
+
 export type Request =
   | { op: 'write'; puts: { kind: string; id: string; json: string | null }[]; durable: boolean }
   | { op: 'load'; kind: string }
   | { op: 'event'; time: bigint; json: string }
   | { op: 'events'; since: bigint; until: bigint; after: number; limit: number }
+  | { op: 'event-span'; since: bigint; until: bigint }
+  | ({ op: 'find-events'; first: number; last: number } & EventQuery)
   | { op: 'trim-events'; keep: number }
   | { op: 'check'; quick: boolean }
   | { op: 'close' }
@@ -44,6 +68,9 @@ export type Reply =
 /** Milliseconds that a lazy request may wait: each message to the worker costs more than what is in it. */
 const lazyDelay = 20
 
+/** Events that are looked at in one turn of the worker: some milliseconds. */
+const searchedAtOnce = 2000
+
 type Pending = { resolve: (value: unknown) => void; reject: (error: Error) => void }
 
 const errorFrom = (reply: { message: string; code: string }): BerthError => {
@@ -55,6 +82,12 @@ const errorFrom = (reply: { message: string; code: string }): BerthError => {
     )
   return internal(`metadata database: ${reply.message}`)
 }
+
+const largestTime = 2n ** 63n - 1n
+
+/** A time that lies beyond what SQLite's integers hold is the last one there is. */
+const withinDatabase = (time: bigint): bigint =>
+  time > largestTime ? largestTime : time < -largestTime ? -largestTime : time
 
 export class Database {
   readonly #worker: Worker
@@ -145,7 +178,37 @@ export class Database {
     after: number
     limit: number
   }): Promise<StoredEvent[]> {
-    return (await this.#ask({ op: 'events', ...range })) as StoredEvent[]
+    const times = { since: withinDatabase(range.since), until: withinDatabase(range.until) }
+    return (await this.#ask({ op: 'events', ...range, ...times })) as StoredEvent[]
+  }
+
+  /**
+   * A page of the events that are wanted. The journal is searched in pieces, so
+   * that writes do not wait for all of it. An abort ends the search.
+   */
+  async findEvents(query: EventQuery, signal?: AbortSignal): Promise<EventPage> {
+    const { newestFirst, limit } = query
+    const [since, until] = [withinDatabase(query.since), withinDatabase(query.until)]
+    const span = (await this.#ask({ op: 'event-span', since, until })) as Record<
+      'first' | 'last',
+      number | null
+    >
+    let [first, last] = [span.first ?? 1, span.last ?? 0]
+    if (query.after !== undefined && newestFirst) last = Math.min(last, query.after - 1)
+    if (query.after !== undefined && !newestFirst) first = Math.max(first, query.after + 1)
+    const events: StoredEvent[] = []
+    while (first <= last && events.length < limit) {
+      signal?.throwIfAborted()
+      const piece = newestFirst
+        ? { first: Math.max(first, last - searchedAtOnce + 1), last }
+        : { first, last: Math.min(last, first + searchedAtOnce - 1) }
+      const rest = { ...query, since, until, ...piece, limit: limit - events.length }
+      events.push(...((await this.#ask({ op: 'find-events', ...rest })) as StoredEvent[]))
+      if (newestFirst) last = piece.first - 1
+      else first = piece.last + 1
+    }
+    const end = events.at(-1)
+    return events.length < limit || !end ? { events } : { events, after: end.sequence }
   }
 
   async trimEvents(keep: number): Promise<void> {

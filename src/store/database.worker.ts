@@ -54,12 +54,52 @@ const write = (request: Extract<Request, { op: 'write' }>): void => {
   }
 }
 
+/** Before the first event of a time or later. The clock may have been set back meanwhile: rows are in order of sequence alone. */
+const before = (since: bigint): number => {
+  const row = prepare('SELECT min(sequence) AS first FROM events INDEXED BY events_time WHERE time >= ?').get(
+    since,
+  )
+  return Number(row?.['first'] ?? 0) - 1
+}
+
 const events = (request: Extract<Request, { op: 'events' }>): unknown => {
   const statement = prepare(
     'SELECT sequence, time, json FROM events WHERE sequence > ? AND time >= ? AND time <= ? ORDER BY sequence LIMIT ?',
   )
   statement.setReadBigInts(true)
-  const rows = statement.all(request.after, request.since, request.until, request.limit)
+  // Without it all that is kept would be read for the last of it.
+  const after = Math.max(request.after, request.after === 0 ? before(request.since) : 0)
+  const rows = statement.all(after, request.since, request.until, request.limit)
+  return rows.map(row => ({ ...row, sequence: Number(row['sequence']) }))
+}
+
+/** What a query may ask for, as SQL. Names and ids are matched as `GET /events` does. */
+const conditions: [key: 'type' | 'action' | 'object' | 'cause', sql: string][] = [
+  ['type', "json ->> '$.Type' = ?1"],
+  ['action', "(json ->> '$.Action' = ?1 OR substr(json ->> '$.Action', 1, length(?1) + 1) = ?1 || ':')"],
+  [
+    'object',
+    "(substr(json ->> '$.Actor.ID', 1, length(?1)) = ?1 OR substr(coalesce(json ->> '$.Actor.Attributes.name', ''), 1, length(?1)) = ?1)",
+  ],
+  ['cause', `json ->> '$.Actor.Attributes."berth.cause"' = ?1`],
+]
+
+const findEvents = (request: Extract<Request, { op: 'find-events' }>): unknown => {
+  const wanted = conditions.flatMap(([key, sql]) => {
+    const value = request[key]
+    return value === undefined ? [] : [{ sql, value }]
+  })
+  const where = [
+    'sequence >= ?1 AND sequence <= ?2 AND time >= ?3 AND time <= ?4',
+    ...wanted.map(({ sql }, index) => sql.replaceAll('?1', `?${index + 6}`)),
+  ].join(' AND ')
+  const order = request.newestFirst ? 'DESC' : 'ASC'
+  const statement = prepare(
+    `SELECT sequence, time, json FROM events WHERE ${where} ORDER BY sequence ${order} LIMIT ?5`,
+  )
+  statement.setReadBigInts(true)
+  const { first, last, since, until, limit } = request
+  const rows = statement.all(first, last, since, until, limit, ...wanted.map(({ value }) => value))
   return rows.map(row => ({ ...row, sequence: Number(row['sequence']) }))
 }
 
@@ -73,6 +113,12 @@ const execute = (request: Request): unknown => {
       return void prepare('INSERT INTO events (time, json) VALUES (?, ?)').run(request.time, request.json)
     case 'events':
       return events(request)
+    case 'event-span':
+      return prepare(
+        'SELECT min(sequence) AS first, max(sequence) AS last FROM events WHERE time >= ? AND time <= ?',
+      ).get(request.since, request.until)
+    case 'find-events':
+      return findEvents(request)
     case 'trim-events':
       return void prepare('DELETE FROM events WHERE sequence <= (SELECT max(sequence) FROM events) - ?').run(
         request.keep,

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { WorkerPool } from '../archive/pool.ts'
 import type { TarEntry } from '../archive/types.ts'
 import { type OutgoingMember, tarEntry, writeTar } from '../archive/writer.ts'
@@ -92,6 +93,7 @@ export const openStores = async (options: StoresOptions = {}): Promise<Stores> =
     pool,
     unmounter,
     snapshotter: options.snapshotter ?? 'api',
+    namespaceHelper: [fileURLToPath(new URL('../../build/berth-monitor', import.meta.url)), 'userns'],
   })
   for (const store of [content, layers, uppers]) await store.recover()
   layers.recoverReplaced(key => uppers.mountedWith(key))

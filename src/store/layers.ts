@@ -3,14 +3,13 @@ import { mkdir, readdir, rename, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { UnpackLimits } from '../archive/budget.ts'
 import type { Comparison } from '../archive/compare.ts'
-import type { LayerResult, LayerTask } from '../archive/layer.ts'
 import type { WorkerPool } from '../archive/pool.ts'
 import { BerthError, internal } from '../core/errors.ts'
 import { failpoint } from '../core/failpoint.ts'
 import { chainId, type Digest, isDigest } from '../oci/digest.ts'
 import { Arriving, type Fresh } from './arrivingLayer.ts'
-import { UNFINISHED, unfinishedName } from './durable.ts'
-import { lostBlob, wrongDiffId } from './layerErrors.ts'
+import { UNFINISHED } from './durable.ts'
+import { wrongDiffId } from './layerErrors.ts'
 import {
   contentDirectory,
   type LayerRecord,
@@ -23,6 +22,7 @@ import {
   whiteoutFile,
 } from './layerRecord.ts'
 import { LayerSync } from './layerSync.ts'
+import { LayerUnpacker } from './layerUnpacker.ts'
 import { REPLACED, ReplacedLayers } from './replacedLayers.ts'
 import { Trash } from './trash.ts'
 import type {
@@ -54,8 +54,6 @@ export interface LayerStoreOptions {
 
 type EnsureOptions = NonNullable<Parameters<LayerStore['ensure']>[1]>
 
-type UnpackInto = Pick<LayerTask, 'directory' | 'limits' | 'record'>
-
 /** The unpacking of one image: from its first layer under way to all of them recorded. */
 interface Batch {
   sources: readonly LayerSource[]
@@ -73,6 +71,7 @@ class DirectoryLayerStore implements LayerStore {
   readonly #trash: Trash
   readonly #sync: LayerSync
   readonly #replaced: ReplacedLayers
+  readonly #unpacker: LayerUnpacker
   readonly #records = new Map<Digest, LayerRecord>()
   /** Diff ids that a batch is unpacking now. */
   readonly #claims = new Map<Digest, Promise<unknown>>()
@@ -83,6 +82,7 @@ class DirectoryLayerStore implements LayerStore {
     this.#trash = new Trash(options)
     this.#sync = new LayerSync(options.root, options.onError ?? (() => {}))
     this.#replaced = new ReplacedLayers(this.#directory, this.#trash)
+    this.#unpacker = new LayerUnpacker({ ...options, directory: this.#directory, trash: this.#trash })
   }
 
   async ensure(sources: readonly LayerSource[], options: EnsureOptions = {}): Promise<Layer[]> {
@@ -100,15 +100,11 @@ class DirectoryLayerStore implements LayerStore {
   }
 
   follow({ size = 0, signal }: { size?: number; signal?: AbortSignal } = {}): ArrivingLayer {
-    const { pool } = this.#options
     return new Arriving({
       unpack: (blob, { shared: arrival }, onProgress) =>
-        this.#fresh(task =>
-          pool.run(
-            'followLayer',
-            { ...task, blob, blobSize: size, arrival },
-            { ...(signal ? { signal } : {}), onProgress },
-          ),
+        this.#unpacker.growing(
+          { blob, blobSize: size, arrival },
+          { ...(signal ? { signal } : {}), onProgress },
         ),
       discard: ({ home }) => this.#trash.take(home),
     })
@@ -163,7 +159,7 @@ class DirectoryLayerStore implements LayerStore {
     return await pool.run(
       'compareLayer',
       {
-        ...(await this.#blobFile(source.blob)),
+        ...(await this.#unpacker.blobFile(source.blob)),
         directory: contentDirectory(home),
         below: below.map(stackLayer),
         ...(this.#options.whiteouts === 'record' ? { record: whiteoutFile(home) } : {}),
@@ -173,9 +169,7 @@ class DirectoryLayerStore implements LayerStore {
   }
 
   async remake({ layer, source, below }: LayerPlace, options: LayerWorkOptions = {}): Promise<RemadeLayer> {
-    const fresh = await this.#unpackStored(source, options.signal ? { signal: options.signal } : {}, bytes =>
-      options.onProgress?.(bytes),
-    )
+    const fresh = await this.#unpacker.stored(source, options)
     try {
       if (fresh.result.diffId !== source.diffId) throw wrongDiffId(source, fresh.result.diffId)
       const chain = chainId([...below.map(({ diffId }) => diffId), source.diffId])
@@ -293,49 +287,14 @@ class DirectoryLayerStore implements LayerStore {
     const arrived = options.arrived?.(source.blob)
     const fresh =
       (arrived instanceof Arriving && (await arrived.take(onProgress))) ||
-      (await this.#unpackStored(source, options, onProgress))
+      (await this.#unpacker.stored(source, {
+        ...(options.signal ? { signal: options.signal } : {}),
+        onProgress,
+        isVerified: options.verified?.(source.blob) ?? false,
+      }))
     if (fresh.result.diffId === source.diffId) return fresh
     this.#trash.take(fresh.home)
     throw wrongDiffId(source, fresh.result.diffId)
-  }
-
-  async #unpackStored(
-    { blob, diffId }: LayerSource,
-    { verified, signal }: EnsureOptions,
-    onProgress: (bytes: number) => void,
-  ): Promise<Fresh> {
-    const { pool } = this.#options
-    const from = await this.#blobFile(blob)
-    const digest = verified?.(blob) && blob === diffId ? { digest: diffId } : {}
-    return await this.#fresh(task =>
-      pool.run('unpackLayer', { ...task, ...from, ...digest }, { ...(signal ? { signal } : {}), onProgress }),
-    )
-  }
-
-  async #blobFile(blob: Digest): Promise<{ blob: string; blobSize: number }> {
-    const { content } = this.#options
-    const info = await content.info(blob)
-    if (!info) throw lostBlob(blob, content.quarantine.find(blob))
-    return { blob: content.path(blob), blobSize: info.size }
-  }
-
-  /** Has a new folder filled; it is gone where that fails. */
-  async #fresh(unpack: (task: UnpackInto) => Promise<LayerResult>): Promise<Fresh> {
-    const { limits, whiteouts } = this.#options
-    const home = join(this.#directory, unfinishedName())
-    const directory = contentDirectory(home)
-    try {
-      await mkdir(directory, { recursive: true, mode: 0o755 })
-      const result = await unpack({
-        directory,
-        ...(limits ? { limits } : {}),
-        ...(whiteouts === 'record' ? { record: whiteoutFile(home) } : {}),
-      })
-      return { home, result }
-    } catch (error) {
-      this.#trash.take(home)
-      throw error
-    }
   }
 
   /** The layer at a position of the stack: recorded already, made by this batch already, or completed now. */

@@ -2,6 +2,8 @@ import { mkdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { AT_FDCWD, O_DIRECTORY, O_PATH, O_RDONLY, openAt, owned } from '../linux/files.ts'
 import { mountOverlay, type OverlayPath } from '../linux/overlay.ts'
+import { mapDirectories } from './mappedLayers.ts'
+import type { MappedOwners } from './mappedOwners.ts'
 import { shortPaths } from './shortLinks.ts'
 import { applyRoot, type MountRequest, type Snapshotter, UPPER, type UpperHome } from './snapshotter.ts'
 
@@ -19,10 +21,13 @@ export class OverlaySnapshotter implements Snapshotter {
   readonly kind = 'upper'
   readonly #root: string
   readonly #path: OverlayPath
+  readonly #mapped: string
 
-  constructor(root: string, path: OverlayPath) {
+  /** `mapped`: a folder of its own for mounts that pass. */
+  constructor(root: string, { path, mapped }: { path: OverlayPath; mapped: string }) {
     this.#root = root
     this.#path = path
+    this.#mapped = mapped
   }
 
   async prepare({ home, layers }: UpperHome): Promise<void> {
@@ -33,16 +38,29 @@ export class OverlaySnapshotter implements Snapshotter {
 
   mount(request: MountRequest): void {
     clearVolatile(request.home)
-    if (this.#path === 'api') this.#mountByApi(request)
+    if (request.owners) this.#mountMapped(request, request.owners)
+    else if (this.#path === 'api') this.#mountByApi(request)
     else this.#mountClassic(request)
   }
 
   #mountByApi(request: MountRequest): void {
-    const lowers = [
-      ...(request.init ? [request.init] : []),
-      ...request.layers.map(layer => layer.path).reverse(),
-    ]
-    this.#mountWith(request, { lowers: lowers.length > 0 ? lowers : [this.#empty()], home: request.home })
+    this.#mountWith(request, { lowers: this.#lowers(request), home: request.home })
+  }
+
+  /** The top one first. */
+  #lowers({ init, layers }: MountRequest): string[] {
+    const own = [...(init ? [init] : []), ...layers.map(layer => layer.path).reverse()]
+    return own.length > 0 ? own : [this.#empty()]
+  }
+
+  /** Owners are mapped below the overlay: its own mount cannot be mapped, and what is written lies on disk as the image's files do. */
+  #mountMapped(request: MountRequest, { layers, written }: MappedOwners): void {
+    using places = mapDirectories(this.#mapped, [
+      { path: request.home, namespace: written },
+      ...this.#lowers(request).map(path => ({ path, namespace: layers })),
+    ])
+    const [home = '', ...lowers] = places.paths
+    this.#mountWith(request, { lowers, home })
   }
 
   #mountClassic(request: MountRequest): void {

@@ -1,5 +1,6 @@
 import type { TreeKind } from '../archive/changes.ts'
 import { AT_FDCWD, chmodFd, chownFd, O_DIRECTORY, O_RDONLY, openAt, owned } from '../linux/files.ts'
+import type { MappedOwners } from './mappedOwners.ts'
 import type { Layer } from './types.ts'
 
 /** How one writable directory is made from layers and brought to its mount point. */
@@ -16,6 +17,8 @@ export interface MountRequest extends UpperHome {
   target: string
   volatile: boolean
   label: string | undefined
+  /** Undefined where owners are seen as they are on disk. */
+  owners: MappedOwners | undefined
 }
 
 /** The two ways of UpperStore: an overlay mount, or a copy. */

@@ -40,7 +40,7 @@ export class Trash {
 
   /** Takes a folder away; absent is fine. It must be on the data root's filesystem. */
   take(path: string): void {
-    mkdirSync(this.#directory, { recursive: true, mode: 0o700 })
+    this.#makeDirectory()
     const target = join(this.#directory, `${basename(path)}-${nonce()}`)
     try {
       renameSync(path, target)
@@ -54,8 +54,17 @@ export class Trash {
 
   /** Deletes what earlier processes left. */
   recover(): void {
-    mkdirSync(this.#directory, { recursive: true, mode: 0o700 })
+    this.#makeDirectory()
     for (const name of readdirSync(this.#directory)) this.#delete(join(this.#directory, name))
+  }
+
+  /** Not its parents: a retry must not bring a data root back that was removed meanwhile. */
+  #makeDirectory(): void {
+    try {
+      mkdirSync(this.#directory, { mode: 0o700 })
+    } catch (error) {
+      if (!hasCode(error, 'EEXIST')) throw error
+    }
   }
 
   async idle(): Promise<void> {

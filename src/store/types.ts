@@ -1,5 +1,6 @@
 import type { Readable } from 'node:stream'
 import type { Comparison } from '../archive/compare.ts'
+import type { IdMaps } from '../linux/idMaps.ts'
 import type { Digest } from '../oci/digest.ts'
 import type { Quarantine } from './quarantine.ts'
 
@@ -199,20 +200,35 @@ export interface Change {
   Kind: ChangeKind
 }
 
+export interface UpperMount {
+  /** Drops the container's fsync; only where the layer dies with the container. */
+  volatile?: boolean
+  /** SELinux context of the whole mount. */
+  label?: string
+  /** Owners are seen by these, and what is written lies on disk as seen from inside. */
+  owners?: IdMaps
+}
+
 export interface UpperStore {
   /**
    * Makes the writable directory of a container over a stack of layers, bottom
    * first. Idempotent. `init` puts an init layer over them: places for what is
-   * mounted into every container, which are then no change of its own.
+   * mounted into every container, which are then no change of its own. `limit`:
+   * most bytes that it comes to hold, where `canLimit`.
    */
-  create(id: string, layers: readonly Layer[], options?: { init: boolean }): Promise<void>
+  create(id: string, layers: readonly Layer[], options?: { init: boolean; limit?: number }): Promise<void>
+  /** Whether the file system keeps quotas of projects. */
+  readonly canLimit: boolean
   /**
    * Mounts it and returns the root path. Idempotent: a mount that is there is taken over.
-   * `volatile` drops the container's fsync; only where the layer dies with the container.
    */
-  mount(id: string, options?: { volatile?: boolean; label?: string }): Promise<string>
+  mount(id: string, options?: UpperMount): Promise<string>
+  /** Whether owners can be mapped here, found by trying once, when it is recovered. Errors: `owners-cannot-be-mapped`. */
+  checkOwners(owners: IdMaps): Promise<void>
   /** The root path if it is mounted now. */
   mounted(id: string): string | undefined
+  /** Ids that have a mount point, whether something is mounted there or not. */
+  places(): string[]
   /** Those that are mounted and have this layer in their stack. */
   mountedWith(key: Digest): string[]
   unmount(id: string): Promise<void>

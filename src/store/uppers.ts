@@ -1,24 +1,38 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmdirSync } from 'node:fs'
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmdirSync,
+  statSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import type { ChangeName } from '../archive/changes.ts'
 import { toBytes } from '../archive/paths.ts'
 import type { WorkerPool } from '../archive/pool.ts'
 import type { ChangesTask } from '../archive/tasks.ts'
-import { BerthError, badRequest, hasCode, notFound } from '../core/errors.ts'
+import { BerthError, badRequest, hasCode, internal, messageOf, notFound } from '../core/errors.ts'
 import { failpoint } from '../core/failpoint.ts'
 import { SerialQueue } from '../core/queue.ts'
-import { isMountRoot, makePrivateMount } from '../linux/mount.ts'
+import { type IdMaps, rootOf } from '../linux/idMaps.ts'
+import { isMountRoot, makeHiddenMount } from '../linux/mount.ts'
+import type { NamespaceHelper } from '../linux/namespaceHelper.ts'
 import type { OverlayPath } from '../linux/overlay.ts'
+import { endLimit, hasProjectQuotas, limitDirectory } from '../linux/projectQuota.ts'
 import type { Digest } from '../oci/digest.ts'
 import { CopySnapshotter } from './copy.ts'
 import { syncDirectory, UNFINISHED, unfinishedName, writeDurably } from './durable.ts'
 import { ensureInitLayer, initLayerFor, recoverInitLayers } from './initLayer.ts'
 import { contentDirectory, effectiveStack, layerHome, stackLayer } from './layerRecord.ts'
+import { recoverMappedDirectories } from './mappedLayers.ts'
+import { OwnerNamespaces } from './mappedOwners.ts'
 import { OverlaySnapshotter } from './overlay.ts'
 import { type Snapshotter, UPPER } from './snapshotter.ts'
 import { Trash } from './trash.ts'
-import type { Change, ChangeKind, Layer, UpperStore, UpperUsage } from './types.ts'
+import type { Change, ChangeKind, Layer, UpperMount, UpperStore, UpperUsage } from './types.ts'
 import type { Unmounter } from './unmounter.ts'
 
 export interface UpperStoreOptions {
@@ -28,6 +42,8 @@ export interface UpperStoreOptions {
   execRoot: string
   pool: WorkerPool
   unmounter: Unmounter
+  /** Enters user namespaces, for owners that are mapped. */
+  namespaceHelper?: NamespaceHelper
   /** `copy` where overlayfs cannot be used (`probeOverlay` tells), else by which calls it is mounted. */
   snapshotter: OverlayPath | 'copy'
   /** Hears of deletions in the background that failed. */
@@ -45,6 +61,8 @@ interface UpperRecord {
   layers: Layer[]
   /** Name of the init layer over them; absent where there is none. */
   init?: string
+  /** It has a limit, which goes with it. */
+  limited?: true
 }
 
 const kinds: Record<ChangeName, ChangeKind> = { modified: 0, added: 1, deleted: 2 }
@@ -55,43 +73,59 @@ class DirectoryUpperStore implements UpperStore {
   readonly #options: UpperStoreOptions
   readonly #directory: string
   readonly #mounts: string
+  readonly #mapped: string
+  readonly #namespaces: OwnerNamespaces
   readonly #trash: Trash
   readonly #snapshotter: Snapshotter
   readonly #queues = new Map<string, SerialQueue>()
   readonly #records = new Map<string, UpperRecord>()
+  /** Found out when it is first asked. */
+  #canLimit: boolean | undefined
 
   constructor(options: UpperStoreOptions) {
     this.#options = options
     this.#directory = join(options.root, 'uppers')
     this.#mounts = join(options.execRoot, 'mounts')
+    this.#mapped = join(options.execRoot, 'mapped-layers')
+    this.#namespaces = new OwnerNamespaces(options.namespaceHelper)
     this.#trash = new Trash(options)
     this.#snapshotter =
       options.snapshotter === 'copy'
         ? new CopySnapshotter(options.pool)
-        : new OverlaySnapshotter(options.root, options.snapshotter)
+        : new OverlaySnapshotter(options.root, { path: options.snapshotter, mapped: this.#mapped })
   }
 
-  async create(id: string, layers: readonly Layer[], options = { init: false }): Promise<void> {
+  get canLimit(): boolean {
+    this.#canLimit ??= hasProjectQuotas(this.#options.root)
+    return this.#canLimit
+  }
+
+  async create(
+    id: string,
+    layers: readonly Layer[],
+    options: { init: boolean; limit?: number } = { init: false },
+  ): Promise<void> {
     if (!ID.test(id)) throw badRequest(`invalid id of a writable layer: ${JSON.stringify(id)}`)
     await this.#serial(id, async () => {
       if (this.#records.has(id)) return
       const stack = effectiveStack(layers)
       try {
         const init = options.init ? { init: initLayerFor(stack.map(stackLayer)) } : {}
-        await this.#make(id, { version: 1, layers: stack, ...init })
+        await this.#make(id, { version: 1, layers: stack, ...init }, options.limit)
       } catch (error) {
         throw lostLayer(stack) ?? error
       }
     })
   }
 
-  async mount(id: string, options: { volatile?: boolean; label?: string } = {}): Promise<string> {
+  async mount(id: string, options: UpperMount = {}): Promise<string> {
     return await this.#serial(id, async () => {
       const record = this.#record(id)
       const target = this.#target(id)
       if (isMountRoot(target)) return target
       mkdirSync(target, { recursive: true, mode: 0o700 })
       failpoint('uppers.before-mount')
+      const owners = options.owners && (await this.#namespaces.of(options.owners))
       try {
         this.#snapshotter.mount({
           home: this.#home(id),
@@ -100,6 +134,7 @@ class DirectoryUpperStore implements UpperStore {
           target,
           volatile: options.volatile ?? false,
           label: options.label,
+          owners,
         })
       } catch (error) {
         throw lostLayer(record.layers) ?? error
@@ -109,9 +144,38 @@ class DirectoryUpperStore implements UpperStore {
     })
   }
 
+  async checkOwners(owners: IdMaps): Promise<void> {
+    const name = unfinishedName()
+    const [home, target] = [join(this.#directory, name), this.#target(name)]
+    for (const path of [home, target]) mkdirSync(path, { mode: 0o700 })
+    const upper = { home, layers: [], init: undefined }
+    try {
+      await this.#snapshotter.prepare(upper)
+      const mapped = await this.#namespaces.of(owners)
+      this.#snapshotter.mount({ ...upper, target, volatile: true, label: undefined, owners: mapped })
+      const { uid } = statSync(target)
+      if (uid !== rootOf(owners).uid) throw internal(`its owner is ${uid}`)
+    } catch (error) {
+      throw new BerthError(
+        'owners-cannot-be-mapped',
+        500,
+        `the owners of files below ${this.#options.root} cannot be mapped (${messageOf(error)}), which containers in user namespaces need: that takes Linux 5.19 or newer, and a file system that can be mounted with its ids mapped (ext4, XFS and Btrfs can). Leave --userns-remap out, or put --data-root on such a file system`,
+        { cause: error },
+      )
+    } finally {
+      if (isMountRoot(target)) await this.#options.unmounter.unmount(target)
+      rmdirSync(target)
+      this.#trash.take(home)
+    }
+  }
+
   mounted(id: string): string | undefined {
     const target = this.#target(id)
     return isMountRoot(target) ? target : undefined
+  }
+
+  places(): string[] {
+    return readdirSync(this.#mounts)
   }
 
   mountedWith(key: Digest): string[] {
@@ -128,6 +192,7 @@ class DirectoryUpperStore implements UpperStore {
     await this.#serial(id, async () => {
       await this.#unmount(id)
       failpoint('uppers.unmounted')
+      if (this.#records.get(id)?.limited) endLimit(this.#home(id))
       this.#records.delete(id)
       this.#trash.take(this.#home(id))
     })
@@ -168,8 +233,12 @@ class DirectoryUpperStore implements UpperStore {
   }
 
   async recover(): Promise<void> {
-    for (const path of [this.#directory, this.#mounts]) mkdirSync(path, { recursive: true, mode: 0o700 })
-    makePrivateMount(this.#mounts)
+    mkdirSync(this.#directory, { recursive: true, mode: 0o700 })
+    // Processes in user namespaces of their own go through it to their roots.
+    mkdirSync(this.#mounts, { recursive: true, mode: 0o711 })
+    chmodSync(this.#mounts, 0o711)
+    makeHiddenMount(this.#mounts)
+    recoverMappedDirectories(this.#mapped)
     recoverInitLayers(this.#options.root)
     for (const name of readdirSync(this.#directory)) {
       const record = name.startsWith(UNFINISHED) ? undefined : this.#read(name)
@@ -187,16 +256,19 @@ class DirectoryUpperStore implements UpperStore {
     await this.#trash.idle()
   }
 
-  async #make(id: string, record: UpperRecord): Promise<void> {
+  async #make(id: string, wanted: UpperRecord, limit: number | undefined): Promise<void> {
     const home = join(this.#directory, unfinishedName())
     mkdirSync(home, { mode: 0o710 })
+    const record: UpperRecord = limit === undefined ? wanted : { ...wanted, limited: true }
     try {
+      if (limit !== undefined) limitDirectory(home, limit)
       await this.#snapshotter.prepare({ home, layers: record.layers, init: this.#init(record) })
       failpoint('uppers.prepared')
       await writeDurably(join(home, 'upper.json'), JSON.stringify(record))
       failpoint('uppers.before-rename')
       renameSync(home, this.#home(id))
     } catch (error) {
+      if (record.limited) endLimit(home)
       this.#trash.take(home)
       throw error
     }

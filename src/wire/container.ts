@@ -116,6 +116,7 @@ export const mountRequest = object({
     CreateMountpoint: bool,
     ReadOnlyNonRecursive: bool,
     ReadOnlyForceRecursive: bool,
+    IDMapping: object({ Source: string, User: string }),
   }),
   VolumeOptions: object({
     NoCopy: bool,

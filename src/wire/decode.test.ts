@@ -43,3 +43,9 @@ test('a wrong type is refused with the place of it', () => {
   ]
   for (const [text, words] of refused) assert.throws(() => decodeJson(text, shape), words)
 })
+
+test('members that every object has are unknown ones', () => {
+  const decoder = object({ Name: string })
+  const text = '{"constructor":1,"toString":{},"__proto__":{"Name":"x"},"hasOwnProperty":[],"name":"a"}'
+  assert.deepEqual({ ...decodeJson(text, decoder) }, { Name: 'a' })
+})

@@ -78,7 +78,7 @@ export const object = <F extends Fields>(fields: F): Decoder<ObjectOf<F>> => {
     if (kindOf(value) !== 'object') throw wrong(path, 'an object', value)
     const result: Record<string, unknown> = {}
     for (const [key, entry] of Object.entries(value as object)) {
-      const name = key in fields ? key : byLower.get(key.toLowerCase())
+      const name = Object.hasOwn(fields, key) ? key : byLower.get(key.toLowerCase())
       const decode = name === undefined ? undefined : fields[name]
       if (name === undefined || !decode || entry === null) continue
       result[name] = decode(entry, path === '' ? name : `${path}.${name}`)

@@ -1,4 +1,5 @@
 import { badRequest } from '../core/errors.ts'
+import { truthOf } from './truth.ts'
 
 /** The `filters` query parameter: which values are wanted for each key. */
 export class Filters {
@@ -63,7 +64,9 @@ export class Filters {
   /** True where the key was not given, or a predicate holds for one of its values. */
   some(key: string, test: (wanted: string) => boolean): boolean {
     const wanted = this.#values.get(key)
-    return !wanted || wanted.size === 0 || [...wanted].some(test)
+    if (!wanted || wanted.size === 0) return true
+    for (const value of wanted) if (test(value)) return true
+    return false
   }
 
   /** True where each wanted `key` or `key=value` is among the labels. */
@@ -79,8 +82,8 @@ export class Filters {
   flag(key: string): boolean | undefined {
     const [value, ...more] = this.get(key)
     if (value === undefined) return undefined
-    if (more.length === 0 && ['1', 'true', 'True', 'TRUE', 't', 'T'].includes(value)) return true
-    if (more.length === 0 && ['0', 'false', 'False', 'FALSE', 'f', 'F'].includes(value)) return false
-    throw badRequest(`invalid filter '${key}=[${[value, ...more].join(' ')}]'`)
+    const truth = more.length === 0 ? truthOf(value) : undefined
+    if (truth === undefined) throw badRequest(`invalid filter '${key}=[${[value, ...more].join(' ')}]'`)
+    return truth
   }
 }

@@ -25,6 +25,19 @@ export const parseDuration = (text: string): bigint | undefined => {
   }, 0n)
 }
 
+/** A duration as Go writes it: `1m30s`, `1.5s`, `200ms`. */
+export const formatDuration = (nanos: number): string => {
+  if (nanos === 0) return '0s'
+  if (nanos < 1e3) return `${nanos}ns`
+  if (nanos < 1e6) return `${nanos / 1e3}µs`
+  if (nanos < 1e9) return `${nanos / 1e6}ms`
+  const seconds = nanos / 1e9
+  const [hours, minutes] = [Math.floor(seconds / 3600), Math.floor((seconds % 3600) / 60)]
+  const rest = `${Number((seconds % 60).toFixed(9))}s`
+  if (hours > 0) return `${hours}h${minutes}m${rest}`
+  return minutes > 0 ? `${minutes}m${rest}` : rest
+}
+
 const isoForms: [form: RegExp, fill: string][] = [
   [/^\d{4}-\d\d-\d\d$/, 'T00:00:00Z'],
   [/^\d{4}-\d\d-\d\dT\d\d$/, ':00:00Z'],

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import path from 'node:path'
 import { instanceOf } from '../../src/daemon/settings.ts'
 import type { TestDaemon } from './daemon.ts'
@@ -17,17 +17,21 @@ interface Owner {
   running: boolean
   /** A network namespace of its own. */
   sandbox: boolean
+  /** A user namespace of its own, while it runs. */
+  userNamespace: boolean
   addresses: string[]
   volumes: string[]
+  /** Its own writable layer, and those of its image mounts. */
+  uppers: string[]
 }
 
 interface Inspected {
   Id: string
   Name: string
   State: { Running: boolean; Status: string; Pid: number }
-  HostConfig: { NetworkMode: string }
+  HostConfig: { NetworkMode: string; PidMode: string; IpcMode: string }
   NetworkSettings: { Networks: Record<string, { IPAddress: string }> }
-  Mounts: { Type: string; Name?: string }[]
+  Mounts: { Type: string; Name?: string; Source: string }[]
 }
 
 interface State {
@@ -35,6 +39,19 @@ interface State {
   owners: Owner[]
   ids: Set<string>
   running: Set<string>
+}
+
+const userNamespace = (pid: number | 'self'): string => {
+  try {
+    return readlinkSync(`/proc/${pid}/ns/user`)
+  } catch {
+    return ''
+  }
+}
+
+const hasOwnUserNamespace = ({ State, HostConfig }: Inspected): boolean => {
+  const joins = Object.values(HostConfig).some(mode => String(mode).startsWith('container:'))
+  return State.Pid !== 0 && !joins && !['', userNamespace('self')].includes(userNamespace(State.Pid))
 }
 
 /** Ids of running containers, and everything a check needs to know of the others. */
@@ -46,8 +63,13 @@ const look = async (daemon: TestDaemon): Promise<State> => {
     running: entry.State.Status === 'running' || entry.State.Status === 'paused',
     sandbox:
       entry.HostConfig.NetworkMode !== 'host' && !entry.HostConfig.NetworkMode.startsWith('container:'),
+    userNamespace: hasOwnUserNamespace(entry),
     addresses: Object.values(entry.NetworkSettings.Networks).flatMap(({ IPAddress }) => IPAddress || []),
     volumes: entry.Mounts.flatMap(mount => (mount.Type === 'volume' && mount.Name ? [mount.Name] : [])),
+    uppers: [
+      entry.Id,
+      ...entry.Mounts.flatMap(({ Type, Source }) => (Type === 'image' ? path.basename(Source) : [])),
+    ],
   }))
   const running = new Set(owners.filter(owner => owner.running).map(owner => owner.id))
   return { daemon, owners, ids: new Set(owners.map(owner => owner.id)), running }
@@ -74,7 +96,7 @@ const mountTargets = (below: string): string[] =>
     .filter(target => target.startsWith(`${below}/`))
     .map(target => target.slice(below.length + 1))
 
-const ownMounts = ['mounts', 'netns', 'subpaths', 'views']
+const ownMounts = ['bare', 'bare/mnt', 'mapped-layers', 'mounts', 'netns', 'subpaths', 'userns', 'views']
 
 const checkMounts = ({ daemon, owners, running }: State): string[] => {
   const due = owners.filter(owner => owner.running)
@@ -87,8 +109,9 @@ const checkMounts = ({ daemon, owners, running }: State): string[] => {
     'mount',
     mountTargets(daemon.execRoot).filter(target => !ownMounts.includes(target) && !isPart(target)),
     [
-      ...due.map(owner => `mounts/${owner.id}`),
+      ...due.flatMap(owner => owner.uppers.map(upper => `mounts/${upper}`)),
       ...due.filter(owner => owner.sandbox).map(owner => `netns/${owner.id}`),
+      ...due.filter(owner => owner.userNamespace).map(owner => `userns/${owner.id}`),
     ],
   )
 }
@@ -103,8 +126,18 @@ const checkExecRoot = ({ daemon, owners, ids, running }: State): string[] => {
   })
   return [
     ...compare('run directory', names(path.join(root, 'containers')), running),
-    ...compare('mount point', names(path.join(root, 'mounts')), running),
+    ...compare(
+      'mount point',
+      names(path.join(root, 'mounts')),
+      owners.flatMap(owner => (owner.running ? owner.uppers : [])),
+    ),
     ...compare('namespace file', names(path.join(root, 'netns')), sandboxes),
+    ...compare(
+      'user namespace file',
+      names(path.join(root, 'userns')),
+      owners.filter(owner => owner.userNamespace).map(owner => owner.id),
+    ),
+    ...surplus('mapped layers', names(path.join(root, 'mapped-layers')), new Set()),
     ...surplus('exec directory', execs, new Set()),
     ...names(path.join(root, 'runtime')).flatMap(name =>
       surplus(
@@ -121,9 +154,10 @@ const isUnfinished = (name: string): boolean => name.startsWith('.')
 /** Each volume has its folder, each folder its volume; one that nobody named belongs to a container, a mount to a running one. */
 const checkVolumes = async ({ daemon, owners }: State): Promise<string[]> => {
   const { Volumes } = await daemon.json<{
-    Volumes: { Name: string; Labels: object | null; Options: Record<string, string> | null }[]
+    Volumes: { Driver: string; Name: string; Labels: object | null; Options: Record<string, string> | null }[]
   }>('GET', '/volumes')
   const known = Volumes.map(({ Name }) => Name)
+  const own = Volumes.filter(({ Driver }) => Driver === 'local').map(({ Name }) => Name)
   const used = owners.flatMap(owner => owner.volumes)
   const anonymous = Volumes.filter(({ Labels }) => 'com.docker.volume.anonymous' in (Labels ?? {}))
   const folder = path.join(daemon.dataRoot, 'volumes')
@@ -135,8 +169,8 @@ const checkVolumes = async ({ daemon, owners }: State): Promise<string[]> => {
       mountTargets(folder),
       mounted.map(({ Name }) => `${Name}/_data`),
     ),
-    ...compare('volume folder', names(folder), known),
-    ...known.flatMap(name => surplus(`volume ${name}`, names(path.join(folder, name)), new Set(['_data']))),
+    ...compare('volume folder', names(folder), own),
+    ...own.flatMap(name => surplus(`volume ${name}`, names(path.join(folder, name)), new Set(['_data']))),
     ...surplus('volume in use', used, new Set(known)),
     ...surplus(
       'anonymous volume',
@@ -152,7 +186,7 @@ const isPartial = (name: string): boolean => name.startsWith('.partial-')
 /** A layer that was replaced under a container, which has it mounted. */
 const isReplaced = (name: string): boolean => name.startsWith('.replaced-')
 
-const checkDataRoot = ({ daemon, ids, running }: State): string[] => {
+const checkDataRoot = ({ daemon, owners, ids, running }: State): string[] => {
   const root = daemon.dataRoot
   const half = ['blobs/sha256', 'layers', 'uppers', 'containers'].flatMap(folder =>
     names(path.join(root, folder))
@@ -162,7 +196,11 @@ const checkDataRoot = ({ daemon, ids, running }: State): string[] => {
   )
   return [
     ...half,
-    ...compare('upper', names(path.join(root, 'uppers')), ids),
+    ...compare(
+      'upper',
+      names(path.join(root, 'uppers')),
+      owners.flatMap(owner => owner.uppers),
+    ),
     ...surplus('container directory', names(path.join(root, 'containers')), ids),
     ...surplus('trash', names(path.join(root, 'trash')), new Set()),
   ]

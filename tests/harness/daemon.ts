@@ -92,6 +92,11 @@ export class TestDaemon {
     return path.join(this.base, 'data')
   }
 
+  /** Where it looks for plugins: never among the host's. */
+  get plugins(): string {
+    return path.join(this.base, 'plugins')
+  }
+
   get namespace(): string {
     return `/run/netns/${this.name}`
   }
@@ -148,7 +153,7 @@ export class TestDaemon {
       ],
       {
         stdio: ['ignore', log, log],
-        env: { ...process.env, ...this.#options.env, ...more.env },
+        env: { ...process.env, BERTH_TEST_PLUGINS: this.plugins, ...this.#options.env, ...more.env },
       },
     )
     this.#process = child

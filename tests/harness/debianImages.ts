@@ -16,7 +16,7 @@ import { must } from './shell.ts'
 
 /**
  * Images of real systems, made from Debian's and npm's packages and kept in `.cache/images`: Debian itself, PostgreSQL,
- * Redis, and a web service on Node that uses both.
+ * Redis, a web service on Node that uses both, and the reaper of tests.
  */
 interface DebianImage {
   tag: string
@@ -120,6 +120,17 @@ const images: Record<string, DebianImage> = {
       for (const name of [...withDependencies('pg'), ...withDependencies('@redis/client')])
         cpSync(path.join(modules, name), path.join(app, 'node_modules', name), { recursive: true })
       cpSync(path.join(projectRoot, 'tests/stories/pages.mjs'), path.join(app, 'pages.mjs'))
+    },
+  },
+  reaper: {
+    tag: 'testcontainers/ryuk:latest',
+    fresh: true,
+    packages: ['libatomic1', 'libstdc++6'],
+    changes: ['CMD ["node", "/reaper.mjs"]', 'EXPOSE 8080/tcp'],
+    finish: root => {
+      common(root)
+      cpSync(process.execPath, path.join(root, 'usr/bin/node'))
+      cpSync(path.join(projectRoot, 'tests/stories/reaper.mjs'), path.join(root, 'reaper.mjs'))
     },
   },
 }

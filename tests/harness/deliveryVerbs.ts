@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import type { TestDaemon } from './daemon.ts'
+import { ForwardSink } from './forwardSink.ts'
 import { LogSink } from './logSink.ts'
 import { until } from './shell.ts'
 import type { Verb } from './verbs.ts'
@@ -24,7 +25,34 @@ const isDelivered = async (daemon: TestDaemon): Promise<void> => {
   await sink[Symbol.asyncDispose]()
 }
 
+/** A server that has all, and has said so of nothing. */
+const silent = new WeakMap<TestDaemon, ForwardSink>()
+
+const listenInSilence = async (daemon: TestDaemon): Promise<void> => {
+  silent.set(daemon, await ForwardSink.start(daemon.namespace, { address: 24_224, silent: true }))
+}
+
+/** Nothing that was not acknowledged is lost. */
+const isAcknowledged = async (daemon: TestDaemon): Promise<void> => {
+  await silent.get(daemon)?.[Symbol.asyncDispose]()
+  await using sink = await ForwardSink.start(daemon.namespace, { address: 24_224 })
+  await until('the last line came', () => sink.logs.includes('last'))
+  assert.deepEqual([...new Set(sink.logs)], ['first', 'second', 'last'])
+  await daemon.mustDocker(['rm', '-f', 'sends'])
+}
+
 export const deliveryVerbs: Verb[] = [
+  {
+    name: 'delivering a log that is to be acknowledged',
+    points: ['delivery.unacknowledged'],
+    prepare: listenInSilence,
+    run: daemon =>
+      daemon.docker([
+        ...['run', '-d', '--name', 'sends', '--log-driver=fluentd', '--log-opt', 'fluentd-request-ack=true'],
+        ...['busybox', 'sh', '-c', 'echo first; echo second; sleep 1; echo last; exec sleep 1000'],
+      ]),
+    check: isAcknowledged,
+  },
   {
     name: 'delivering a log',
     points: ['delivery.sent', 'delivery.recorded'],

@@ -16,9 +16,13 @@ const removeNetworks = async (daemon: TestDaemon): Promise<void> => {
   if (found.length > 0) await daemon.mustDocker(['network', 'rm', ...found])
 }
 
+/** One of them has both families. */
+const hasIpv6 = (network: string): boolean => network === 'aa'
+
 const makeNetworks = async (daemon: TestDaemon, wanted: string[]): Promise<void> => {
   await removeNetworks(daemon)
-  for (const name of wanted) await daemon.mustDocker(['network', 'create', name])
+  for (const name of wanted)
+    await daemon.mustDocker(['network', 'create', ...(hasIpv6(name) ? ['--ipv6'] : []), name])
 }
 
 /** A container on it has an address and a way out, and both can go. */
@@ -58,6 +62,8 @@ const makeWeb = async (daemon: TestDaemon, wanted: string[]): Promise<void> => {
 const isOn = async (daemon: TestDaemon, wanted: string[]): Promise<void> => {
   assert.deepEqual(await networksOf(daemon), wanted)
   assert.equal(await wayOut(daemon), wanted[0])
+  const ways = await daemon.mustDocker(['exec', 'web', 'ip', '-6', 'route'])
+  assert.equal(/^default via fd/m.test(ways), hasIpv6(wanted[0] ?? ''), ways)
   const links = await daemon.mustDocker(['exec', 'web', 'sh', '-c', 'ls /sys/class/net | grep -c eth'])
   assert.equal(Number(links), wanted.length)
   const fetch = ['curl', '-s', '-m', '10', '--retry', '10', '--retry-connrefused', 'http://127.0.0.1:8090']
@@ -111,7 +117,7 @@ export const networkVerbs: Verb[] = [
       'network.create.recorded',
     ],
     prepare: removeNetworks,
-    run: daemon => daemon.docker(['network', 'create', 'made']),
+    run: daemon => daemon.docker(['network', 'create', '--ipv6', 'made']),
     check: async (daemon, { told, point }) => {
       const there = (await names(daemon)).includes('made')
       assert.equal(there, told || point === 'network.create.recorded')

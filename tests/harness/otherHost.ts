@@ -9,7 +9,7 @@ export interface OtherHost {
   close(): Promise<void>
 }
 
-/** `near` and `far` are the addresses of the daemon's host and of the other one, in one /24. */
+/** `near` and `far` are the addresses of the daemon's host and of the other one, in one /24 or, of IPv6, /64. */
 export const joinOtherHost = async (
   host: string,
   { near, far }: { near: string; far: string },
@@ -21,7 +21,18 @@ export const joinOtherHost = async (
     [host, 'wan', near],
     [name, 'lan', far],
   ] as const) {
-    await must(['ip', '-n', namespace, 'addr', 'add', `${address}/24`, 'dev', link])
+    const [prefix, ...more] = address.includes(':') ? [64, 'nodad'] : [24]
+    await must([
+      'ip',
+      '-n',
+      namespace,
+      'addr',
+      'add',
+      `${address}/${prefix}`,
+      'dev',
+      link,
+      ...more.map(String),
+    ])
     await must(['ip', '-n', namespace, 'link', 'set', link, 'up'])
   }
   await must(['ip', '-n', name, 'route', 'add', 'default', 'via', near])
@@ -29,6 +40,8 @@ export const joinOtherHost = async (
     name,
     namespace: `/run/netns/${name}`,
     close: async () => {
+      // The pair goes at once; with its namespace alone it would some time later.
+      await run(['ip', '-n', host, 'link', 'del', 'wan'])
       await run(['ip', 'netns', 'del', name])
     },
   }

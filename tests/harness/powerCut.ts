@@ -19,14 +19,14 @@ export class LoopFilesystem {
   }
 
   /** Makes it, ext4, of so many MiB. */
-  async make(mebibytes: number): Promise<void> {
+  async make(mebibytes: number, ...options: string[]): Promise<void> {
     await must(['truncate', '-s', `${mebibytes}M`, this.image])
-    await must(['mkfs.ext4', '-q', '-F', '-m', '0', this.image])
+    await must(['mkfs.ext4', '-q', '-F', '-m', '0', ...options, this.image])
     await must(['mkdir', '-p', this.mountPoint])
   }
 
-  async mount(): Promise<void> {
-    await must(['mount', '-o', 'loop', this.image, this.mountPoint])
+  async mount(...options: string[]): Promise<void> {
+    await must(['mount', '-o', ['loop', ...options].join(','), this.image, this.mountPoint])
   }
 
   async unmount(): Promise<void> {

@@ -6,9 +6,10 @@ export interface Random {
   pick<T>(choices: readonly T[]): T
 }
 
-/** The seed is BERTH_TEST_SEED, or new: tell it, so that a failure can be repeated. */
-export const newRandom = (): Random => {
-  const seed = Number(process.env['BERTH_TEST_SEED'] ?? Math.floor(Math.random() * 2 ** 31))
+/** The seed is BERTH_TEST_SEED where none is given, or new: tell it, so that a failure can be repeated. */
+export const newRandom = (
+  seed = Number(process.env['BERTH_TEST_SEED'] ?? Math.floor(Math.random() * 2 ** 31)),
+): Random => {
   let state = seed
   const next = (): number => {
     state = (state + 0x6d2b79f5) | 0

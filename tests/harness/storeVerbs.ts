@@ -38,13 +38,19 @@ const isMended = async (daemon: TestDaemon): Promise<void> => {
 const configOf = (daemon: TestDaemon): Promise<string> =>
   daemon.mustDocker(['image', 'inspect', '-f', '{{.Id}}', 'busybox'])
 
-const cleanUp = async (daemon: TestDaemon): Promise<Outcome> => {
+const posted = async (daemon: TestDaemon, path: string, body?: object): Promise<Outcome> => {
   try {
-    const { status, text } = await daemon.api('POST', '/berth/v1/images/clean-up?max-age=0s')
+    const { status, text } = await daemon.api('POST', path, body)
     return { code: status === 200 ? 0 : 1, stdout: text, stderr: '' }
   } catch (error) {
     return { code: 1, stdout: '', stderr: String(error) }
   }
+}
+
+const unusedRules = {
+  containers: { 'max-age': '0s' },
+  networks: { 'max-age': '0s' },
+  volumes: { 'max-age': '0s', named: true },
 }
 
 export const storeVerbs: Verb[] = [
@@ -52,11 +58,29 @@ export const storeVerbs: Verb[] = [
     name: 'clean-up of images',
     points: ['image.forgotten', 'collect.blob', 'clean-up.removed'],
     prepare: daemon => daemon.loadBusybox(),
-    run: cleanUp,
+    run: daemon => posted(daemon, '/berth/v1/images/clean-up?max-age=0s'),
     check: async daemon => {
       assert.equal(await daemon.mustDocker(['images', '-aq']), '')
       await daemon.loadBusybox()
       await isClean(daemon)
+    },
+  },
+  {
+    name: 'clean-up of unused objects',
+    points: ['clean-up.one'],
+    prepare: async daemon => {
+      await daemon.loadBusybox()
+      await daemon.mustDocker(running)
+      await daemon.mustDocker(['run', '--name', 'ended', 'busybox', 'true'])
+      await daemon.mustDocker(['network', 'create', 'unused'])
+      await daemon.mustDocker(['volume', 'create', 'unused'])
+    },
+    run: daemon => posted(daemon, '/berth/v1/clean-up', unusedRules),
+    check: async daemon => {
+      await posted(daemon, '/berth/v1/clean-up', unusedRules)
+      assert.equal(await daemon.mustDocker(['ps', '-a', '--format', '{{.Names}}']), 'goes-on')
+      assert.equal((await daemon.docker(['network', 'inspect', 'unused'])).code, 1)
+      assert.equal(await daemon.mustDocker(['volume', 'ls', '-q']), '')
     },
   },
   {

@@ -3,6 +3,7 @@ import type { TestDaemon } from './daemon.ts'
 import { deliveryVerbs } from './deliveryVerbs.ts'
 import { busyboxArchive } from './images.ts'
 import { logVerbs } from './logVerbs.ts'
+import { mountVerbs } from './mountVerbs.ts'
 import { networkVerbs } from './networkVerbs.ts'
 import { platformVerbs } from './platformVerbs.ts'
 import { portVerbs } from './portVerbs.ts'
@@ -10,6 +11,8 @@ import { pullVerbs } from './pullVerbs.ts'
 import { pushVerbs } from './pushVerbs.ts'
 import { type Outcome, until } from './shell.ts'
 import { storeVerbs } from './storeVerbs.ts'
+import { userNamespaceVerbs } from './userNamespaceVerbs.ts'
+import { volumePluginVerbs } from './volumePluginVerbs.ts'
 import { volumeVerbs } from './volumeVerbs.ts'
 
 /** The verbs whose every step the crash tests kill the daemon at, and what must hold afterwards. */
@@ -318,4 +321,10 @@ export const verbGroups: [string, Verb[]][] = [
   ['logs past their budget', logVerbs],
   ['delivery of logs', deliveryVerbs],
   ['volume create, rm, prune, filling, mounting', volumeVerbs],
+  ['volumes of plugins', volumePluginVerbs],
+  ['mounts made before a start', mountVerbs],
+  ['containers in user namespaces', userNamespaceVerbs],
 ]
+
+/** Those whose daemon gives containers user namespaces. */
+export const remappingGroups: ReadonlySet<string> = new Set(['containers in user namespaces'])

@@ -4,9 +4,9 @@ import type { Engine } from '../engine.ts'
 import type { Container } from './container.ts'
 import { containerEvent } from './containerEvents.ts'
 import { parseDetachKeys } from './detachKeys.ts'
-import { logPath } from './logConfig.ts'
-import { listLogFiles } from './logs/files.ts'
-import { readLogs } from './logs/read.ts'
+import { compressRotated } from './logs/budget.ts'
+import type { LogOptions } from './logs/format.ts'
+import { readCompressed, readLogs } from './logs/read.ts'
 import type { RawClient } from './rawClient.ts'
 
 /** `POST /containers/{id}/attach` */
@@ -51,10 +51,62 @@ export const handOver = async (
   client.release()
 }
 
-/** The beginning of the oldest file that is there; undefined where nothing was ever logged. */
-const oldestLog = async (engine: Engine, { record }: Container): Promise<LogCursor | undefined> => {
-  const [oldest] = await listLogFiles(logPath(engine.settings.dataRoot, record.id))
-  return oldest && { sequence: oldest.sequence, offset: 0 }
+/** A log from its beginning, without anything that Docker's attach does not show. */
+const wholeLog = ({ stdout, stderr, raw }: AttachOptions): LogOptions => ({
+  ...{ stdout, stderr, since: undefined, until: undefined, tail: undefined },
+  ...{ timestamps: false, details: false, follow: false, raw: raw ?? false },
+})
+
+/** Gives a client those files of the log that a monitor cannot read; where it is to go on is undefined where nothing was ever logged. */
+const replayCompressed = async (
+  engine: Engine,
+  container: Container,
+  { client, options }: PendingAttach,
+): Promise<LogCursor | undefined> => {
+  const left = new AbortController()
+  client.onGone(() => left.abort())
+  const replay = readCompressed(engine, container, wholeLog(options), left.signal)
+  for (;;) {
+    const { done, value } = await replay.next()
+    if (done) return value
+    await client.write(value)
+  }
+}
+
+/** Hands a client over with the log before the output. Uncompressed files stay so until the monitor has them. */
+const attachWithLog = async (engine: Engine, container: Container, pending: PendingAttach): Promise<void> => {
+  const { compressions, replaying } = engine.logLedger
+  // What waits for a start must find the files as they are now.
+  if (!container.isAlive) await compressions.get(container.id)?.done
+  replaying.set(container.id, (replaying.get(container.id) ?? 0) + 1)
+  try {
+    const from = await replayCompressed(engine, container, pending)
+    await join(container, { ...pending, ...(from ? { from } : {}) })
+  } finally {
+    const others = (replaying.get(container.id) ?? 1) - 1
+    if (others > 0) replaying.set(container.id, others)
+    else replaying.delete(container.id)
+    compressRotated(engine, container)
+  }
+}
+
+/** Whoever waits and has left since: nothing is read from them that would tell. So at most one stays. */
+const dropGone = (container: Container): void => {
+  const { gone = [], waiting = [] } = Object.groupBy(container.attaching, ({ client }) =>
+    client.isGone ? 'gone' : 'waiting',
+  )
+  container.attaching = waiting
+  for (const { client } of gone) client.end()
+}
+
+/** To the monitor, or to those that wait for one. */
+const join = async (container: Container, pending: PendingAttach): Promise<void> => {
+  if (container.monitor && container.isAlive) return handOver(container, pending)
+  dropGone(container)
+  container.attaching.push(pending)
+  pending.client.onGone(() => {
+    container.attaching = container.attaching.filter(entry => entry !== pending)
+  })
 }
 
 /**
@@ -72,30 +124,25 @@ export const attachContainer = async (
   if (!options.stream && !options.logs) throw badRequest('must select at least one of stream and logs')
   if (container.record.state.status === 'paused')
     throw conflict(`container ${container.id} is paused, unpause the container before attach`)
+  if (container.record.state.status === 'restarting')
+    throw conflict(`container ${container.id} is restarting, wait until the container is running`)
   if (container.removing) throw conflict(`container ${container.id} is being removed`)
   if (!options.stream) return printLog(engine, container, options, await accept())
-  const from = options.logs ? await oldestLog(engine, container) : undefined
-  const pending: PendingAttach = { client: await accept(), options, ...(from ? { from } : {}) }
+  const pending: PendingAttach = { client: await accept(), options }
   containerEvent(engine, container, 'attach')
-  if (container.monitor && container.isAlive) return handOver(container, pending)
-  container.attaching.push(pending)
-  pending.client.onGone(() => {
-    container.attaching = container.attaching.filter(entry => entry !== pending)
-  })
+  return options.logs ? attachWithLog(engine, container, pending) : join(container, pending)
 }
 
 /** `logs=1&stream=0`: what was logged up to now, and no more. */
 const printLog = async (
   engine: Engine,
   container: Container,
-  { stdout, stderr, raw }: AttachOptions,
+  options: AttachOptions,
   client: RawClient,
 ): Promise<void> => {
   const left = new AbortController()
   client.onGone(() => left.abort())
-  const wanted = { stdout, stderr, since: undefined, until: undefined, tail: undefined }
-  const plain = { timestamps: false, details: false, follow: false, raw: raw ?? false }
-  for await (const bytes of readLogs(engine, container, { ...wanted, ...plain }, left.signal))
+  for await (const bytes of readLogs(engine, container, wholeLog(options), left.signal))
     await client.write(bytes)
   client.end()
 }

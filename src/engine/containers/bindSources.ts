@@ -1,9 +1,11 @@
-import { mkdir, stat } from 'node:fs/promises'
+import { chown, mkdir, stat } from 'node:fs/promises'
+import { dirname } from 'node:path'
 import { BerthError, badRequest, hasCode } from '../../core/errors.ts'
 import { Gate } from '../../core/queue.ts'
 import { callApart } from '../../linux/apart.ts'
 import { isCached } from '../../linux/files.ts'
 import { hangingMountOf, hangingMountsOf } from '../../linux/hangingMounts.ts'
+import { rootOf } from '../../linux/idMaps.ts'
 import type { MountInfo } from '../../linux/mount.ts'
 import type { Engine } from '../engine.ts'
 import type { Operation } from '../operations.ts'
@@ -27,8 +29,8 @@ const gateOf = (mount: MountInfo): Gate => {
 
 interface Question {
   path: string
-  /** Make a directory where nothing is. */
-  make: boolean
+  /** Make a directory where nothing is, and whose that is then; false for not. */
+  make: { uid: number; gid: number } | false
 }
 
 const reach = (
@@ -38,7 +40,7 @@ const reach = (
 ): Promise<string> => {
   const { signal } = operation
   operation.at(`waiting for the file system at ${mount.target} (${mount.type})`)
-  const args = make ? [path, 'make'] : [path]
+  const args = make ? [path, 'make', `${make.uid}`, `${make.gid}`] : [path]
   return new Promise((resolve, reject) => {
     signal.addEventListener('abort', () => reject(signal.reason), { once: true })
     void gateOf(mount)
@@ -53,6 +55,16 @@ const reach = (
   })
 }
 
+/** Those above it that are missing, too. */
+const makeFor = async (directory: string, { uid, gid }: { uid: number; gid: number }): Promise<void> => {
+  const first = await mkdir(directory, { recursive: true, mode: 0o755 })
+  if (first === undefined || (uid === 0 && gid === 0)) return
+  for (let made = directory; ; made = dirname(made)) {
+    await chown(made, uid, gid)
+    if (made === first || made === '/') return
+  }
+}
+
 /** Errno's name of a look at it by this process; '' where something is there. */
 const lookDirectly = async ({ path, make }: Question): Promise<string> => {
   try {
@@ -62,12 +74,17 @@ const lookDirectly = async ({ path, make }: Question): Promise<string> => {
     if (!hasCode(error, 'ENOENT')) throw error
   }
   if (!make) return 'ENOENT'
-  await mkdir(path, { recursive: true, mode: 0o755 })
+  await makeFor(path, make)
   return ''
 }
 
-const prepareSource = async (engine: Engine, mount: MountPoint, operation: Operation): Promise<void> => {
-  const question = { path: mount.source, make: mount.createSource }
+const prepareSource = async (
+  engine: Engine,
+  mount: MountPoint,
+  { record, operation }: { record: ContainerRecord; operation: Operation },
+): Promise<void> => {
+  const owner = record.idMaps ? rootOf(record.idMaps) : { uid: 0, gid: 0 }
+  const question: Question = { path: mount.source, make: mount.createSource && owner }
   const hanging = hangingMountOf(mount.source)
   const found = hanging
     ? await reach(engine, hanging, { ...question, operation })
@@ -96,7 +113,7 @@ export const prepareBindSources = async (
 ): Promise<void> => {
   for (const mount of record.mounts) {
     if (mount.type !== 'bind' || (!certain && isCached(mount.source))) continue
-    await prepareSource(engine, mount, operation)
+    await prepareSource(engine, mount, { record, operation })
   }
   await reachDevices(engine, record, operation)
 }
@@ -109,7 +126,7 @@ export const checkBindSources = async (
 ): Promise<void> => {
   for (const mount of record.mounts) {
     if (mount.type !== 'bind' || mount.createSource || isCached(mount.source)) continue
-    await prepareSource(engine, mount, operation)
+    await prepareSource(engine, mount, { record, operation })
   }
 }
 

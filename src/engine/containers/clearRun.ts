@@ -39,7 +39,7 @@ export const clearProcesses = async (engine: Engine, container: Container): Prom
 
 /** Takes down what a container has in the network, and what others reach of it by links. Idempotent. */
 export const disconnect = async (engine: Engine, container: Container): Promise<void> => {
-  await engine.connections.disconnectAll(container.record)
+  await engine.metrics.timeNetwork('release', engine.connections.disconnectAll(container.record))
   tellLinking(engine, container)
 }
 

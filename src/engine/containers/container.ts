@@ -1,13 +1,16 @@
+import { parseTime } from '../../core/clock.ts'
 import { SerialQueue } from '../../core/queue.ts'
 import type { MonitorClient } from '../../runtime/types.ts'
 import type { Operation } from '../operations.ts'
 import type { PendingAttach } from './attach.ts'
+import type { StartCause } from './endTypes.ts'
 import type { ContainerRecord } from './types.ts'
 import type { Waiter } from './waiters.ts'
 
 /** A container in memory: its record, and what belongs to this daemon's life only. */
 export class Container {
   record: ContainerRecord
+  #created: bigint | undefined
   /** Verbs that change it run one after another; reads never wait here. */
   readonly queue = new SerialQueue()
   monitor: MonitorClient | undefined
@@ -26,14 +29,16 @@ export class Container {
   restartTimer: NodeJS.Timeout | undefined
   /** The next health probe. */
   healthAlarm: Disposable | undefined
+  /** How often it was paused: what was measured meanwhile does not count. */
+  pauses = 0
   /** True from the moment a removal has begun. */
   removing = false
   /** Called when the current run has ended and been taken note of. */
   exitListeners = new Set<() => void>()
   /** Called when it has been removed. */
   removeListeners = new Set<() => void>()
-  /** Why the next start happens, where nobody asked for it by a call: for the journal. */
-  startCause = ''
+  /** Why the next start happens, where nobody asked for it by a call. */
+  startCause: StartCause | '' = ''
   /** A run of it has its volumes, whose release is to be told. */
   holdsVolumes = false
   /** True between the two halves of `docker restart`. */
@@ -43,6 +48,12 @@ export class Container {
 
   constructor(record: ContainerRecord) {
     this.record = record
+  }
+
+  /** Nanoseconds since the epoch. */
+  get created(): bigint {
+    this.#created ??= parseTime(this.record.created) ?? 0n
+    return this.#created
   }
 
   get id(): string {

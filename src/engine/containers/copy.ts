@@ -75,7 +75,7 @@ async function* packed(
   using directory = openDirectory(view.fd, whole ? name : path.posix.dirname(name))
   const root = descriptorPath(directory.fd)
   const base = lastElement(name)
-  yield* packTree(engine.pool, { root, path: whole ? '' : base, as: base, signal })
+  yield* packTree(engine.pool, { root, path: whole ? '' : base, as: base, maps: view.maps, signal })
 }
 
 interface CopyOut {
@@ -100,8 +100,12 @@ export const copyOut = async (engine: Engine, container: Container, request: Cop
   const { place, operation } = request
   const { signal } = operation
   const name = absolutePath(place.path)
-  const use = (view: RootView): Promise<void> =>
-    request.send(pathStat(view.fd, name), packed(engine, view, { name, signal }))
+  const use = async (view: RootView): Promise<void> => {
+    const stat = pathStat(view.fd, name)
+    // As Docker, before it is sent: a client that has all it wants may be gone before the end.
+    containerEvent(engine, container, 'archive-path')
+    await request.send(stat, packed(engine, view, { name, signal }))
+  }
   await explaining(place, async () => {
     const done = await withRootView(engine, container, {
       operation,
@@ -113,7 +117,6 @@ export const copyOut = async (engine: Engine, container: Container, request: Cop
     })
     if (!done) await withLayerView(engine, container, { mounts: true, operation, use })
   })
-  containerEvent(engine, container, 'archive-path')
 }
 
 /** Errors: `bad-request` where the place is on a mount or root that is read-only for the container. */
@@ -168,6 +171,7 @@ const extract = async (
       path: '',
       source: untilAborted(options.operation.signal, options.source),
       noOverwriteDirNonDir: options.noOverwriteDirNonDir,
+      maps: view.maps,
       signal: options.operation.signal,
       ...(user ? { owner: { uid: user.uid, gid: user.gid } } : {}),
     })

@@ -15,16 +15,20 @@ import type { Container } from './container.ts'
 import { containerEvent } from './containerEvents.ts'
 import { effectiveHostConfig } from './effectiveHostConfig.ts'
 import { checkSlice } from './groups.ts'
+import { createImageMounts, leaseImages, resolveImageMounts } from './imageMounts.ts'
+import { layerLimit } from './layerLimit.ts'
 import { decideLinks } from './links.ts'
-import { checkLogConfig } from './logDrivers.ts'
+import { checkLogConfig, checkLogPlugin } from './logDrivers.ts'
 import { mergeConfig } from './mergeConfig.ts'
 import { decideMounts } from './mountRequests.ts'
 import { randomName } from './names.ts'
 import { checkExposed, decidePorts } from './portRequests.ts'
 import { addWithVolumes } from './prepareVolumes.ts'
 import { checkSecurityOptions } from './securityOptions.ts'
+import { newLabels } from './selinuxLabels.ts'
 import { parseDeviceRule, specRlimits } from './specResources.ts'
 import type { ContainerRecord, MountPoint } from './types.ts'
+import { checkMappedByNamespace, newIdMaps } from './userNamespaces.ts'
 import { checkConfig, checkHostConfig } from './validate.ts'
 import { mountsFrom } from './volumesFrom.ts'
 
@@ -77,14 +81,25 @@ const decideRecord = (
   checkExposed(config.ExposedPorts)
   checkSecurityOptions(hostConfig.SecurityOpt ?? [])
   checkRuntime(engine, hostConfig)
-  checkLogConfig(hostConfig.LogConfig?.Type ?? '', hostConfig.LogConfig?.Config ?? {})
+  checkLogConfig(hostConfig.LogConfig?.Type ?? '', hostConfig.LogConfig?.Config ?? {}, name =>
+    engine.plugins.has(name),
+  )
   specRlimits(hostConfig)
   for (const rule of hostConfig.DeviceCgroupRules ?? []) parseDeviceRule(rule)
   config.Hostname = hostnameOf(config, hostConfig, options.id)
   const ports = decidePorts(hostConfig, config.ExposedPorts)
   const links = decideLinks(engine, hostConfig)
   if (links.length > 0) warnings.push(deprecatedLinks)
+  const idMaps = newIdMaps(engine, hostConfig)
+  const selinux = newLabels(engine, hostConfig)
   const inherited = mountsFrom(engine.containers, hostConfig.VolumesFrom ?? [])
+  const mounts = decideMounts(hostConfig, config.Volumes, {
+    recursiveReadOnly: options.recursiveReadOnly,
+    inherited,
+    dataRoot: engine.settings.dataRoot,
+  })
+  checkMappedByNamespace(mounts, idMaps)
+  resolveImageMounts(engine, mounts)
   const record: ContainerRecord = {
     id: options.id,
     name: options.name,
@@ -94,10 +109,9 @@ const decideRecord = (
     platform: image.config.os,
     config,
     hostConfig,
-    mounts: decideMounts(hostConfig, config.Volumes, {
-      recursiveReadOnly: options.recursiveReadOnly,
-      inherited,
-    }),
+    ...(idMaps ? { idMaps } : {}),
+    ...(selinux ? { selinux } : {}),
+    mounts,
     ports: publishes(hostConfig.NetworkMode ?? '') ? ports : [],
     networks: attachmentsFor(engine.networks, hostConfig, request.NetworkingConfig ?? {}),
     ...(links.length > 0 ? { links } : {}),
@@ -154,14 +168,18 @@ export const createContainer = async (
   const { record, inherited, warnings } = decideRecord(engine, request, { ...options, id, name })
   failpoint('create.decided')
   using lease = engine.images.lease(record.imageId)
+  using _mounted = leaseImages(engine, record)
   const { operation } = options
+  await checkLogPlugin(engine, record, operation)
+  const limit = layerLimit(engine, record.hostConfig)
   operation.at('looking at the sources of its mounts')
   await checkBindSources(engine, record, operation)
   operation.at('unpacking its image')
   const layers = await engine.images.layersOf(lease.image, operation.signal)
   undo.push('upper', () => engine.uppers.remove(id))
-  await engine.uppers.create(id, layers, { init: true })
+  await engine.uppers.create(id, layers, { init: true, ...(limit === undefined ? {} : { limit }) })
   failpoint('create.upper')
+  await createImageMounts(engine, record, { undo, operation })
   const container = await addWithVolumes(engine, record, { inherited, operation })
   undo.commit()
   containerEvent(engine, container, 'create')

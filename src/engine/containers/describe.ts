@@ -93,12 +93,13 @@ export const mountList = (record: ContainerRecord): object[] =>
     .filter(mount => mount.type !== 'tmpfs' || !(mount.destination in (record.hostConfig.Tmpfs ?? {})))
     .map(mount => ({
       Type: mount.type,
-      ...(mount.type === 'volume' ? { Name: mount.name, Driver: 'local' } : {}),
+      ...(mount.name ? { Name: mount.name } : {}),
+      ...(mount.type === 'volume' ? { Driver: mount.driver ?? 'local' } : {}),
       Source: mount.source,
       Destination: mount.destination,
       Mode: mount.mode,
       RW: mount.readWrite,
-      Propagation: mount.type === 'bind' ? mount.propagation : '',
+      Propagation: mount.type === 'volume' ? '' : mount.propagation,
     }))
 
 /** The command line as users read it: entrypoint and arguments. */

@@ -1,8 +1,10 @@
-import { badRequest } from '../../core/errors.ts'
+import { badRequest, internal } from '../../core/errors.ts'
 import { cgroupVersion } from '../../linux/cgroups.ts'
 import { maskedPaths, readonlyPaths } from '../../runtime/spec/defaults.ts'
 import type { HostConfig } from '../../wire/container.ts'
 import type { Engine } from '../engine.ts'
+import { cacheOptionsIn } from './logDrivers.ts'
+import { sameLabelOptions } from './selinuxLabels.ts'
 
 /** A request's `HostConfig` with what Docker fills in, so that inspect shows the values in effect. */
 
@@ -33,11 +35,17 @@ const securityOptions = (engine: Engine, given: HostConfig): string[] | undefine
   if (options.some(option => option.split('=')[0] === 'label')) return given.SecurityOpt
   const modes = [given.IpcMode ?? '', given.PidMode ?? '']
   if (given.Privileged || modes.includes('host')) return [...options, 'label=disable']
-  for (const mode of modes) {
-    const other = mode.startsWith(prefix) ? mode.slice(prefix.length) : undefined
-    if (other !== undefined && !engine.containers.find(other)) throw badRequest(`No such container: ${other}`)
-  }
-  return given.SecurityOpt
+  const labels = modes.flatMap(mode => {
+    if (!mode.startsWith(prefix)) return []
+    const name = mode.slice(prefix.length)
+    const other = engine.containers.find(name)
+    if (!other) throw badRequest(`No such container: ${name}`)
+    return other.record.selinux?.process ? [other.record.selinux.process] : []
+  })
+  const [label, second = label] = labels
+  if (label === undefined) return given.SecurityOpt
+  if (label !== second) throw internal("--ipc and --pid containers SELinux labels aren't the same")
+  return [...options, ...sameLabelOptions(label).map(option => `label=${option}`)]
 }
 
 const limits = (given: HostConfig): Partial<HostConfig> => {
@@ -65,7 +73,10 @@ const logConfig = (engine: Engine, given: HostConfig): { Type: string; Config: R
   const type = given.LogConfig?.Type || defaultLog.type
   return {
     Type: type,
-    Config: { ...(type === defaultLog.type ? defaultLog.options : {}), ...given.LogConfig?.Config },
+    Config: {
+      ...(type === defaultLog.type ? defaultLog.options : cacheOptionsIn(defaultLog.options)),
+      ...given.LogConfig?.Config,
+    },
   }
 }
 

@@ -3,6 +3,7 @@ import path from 'node:path'
 import type { RuntimeSpec, SpecProcess } from '../../oci/runtimeSpec.ts'
 import type { ExecCreateRequest } from '../../wire/container.ts'
 import type { Engine } from '../engine.ts'
+import { ensureDefaultProfile } from './appArmor.ts'
 import type { Container } from './container.ts'
 import { linkVariables } from './links.ts'
 import { hostCapabilities } from './privileges.ts'
@@ -24,18 +25,19 @@ const processOf = (engine: Engine, container: Container): SpecProcess => {
 }
 
 /** The process of an exec: that of its container's bundle, changed as the request says. */
-export const execProcess = (
+export const execProcess = async (
   engine: Engine,
   container: Container,
   request: ExecCreateRequest,
   size?: [rows: number, columns: number],
-): SpecProcess => {
+): Promise<SpecProcess> => {
   const base = processOf(engine, container)
+  await ensureDefaultProfile(base.apparmorProfile)
   const { config, hostConfig, state } = container.record
   const user = containerUser(
     `/proc/${state.pid}/root`,
     request.User || config.User || '',
-    request.User ? [] : (hostConfig.GroupAdd ?? []),
+    hostConfig.GroupAdd ?? [],
   )
   const bounding = request.Privileged ? [...hostCapabilities()] : base.capabilities.bounding
   const effective = user.uid === 0 ? bounding : []
@@ -52,7 +54,7 @@ export const execProcess = (
       links: linkVariables(engine, container.record),
       extra: request.Env ?? [],
     }),
-    user: { uid: user.uid, gid: user.gid, additionalGids: user.additionalGids },
+    user: request.User ? { uid: user.uid, gid: user.gid, additionalGids: user.additionalGids } : base.user,
     capabilities: { bounding, effective, permitted: effective, inheritable: [], ambient: [] },
   }
 }

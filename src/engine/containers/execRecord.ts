@@ -59,3 +59,9 @@ export const describeExec = (record: ExecRecord): object => {
     Pid: record.pid,
   }
 }
+
+/** The action of an exec's event: its program, a space, its arguments, as Docker writes them. */
+export const execAction = (what: 'exec_create' | 'exec_start', { Cmd = [] }: ExecCreateRequest): string => {
+  const [program, ...rest] = Cmd
+  return `${what}: ${program} ${rest.join(' ')}`
+}

@@ -4,21 +4,21 @@ import path from 'node:path'
 import { BerthError, badRequest, conflict, hasCode, messageOf } from '../../core/errors.ts'
 import { failpoint } from '../../core/failpoint.ts'
 import { newId, nonce } from '../../core/ids.ts'
-import { stringify } from '../../core/json.ts'
 import { startFailure } from '../../runtime/errors.ts'
 import { launchMonitor } from '../../runtime/launch.ts'
 import { connectMonitor, readExitRecord } from '../../runtime/monitor.ts'
-import type { ExitRecord, MonitorClient, MonitorEvents, MonitorSpec } from '../../runtime/types.ts'
+import type { ExitRecord, MonitorClient, MonitorEvents } from '../../runtime/types.ts'
 import type { ExecCreateRequest } from '../../wire/container.ts'
+import { stdcopyFrame } from '../../wire/stdcopy.ts'
 import type { Engine } from '../engine.ts'
 import type { Operation } from '../operations.ts'
 import type { Container } from './container.ts'
 import { containerEvent } from './containerEvents.ts'
 import { parseDetachKeys } from './detachKeys.ts'
-import { execProcess } from './execProcess.ts'
-import { describeExec, type ExecRecord, failedRecord, readExecRecord } from './execRecord.ts'
+import { execMonitorSpec } from './execMonitor.ts'
+import { describeExec, type ExecRecord, execAction, failedRecord, readExecRecord } from './execRecord.ts'
 import { killRuntimeOnAbort } from './giveUpStart.ts'
-import { monitorDirectories } from './groups.ts'
+import { notRunning } from './notRunning.ts'
 import type { RawClient } from './rawClient.ts'
 import { settleExit } from './state.ts'
 import { releaseStray } from './sweep.ts'
@@ -63,8 +63,7 @@ export interface ExecStart {
   size?: [rows: number, columns: number]
   /** Absent: nobody attends. */
   accept?: () => Promise<RawClient>
-  /** Absent for health probes. */
-  operation?: Operation
+  operation?: Pick<Operation, 'at' | 'signal'>
 }
 
 /** The execs of all containers. They live below exec-root, so that they outlive the daemon and not the host. */
@@ -121,7 +120,7 @@ export class Execs {
     failpoint('exec.created')
     this.#byId.set(record.id, exec)
     this.#forgetOld(container.id)
-    containerEvent(engine, container, `exec_create: ${request.Cmd.join(' ')}`, { execID: record.id })
+    containerEvent(engine, container, execAction('exec_create', request), { execID: record.id })
     return record.id
   }
 
@@ -166,7 +165,7 @@ export class Execs {
     const { request } = exec.record
     const client = await options.accept?.()
     failpoint('exec.accepted')
-    containerEvent(engine, container, `exec_start: ${request.Cmd?.join(' ')}`, { execID: id })
+    containerEvent(engine, container, execAction('exec_start', request), { execID: id })
     try {
       exec.monitor = await this.#launch(engine, container, exec, options.size)
       failpoint('exec.monitor')
@@ -196,9 +195,10 @@ export class Execs {
   }
 
   /** By the monitor where it has the client already. */
-  async #tellFailure({ monitor }: Exec, client: RawClient | undefined, text: string): Promise<void> {
+  async #tellFailure({ monitor, record }: Exec, client: RawClient | undefined, text: string): Promise<void> {
     if (!monitor) {
-      await client?.write(`${text}\r\n`)
+      const bytes = Buffer.from(`${text}\r\n`)
+      await client?.write(record.request.Tty ? bytes : stdcopyFrame(1, bytes))
       client?.end()
       return
     }
@@ -212,31 +212,9 @@ export class Execs {
     exec: Exec,
     size?: [number, number],
   ): Promise<MonitorClient> {
-    const { request, id } = exec.record
-    const directory = this.#directory(id)
-    const processFile = path.join(directory, 'process.json')
-    writeFileSync(processFile, stringify(execProcess(engine, container, request, size)), {
-      mode: 0o600,
-    })
-    const runtime = engine.settings.runtimes.get(container.record.hostConfig.Runtime ?? '')
-    if (!runtime) throw badRequest(`unknown or invalid runtime name: ${container.record.hostConfig.Runtime}`)
-    const [rows = 0, columns = 0] = size ?? []
-    const spec: MonitorSpec = {
-      id,
-      directory,
-      runtime,
-      task: { kind: 'exec', containerId: container.id, processFile },
-      terminal: request.Tty ?? false,
-      columns,
-      rows,
-      openStdin: request.AttachStdin ?? false,
-      stdinOnce: true,
-      log: { driver: 'none', path: '', maxSize: 0, maxFile: 1, attrs: '' },
-      // Made by the container's monitor it is where that is.
-      monitorCgroups: container.monitor?.canFork ? [] : monitorDirectories(engine.settings),
-      memoryCgroup: '',
-      blockOnSlowClient: false,
-    }
+    const { record } = exec
+    const directory = this.#directory(record.id)
+    const spec = await execMonitorSpec(engine, container, { record, directory, ...(size ? { size } : {}) })
     return launchMonitor(spec, {
       binary: engine.settings.monitorBinary,
       events: this.#events(engine, exec),
@@ -394,6 +372,6 @@ const checkRunning = async (engine: Engine, container: Container): Promise<void>
   await settleExit(engine, container)
   const { status } = container.record.state
   if (status === 'paused')
-    throw conflict(`container ${container.id} is paused, unpause the container before exec`)
-  if (!container.isRunning) throw conflict(`container ${container.id} is not running`)
+    throw conflict(`Container ${container.id} is paused, unpause the container before exec`)
+  if (!container.isRunning) throw notRunning(container)
 }

@@ -30,8 +30,12 @@ export const exportContainer = async (
   await withLayerView(engine, container, {
     mounts: false,
     operation,
-    use: view =>
-      options.send(packTree(engine.pool, { root: descriptorPath(view.fd), path: '', as: '', signal })),
+    use: view => {
+      // As Docker, before it is sent: a client that has all it wants may be gone before the end.
+      containerEvent(engine, container, 'export')
+      return options.send(
+        packTree(engine.pool, { root: descriptorPath(view.fd), path: '', as: '', maps: view.maps, signal }),
+      )
+    },
   })
-  containerEvent(engine, container, 'export')
 }

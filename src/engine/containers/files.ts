@@ -1,7 +1,10 @@
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { chownSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { hostname } from 'node:os'
 import path from 'node:path'
 import { hasCode } from '../../core/errors.ts'
+import { rootOf } from '../../linux/idMaps.ts'
+import { setContext } from '../../linux/selinux.ts'
+import { addressesOf } from '../../net/addressBook.ts'
 import { buildHosts, selfNames, withAddress, withNames, withoutAddress } from '../../net/hosts.ts'
 import { buildInternalResolvConf, buildResolvConf } from '../../net/resolv.ts'
 import type { Engine } from '../engine.ts'
@@ -34,7 +37,7 @@ const hostsText = (engine: Engine, record: ContainerRecord): string => {
     const host = readOr('/etc/hosts', '127.0.0.1\tlocalhost\n')
     return host + extra.map(({ name, address }) => `${address}\t${name}\n`).join('')
   }
-  const addresses = record.networks.flatMap(({ endpoint }) => (endpoint ? [endpoint.ipv4] : []))
+  const addresses = record.networks.flatMap(({ endpoint }) => (endpoint ? addressesOf(endpoint) : []))
   const names = selfNames(record.config.Hostname ?? '', record.config.Domainname ?? '')
   return buildHosts({
     self: { addresses, names },
@@ -53,8 +56,12 @@ const resolvText = (engine: Engine, record: ContainerRecord): string => {
   }
   const untouched = !settings.servers.length && !settings.search.length && !settings.options.length
   if (record.hostConfig.NetworkMode === 'host' && untouched) return hostResolvConf()
-  if (record.networks.some(hasNames)) return buildInternalResolvConf(upstreamResolvConf(), settings)
-  return buildResolvConf(upstreamResolvConf(), settings)
+  const upstream = upstreamResolvConf(engine.settings.dns.resolvConf)
+  if (record.networks.some(hasNames)) return buildInternalResolvConf(upstream, settings)
+  return buildResolvConf(upstream, {
+    ...settings,
+    ipv6: record.networks.some(({ endpoint }) => endpoint?.ipv6),
+  })
 }
 
 /** Has a running container that came to its first user-defined network ask the name server there. */
@@ -73,8 +80,13 @@ export const prepareFiles = (engine: Engine, record: ContainerRecord): void => {
   const directory = containerDirectory(engine.settings.dataRoot, record.id)
   mkdirSync(directory, { recursive: true, mode: 0o710 })
   const name = record.hostConfig.UTSMode === 'host' ? hostname() : (record.config.Hostname ?? '')
-  const write = (file: string, text: string): void =>
-    writeFileSync(path.join(directory, file), text, { mode: 0o644 })
+  const root = record.idMaps && rootOf(record.idMaps)
+  const write = (file: string, text: string): void => {
+    const target = path.join(directory, file)
+    writeFileSync(target, text, { mode: 0o644 })
+    if (record.selinux) setContext(target, record.selinux.mount)
+    if (root) chownSync(target, root.uid, root.gid)
+  }
   write('hostname', `${name}\n`)
   write('hosts', hostsText(engine, record))
   write('resolv.conf', resolvText(engine, record))
@@ -134,5 +146,8 @@ export const containerFiles = (engine: Engine, record: ContainerRecord): Contain
       : {}),
     ...(init ? { init: engine.settings.initPath } : {}),
     ...(shm ? { shm } : {}),
+    ...(record.idMaps && record.hostConfig.IpcMode === 'host' && existsSync('/dev/mqueue')
+      ? { queues: '/dev/mqueue' }
+      : {}),
   }
 }

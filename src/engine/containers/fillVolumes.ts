@@ -8,9 +8,11 @@ import { type FillPlace, fillInto, finishFill, isUnderWay, openEmpty } from '../
 import { newHome } from '../volumes/homes.ts'
 import { mountHeld, unmountHeld } from '../volumes/mounting.ts'
 import { mountedPlace, plainPlace } from '../volumes/place.ts'
-import { needsMount, type VolumeRecord } from '../volumes/types.ts'
+import { endUseHeld, mountUse } from '../volumes/pluginUses.ts'
+import { isForeign, needsMount, type VolumeRecord } from '../volumes/types.ts'
 import { reachPath } from './bindSources.ts'
 import { copyTree } from './copyTree.ts'
+import { rootOptions } from './selinuxLabels.ts'
 import type { ContainerRecord, MountPoint } from './types.ts'
 
 /** Copy-up: a volume that is empty gets what the image has at the mount's place, the directory's own owner and mode included. */
@@ -92,16 +94,33 @@ const fillMounted = async (
   try {
     await mountHeld(engine, volume, operation)
     await reachPath(engine, engine.volumes.data(volume.name), operation)
-    await fillPlace(mountedPlace(engine, volume.name), { rootfs, mount }, operation)
+    await fillPlace(mountedPlace(engine.volumes.data(volume.name)), { rootfs, mount }, operation)
   } finally {
     await unmountHeld(engine, volume.name)
+  }
+}
+
+/** A plugin mounts it for the filling as it does for a run. */
+const fillForeign = async (
+  engine: Engine,
+  volume: VolumeRecord & { driver: string },
+  { rootfs, mount, id, operation }: { rootfs: string; mount: MountPoint; id: string; operation: Operation },
+): Promise<void> => {
+  using source = openSource(rootfs, mount)
+  if (!source) return
+  const data = await mountUse(engine, volume, { id, operation })
+  try {
+    await reachPath(engine, data, operation)
+    await fillPlace(mountedPlace(data), { rootfs, mount }, operation)
+  } finally {
+    await endUseHeld(engine, { driver: volume.driver, name: volume.name, id })
   }
 }
 
 /** False where it is certain without a look at the image. */
 const mayBeFilled = (engine: Engine, mount: MountPoint, { fresh }: Filling): boolean => {
   const volume = engine.volumes.find(mount.name)
-  if (fresh.has(mount.name) || !volume || needsMount(volume)) return true
+  if (fresh.has(mount.name) || !volume || needsMount(volume) || isForeign(volume)) return true
   const place = plainPlace(engine, mount.name)
   return isUnderWay(place) || isEmpty(place, mount.subpath ?? '')
 }
@@ -109,12 +128,15 @@ const mayBeFilled = (engine: Engine, mount: MountPoint, { fresh }: Filling): boo
 const fillOne = async (
   engine: Engine,
   at: { rootfs: string; mount: MountPoint },
-  { fresh, operation }: Filling,
+  filling: Filling & { id: string },
 ): Promise<void> => {
+  const { fresh, operation } = filling
   const { name } = at.mount
   const volume = engine.volumes.find(name)
   try {
     if (fresh.has(name)) await fillFresh(engine, at, operation)
+    else if (volume && isForeign(volume))
+      await fillForeign(engine, volume, { ...at, id: filling.id, operation })
     else if (volume && needsMount(volume)) await fillMounted(engine, volume, { ...at, operation })
     else await fillPlace(plainPlace(engine, name), at, operation)
   } catch (error) {
@@ -134,8 +156,8 @@ export const fillVolumes = async (
   )
   if (wanted.length === 0) return
   try {
-    const rootfs = await engine.uppers.mount(record.id)
-    for (const mount of wanted) await fillOne(engine, { rootfs, mount }, filling)
+    const rootfs = await engine.uppers.mount(record.id, rootOptions(record))
+    for (const mount of wanted) await fillOne(engine, { rootfs, mount }, { ...filling, id: record.id })
   } finally {
     await engine.uppers.unmount(record.id)
   }

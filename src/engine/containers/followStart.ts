@@ -7,6 +7,7 @@ import type { Operation } from '../operations.ts'
 import { clearProcesses, clearRun } from './clearRun.ts'
 import type { Container } from './container.ts'
 import { commandOf } from './describe.ts'
+import { noteFailedStart } from './ends.ts'
 import { killRuntimeOnAbort } from './giveUpStart.ts'
 import { startHealth } from './health.ts'
 import { removeAfterExit } from './remove.ts'
@@ -27,6 +28,7 @@ const startFailed = async (
   container.monitor = undefined
   state.error = failure.message
   state.exitCode = failure.exitCode
+  noteFailedStart(container, { exitCode: failure.exitCode, detail: failure.message })
   await clearProcesses(engine, container)
   await monitor.release().catch(() => {})
   monitor.close()

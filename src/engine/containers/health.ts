@@ -5,6 +5,7 @@ import type { HealthConfig } from '../../oci/image.ts'
 import type { Engine } from '../engine.ts'
 import type { Container } from './container.ts'
 import { containerEvent } from './containerEvents.ts'
+import { firstProbeOf } from './firstProbe.ts'
 import { runProbe } from './healthProbe.ts'
 import type { HealthProbe, HealthState } from './types.ts'
 
@@ -37,7 +38,9 @@ export const healthCheck = (
 ): HealthCheck | undefined => {
   const [kind, ...rest] = config?.Test ?? []
   if (!config || !kind || kind === 'NONE') return undefined
-  const command = kind === 'CMD-SHELL' ? [...shell, ...rest] : kind === 'CMD' ? rest : [kind, ...rest]
+  // As with Docker, what is of no known kind is no check.
+  if (kind !== 'CMD' && kind !== 'CMD-SHELL') return undefined
+  const command = kind === 'CMD-SHELL' && rest.length > 0 ? [...shell, ...rest] : rest
   return {
     command,
     interval: value(config, 'Interval') / 1e6,
@@ -80,7 +83,9 @@ export const startHealth = (engine: Engine, container: Container, resumed = fals
     delete state.health
     return
   }
-  if (!resumed || !state.health) state.health = { Status: 'starting', FailingStreak: 0, Log: [] }
+  // As with Docker, what earlier runs' probes said stays to be read.
+  if (!resumed || !state.health)
+    state.health = { Status: 'starting', FailingStreak: 0, Log: state.health?.Log ?? [] }
   const started = Date.parse(state.startedAt)
   const inStartPeriod = (): boolean => Date.now() - started < check.startPeriod
   const live = (): boolean => container.isRunning && container.record.runs === runs && !engine.stopping
@@ -89,18 +94,15 @@ export const startHealth = (engine: Engine, container: Container, resumed = fals
     if (!live()) return
     if (container.record.state.status === 'running') {
       const during = inStartPeriod()
+      const { pauses } = container
       const Start = nowText()
       const result = await runProbe(engine, container, check)
-      if (!live() || !container.record.state.health) return
-      note(
-        engine,
-        container,
-        nextHealth(
-          container.record.state.health,
-          { Start, End: nowText(), ...result },
-          { retries: check.retries, inStartPeriod: during },
-        ),
-      )
+      const { health } = container.record.state
+      if (!live() || !health) return
+      const options = { retries: check.retries, inStartPeriod: during }
+      // A probe that was paused with its container says nothing of it.
+      if (container.pauses === pauses)
+        note(engine, container, nextHealth(health, { Start, End: nowText(), ...result }, options))
     }
     schedule()
   }
@@ -109,5 +111,7 @@ export const startHealth = (engine: Engine, container: Container, resumed = fals
     container.healthAlarm?.[Symbol.dispose]()
     container.healthAlarm = alarmAfter(starting ? check.startInterval : check.interval, () => void probe())
   }
-  schedule()
+  if (!resumed && firstProbeOf(container.record, engine.settings.healthFirstProbe) === 'immediate')
+    void probe()
+  else schedule()
 }

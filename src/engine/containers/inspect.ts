@@ -1,6 +1,8 @@
 import path from 'node:path'
+import { hostHasAppArmor } from '../../linux/appArmor.ts'
 import type { ApiVersion } from '../../wire/version.ts'
 import type { Engine } from '../engine.ts'
+import { profileName } from './appArmor.ts'
 import type { Container } from './container.ts'
 import { commandOf, mountList } from './describe.ts'
 import { inspectedConfig, inspectedHostConfig } from './inspectConfig.ts'
@@ -63,9 +65,9 @@ export const inspectContainer = async (
     RestartCount: record.restartCount,
     Driver: 'overlay2',
     Platform: record.platform,
-    MountLabel: '',
-    ProcessLabel: '',
-    AppArmorProfile: '',
+    MountLabel: record.selinux?.mount ?? '',
+    ProcessLabel: record.selinux?.process ?? '',
+    AppArmorProfile: profileName(record.hostConfig, hostHasAppArmor()) ?? '',
     ExecIDs: execs.length ? execs : null,
     HostConfig: { ...inspectedHostConfig(record.hostConfig), Links: linkTexts(engine, record) },
     GraphDriver: { Name: 'overlay2', Data: { ID: record.id, ...engine.uppers.paths(record.id) } },

@@ -1,4 +1,3 @@
-import { parseTime } from '../../core/clock.ts'
 import { badRequest } from '../../core/errors.ts'
 import { Gate } from '../../core/queue.ts'
 import { Filters } from '../../wire/filters.ts'
@@ -65,8 +64,6 @@ const checkPorts = (filters: Filters): void => {
     }
 }
 
-const createdAt = (container: Container): bigint => parseTime(container.record.created) ?? 0n
-
 /** `80`, `80/tcp`, `8000-8010/udp` against a port. */
 const portForm = /^(\d+)(?:-(\d+))?(?:\/(\w+))?$/
 
@@ -114,65 +111,99 @@ const ancestors = (engine: Engine, wanted: string): ((container: Container) => b
 const isBase = (base: readonly string[], whole: readonly string[]): boolean =>
   base.every((layer, index) => whole[index] === layer)
 
-const nameMatches = (names: string[], pattern: string): boolean => {
-  const both = names.flatMap(name => [name, name.slice(1)])
-  if (both.includes(pattern)) return true
+/** By the name itself or an expression; what is no expression matches nothing else, as in Docker. */
+const nameTest = (pattern: string): ((names: string[]) => boolean) => {
+  const form = expression(pattern)
+  return names => names.some(name => [name, name.slice(1)].some(each => each === pattern || form?.test(each)))
+}
+
+const expression = (pattern: string): RegExp | undefined => {
   try {
-    const form = new RegExp(pattern)
-    return both.some(name => form.test(name))
+    return new RegExp(pattern)
   } catch {
-    // What is no expression matches nothing, as in Docker.
-    return false
+    return undefined
   }
 }
 
 type Test = (container: Container) => boolean
 
-const some =
-  (filters: Filters, key: string, test: (container: Container, wanted: string) => boolean): Test =>
-  container =>
-    filters.some(key, wanted => test(container, wanted))
+/** A test for a key that was given; none for one that was not, which would cost as much. */
+const some = (
+  filters: Filters,
+  key: string,
+  test: (container: Container, wanted: string) => boolean,
+): Test[] => (filters.has(key) ? [container => filters.some(key, wanted => test(container, wanted))] : [])
 
-const tests = (engine: Engine, filters: Filters): Test[] => {
+/** Of what does not change by itself. */
+const lastingTests = (engine: Engine, filters: Filters): Test[] => {
   const ancestorTests = filters.get('ancestor').map(wanted => ancestors(engine, wanted))
-  const before = filters.get('before').map(wanted => createdAt(engine.containers.get(wanted)))
-  const since = filters.get('since').map(wanted => createdAt(engine.containers.get(wanted)))
+  const nameTests = filters.get('name').map(nameTest)
+  const before = filters.get('before').map(wanted => engine.containers.get(wanted).created)
+  const since = filters.get('since').map(wanted => engine.containers.get(wanted).created)
+  return [
+    ({ removing }) => !removing,
+    ...(nameTests.length > 0
+      ? [(container: Container) => nameTests.some(test => test(allNames(engine, container)))]
+      : []),
+    ...(filters.has('label')
+      ? [({ record }: Container) => filters.labels('label', record.config.Labels)]
+      : []),
+    ...some(filters, 'network', (container, wanted) =>
+      container.record.networks.some(
+        ({ networkName, networkId }) => networkName === wanted || networkId.startsWith(wanted),
+      ),
+    ),
+    ...some(filters, 'volume', (container, wanted) =>
+      container.record.mounts.some(mount => [mount.name, mount.destination, mount.source].includes(wanted)),
+    ),
+    ...(filters.flag('is-task') === true ? [() => false] : []),
+    ...(ancestorTests.length > 0
+      ? [(container: Container) => ancestorTests.some(test => test(container))]
+      : []),
+    ...before.map(
+      (time): Test =>
+        ({ created }) =>
+          created < time,
+    ),
+    ...since.map(
+      (time): Test =>
+        ({ created }) =>
+          created > time,
+    ),
+  ]
+}
+
+/** Of what the end of a run changes. */
+const stateTests = (filters: Filters, everything: boolean): Test[] => {
   const hasPorts = filters.has('expose') || filters.has('publish')
   const exposed: Test = container => filters.get('expose').some(wanted => hasExposed(container, wanted))
   const published: Test = container => filters.get('publish').some(wanted => hasPublished(container, wanted))
   return [
-    some(filters, 'id', (container, wanted) => container.id.startsWith(wanted)),
-    some(filters, 'name', (container, wanted) => nameMatches(allNames(engine, container), wanted)),
-    container => filters.labels('label', container.record.config.Labels),
-    some(filters, 'status', (container, wanted) => container.record.state.status === wanted),
-    some(
+    container => everything || container.isRunning || container.record.state.status === 'restarting',
+    ...some(filters, 'status', (container, wanted) => container.record.state.status === wanted),
+    ...some(
       filters,
       'exited',
       (container, wanted) =>
         container.record.state.status === 'exited' && container.record.state.exitCode === Number(wanted),
     ),
-    some(
+    ...some(
       filters,
       'health',
       (container, wanted) => (container.record.state.health?.Status ?? 'none') === wanted,
     ),
-    some(filters, 'network', (container, wanted) =>
-      container.record.networks.some(
-        ({ networkName, networkId }) => networkName === wanted || networkId.startsWith(wanted),
-      ),
-    ),
-    some(filters, 'volume', (container, wanted) =>
-      container.record.mounts.some(mount => [mount.name, mount.destination, mount.source].includes(wanted)),
-    ),
-    container => !hasPorts || exposed(container) || published(container),
-    () => filters.flag('is-task') !== true,
-    container => ancestorTests.length === 0 || ancestorTests.some(test => test(container)),
-    container => before.every(time => createdAt(container) < time),
-    container => since.every(time => createdAt(container) > time),
+    ...(hasPorts ? [(container: Container) => exposed(container) || published(container)] : []),
   ]
 }
 
-/** Containers that pass the filters, newest first. */
+/** Newest first. An id means those of which it is the only one's beginning, as in Docker. */
+const candidates = (engine: Engine, filters: Filters): Container[] => {
+  if (!filters.has('id')) return engine.containers.all().reverse()
+  const found = new Set(filters.get('id').flatMap(id => engine.containers.byPrefix(id) ?? []))
+  return [...found].sort((a, b) => (a.created < b.created ? 1 : -1))
+}
+
+/** Containers that pass the filters, newest first. Only of those that may be wanted it is looked whether they have ended. */
 export const selectContainers = async (
   engine: Engine,
   options: Pick<ListOptions, 'all' | 'limit' | 'filters'>,
@@ -180,18 +211,17 @@ export const selectContainers = async (
   const filters = Filters.parse(options.filters, known)
   checkValues(filters)
   checkPorts(filters)
-  const everything = options.all || options.limit > 0 || filters.has('status')
-  const containers = engine.containers.all().filter(container => !container.removing)
-  await Promise.all(containers.map(container => settleExit(engine, container)))
-  const all = tests(engine, filters)
-  const found = containers
-    .filter(
-      container =>
-        (everything || container.isRunning || container.record.state.status === 'restarting') &&
-        all.every(test => test(container)),
-    )
-    .sort((a, b) => (createdAt(a) < createdAt(b) ? 1 : -1))
-  return options.limit > 0 ? found.slice(0, options.limit) : found
+  const lasting = lastingTests(engine, filters)
+  const ofState = stateTests(filters, options.all || options.limit > 0 || filters.has('status'))
+  const most = options.limit > 0 ? options.limit : Number.POSITIVE_INFINITY
+  const found: Container[] = []
+  for (const container of candidates(engine, filters)) {
+    if (found.length >= most) break
+    if (!lasting.every(test => test(container))) continue
+    if (container.isRunning) await settleExit(engine, container)
+    if (ofState.every(test => test(container))) found.push(container)
+  }
+  return found
 }
 
 /** The name that the container was made with, or the image's id once that name means another. */
@@ -227,7 +257,7 @@ const summary = async (engine: Engine, container: Container, options: ListOption
     Command: commandOf(record)
       .map((word, index) => (index > 0 && word.includes(' ') ? `'${word}'` : word))
       .join(' '),
-    Created: Number(createdAt(container) / 1_000_000_000n),
+    Created: Number(container.created / 1_000_000_000n),
     Ports: portList(record),
     ...(usage
       ? { SizeRw: usage.size, SizeRootFs: usage.size + layers.reduce((sum, layer) => sum + layer.size, 0) }

@@ -1,30 +1,15 @@
 import path from 'node:path'
 import type { LogSettings } from '../../runtime/types.ts'
+import { parseDecimalSize } from '../../wire/sizes.ts'
+import { truthOf } from '../../wire/truth.ts'
 import type { EngineSettings, LogLimits } from '../settings.ts'
 import { attributesOf } from './delivery/attributes.ts'
-import { deliveringDrivers } from './delivery/drivers.ts'
+import { isDelivering } from './delivery/drivers.ts'
 import { sourceOf } from './delivery/source.ts'
 import { tagOf } from './delivery/tag.ts'
 import type { ContainerRecord } from './types.ts'
 
 /** The log driver of a container and its options. */
-
-const units: Record<string, number> = {
-  '': 1,
-  b: 1,
-  k: 1024,
-  m: 1024 ** 2,
-  g: 1024 ** 3,
-  t: 1024 ** 4,
-  p: 1024 ** 5,
-}
-
-/** `10m`, `1.5g`, `2048` in bytes; undefined if it is no size. */
-export const parseSize = (text: string): number | undefined => {
-  const match = /^(\d+(?:\.\d+)?) ?([kmgtp]?)i?b?$/i.exec(text.trim())
-  const unit = units[(match?.[2] ?? '').toLowerCase()]
-  return match && unit !== undefined ? Math.floor(Number(match[1]) * unit) : undefined
-}
 
 /** What each line carries besides its text. */
 const attrsOf = (record: ContainerRecord, config: Record<string, string>): string => {
@@ -64,23 +49,48 @@ const inParts = (budget: number): LogCaps =>
 export const logCaps = (config: Record<string, string>, defaults: LogLimits): LogCaps => {
   const given = config['max-size']
   const maxSize =
-    given === undefined ? defaults.maxSize : given === '-1' ? 0 : (parseSize(given) ?? defaults.maxSize)
+    given === undefined
+      ? defaults.maxSize
+      : given === '-1'
+        ? 0
+        : (parseDecimalSize(given) ?? defaults.maxSize)
   if (maxSize === 0) return inParts(defaults.budget)
   return { maxSize, maxFile: Number(config['max-file'] ?? (given === undefined ? defaults.maxFile : 1)) }
 }
 
-/**
- * A log that is delivered elsewhere is kept here, too, by Docker's `cache-` options. One file would
- * lose at each rotation what was not delivered yet.
- */
-const cacheCaps = (config: Record<string, string>, defaults: LogLimits): LogCaps => {
-  const size = config['cache-max-size']
-  const files = config['cache-max-file']
-  const caps = logCaps(
-    { ...(size ? { 'max-size': size } : {}), ...(files ? { 'max-file': files } : {}) },
-    defaults,
+/** Of the driver `local`. */
+const localDefaults = { maxSize: 20 * mebi, maxFile: 5 }
+
+const localCaps = (config: Record<string, string>, defaults: LogLimits): LogCaps => {
+  const caps = logCaps(config, { ...defaults, maxSize: localDefaults.maxSize })
+  if (parseDecimalSize(config['max-size'] ?? '') === 0) return caps
+  return { ...caps, maxFile: Math.max(1, Number(config['max-file'] ?? localDefaults.maxFile)) }
+}
+
+/** Docker's `cache-` options, of the file in which a log is kept here that is delivered elsewhere, without that word. */
+export const cacheOptionsOf = (config: Readonly<Record<string, string>>): Record<string, string> =>
+  Object.fromEntries(
+    Object.entries(config)
+      .filter(([key, value]) => key.startsWith('cache-') && value !== '')
+      .map(([key, value]) => [key.slice('cache-'.length), value]),
   )
+
+/** One file would lose at each rotation what was not delivered yet. */
+const cacheCaps = (config: Record<string, string>, defaults: LogLimits): LogCaps => {
+  const caps = logCaps(cacheOptionsOf(config), defaults)
   return { ...caps, maxFile: Math.max(2, caps.maxFile) }
+}
+
+/** Whether rotated files are to be compressed. As with Docker, those of `local` and of the other drivers' cache are unless told otherwise. */
+export const isCompressing = ({ hostConfig }: ContainerRecord): boolean => {
+  const { Type: type = 'json-file', Config: config = {} } = hostConfig.LogConfig ?? {}
+  const given = config[isDelivering(type) ? 'cache-compress' : 'compress'] ?? ''
+  return type !== 'none' && (truthOf(given) ?? type !== 'json-file')
+}
+
+const capsOf = (type: string): typeof logCaps => {
+  if (isDelivering(type)) return cacheCaps
+  return type === 'local' ? localCaps : logCaps
 }
 
 /** What the monitor is told about a container's log. */
@@ -89,12 +99,11 @@ export const logSettings = (
   record: ContainerRecord,
 ): LogSettings => {
   const { Type: type = 'json-file', Config: config = {} } = record.hostConfig.LogConfig ?? {}
-  const isDelivered = deliveringDrivers.has(type)
   return {
     driver: type === 'none' ? 'none' : 'json-file',
     path: logPath(settings.dataRoot, record.id),
-    ...(isDelivered ? cacheCaps(config, settings.logLimits) : logCaps(config, settings.logLimits)),
-    attrs: isDelivered ? '' : attrsOf(record, config),
+    ...capsOf(type)(config, settings.logLimits),
+    attrs: attrsOf(record, isDelivering(type) ? cacheOptionsOf(config) : config),
   }
 }
 

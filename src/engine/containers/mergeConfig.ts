@@ -42,7 +42,7 @@ const mergeCommand = (
 
 /** A new configuration; neither argument is changed. */
 export const mergeConfig = (user: ContainerConfig, image: ImageRunConfig): ContainerConfig => {
-  const { Entrypoint: _entrypoint, Cmd: _command, ...rest } = user
+  const { Entrypoint: _entrypoint, Cmd: _command, Volumes: _volumes, ...rest } = user
   const merged: ContainerConfig = { ...rest, ...mergeCommand(user, image) }
   merged.Env = mergeEnv(user.Env ?? [], image.Env ?? [])
   merged.Labels = { ...image.Labels, ...user.Labels }

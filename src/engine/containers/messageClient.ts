@@ -52,6 +52,8 @@ export const messageClient = (channel: MessageChannel): RawClient => {
   }
   return {
     fd: theirs,
+    // Its end is seen.
+    isGone: false,
     pending: Buffer.alloc(0),
     write: bytes => new Promise(resolve => channel.send(Buffer.from(bytes as string), () => resolve())),
     end: () => {

@@ -7,7 +7,7 @@ const modeGroups = [
   ['z', 'Z'],
   propagations,
   ['nocopy', 'copy'],
-  ['consistent', 'cached', 'delegated', 'default'],
+  ['consistent', 'cached', 'delegated'],
 ]
 
 /** Each word is known, and no two say the same thing in different ways. */

@@ -1,8 +1,9 @@
 import path from 'node:path'
-import { BerthError, badRequest, messageOf, notImplemented } from '../../core/errors.ts'
+import { BerthError, badRequest, messageOf } from '../../core/errors.ts'
 import type { HostConfig, MountRequest } from '../../wire/container.ts'
+import { withPropagation } from './bindPropagation.ts'
 import { isMode, propagations } from './mountModes.ts'
-import type { MountPoint } from './types.ts'
+import type { MountPoint, OwnerMapping } from './types.ts'
 
 /** What `-v`, `--mount` and `--tmpfs` ask for, decided into mount points; nothing is touched here. */
 
@@ -71,7 +72,7 @@ export const parseBind = (text: string): MountPoint => {
     ...blank('bind', destination),
     source: cleanPlace(source),
     readWrite: !words.includes('ro'),
-    propagation: words.find(word => propagations.includes(word)) ?? 'rprivate',
+    propagation: words.find(word => propagations.includes(word)) ?? '',
     mode,
     createSource: true,
   }
@@ -100,7 +101,19 @@ const checkExclusive = (request: MountRequest): void => {
   } as const
   for (const [field, type] of Object.entries(belongs))
     if (request[field as keyof typeof belongs] && request.Type !== type)
-      throw new Error(`cannot mix ${field} with mount type ${request.Type}`)
+      throw new Error(`field ${field} must not be specified`)
+}
+
+const ownerMapping = (request: MountRequest): OwnerMapping | undefined => {
+  const { IDMapping: wanted } = request.BindOptions ?? {}
+  if (!wanted) return undefined
+  const { Source: source = '', User: user = '' } = wanted
+  if (source === '') throw new Error('field IDMapping.Source must not be empty')
+  if (source === 'userns' && user !== '')
+    throw new Error('field IDMapping.User must not be specified with IDMapping.Source "userns"')
+  if (source !== 'match-user' && source !== 'userns')
+    throw new Error(`invalid IDMapping.Source: ${source} (must be "match-user" or "userns")`)
+  return { source, ...(user === '' ? {} : { user }) }
 }
 
 const bindMount = (request: MountRequest): MountPoint => {
@@ -110,15 +123,20 @@ const bindMount = (request: MountRequest): MountPoint => {
     throw new Error(`invalid propagation mode: ${options.Propagation}`)
   if (!source.startsWith('/')) throw new Error(`invalid mount path: '${source}' mount path must be absolute`)
   const { ReadOnlyNonRecursive: never, ReadOnlyForceRecursive: always } = options
-  if (never && always)
-    throw new Error('mount options conflict: ReadOnlyNonRecursive && ReadOnlyForceRecursive')
+  const conflict = (one: string, other: string): Error =>
+    badRequest(`mount options conflict: ${one} && BindOptions.${other}`)
+  if (!request.ReadOnly && never) throw conflict('!ReadOnly', 'ReadOnlyNonRecursive')
+  if (!request.ReadOnly && always) throw conflict('!ReadOnly', 'ReadOnlyForceRecursive')
+  if (never && always) throw conflict('ReadOnlyNonRecursive', 'ReadOnlyForceRecursive')
+  const idMapping = ownerMapping(request)
   return {
     ...blank('bind', request.Target ?? ''),
     source: path.posix.normalize(source),
     readWrite: !request.ReadOnly,
-    propagation: options.Propagation || 'rprivate',
+    propagation: options.Propagation ?? '',
     nonRecursive: options.NonRecursive ?? false,
     createSource: options.CreateMountpoint ?? false,
+    ...(idMapping ? { idMapping } : {}),
     ...(never ? { recursiveReadOnly: 'never' } : always ? { recursiveReadOnly: 'always' } : {}),
   }
 }
@@ -146,6 +164,20 @@ const volumeMount = (request: MountRequest): MountPoint => {
   }
 }
 
+const imageMount = (request: MountRequest): MountPoint => {
+  const { Source: name = '', Target: target = '', ImageOptions: { Subpath: subpath = '' } = {} } = request
+  if (name === '') throw new Error('field Source must not be empty')
+  if (subpath !== '' && !isLocal(subpath))
+    throw new Error('subpath must be a relative path within the volume')
+  return {
+    ...blank('image', target),
+    name,
+    readWrite: false,
+    propagation: 'rprivate',
+    ...(subpath === '' ? {} : { subpath }),
+  }
+}
+
 /** One `--mount` value. Errors: `bad-request` in Docker's words. */
 export const parseMount = (request: MountRequest): MountPoint => {
   try {
@@ -162,7 +194,7 @@ export const parseMount = (request: MountRequest): MountPoint => {
         readWrite: !request.ReadOnly,
       }
     }
-    if (request.Type === 'image') throw notImplemented('an image mount')
+    if (request.Type === 'image') return imageMount(request)
     throw new Error('mount type unknown')
   } catch (error) {
     if (error instanceof Error && error.name === 'BerthError') throw error
@@ -196,6 +228,14 @@ const tmpfsMounts = (tmpfs: Record<string, string> | undefined): MountPoint[] =>
     return { ...blank('tmpfs', destination), options: words.filter(word => word !== 'defaults') }
   })
 
+export interface MountDefaults {
+  /** Of a read-only bind about which nothing is said: whether mounts below it are so, too. */
+  recursiveReadOnly: boolean
+  /** Mounts of other containers that come with it. */
+  inherited: readonly MountPoint[]
+  dataRoot: string
+}
+
 /**
  * All mounts of a container: what it takes from others gives way to what its
  * user wants at the same place, and the image's `VOLUME`s give way to both.
@@ -204,7 +244,7 @@ const tmpfsMounts = (tmpfs: Record<string, string> | undefined): MountPoint[] =>
 export const decideMounts = (
   hostConfig: HostConfig,
   volumes: Record<string, object> | undefined,
-  { recursiveReadOnly, inherited }: { recursiveReadOnly: boolean; inherited: readonly MountPoint[] },
+  { recursiveReadOnly, inherited, dataRoot }: MountDefaults,
 ): MountPoint[] => {
   const binds = (hostConfig.Binds ?? []).map(parseBind)
   const chosen = [
@@ -214,7 +254,7 @@ export const decideMounts = (
     ),
     ...(hostConfig.Mounts ?? []).map(parseMount),
     ...tmpfsMounts(hostConfig.Tmpfs),
-  ]
+  ].map(mount => (mount.type === 'bind' ? withPropagation(mount, dataRoot) : mount))
   const taken = new Set<string>()
   for (const { destination } of chosen) {
     if (taken.has(destination)) throw badRequest(`Duplicate mount point: ${destination}`)

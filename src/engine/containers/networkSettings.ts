@@ -1,4 +1,5 @@
 import { wayOutOf } from '../../net/bridge.ts'
+import type { BridgeSpec, Endpoint } from '../../net/types.ts'
 import type { ApiVersion } from '../../wire/version.ts'
 import type { Engine } from '../engine.ts'
 import { hasNames, namesOf } from '../networks/names.ts'
@@ -7,11 +8,29 @@ import type { ContainerRecord, NetworkAttachment } from './types.ts'
 
 const noneIfEmpty = (names: string[] | undefined): string[] | null => (names?.length ? names : null)
 
+const ipamConfig = ({ ipv4, ipv6, linkLocal }: NetworkAttachment): object | null =>
+  ipv4 || ipv6 || linkLocal
+    ? {
+        ...(ipv4 ? { IPv4Address: ipv4 } : {}),
+        ...(ipv6 ? { IPv6Address: ipv6 } : {}),
+        ...(linkLocal ? { LinkLocalIPs: linkLocal } : {}),
+      }
+    : null
+
+const ipv6Fields = (endpoint: Endpoint | undefined, bridge: BridgeSpec | undefined): object => {
+  const side = endpoint?.ipv6 ? bridge?.ipv6 : undefined
+  return {
+    IPv6Gateway: side && !bridge?.internal ? wayOutOf(side) : '',
+    GlobalIPv6Address: endpoint?.ipv6 ?? '',
+    GlobalIPv6PrefixLen: side?.subnet.prefix ?? 0,
+  }
+}
+
 const endpointSettings = (engine: Engine, record: ContainerRecord, attachment: NetworkAttachment): object => {
-  const { endpoint, ipv4 } = attachment
+  const { endpoint } = attachment
   const bridge = engine.networks.find(attachment.networkId)?.bridge
   return {
-    IPAMConfig: ipv4 ? { IPv4Address: ipv4 } : null,
+    IPAMConfig: ipamConfig(attachment),
     Links: noneIfEmpty(attachment.links),
     Aliases: noneIfEmpty(attachment.aliases),
     DriverOpts: attachment.driverOptions ?? null,
@@ -22,9 +41,7 @@ const endpointSettings = (engine: Engine, record: ContainerRecord, attachment: N
     Gateway: endpoint && bridge && !bridge.internal ? wayOutOf(bridge) : '',
     IPAddress: endpoint?.ipv4 ?? '',
     IPPrefixLen: endpoint ? (bridge?.subnet.prefix ?? 0) : 0,
-    IPv6Gateway: '',
-    GlobalIPv6Address: '',
-    GlobalIPv6PrefixLen: 0,
+    ...ipv6Fields(endpoint, bridge),
     DNSNames: hasNames(attachment) ? namesOf(record, attachment) : null,
   }
 }
@@ -43,11 +60,9 @@ const legacyFields = (engine: Engine, record: ContainerRecord): object => {
     SecondaryIPv6Addresses: null,
     EndpointID: attachment?.endpointId ?? '',
     Gateway: bridge ? wayOutOf(bridge) : '',
-    GlobalIPv6Address: '',
-    GlobalIPv6PrefixLen: 0,
     IPAddress: endpoint?.ipv4 ?? '',
     IPPrefixLen: bridge?.subnet.prefix ?? 0,
-    IPv6Gateway: '',
+    ...ipv6Fields(endpoint, bridge),
     MacAddress: endpoint?.mac ?? '',
   }
 }

@@ -1,5 +1,6 @@
 import { isIP } from 'node:net'
 import { badRequest } from '../../core/errors.ts'
+import { canonical } from '../../net/subnets.ts'
 import type { PortRequest, Protocol } from '../../net/types.ts'
 import type { HostConfig } from '../../wire/container.ts'
 
@@ -28,12 +29,9 @@ const parseHostPort = (text: string): [first: number, last: number] => {
 }
 
 const parseHostIp = (text: string): string => {
-  if (text === '') return '0.0.0.0'
-  const version = isIP(text)
-  if (version === 0) throw badRequest(`invalid port specification: invalid IP address: ${text}`)
-  if (version === 6)
-    throw badRequest(`cannot publish on ${text}: IPv6 is not supported by this version of Berth`)
-  return text
+  if (text !== '' && isIP(text) === 0)
+    throw badRequest(`invalid port specification: invalid IP address: ${text}`)
+  return text === '' ? '' : canonical(text)
 }
 
 /** Each published port of a container, explicit ones first. Errors: `bad-request`. */
@@ -60,7 +58,7 @@ export const decidePorts = (
   for (const spec of Object.keys(exposed ?? {})) {
     const { port, protocol } = parsePort(spec)
     if (published.has(`${port}/${protocol}`)) continue
-    requests.push({ protocol, containerPort: port, hostIp: '0.0.0.0', hostPortFirst: 0, hostPortLast: 0 })
+    requests.push({ protocol, containerPort: port, hostIp: '', hostPortFirst: 0, hostPortLast: 0 })
   }
   return requests
 }

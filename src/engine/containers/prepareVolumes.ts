@@ -5,9 +5,10 @@ import type { HostConfig } from '../../wire/container.ts'
 import type { Engine } from '../engine.ts'
 import type { Operation } from '../operations.ts'
 import { ensureVolume, placeVolumes, stageVolumes, volumeCreated } from '../volumes/createVolume.ts'
-import { checkDriver, decideVolume, named } from '../volumes/decideVolume.ts'
-import { eraseVolumes } from '../volumes/removeVolume.ts'
-import type { VolumeWish } from '../volumes/types.ts'
+import { decideVolume, named } from '../volumes/decideVolume.ts'
+import { findElsewhere } from '../volumes/foreign.ts'
+import { eraseForeign, eraseVolumes } from '../volumes/removeVolume.ts'
+import { isForeign, type VolumeRecord, type VolumeWish } from '../volumes/types.ts'
 import { volumeDrop, volumePut } from '../volumes/volumes.ts'
 import type { Container } from './container.ts'
 import { fillVolumes } from './fillVolumes.ts'
@@ -68,6 +69,27 @@ export const addWithVolumes = (
   )
 }
 
+/** Foreign ones, which their plugins must still have, and those whose options name a device. */
+const isMadeFirst = async (engine: Engine, wish: VolumeWish): Promise<boolean> => {
+  const found = engine.volumes.find(wish.name)
+  if (found) return isForeign(found) || !['', 'local'].includes(wish.driver)
+  if (!['', 'local'].includes(wish.driver) || Object.keys(wish.options).length > 0) return true
+  return wish.driver === '' && (await findElsewhere(engine, wish.name)) !== undefined
+}
+
+const discard = (engine: Engine, volume: VolumeRecord): Promise<void> =>
+  isForeign(volume)
+    ? eraseForeign(engine, volume)
+    : eraseVolumes(engine, [volume], puts => engine.database.write(puts, { durable: true }))
+
+/** Only a plugin knows where its volumes are, and only while they are mounted. */
+const nameDrivers = (engine: Engine, { mounts }: ContainerRecord): void => {
+  for (const mount of mounts) {
+    const driver = mount.type === 'volume' ? engine.volumes.find(mount.name)?.driver : undefined
+    if (driver !== undefined) Object.assign(mount, { driver, source: '' })
+  }
+}
+
 const add = async (
   engine: Engine,
   record: ContainerRecord,
@@ -76,16 +98,16 @@ const add = async (
   await using undo = new UndoStack((step, error) =>
     engine.log.error(`undo of create: ${step}`, { container: record.id, error: messageOf(error) }),
   )
-  for (const wish of wishes) checkDriver(wish)
   // These are mounted to be filled, so they come first.
   for (const wish of wishes)
-    if (Object.keys(wish.options).length > 0 && !engine.volumes.find(wish.name)) {
-      const made = await ensureVolume(engine, wish)
-      undo.push(`volume ${wish.name}`, () =>
-        eraseVolumes(engine, [made], puts => engine.database.write(puts, { durable: true })),
-      )
+    if (await isMadeFirst(engine, wish)) {
+      const { record: made, isNew } = await ensureVolume(engine, wish)
+      if (isNew) undo.push(`volume ${wish.name}`, () => discard(engine, made))
     }
-  const fresh = wishes.filter(({ name }) => !engine.volumes.find(name)).map(decideVolume)
+  nameDrivers(engine, record)
+  const fresh = wishes
+    .filter(({ name }) => !engine.volumes.find(name))
+    .map(wish => decideVolume(engine, wish))
   stageVolumes(engine, fresh, undo)
   operation.at('filling its volumes')
   await fillVolumes(engine, record, { fresh: new Set(fresh.map(({ name }) => name)), operation })

@@ -24,6 +24,8 @@ export const hostCapabilities = (() => {
 
 export interface ContainerDevice {
   device: SpecDevice
+  /** Its path on the host. */
+  source: string
   /** Some of `rwm`. */
   access: string
 }
@@ -61,35 +63,44 @@ const devicesBelow = (folder: string, destination: string): ContainerDevice[] =>
     if (entry.isDirectory()) return devicesBelow(source, target)
     try {
       const device = deviceAt(source, target)
-      return device ? [{ device, access: 'rwm' }] : []
+      return device ? [{ device, source, access: 'rwm' }] : []
     } catch (error) {
       if (hasCode(error, 'ENOENT')) return []
       throw error
     }
   })
 
-/** Devices of `--device` (a directory means all below it), or all of the host's for a privileged container. Errors: `bad-request`. */
-export const containerDevices = (record: ContainerRecord): ContainerDevice[] => {
-  if (record.hostConfig.Privileged) return devicesBelow('/dev', '/dev')
-  return (record.hostConfig.Devices ?? []).flatMap(
-    ({ PathOnHost: source = '', PathInContainer: target = '', CgroupPermissions: access = 'rwm' }) => {
-      if (!/^[rwm]{1,3}$/.test(access)) throw badRequest(`invalid device mode: ${access}`)
-      try {
-        if (statSync(source).isDirectory())
-          return devicesBelow(source, target || source).map(({ device }) => ({ device, access }))
-        const device = deviceAt(source, target || source)
-        if (!device)
-          throw badRequest(
-            `error gathering device information while adding custom device "${source}": not a device node`,
-          )
-        return [{ device, access }]
-      } catch (error) {
-        if (hasCode(error, 'ENOENT'))
-          throw badRequest(
-            `error gathering device information while adding custom device "${source}": no such file or directory`,
-          )
-        throw error
-      }
-    },
+type DeviceMapping = NonNullable<ContainerRecord['hostConfig']['Devices']>[number]
+
+const mappedDevices = ({
+  PathOnHost: source = '',
+  PathInContainer: target = '',
+  CgroupPermissions: access = 'rwm',
+}: DeviceMapping): ContainerDevice[] => {
+  const cannot = (why: string): Error =>
+    badRequest(`error gathering device information while adding custom device "${source}": ${why}`)
+  if (!/^[rwm]{1,3}$/.test(access)) throw badRequest(`invalid device mode: ${access}`)
+  try {
+    const device = deviceAt(source, target || source)
+    if (device) return [{ device, source, access }]
+    const below = statSync(source).isDirectory() ? devicesBelow(source, target || source) : []
+    if (below.length === 0) throw cannot('not a device node')
+    return below.map(found => ({ ...found, access }))
+  } catch (error) {
+    if (hasCode(error, 'ENOENT')) throw cannot('no such file or directory')
+    throw error
+  }
+}
+
+/**
+ * Devices of `--device` (a directory means all below it); for a privileged
+ * container all of the host's, and by another name those that have one. Errors: `bad-request`.
+ */
+export const containerDevices = ({ hostConfig }: ContainerRecord): ContainerDevice[] => {
+  const mappings = hostConfig.Devices ?? []
+  if (!hostConfig.Privileged) return mappings.flatMap(mappedDevices)
+  const renamed = mappings.filter(
+    ({ PathOnHost: source, PathInContainer: target }) => source !== (target || source),
   )
+  return [...devicesBelow('/dev', '/dev'), ...renamed.flatMap(mappedDevices)]
 }

@@ -12,6 +12,8 @@ export interface RawClient {
   end(): void
   /** Closes our copy without a shutdown: the connection lives on where the descriptor was sent. */
   release(): void
+  /** Whether the client has left, which `onGone` does not see while nothing is read or written. */
+  readonly isGone: boolean
   /** Calls back once if the client leaves before `release`. */
   onGone(listener: () => void): void
 }

@@ -1,4 +1,5 @@
 import { BerthError, badRequest, conflict } from '../../core/errors.ts'
+import { PrefixIndex } from '../../core/prefixIndex.ts'
 import type { Database, Put } from '../../store/database.ts'
 import { Container } from './container.ts'
 import type { ContainerRecord } from './types.ts'
@@ -12,6 +13,9 @@ const putOf = (container: Container): Put => ({ kind, id: container.id, value: c
 export class Registry {
   readonly #database: Database
   readonly #byId = new Map<string, Container>()
+  readonly #byPrefix = new PrefixIndex<Container>()
+  /** By the time of their creation. */
+  readonly #inOrder: Container[] = []
   /** Names in use, also by containers that are still being made. */
   readonly #names = new Map<string, string>()
 
@@ -34,11 +38,26 @@ export class Registry {
 
   #insert(container: Container): void {
     this.#byId.set(container.id, container)
+    this.#byPrefix.add(container)
+    this.#inOrder.splice(this.#placeOf(container.created), 0, container)
     this.#names.set(container.record.name, container.id)
     for (const { id } of container.record.links ?? []) {
       const parents = this.#linking.get(id) ?? new Set()
       this.#linking.set(id, parents.add(container))
     }
+  }
+
+  /** Behind all that were created at this time or before. */
+  #placeOf(created: bigint): number {
+    let [low, high] = [0, this.#inOrder.length]
+    // Mostly it is the newest.
+    if ((this.#inOrder[high - 1]?.created ?? 0n) <= created) return high
+    while (low < high) {
+      const middle = (low + high) >> 1
+      if ((this.#inOrder[middle]?.created ?? 0n) <= created) low = middle + 1
+      else high = middle
+    }
+    return low
   }
 
   #unlink(container: Container): void {
@@ -108,16 +127,26 @@ export class Registry {
   async delete(container: Container, besides: readonly Put[] = []): Promise<void> {
     await this.#database.write([{ kind, id: container.id, value: undefined }, ...besides], { durable: true })
     this.#byId.delete(container.id)
+    this.#byPrefix.delete(container)
+    const place = this.#inOrder.lastIndexOf(container, this.#placeOf(container.created))
+    this.#inOrder.splice(place, 1)
     this.#unlink(container)
     this.releaseName(container.record.name, container.id)
   }
 
+  /** In order of creation. */
   all(): Container[] {
-    return [...this.#byId.values()]
+    return [...this.#inOrder]
   }
 
   byId(id: string): Container | undefined {
     return this.#byId.get(id)
+  }
+
+  /** The one whose id begins so; undefined where there are none or several. */
+  byPrefix(prefix: string): Container | undefined {
+    const [found, ...more] = prefix === '' ? [] : this.#byPrefix.find(prefix)
+    return more.length === 0 ? found : undefined
   }
 
   /** By full id, name (with or without slash), name of a link (`parent/alias`), or unique prefix of an id. Errors: `no-such-container`, `bad-request`. */
@@ -131,9 +160,7 @@ export class Registry {
   find(reference: string): Container | undefined {
     const exact = this.#byId.get(reference) ?? this.#byName(reference)
     if (exact) return exact
-    const matches = /^[a-f0-9]+$/.test(reference)
-      ? this.all().filter(entry => entry.id.startsWith(reference))
-      : []
+    const matches = /^[a-f0-9]+$/.test(reference) ? this.#byPrefix.find(reference) : []
     if (matches.length > 1) throw badRequest(`multiple IDs found with provided prefix: ${reference}`)
     return matches[0]
   }

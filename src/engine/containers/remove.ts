@@ -4,18 +4,24 @@ import path from 'node:path'
 import { BerthError, conflict, messageOf } from '../../core/errors.ts'
 import { failpoint } from '../../core/failpoint.ts'
 import type { Engine } from '../engine.ts'
+import { isAttachedTo } from '../networks/attachments.ts'
+import { isPredefined } from '../networks/types.ts'
 import type { Operation, OperationRequest } from '../operations.ts'
-import { eraseVolumes } from '../volumes/removeVolume.ts'
-import { usersOf } from '../volumes/users.ts'
+import { eraseForeign, eraseVolumes } from '../volumes/removeVolume.ts'
+import { isForeign, type VolumeRecord } from '../volumes/types.ts'
+import { usersOf, volumesOf } from '../volumes/users.ts'
 import { dropPending } from './attach.ts'
 import type { Container } from './container.ts'
 import { containerEvent } from './containerEvents.ts'
 import { finishDelivery } from './delivery/deliver.ts'
+import { endingOf, noteEnding } from './ends.ts'
 import { giveUpStart } from './giveUpStart.ts'
+import { removeImageMounts } from './imageMounts.ts'
 import { containerDirectory } from './logConfig.ts'
+import { endCompression } from './logs/compress.ts'
 import { cancelRestart } from './restart.ts'
 import { runDirectory, settleExit } from './state.ts'
-import { killAndWait } from './stop.ts'
+import { killAndWait, killEvent } from './stop.ts'
 import { answerWaiters } from './waiters.ts'
 
 /**
@@ -26,12 +32,14 @@ const erase = async (engine: Engine, container: Container, volumes: boolean): Pr
   container.removing = true
   try {
     await finishDelivery(engine, container)
+    await endCompression(engine, container.id)
     await forget(engine, container, volumes)
   } catch (error) {
     container.removing = false
     throw error
   }
   failpoint('remove.recorded')
+  noteNeeds(engine, container)
   await removeFiles(engine, container)
   failpoint('remove.files')
   engine.logLedger.forget(container.id)
@@ -40,6 +48,23 @@ const erase = async (engine: Engine, container: Container, volumes: boolean): Pr
   engine.execs.forgetContainer(container.id)
   answerWaiters(container, ['removed', 'not-running', 'next-exit'])
   containerEvent(engine, container, 'destroy')
+}
+
+/** What the removed one needed may be unused from now on. */
+const noteNeeds = (engine: Engine, container: Container): void => {
+  const { networks, volumes, lastNeed } = engine
+  const attached = networks
+    .all()
+    .filter(network => !isPredefined(network.name))
+    .filter(network => container.record.networks.some(attachment => isAttachedTo(attachment, network)))
+  lastNeed.note(
+    'network',
+    attached.map(({ id }) => id),
+  )
+  lastNeed.note(
+    'volume',
+    volumesOf(container).filter(name => volumes.find(name)),
+  )
 }
 
 /** Writes that a container is gone, together with those volumes that go with it: nobody named them, and nobody else uses them. */
@@ -53,9 +78,21 @@ const forget = async (engine: Engine, container: Container, volumes: boolean): P
       const isShared = usersOf(engine, name).some(({ id }) => id !== container.id)
       return record && !isShared ? [record] : []
     })
-    await eraseVolumes(engine, going, puts => engine.containers.delete(container, puts))
+    const own = going.filter(record => !isForeign(record))
+    await eraseVolumes(engine, own, puts => engine.containers.delete(container, puts))
+    // A plugin that hangs holds back no removal.
+    for (const record of going.filter(isForeign)) void eraseAnonymous(engine, record)
   })
 }
+
+const eraseAnonymous = (engine: Engine, record: VolumeRecord & { driver: string }): Promise<void> =>
+  engine.volumes
+    .exclusively([record.name], () => eraseForeign(engine, record))
+    .catch(error =>
+      engine.log.warn("a removed container's volume is left", {
+        ...{ volume: record.name, driver: record.driver, error: messageOf(error) },
+      }),
+    )
 
 /** A container's directory has few files and mostly no folders: only the removal of a large log takes time. */
 const removeDirectory = async (directory: string): Promise<void> => {
@@ -72,6 +109,7 @@ const removeFiles = async (engine: Engine, container: Container): Promise<void> 
   const { dataRoot } = engine.settings
   const steps: (() => void | Promise<void>)[] = [
     () => engine.uppers.remove(container.id),
+    () => removeImageMounts(engine, container.record),
     () => removeDirectory(containerDirectory(dataRoot, container.id)),
   ]
   for (const step of steps) {
@@ -90,6 +128,8 @@ const removeFiles = async (engine: Engine, container: Container): Promise<void> 
 /** `--rm`: called when the run has been cleared away. */
 export const removeAfterExit = async (engine: Engine, container: Container): Promise<void> => {
   if (container.removing) return
+  using operation = engine.operations.begin(ownRemoval(container))
+  operation.commit('its run has ended, and it was made to go with that')
   try {
     await erase(engine, container, true)
   } catch (error) {
@@ -120,7 +160,7 @@ export const removeContainer = async (
         : 'stop the container before removal or force remove'
     throw conflict(`cannot remove container "${container.record.name}": container is ${status}: ${advice}`)
   }
-  cancelRestart(container)
+  cancelRestart(container, operation)
   container.record.state.stoppedByCall = true
   const volumes =
     options.volumes || ((container.isRunning && container.record.hostConfig.AutoRemove) ?? false)
@@ -128,7 +168,7 @@ export const removeContainer = async (
   if (container.isRunning) {
     operation.at('waiting for its end after SIGKILL')
     operation.commit('SIGKILL has been sent, and the removal has been recorded')
-    await killForRemoval(engine, container, volumes)
+    await killForRemoval(engine, container, { volumes, operation })
   } else operation.at('waiting for what is under way with the container')
   await container.queue.run(async () => {
     if (container.removing) return
@@ -140,14 +180,25 @@ export const removeContainer = async (
 }
 
 /** The removal is written down before the kill, so that a crash in between leaves no stopped container behind. */
-const killForRemoval = async (engine: Engine, container: Container, volumes: boolean): Promise<void> => {
-  container.record.removal = { volumes }
+const killForRemoval = async (
+  engine: Engine,
+  container: Container,
+  { volumes, operation }: { volumes: boolean; operation: Operation },
+): Promise<void> => {
+  const { record } = container
+  record.removal = { volumes }
+  // One that is carried on was somebody's, who is noted already.
+  const ending = operation.requester ? endingOf(operation, 9) : (record.ending ?? endingOf(operation, 9))
+  noteEnding(container, ending)
   await engine.containers.save(container).catch(error => {
     engine.log.warn('a removal could not be recorded', { container: container.id, error: messageOf(error) })
   })
   failpoint('remove.intended')
   try {
-    if (container.isRunning) await killAndWait(engine, container)
+    if (container.isRunning) {
+      killEvent(engine, container, ending)
+      await killAndWait(engine, container)
+    }
   } catch (error) {
     delete container.record.removal
     throw error

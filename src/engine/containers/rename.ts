@@ -1,8 +1,18 @@
-import { badRequest } from '../../core/errors.ts'
+import { asBerthError, BerthError, badRequest } from '../../core/errors.ts'
 import { failpoint } from '../../core/failpoint.ts'
 import type { Engine } from '../engine.ts'
 import type { Container } from './container.ts'
 import { containerEvent } from './containerEvents.ts'
+
+/** Errors: those of a name that is taken or none, in Docker's words. */
+const reserve = (engine: Engine, { id }: Container, name: string): void => {
+  try {
+    engine.containers.reserveName(name, id)
+  } catch (error) {
+    const { code, status, message } = asBerthError(error)
+    throw new BerthError(code, status, `Error when allocating new name: ${message}`)
+  }
+}
 
 /** `POST /containers/{id}/rename`: durable when it settles; the old name is free then. */
 export const renameContainer = async (engine: Engine, container: Container, name: string): Promise<void> => {
@@ -10,7 +20,7 @@ export const renameContainer = async (engine: Engine, container: Container, name
   if (wanted === '') throw badRequest('Neither old nor new names may be empty')
   const before = container.record.name
   if (wanted === before) throw badRequest('Renaming a container with the same name as its current name')
-  engine.containers.reserveName(wanted, container.id)
+  reserve(engine, container, wanted)
   try {
     container.record.name = wanted
     failpoint('rename.reserved')

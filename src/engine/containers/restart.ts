@@ -1,8 +1,11 @@
 import { parseTime, zeroTime } from '../../core/clock.ts'
 import { messageOf } from '../../core/errors.ts'
 import type { Engine } from '../engine.ts'
-import type { OperationRequest } from '../operations.ts'
+import type { OperationRequest, Requester } from '../operations.ts'
 import type { Container } from './container.ts'
+import { noteOutcome } from './ends.ts'
+import type { Outcome } from './endTypes.ts'
+import { partners } from './partners.ts'
 import { startInQueue } from './start.ts'
 
 /** Restart policies with Docker's back-off: 100 ms, doubled up to a minute, reset by a run of ten seconds. */
@@ -29,10 +32,13 @@ const delayOf = (container: Container): number => {
   return delay
 }
 
-/** Marks the container as restarting; the returned function sets the clock. */
+/** Marks the container as restarting, unless an earlier daemon did so; the returned function sets the clock. */
 export const planRestart = (engine: Engine, container: Container): (() => void) | undefined => {
-  if (engine.stopping || !wantsRestart(container)) return undefined
-  container.record.state.status = 'restarting'
+  const { record } = container
+  const isPlanned = record.state.status === 'restarting'
+  if (engine.stopping || !(isPlanned || wantsRestart(container))) return undefined
+  if (!isPlanned) record.restartCount += 1
+  record.state.status = 'restarting'
   const delay = delayOf(container)
   return () => {
     // Nothing starts before restore has compared both sides; then it resumes who waits.
@@ -42,18 +48,30 @@ export const planRestart = (engine: Engine, container: Container): (() => void) 
   }
 }
 
+/** What has been decided about the end of a run. */
+export const outcomeOf = ({ record, backoff, restarting }: Container): Outcome => {
+  const { hostConfig, state, restartCount: count } = record
+  if (state.status === 'restarting') return { what: 'restart', delay: backoff, count }
+  if (restarting) return { what: 'call' }
+  const { Name: policy, MaximumRetryCount: most = 0 } = hostConfig.RestartPolicy ?? {}
+  const isUsedUp = policy === 'on-failure' && most > 0 && count >= most
+  return isUsedUp && state.exitCode !== 0 && !state.stoppedByCall
+    ? { what: 'gave-up', count }
+    : { what: 'stayed' }
+}
+
 /** A start that nobody asked for by a call. */
 export const ownStart = ({ id, record }: Container): OperationRequest => ({
   verb: 'start',
   subject: { type: 'container', id, name: record.name },
 })
 
-/** Settles when starts are over of containers that must run before this one can: whose network it shares, or it links to. */
+/** Settles when starts are over of containers that must run before this one can: whose namespaces it shares, or it links to. */
 export const neededStarts = async (engine: Engine, { record }: Container): Promise<void> => {
-  const mode = record.hostConfig.NetworkMode ?? ''
-  const ids = (record.links ?? []).map(({ id }) => id)
-  if (mode.startsWith('container:')) ids.push(mode.slice('container:'.length))
-  await Promise.all(ids.map(id => engine.containers.byId(id)?.expectedStart?.promise))
+  const linked = (record.links ?? []).flatMap(({ id }) => engine.containers.byId(id) ?? [])
+  await Promise.all(
+    [...partners(engine, record), ...linked].map(({ expectedStart }) => expectedStart?.promise),
+  )
 }
 
 const restartWhenPossible = async (engine: Engine, container: Container): Promise<void> => {
@@ -69,8 +87,7 @@ const restartNow = (engine: Engine, container: Container): Promise<void> =>
   container.queue.run(async () => {
     container.restartTimer = undefined
     if (container.record.state.status !== 'restarting' || container.removing) return
-    container.record.restartCount += 1
-    container.startCause = 'restart policy'
+    container.startCause = 'restart-policy'
     using operation = engine.operations.begin(ownStart(container))
     try {
       await startInQueue(engine, container, operation)
@@ -81,10 +98,15 @@ const restartNow = (engine: Engine, container: Container): Promise<void> =>
     }
   })
 
-/** Ends a restart that waits for its time. */
-export const cancelRestart = (container: Container): void => {
+/** Ends a restart that waits for its time. The caller has the record written. */
+export const cancelRestart = (
+  container: Container,
+  { verb, requester }: { verb: string; requester?: Requester | undefined },
+): void => {
   clearTimeout(container.restartTimer)
   container.restartTimer = undefined
   container.startSettled()
-  if (container.record.state.status === 'restarting') container.record.state.status = 'exited'
+  if (container.record.state.status !== 'restarting') return
+  container.record.state.status = 'exited'
+  noteOutcome(container, { what: 'cancelled', verb, ...(requester ? { by: requester } : {}) })
 }

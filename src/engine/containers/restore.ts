@@ -9,6 +9,7 @@ import type { ExitRecord, MonitorClient } from '../../runtime/types.ts'
 import type { Engine } from '../engine.ts'
 import { clearRun } from './clearRun.ts'
 import type { Container } from './container.ts'
+import { hostRestarted, monitorLost, noteEnding } from './ends.ts'
 import { followStart } from './followStart.ts'
 import { containerGroup, isFrozen } from './groups.ts'
 import { startHealth } from './health.ts'
@@ -95,6 +96,7 @@ const isNews = (container: Container, exit: ExitRecord): boolean =>
 
 /** Looks at one container. */
 const findOne = async (engine: Engine, container: Container, bootChanged: boolean): Promise<Found> => {
+  if (container.record.runs === 0 && !container.isRunning) return { container }
   if (bootChanged) return container.isRunning ? lost(engine, container, bootChanged) : { container }
   const found = await findMonitor(engine, container)
   const phase = found?.monitor.status.phase
@@ -120,8 +122,8 @@ const findOne = async (engine: Engine, container: Container, bootChanged: boolea
 const lost = (engine: Engine, container: Container, bootChanged: boolean): Found => ({
   container,
   exit: bootChanged
-    ? lostRecord(engine, container, 255, 'the host was restarted')
-    : lostRecord(engine, container, 137, 'monitor lost'),
+    ? lostRecord(engine, container, 255, hostRestarted)
+    : lostRecord(engine, container, 137, monitorLost),
 })
 
 /** Containers whose policy wants them up whenever a daemon starts. */
@@ -152,9 +154,11 @@ const endSurvivors = async (engine: Engine, containers: readonly Container[]): P
   await Promise.all(
     containers
       .filter(({ isRunning }) => isRunning)
-      .map(container =>
-        killAndWait(engine, container).catch(log(engine, container, 'a survivor could not be ended')),
-      ),
+      .map(container => {
+        const detail = 'it had outlived an earlier daemon, and live-restore is off'
+        noteEnding(container, { cause: 'daemon', verb: 'kill', signal: 9, detail })
+        return killAndWait(engine, container).catch(log(engine, container, 'a survivor could not be ended'))
+      }),
   )
 }
 
@@ -180,10 +184,11 @@ export const restoreContainers = async (engine: Engine, bootChanged: boolean): P
   await engine.execs.recover(engine)
   await Promise.all(ended.map(({ container, exit }) => gate.run(() => exitFound(engine, container, exit))))
   failpoint('restore.ended')
+  const places = new Set(engine.uppers.places())
   await Promise.all(
     found
       .filter(({ container, exit }) => !exit && !container.isAlive)
-      .map(entry => gate.run(() => tidy(engine, entry))),
+      .map(entry => gate.run(() => tidy(engine, entry, places))),
   )
   failpoint('restore.tidied')
   await sweep(engine)
@@ -194,10 +199,14 @@ export const restoreContainers = async (engine: Engine, bootChanged: boolean): P
 }
 
 /** A start or an end that was cut off left things that belong to no run. */
-const tidy = async (engine: Engine, { container, leftover }: Found): Promise<void> => {
+const tidy = async (
+  engine: Engine,
+  { container, leftover }: Found,
+  places: ReadonlySet<string>,
+): Promise<void> => {
   const { record } = container
   const connected = record.networks.some(({ endpointId }) => endpointId !== '')
-  if (connected || engine.uppers.mounted(container.id)) {
+  if (connected || (places.has(container.id) && engine.uppers.mounted(container.id))) {
     await clearRun(engine, container)
     await saveIfPossible(engine, container)
   }
@@ -214,6 +223,7 @@ const startByPolicy = async (engine: Engine, container: Container): Promise<void
   try {
     await container.queue.run(async () => {
       using operation = engine.operations.begin(ownStart(container))
+      container.startCause = 'daemon-start'
       await startInQueue(engine, container, operation)
     })
   } catch (error) {

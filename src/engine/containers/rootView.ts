@@ -1,12 +1,14 @@
-import { mkdirSync, readdirSync, readlinkSync, rmdirSync, statSync } from 'node:fs'
+import { mkdirSync, readdirSync, readlinkSync, statSync } from 'node:fs'
 import path from 'node:path'
 import { Directories } from '../../archive/directories.ts'
+import type { Owner } from '../../archive/metadata.ts'
 import { clampPath, toByteString } from '../../archive/paths.ts'
 import { conflict, hasCode } from '../../core/errors.ts'
 import { failpoint } from '../../core/failpoint.ts'
 import { nonce } from '../../core/ids.ts'
 import {
   AT_FDCWD,
+  chownFd,
   closeFd,
   O_CREAT,
   O_DIRECTORY,
@@ -17,8 +19,8 @@ import {
   openIn,
   owned,
 } from '../../linux/files.ts'
+import { type IdMaps, rootOf } from '../../linux/idMaps.ts'
 import {
-  MNT_DETACH,
   MS_BIND,
   MS_PRIVATE,
   MS_RDONLY,
@@ -26,7 +28,7 @@ import {
   MS_REMOUNT,
   makePrivateMount,
   mount,
-  unmount,
+  removeMountedDirectory,
 } from '../../linux/mount.ts'
 import type { Engine } from '../engine.ts'
 import type { Operation } from '../operations.ts'
@@ -34,8 +36,13 @@ import { lendVolumes } from '../volumes/lend.ts'
 import { openSubpath } from '../volumes/subpath.ts'
 import { volumesOf } from '../volumes/users.ts'
 import { prepareBindSources, reachMounts, reachPath } from './bindSources.ts'
+import { placeOf } from './boundPlaces.ts'
 import type { Container } from './container.ts'
 import { containerFiles } from './files.ts'
+import { lendImages } from './imageMounts.ts'
+import { lendMapped } from './mappedBinds.ts'
+import { lendForeign } from './runVolumes.ts'
+import { rootOptions } from './selinuxLabels.ts'
 import { settleExit } from './state.ts'
 import type { ContainerRecord } from './types.ts'
 
@@ -47,6 +54,8 @@ import type { ContainerRecord } from './types.ts'
 export interface RootView {
   /** The open root directory. Paths from outside are resolved below it with RESOLVE_CONTAINED only. */
   fd: number
+  /** Owners in it are as outside of a user namespace with these. */
+  maps?: IdMaps | undefined
 }
 
 /** A descriptor of this process as a path that its workers can open. */
@@ -77,15 +86,39 @@ const bindingsOf = (engine: Engine, record: ContainerRecord): Binding[] => {
   const bindings: Binding[] = own.flatMap(([destination, source]) =>
     source ? [{ source, destination, readWrite, nonRecursive: true }] : [],
   )
-  for (const mount of record.mounts) if (mount.type !== 'tmpfs') bindings.push(mount)
+  for (const [index, mount] of record.mounts.entries())
+    if (mount.idMapping) bindings.push({ ...mount, source: placeOf(engine, record.id, index) })
+    else if (mount.type !== 'tmpfs') bindings.push(mount)
   const last = new Map(bindings.map(binding => [binding.destination, binding]))
   return [...last.values()].sort((a, b) => depth(a) - depth(b))
 }
 
-/** Opens a mount's place in the view, made where it is missing, as a start of the container does. */
-const openPlace = (root: number, destination: string, isDirectory: boolean): number => {
+interface Tree {
+  /** The open root. */
+  root: number
+  /** Whose what is made in it is; undefined for this process's user. */
+  owner: Owner | undefined
+}
+
+interface Place {
+  destination: string
+  isDirectory: boolean
+}
+
+const give = (root: number, paths: readonly string[], { uid, gid }: Owner): void => {
+  for (const path of paths) {
+    using made = owned(openIn(root, Buffer.from(path, 'latin1'), { flags: O_RDONLY | O_NONBLOCK }))
+    chownFd(made.fd, uid, gid)
+  }
+}
+
+const openOrMake = (
+  root: number,
+  { destination, isDirectory }: Place,
+  onMade: (path: string) => void,
+): number => {
   const place = clampPath(toByteString(Buffer.from(destination)))
-  using directories = new Directories(root)
+  using directories = new Directories(root, onMade)
   if (isDirectory) return openIn(directories.make(place), '.', { flags: O_PATH | O_DIRECTORY })
   directories.make(path.posix.dirname(`/${place}`).slice(1))
   const name = Buffer.from(place, 'latin1')
@@ -93,14 +126,23 @@ const openPlace = (root: number, destination: string, isDirectory: boolean): num
     return openIn(root, name, { flags: O_PATH })
   } catch (error) {
     if (!hasCode(error, 'ENOENT')) throw error
+    onMade(place)
     return openIn(root, name, { flags: O_RDONLY | O_NONBLOCK | O_CREAT, mode: 0o755 })
   }
 }
 
-const attach = (root: number, { destination, readWrite, nonRecursive, ...binding }: Binding): void => {
+/** Opens a mount's place in the view, made where it is missing, as a start of the container does. */
+const openPlace = ({ root, owner }: Tree, place: Place): number => {
+  const made: string[] = []
+  const fd = openOrMake(root, place, path => made.push(path))
+  if (owner) give(root, made, owner)
+  return fd
+}
+
+const attach = (tree: Tree, { destination, readWrite, nonRecursive, ...binding }: Binding): void => {
   using part = binding.subpath ? owned(openSubpath(binding.source, binding.subpath)) : undefined
   const source = part ? descriptorPath(part.fd) : binding.source
-  using place = owned(openPlace(root, destination, statSync(source).isDirectory()))
+  using place = owned(openPlace(tree, { destination, isDirectory: statSync(source).isDirectory() }))
   const target = descriptorPath(place.fd)
   mount({ source, target, flags: MS_BIND | (nonRecursive ? 0 : MS_REC) })
   // A mount can be changed by its path only; nothing but this view is below the folder's private mount.
@@ -109,21 +151,12 @@ const attach = (root: number, { destination, readWrite, nonRecursive, ...binding
   if (!readWrite) mount({ source: 'none', target: real, flags: MS_REMOUNT | MS_BIND | MS_RDONLY })
 }
 
-const detach = (target: string): void => {
-  try {
-    unmount(target, MNT_DETACH)
-  } catch (error) {
-    if (!hasCode(error, 'EINVAL') && !hasCode(error, 'ENOENT')) throw error
-  }
-  try {
-    rmdirSync(target)
-  } catch (error) {
-    if (!hasCode(error, 'ENOENT')) throw error
-  }
-}
-
 /** Mounts a tree of its own over the writable layer's root; `dispose` takes it away. */
-const openMounted = (engine: Engine, root: string, bindings: readonly Binding[]): RootView & Disposable => {
+const openMounted = (
+  engine: Engine,
+  { root, owner }: { root: string; owner: Owner | undefined },
+  bindings: readonly Binding[],
+): RootView & Disposable => {
   mkdirSync(folder(engine), { recursive: true, mode: 0o700 })
   makePrivateMount(folder(engine))
   const target = path.join(folder(engine), nonce())
@@ -134,18 +167,18 @@ const openMounted = (engine: Engine, root: string, bindings: readonly Binding[])
     mount({ source: 'none', target, flags: MS_PRIVATE })
     failpoint('view.mounted')
     fd = openAt(AT_FDCWD, target, O_RDONLY | O_DIRECTORY)
-    for (const binding of bindings) attach(fd, binding)
+    for (const binding of bindings) attach({ root: fd, owner }, binding)
     const opened = fd
     return {
       fd: opened,
       [Symbol.dispose]: () => {
         closeFd(opened)
-        detach(target)
+        removeMountedDirectory(target)
       },
     }
   } catch (error) {
     if (fd !== undefined) closeFd(fd)
-    detach(target)
+    removeMountedDirectory(target)
     throw error
   }
 }
@@ -161,9 +194,13 @@ const openRunning = (container: Container): ({ fd: number } & Disposable) | unde
 }
 
 /** Runs `use`, then gives the view up. */
-const closing = async <T>(view: RootView & Disposable, use: (view: RootView) => Promise<T>): Promise<T> => {
+const closing = async <T>(
+  { record }: Container,
+  view: RootView & Disposable,
+  use: (view: RootView) => Promise<T>,
+): Promise<T> => {
   using opened = view
-  return await use(opened)
+  return await use({ fd: opened.fd, maps: record.idMaps })
 }
 
 const refuseRemoved = (container: Container): void => {
@@ -178,7 +215,7 @@ const withLayerRoot = async <T>(
 ): Promise<T> => {
   refuseRemoved(container)
   const before = engine.uppers.mounted(container.id)
-  const root = before ?? (await engine.uppers.mount(container.id))
+  const root = before ?? (await engine.uppers.mount(container.id, rootOptions(container.record)))
   try {
     return await use(root)
   } finally {
@@ -187,7 +224,8 @@ const withLayerRoot = async <T>(
 }
 
 const reachVolumes = async (engine: Engine, container: Container, operation: Operation): Promise<void> => {
-  for (const name of volumesOf(container)) await reachPath(engine, engine.volumes.data(name), operation)
+  for (const { type, source } of container.record.mounts)
+    if (type === 'volume') await reachPath(engine, source, operation)
 }
 
 /**
@@ -202,19 +240,27 @@ export const withLayerView = async <T>(
   options: { mounts: boolean; operation: Operation; use: (view: RootView) => Promise<T> },
 ): Promise<T> => {
   const { mounts, operation, use } = options
+  const { idMaps } = container.record
+  const owner = idMaps && rootOf(idMaps)
   const open = (root: string): RootView & Disposable =>
-    openMounted(engine, root, mounts ? bindingsOf(engine, container.record) : [])
+    openMounted(engine, { root, owner }, mounts ? bindingsOf(engine, container.record) : [])
   const rest = await container.queue.run(async (): Promise<() => Promise<T>> => {
     await settleExit(engine, container)
     const running = container.isRunning ? engine.uppers.mounted(container.id) : undefined
     if (running !== undefined) {
       const view = open(running)
-      return () => closing(view, use)
+      return () => closing(container, view, use)
     }
     if (mounts) await prepareBindSources(engine, container.record, { operation, certain: true })
     await using _lent = await lendVolumes(engine, mounts ? volumesOf(container) : [], operation)
+    await using _foreign = mounts ? await lendForeign(engine, container, operation) : undefined
     if (mounts) await reachVolumes(engine, container, operation)
-    const result = await withLayerRoot(engine, container, root => closing(open(root), use))
+    await using _images = mounts ? await lendImages(engine, container.record) : undefined
+    const result = await withLayerRoot(engine, container, async root => {
+      const request = { rootfs: root, signal: operation.signal }
+      using _mapped = mounts ? await lendMapped(engine, container.record, request) : undefined
+      return await closing(container, open(root), use)
+    })
     return async () => result
   }, operation.signal)
   return rest()
@@ -231,7 +277,7 @@ export const withRootView = async <T>(
   refuseRemoved(container)
   if (container.isRunning) await reachMounts(engine, container.record.state.pid, options.operation)
   const running = container.isRunning ? openRunning(container) : undefined
-  if (running) return closing(running, use)
+  if (running) return closing(container, running, use)
   return withLayerView(engine, container, { ...options, mounts: true })
 }
 
@@ -243,5 +289,5 @@ export const recoverViews = (engine: Engine): void => {
   } catch (error) {
     if (!hasCode(error, 'ENOENT')) throw error
   }
-  for (const name of names) detach(path.join(folder(engine), name))
+  for (const name of names) removeMountedDirectory(path.join(folder(engine), name))
 }

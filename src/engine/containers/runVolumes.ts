@@ -1,91 +1,31 @@
-import { mkdirSync, readdirSync, rmdirSync, statSync, unlinkSync, writeFileSync } from 'node:fs'
-import path from 'node:path'
-import { hasCode, messageOf } from '../../core/errors.ts'
-import { owned } from '../../linux/files.ts'
-import { MNT_DETACH, MS_BIND, makePrivateMount, mount, unmount } from '../../linux/mount.ts'
+import { messageOf } from '../../core/errors.ts'
 import type { Engine } from '../engine.ts'
 import type { Operation } from '../operations.ts'
 import { finishFill, isUnderWay } from '../volumes/fill.ts'
 import { mountedOnes, mountHeld, unmountUnused } from '../volumes/mounting.ts'
 import { boundOptions } from '../volumes/mountOptions.ts'
 import { mountedPlace, plainPlace } from '../volumes/place.ts'
-import { openSubpath } from '../volumes/subpath.ts'
-import { needsMount, type VolumeRecord } from '../volumes/types.ts'
+import { endUsesOf, mountUse } from '../volumes/pluginUses.ts'
+import { isForeign, needsMount, type VolumeRecord } from '../volumes/types.ts'
 import { volumesOf } from '../volumes/users.ts'
 import { reachPath } from './bindSources.ts'
+import { bindSubpaths, dropPlaces, needsPlace, ownersOfPlaces, withPlaces } from './boundPlaces.ts'
 import type { Container } from './container.ts'
+import { mountImages, unmountImages } from './imageMounts.ts'
 import type { ContainerRecord, MountPoint } from './types.ts'
 
-/**
- * What a container's volumes need while it runs: a part of a volume is bound
- * below exec-root by the very directory that was found to be inside, so that
- * whoever writes to the volume cannot lead the runtime elsewhere.
- */
+/** What a container's volumes and images need while it runs. */
 
-const folder = (engine: Engine): string => path.join(engine.settings.execRoot, 'subpaths')
-
-const placesOf = (engine: Engine, id: string): string => path.join(folder(engine), id)
-
-const asBound = (engine: Engine, id: string, point: MountPoint, index: number): MountPoint => {
+/** The record with its volumes and images as the runtime is to bind them. */
+export const withBoundVolumes = (engine: Engine, record: ContainerRecord): ContainerRecord => {
+  const placed = withPlaces(engine, record)
   return {
-    ...point,
-    options: boundOptions(engine.volumes.find(point.name)?.options ?? {}),
-    ...(point.subpath ? { source: path.join(placesOf(engine, id), String(index)) } : {}),
-  }
-}
-
-/** The record with its volumes as the runtime is to bind them. */
-export const withBoundVolumes = (engine: Engine, record: ContainerRecord): ContainerRecord => ({
-  ...record,
-  mounts: record.mounts.map((point, index) =>
-    point.type === 'volume' ? asBound(engine, record.id, point, index) : point,
-  ),
-})
-
-const bindSubpath = (target: string, { source, subpath = '' }: MountPoint): void => {
-  using found = owned(openSubpath(source, subpath))
-  const link = `/proc/self/fd/${found.fd}`
-  if (statSync(link).isDirectory()) mkdirSync(target, { mode: 0o700 })
-  else writeFileSync(target, '')
-  mount({ source: link, target, flags: MS_BIND })
-}
-
-const bindSubpaths = (engine: Engine, { id, mounts }: ContainerRecord): void => {
-  if (!mounts.some(({ subpath }) => subpath)) return
-  dropSubpaths(engine, id)
-  mkdirSync(folder(engine), { recursive: true, mode: 0o700 })
-  makePrivateMount(folder(engine))
-  mkdirSync(placesOf(engine, id), { mode: 0o700 })
-  for (const [index, point] of mounts.entries())
-    if (point.subpath) bindSubpath(path.join(placesOf(engine, id), String(index)), point)
-}
-
-const namesIn = (directory: string): string[] => {
-  try {
-    return readdirSync(directory)
-  } catch (error) {
-    if (hasCode(error, 'ENOENT')) return []
-    throw error
-  }
-}
-
-/** Never by a recursive removal: a place that is still mounted has the volume's own files in it. */
-const dropSubpath = (target: string): void => {
-  try {
-    unmount(target, MNT_DETACH)
-  } catch (error) {
-    if (!hasCode(error, 'EINVAL')) throw error
-  }
-  if (statSync(target).isDirectory()) rmdirSync(target)
-  else unlinkSync(target)
-}
-
-const dropSubpaths = (engine: Engine, id: string): void => {
-  for (const name of namesIn(placesOf(engine, id))) dropSubpath(path.join(placesOf(engine, id), name))
-  try {
-    rmdirSync(placesOf(engine, id))
-  } catch (error) {
-    if (!hasCode(error, 'ENOENT')) throw error
+    ...placed,
+    mounts: placed.mounts.map(point =>
+      point.type === 'volume'
+        ? { ...point, options: boundOptions(engine.volumes.find(point.name)?.options ?? {}) }
+        : point,
+    ),
   }
 }
 
@@ -98,7 +38,49 @@ const makeReady = async (engine: Engine, volume: VolumeRecord, operation: Operat
   if (!needsMount(volume)) return await finishFill(plainPlace(engine, volume.name))
   await mountHeld(engine, volume, operation)
   await reachPath(engine, engine.volumes.data(volume.name), operation)
-  await finishFill(mountedPlace(engine, volume.name))
+  await finishFill(mountedPlace(engine.volumes.data(volume.name)))
+}
+
+const makeForeignReady = async (
+  engine: Engine,
+  { record, id }: Container,
+  volume: VolumeRecord & { driver: string },
+  operation: Operation,
+): Promise<void> => {
+  const data = await mountUse(engine, volume, { id, operation })
+  await reachPath(engine, data, operation)
+  await finishFill(mountedPlace(data))
+  for (const point of record.mounts)
+    if (point.type === 'volume' && point.name === volume.name) point.source = data
+}
+
+/** Has plugins mount what a container has of them, by its id. */
+const takeForeign = async (engine: Engine, container: Container, operation: Operation): Promise<void> => {
+  for (const name of volumesOf(container)) {
+    const volume = engine.volumes.get(name)
+    if (!isForeign(volume)) continue
+    const ready = (): Promise<void> => makeForeignReady(engine, container, volume, operation)
+    await engine.volumes.exclusively([name], ready, operation.signal)
+  }
+}
+
+const releaseForeign = (engine: Engine, container: Container): Promise<void> =>
+  endUsesOf(engine, id => id === container.id)
+
+/** For work on a container that does not run, and whose queue the caller holds. */
+export const lendForeign = async (
+  engine: Engine,
+  container: Container,
+  operation: Operation,
+): Promise<AsyncDisposable> => {
+  const giveBack = (): Promise<void> => releaseForeign(engine, container)
+  try {
+    await takeForeign(engine, container, operation)
+    return { [Symbol.asyncDispose]: giveBack }
+  } catch (error) {
+    await giveBack()
+    throw error
+  }
 }
 
 /** At a start. Errors: `not-found` where a volume or the wanted part of it is gone, `internal` where it cannot be mounted. */
@@ -110,18 +92,22 @@ export const takeVolumes = async (
   const { record } = container
   for (const name of volumesOf(container)) {
     const volume = engine.volumes.get(name)
-    if (!needsMount(volume) && !isUnderWay(plainPlace(engine, name))) continue
+    if (isForeign(volume) || (!needsMount(volume) && !isUnderWay(plainPlace(engine, name)))) continue
     await engine.volumes.exclusively([name], () => makeReady(engine, volume, operation), operation.signal)
   }
-  for (const { source, subpath } of record.mounts) if (subpath) await reachPath(engine, source, operation)
+  await takeForeign(engine, container, operation)
+  for (const { type, source, subpath } of record.mounts)
+    if (type === 'volume' && subpath) await reachPath(engine, source, operation)
+  await mountImages(engine, record)
   container.holdsVolumes = true
   eachVolume(record, ({ name, readWrite }) => {
     if (readWrite) engine.volumeUsage.touch(name)
   })
-  bindSubpaths(engine, record)
-  eachVolume(record, ({ name, destination, readWrite, propagation }) =>
+  if (record.mounts.some(needsPlace)) dropPlaces(engine, record.id)
+  bindSubpaths(engine, record.id, record.mounts)
+  eachVolume(record, ({ name, driver = 'local', destination, readWrite, propagation }) =>
     engine.events.publish('volume', 'mount', name, {
-      driver: 'local',
+      driver,
       container: record.id,
       destination,
       'read/write': String(readWrite),
@@ -133,13 +119,15 @@ export const takeVolumes = async (
 /** When a run is cleared away. Idempotent. */
 export const releaseVolumes = async (engine: Engine, container: Container): Promise<void> => {
   const { record } = container
-  if (record.mounts.some(({ subpath }) => subpath)) dropSubpaths(engine, record.id)
+  if (record.mounts.some(needsPlace)) dropPlaces(engine, record.id)
+  await unmountImages(engine, record)
   for (const { name } of mountedOnes(engine, volumesOf(container)))
     await unmountUnused(engine, name, container.id)
+  await releaseForeign(engine, container)
   if (!container.holdsVolumes) return
   container.holdsVolumes = false
-  eachVolume(record, ({ name }) =>
-    engine.events.publish('volume', 'unmount', name, { driver: 'local', container: record.id }),
+  eachVolume(record, ({ name, driver = 'local' }) =>
+    engine.events.publish('volume', 'unmount', name, { driver, container: record.id }),
   )
 }
 
@@ -147,12 +135,13 @@ export const releaseVolumes = async (engine: Engine, container: Container): Prom
 export const sweepVolumes = async (engine: Engine, alive: ReadonlySet<string>): Promise<void> => {
   const names = engine.volumes.all().map(({ name }) => name)
   for (const { name } of mountedOnes(engine, names)) await unmountUnused(engine, name)
-  for (const id of namesIn(folder(engine))) {
+  void endUsesOf(engine, id => !alive.has(id))
+  for (const id of ownersOfPlaces(engine)) {
     if (alive.has(id)) continue
     try {
-      dropSubpaths(engine, id)
+      dropPlaces(engine, id)
     } catch (error) {
-      engine.log.error('a part of a volume could not be unmounted', {
+      engine.log.error('what was mounted for a container could not be unmounted', {
         container: id,
         error: messageOf(error),
       })

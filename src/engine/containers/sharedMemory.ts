@@ -1,5 +1,6 @@
 import { mkdirSync, rmdirSync } from 'node:fs'
 import { hasCode } from '../../core/errors.ts'
+import { rootOf } from '../../linux/idMaps.ts'
 import { isMountRoot, MNT_DETACH, MS_NODEV, MS_NOEXEC, MS_NOSUID, mount, unmount } from '../../linux/mount.ts'
 import { defaultShmSize } from '../../runtime/spec/defaults.ts'
 import type { Engine } from '../engine.ts'
@@ -13,12 +14,14 @@ export const mountSharedShm = (engine: Engine, record: ContainerRecord): void =>
   mkdirSync(target, { recursive: true, mode: 0o700 })
   if (isMountRoot(target)) return
   const size = record.hostConfig.ShmSize || defaultShmSize
+  const context = record.selinux ? `,context="${record.selinux.mount}"` : ''
+  const { uid, gid } = record.idMaps ? rootOf(record.idMaps) : { uid: 0, gid: 0 }
   mount({
     source: 'shm',
     target,
     type: 'tmpfs',
     flags: MS_NOSUID | MS_NODEV | MS_NOEXEC,
-    data: `mode=1777,size=${size}`,
+    data: `mode=1777,uid=${uid},gid=${gid},size=${size}${context}`,
   })
 }
 

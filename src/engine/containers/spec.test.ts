@@ -11,7 +11,7 @@ const builtin: SecurityDefaults = {
   seccomp: { name: 'builtin', profile: defaultProfile },
 }
 
-const specOf = (hostConfig: HostConfig, daemonOomScore: number, security = builtin) =>
+const specOf = (hostConfig: HostConfig, daemonOomScore: number, security = builtin, appArmor = '') =>
   buildSpec({
     record: { id: 'cafe', config: { Cmd: ['true'] }, hostConfig, mounts: [] } as unknown as ContainerRecord,
     rootfs: '/root',
@@ -22,9 +22,11 @@ const specOf = (hostConfig: HostConfig, daemonOomScore: number, security = built
     join: {},
     hostCapabilities: [],
     devices: [],
+    deviceSources: [],
     deviceAccess: [],
     plainFiles: new Set(),
     security,
+    appArmor,
     daemonOomScore,
     annotations: { 'org.systemd.property.Before': "['berth.service']" },
   })
@@ -61,4 +63,16 @@ test("the daemon's security is for containers that say nothing of it", () => {
   assert.equal(seccomp({ Privileged: true }, strict), undefined)
   assert.equal(seccomp({}, loose), undefined)
   assert.equal(seccomp({}, builtin), 'SCMP_ACT_ERRNO')
+})
+
+test('a profile of AppArmor is told to the runtime where there is one', () => {
+  assert.equal(specOf({}, 0, builtin, 'docker-default').process.apparmorProfile, 'docker-default')
+  assert.ok(!('apparmorProfile' in specOf({}, 0).process))
+})
+
+test('swap is limited as asked, to as much as memory where nothing is said, and not at all below zero', () => {
+  const swap = (hostConfig: HostConfig) => specOf(hostConfig, 0).linux.resources.memory?.swap
+  assert.equal(swap({ Memory: 100, MemorySwap: 150 }), 150)
+  assert.equal(swap({ Memory: 100 }), 200)
+  assert.equal(swap({ Memory: 100, MemorySwap: -1 }), undefined)
 })

@@ -1,9 +1,12 @@
 import { release } from 'node:os'
+import { endOf, type IdMaps, type IdRange } from '../../linux/idMaps.ts'
 import { architectureOf } from '../../oci/platform.ts'
 import type {
   RuntimeSpec,
   SpecDevice,
   SpecDeviceRule,
+  SpecIdMapping,
+  SpecMount,
   SpecNamespace,
   SpecResources,
   SpecSeccomp,
@@ -33,16 +36,22 @@ export interface SpecInput {
   files: ContainerFiles
   /** Sources of read-only binds that are no directories. */
   plainFiles: ReadonlySet<string>
-  /** Paths of namespaces to join; a kind that is absent is decided by the modes alone. */
   /** Environment that links give. */
   linkVariables: readonly string[]
+  /** Of its user namespace, which `join` names; absent where it has none. */
+  idMaps?: IdMaps
+  /** Paths of namespaces to join; a kind that is absent is decided by the modes alone. */
   join: Partial<Record<SpecNamespace['type'], string>>
   /** Capabilities that this daemon can give. */
   hostCapabilities: readonly string[]
   devices: SpecDevice[]
+  /** Where each lies on the host, in the order of `devices`. */
+  deviceSources: string[]
   /** Access of each device, like `rwm`, in the order of `devices`. */
   deviceAccess: string[]
   blockIO?: SpecResources['blockIO']
+  /** The profile of AppArmor, on hosts that have it. */
+  appArmor?: string
   /** For a container that says nothing of it. */
   security: SecurityDefaults
   /** The daemon's own `oom_score_adj`. */
@@ -83,8 +92,9 @@ const namespaces = (input: SpecInput): SpecNamespace[] => {
     uts: isHost(hostConfig.UTSMode),
     cgroup: isHost(hostConfig.CgroupnsMode),
     mount: false,
+    user: !input.idMaps,
   }
-  return (['mount', 'network', 'uts', 'pid', 'ipc', 'cgroup'] as const)
+  return (['user', 'mount', 'network', 'uts', 'pid', 'ipc', 'cgroup'] as const)
     .filter(type => !shared[type])
     .map(type => {
       const path = input.join[type]
@@ -92,11 +102,25 @@ const namespaces = (input: SpecInput): SpecNamespace[] => {
     })
 }
 
-const sysctls = (record: ContainerRecord): Record<string, string> => {
+const specMapping = (ranges: readonly IdRange[]): SpecIdMapping[] =>
+  ranges.map(({ inside, outside, count }) => ({ containerID: inside, hostID: outside, size: count }))
+
+const mappings = ({
+  uids,
+  gids,
+}: IdMaps): { uidMappings: SpecIdMapping[]; gidMappings: SpecIdMapping[] } => ({
+  uidMappings: specMapping(uids),
+  gidMappings: specMapping(gids),
+})
+
+/** The kernel takes groups only that there are. */
+const pingGroups = (idMaps: IdMaps | undefined): string => `0 ${idMaps ? endOf(idMaps.gids) - 1 : 2147483647}`
+
+const sysctls = (record: ContainerRecord, idMaps: IdMaps | undefined): Record<string, string> => {
   const ownNetwork =
     !isHost(record.hostConfig.NetworkMode) && !record.hostConfig.NetworkMode?.startsWith('container:')
   const defaults = ownNetwork
-    ? { 'net.ipv4.ip_unprivileged_port_start': '0', 'net.ipv4.ping_group_range': '0 2147483647' }
+    ? { 'net.ipv4.ip_unprivileged_port_start': '0', 'net.ipv4.ping_group_range': pingGroups(idMaps) }
     : {}
   return { ...defaults, ...record.hostConfig.Sysctls }
 }
@@ -112,6 +136,17 @@ const deviceAccessRules = (input: SpecInput): SpecDeviceRule[] => {
   }))
   return [...deviceRules, ...own, ...(input.record.hostConfig.DeviceCgroupRules ?? []).map(parseDeviceRule)]
 }
+
+/** In a user namespace nodes cannot be made: runtimes bind the host's, and runc takes the path inside for that outside. */
+const isRenamed = ({ idMaps, devices, deviceSources }: SpecInput, index: number): boolean =>
+  idMaps !== undefined && devices[index]?.path !== deviceSources[index]
+
+const renamedDevices = (input: SpecInput): SpecMount[] =>
+  input.devices.flatMap(({ path: destination }, index) => {
+    const source = input.deviceSources[index]
+    if (source === undefined || !isRenamed(input, index)) return []
+    return [{ destination, type: 'bind', source, options: ['bind', 'private'] }]
+  })
 
 const args = (record: ContainerRecord, init: boolean): string[] => {
   const command = [...(record.config.Entrypoint ?? []), ...(record.config.Cmd ?? [])]
@@ -142,6 +177,10 @@ const specProcess = (input: SpecInput, capabilities: string[]): RuntimeSpec['pro
     capabilities: { bounding: capabilities, effective, permitted: effective, inheritable: [], ambient: [] },
     rlimits: specRlimits(record.hostConfig),
     noNewPrivileges: securityOf(input).noNewPrivileges,
+    ...(input.appArmor ? { apparmorProfile: input.appArmor } : {}),
+    ...(record.selinux?.process && !record.hostConfig.Privileged
+      ? { selinuxLabel: record.selinux.process }
+      : {}),
     ...oomScore(input),
   }
 }
@@ -164,27 +203,32 @@ export const buildSpec = (input: SpecInput): RuntimeSpec => {
     process: specProcess(input, capabilities),
     root: { path: input.rootfs, readonly: hostConfig.ReadonlyRootfs ?? false },
     ...(ownUts && record.config.Hostname ? { hostname: record.config.Hostname } : {}),
-    mounts: specMounts(record, {
-      files: input.files,
-      plainFiles: input.plainFiles,
-      cgroupWritable: securityOf(input).writableCgroups ?? hostConfig.Privileged ?? false,
-    }),
+    mounts: [
+      ...specMounts(record, {
+        files: input.files,
+        plainFiles: input.plainFiles,
+        cgroupWritable: securityOf(input).writableCgroups ?? hostConfig.Privileged ?? false,
+      }),
+      ...renamedDevices(input),
+    ],
     annotations: { ...input.annotations, ...hostConfig.Annotations },
     linux: {
       cgroupsPath: input.cgroupsPath,
       namespaces: namespaces(input),
+      ...(input.idMaps ? mappings(input.idMaps) : {}),
       resources: {
         ...specLimits(hostConfig),
         ...(input.blockIO ? { blockIO: input.blockIO } : {}),
         devices: deviceAccessRules(input),
       },
-      devices: input.devices,
+      devices: input.devices.filter((_, index) => !isRenamed(input, index)),
       ...(propagation ? { rootfsPropagation: propagation } : {}),
       ...(filter ? { seccomp: filter } : {}),
+      ...(record.selinux ? { mountLabel: record.selinux.mount } : {}),
       maskedPaths: hostConfig.MaskedPaths ?? (hostConfig.Privileged ? [] : [...maskedPaths]),
       readonlyPaths: hostConfig.ReadonlyPaths ?? (hostConfig.Privileged ? [] : [...readonlyPaths]),
       sysctl: {
-        ...sysctls(record),
+        ...sysctls(record, input.idMaps),
         ...(ownUts && record.config.Domainname ? { 'kernel.domainname': record.config.Domainname } : {}),
       },
     },

@@ -15,6 +15,8 @@ export interface ContainerFiles {
   init?: string
   /** Directory of a shareable `/dev/shm`, or another container's. */
   shm?: string
+  /** The host's message queues. */
+  queues?: string
 }
 
 const readOnlyOption = (readWrite: boolean): string => (readWrite ? 'rw' : 'ro')
@@ -59,14 +61,37 @@ export const rootPropagation = (record: ContainerRecord): 'shared' | 'rslave' | 
   return wanted.some(word => word === 'slave' || word === 'rslave') ? 'rslave' : undefined
 }
 
+/** Flags that say the opposite of each other. */
+const opposites = new Map(
+  [
+    ...[
+      ['exec', 'noexec'],
+      ['suid', 'nosuid'],
+      ['dev', 'nodev'],
+      ['rw', 'ro'],
+      ['sync', 'async'],
+    ],
+    ...[
+      ['atime', 'noatime'],
+      ['diratime', 'nodiratime'],
+      ['relatime', 'norelatime'],
+    ],
+  ].flatMap(([one = '', other = '']) => [[one, other] as const, [other, one] as const]),
+)
+
+/** Of what is said twice, or in two ways, the last counts; the defaults come first. */
+const mergedOptions = (options: readonly string[]): string[] =>
+  options.filter((option, index) => {
+    const key = (text: string): string => text.split('=')[0] ?? text
+    const later = options.slice(index + 1).map(key)
+    return !later.includes(key(option)) && !later.includes(opposites.get(option) ?? '')
+  })
+
 const tmpfsMount = (mount: MountPoint): SpecMount => ({
   destination: mount.destination,
   type: 'tmpfs',
   source: 'tmpfs',
-  options: [
-    ...['noexec', 'nosuid', 'nodev'].filter(option => !mount.options.includes(option.slice(2))),
-    ...mount.options.filter(option => !['noexec', 'nosuid', 'nodev'].includes(option)),
-  ],
+  options: mergedOptions(['noexec', 'nosuid', 'nodev', ...mount.options]),
 })
 
 const fileMount = (source: string, destination: string, readWrite = true): SpecMount => ({
@@ -76,6 +101,15 @@ const fileMount = (source: string, destination: string, readWrite = true): SpecM
   options: ['rbind', 'rprivate', readOnlyOption(readWrite)],
 })
 
+/**
+ * From a user namespace a bind cannot be made read-only by who leaves out what else the host's mount forbids: runc 1.1
+ * does, where it is not said.
+ */
+const withAllForbidden = (mount: SpecMount, isProgram = false): SpecMount =>
+  mount.options?.includes('ro')
+    ? { ...mount, options: [...mount.options, 'nosuid', 'nodev', ...(isProgram ? [] : ['noexec'])] }
+    : mount
+
 const shmMount = (record: ContainerRecord, files: ContainerFiles): SpecMount[] => {
   const { IpcMode: mode = '', ShmSize: size } = record.hostConfig
   if (mode === 'none') return []
@@ -83,6 +117,10 @@ const shmMount = (record: ContainerRecord, files: ContainerFiles): SpecMount[] =
   const options = ['nosuid', 'noexec', 'nodev', 'mode=1777', `size=${size || defaultShmSize}`]
   return [{ destination: '/dev/shm', type: 'tmpfs', source: 'shm', options }]
 }
+
+/** In a user namespace of its own nobody can mount those of the host's IPC namespace: where the host has them, they are bound. */
+const isHostsQueues = ({ idMaps, hostConfig }: ContainerRecord, { type }: SpecMount): boolean =>
+  type === 'mqueue' && idMaps !== undefined && hostConfig.IpcMode === 'host'
 
 const depth = (mount: SpecMount): number => mount.destination.split('/').filter(Boolean).length
 
@@ -106,13 +144,20 @@ export const specMounts = (
   )
   const taken = new Set(user.map(mount => mount.destination))
   const readWrite = !(record.hostConfig.ReadonlyRootfs ?? false)
-  const own = [
+  const written = [
     ...(files.resolvConf ? [fileMount(files.resolvConf, '/etc/resolv.conf', readWrite)] : []),
     ...(files.hostname ? [fileMount(files.hostname, '/etc/hostname', readWrite)] : []),
     ...(files.hosts ? [fileMount(files.hosts, '/etc/hosts', readWrite)] : []),
-    ...(files.init ? [fileMount(files.init, '/sbin/docker-init', false)] : []),
   ]
-  const kernel = [...kernelMounts({ privileged, cgroupWritable }), ...shmMount(record, files)]
+  const init = files.init ? [fileMount(files.init, '/sbin/docker-init', false)] : []
+  const own = [
+    ...(record.idMaps ? written.map(mount => withAllForbidden(mount)) : written),
+    ...(files.queues ? [fileMount(files.queues, '/dev/mqueue')] : []),
+    ...(record.idMaps ? init.map(mount => withAllForbidden(mount, true)) : init),
+  ]
+  const kernel = [...kernelMounts({ privileged, cgroupWritable }), ...shmMount(record, files)].filter(
+    mount => !isHostsQueues(record, mount),
+  )
   const rest = [...own.filter(mount => !taken.has(mount.destination)), ...user]
   rest.sort((a, b) => depth(a) - depth(b))
   const overDev = taken.has('/dev')

@@ -11,9 +11,9 @@ const memory = (resources: Resources): SpecResources['memory'] => {
   const result: NonNullable<SpecResources['memory']> = {}
   if (limit > 0) result.limit = limit
   if (reservation > 0) result.reservation = reservation
-  // Docker's rule: with a limit and no word of swap, as much swap again.
-  if (swap !== 0) result.swap = swap
-  else if (limit > 0) result.swap = limit * 2
+  // Docker's rule: with a limit and no word of swap, as much swap again. Less than zero is what a new group has.
+  if (swap > 0) result.swap = swap
+  else if (swap === 0 && limit > 0) result.swap = limit * 2
   const swappiness = resources.MemorySwappiness ?? -1
   if (swappiness >= 0) result.swappiness = swappiness
   if (resources.OomKillDisable) result.disableOOMKiller = true
@@ -69,14 +69,21 @@ export const parseDeviceRule = (text: string): SpecDeviceRule => {
 /** RLIM_INFINITY is the largest unsigned number. */
 const limitOf = (value: number): number | bigint => (value === -1 ? 2n ** 64n - 1n : value)
 
+/** In the order of the kernel's numbers. */
 const rlimitNames =
-  'core cpu data fsize locks memlock msgqueue nice nofile nproc rss rtprio rttime sigpending stack'.split(' ')
+  'cpu fsize data stack core rss nproc nofile memlock as locks sigpending msgqueue nice rtprio rttime'.split(
+    ' ',
+  )
+
+/** The kernel's number of a limit of a specification. */
+export const rlimitNumber = (type: string): number =>
+  rlimitNames.indexOf(type.replace(/^RLIMIT_/, '').toLowerCase())
 
 /** `--ulimit` values. Errors: `bad-request`. */
 export const specRlimits = (hostConfig: HostConfig): NonNullable<SpecProcess['rlimits']> =>
   (hostConfig.Ulimits ?? []).map(({ Name: name = '', Soft: soft = 0, Hard: hard = 0 }) => {
     const lower = name.toLowerCase().replace(/^rlimit_/, '')
-    if (!rlimitNames.includes(lower)) throw badRequest(`invalid ulimit type: ${name}`)
+    if (lower === 'as' || !rlimitNames.includes(lower)) throw badRequest(`invalid ulimit type: ${name}`)
     if (hard !== -1 && (soft > hard || soft === -1))
       throw badRequest(`ulimit soft limit must be less than or equal to hard limit: ${soft} > ${hard}`)
     return { type: `RLIMIT_${lower.toUpperCase()}`, soft: limitOf(soft), hard: limitOf(hard) }

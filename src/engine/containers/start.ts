@@ -1,37 +1,48 @@
 import { mkdirSync, readdirSync, readFileSync, rmdirSync, rmSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { UndoStack } from '../../core/disposal.ts'
-import { asBerthError, BerthError, conflict, hasCode, messageOf } from '../../core/errors.ts'
+import { asBerthError, BerthError, conflict, hasCode, internal, messageOf } from '../../core/errors.ts'
 import { failpoint } from '../../core/failpoint.ts'
 import { stringify } from '../../core/json.ts'
 import { killGroup } from '../../linux/cgroups.ts'
+import type { RuntimeSpec } from '../../oci/runtimeSpec.ts'
 import { StartError, startFailure } from '../../runtime/errors.ts'
 import { launchMonitor } from '../../runtime/launch.ts'
 import type { MonitorClient, MonitorSpec, RuntimeBinary } from '../../runtime/types.ts'
+import { injectDevices } from '../devices/deviceRequests.ts'
 import type { Engine } from '../engine.ts'
 import type { Operation } from '../operations.ts'
+import { containerProfile } from './appArmor.ts'
 import { dropPending, handOver } from './attach.ts'
-import { checkPropagation, plainFiles, withFlagsOfHost } from './bindPropagation.ts'
+import { asTheHostHasThem, checkPropagation, plainFiles } from './bindPropagation.ts'
 import { prepareBindSources } from './bindSources.ts'
 import { blockIo } from './blockIo.ts'
+import { criuFolder, lastWords, withCriuAdvice } from './checkpointFailure.ts'
 import { clearProcesses, disconnect } from './clearRun.ts'
 import type { Container } from './container.ts'
+import { prepareRealtime } from './cpuRealtime.ts'
 import { commandOf } from './describe.ts'
+import { noteBegun, noteEnding, noteFailedStart } from './ends.ts'
 import { containerFiles, prepareFiles } from './files.ts'
 import { killRuntimeOnAbort } from './giveUpStart.ts'
 import { containerGroup, memoryDirectory, monitorDirectories, scopeAnnotations } from './groups.ts'
 import { startHealth } from './health.ts'
 import { checkLinks, linkVariables } from './links.ts'
 import { containerDirectory, logSettings } from './logConfig.ts'
-import { joinedNamespaces, takePartnersName } from './namespaces.ts'
+import { bindMappedMounts } from './mappedBinds.ts'
+import { joinedNamespaces, namespaceOwner, takePartnersName } from './namespaces.ts'
 import { openLinks, tellLinking } from './openLinks.ts'
 import { containerDevices, hostCapabilities } from './privileges.ts'
+import { relabelMounts } from './relabel.ts'
 import { outlivesBoot } from './restartPolicy.ts'
+import { runtimeView } from './runtimeView.ts'
 import { releaseVolumes, takeVolumes, withBoundVolumes } from './runVolumes.ts'
+import { rootOptions } from './selinuxLabels.ts'
 import { mountSharedShm, unmountSharedShm } from './sharedMemory.ts'
 import { buildSpec } from './spec.ts'
 import { noteStarted, runDirectory } from './state.ts'
 import { containerUser } from './userFiles.ts'
+import { monitorNamespace } from './userNamespaces.ts'
 import { handOverWaiters } from './wait.ts'
 
 const runtimeOf = (engine: Engine, container: Container): RuntimeBinary => {
@@ -45,32 +56,47 @@ const runtimeOf = (engine: Engine, container: Container): RuntimeBinary => {
  * Everything the runtime needs on disk: config.json in the run directory. What
  * lies in exec-root is memory: a call of its own is quicker than a thread's.
  */
-const writeBundle = async (engine: Engine, container: Container, rootfs: string): Promise<void> => {
+const writeBundle = async (engine: Engine, container: Container, rootfs: string): Promise<RuntimeSpec> => {
   const bound = withBoundVolumes(engine, container.record)
-  const record = { ...bound, mounts: await withFlagsOfHost(bound.mounts) }
+  const record = { ...bound, mounts: await asTheHostHasThem(bound.mounts) }
+  const group = containerGroup(engine.settings, record)
+  prepareRealtime(group.group, engine.settings.cpuRealtime)
   const devices = containerDevices(record)
   const io = blockIo(record.hostConfig)
+  const appArmor = await containerProfile(record.hostConfig)
   const spec = buildSpec({
     record,
+    ...(appArmor ? { appArmor } : {}),
     security: engine.settings.security,
     rootfs,
-    cgroupsPath: containerGroup(engine.settings, record).specPath,
+    cgroupsPath: group.specPath,
     user: containerUser(rootfs, record.config.User ?? '', record.hostConfig.GroupAdd ?? []),
     files: containerFiles(engine, record),
     plainFiles: await plainFiles(record.mounts),
     linkVariables: linkVariables(engine, record),
     join: await joinedNamespaces(engine, record),
+    ...(record.idMaps ? { idMaps: record.idMaps } : {}),
     hostCapabilities: hostCapabilities(),
     devices: devices.map(device => device.device),
+    deviceSources: devices.map(device => device.source),
     deviceAccess: devices.map(device => device.access),
     ...(io ? { blockIO: io } : {}),
     daemonOomScore: Number(readFileSync('/proc/self/oom_score_adj', 'utf8')),
     annotations: scopeAnnotations(engine.settings),
   })
+  await injectDevices(spec, record.hostConfig.DeviceRequests ?? [], {
+    folders: engine.settings.cdiFolders,
+    taken: new Set(record.mounts.map(mount => mount.destination)),
+  })
   writeFileSync(path.join(runDirectory(engine, container), 'config.json'), stringify(spec))
+  return spec
 }
 
-const monitorSpec = (engine: Engine, container: Container): MonitorSpec => {
+const monitorSpec = (
+  engine: Engine,
+  container: Container,
+  { spec, checkpoint = '' }: { spec: RuntimeSpec; checkpoint?: string | undefined },
+): MonitorSpec => {
   const { record } = container
   const [rows = 0, columns = 0] = record.hostConfig.ConsoleSize ?? []
   const directory = runDirectory(engine, container)
@@ -78,7 +104,8 @@ const monitorSpec = (engine: Engine, container: Container): MonitorSpec => {
     id: record.id,
     directory,
     runtime: runtimeOf(engine, container),
-    task: { kind: 'container', bundle: directory },
+    task: { kind: 'container', bundle: directory, checkpoint },
+    ...monitorNamespace(record),
     terminal: record.config.Tty ?? false,
     columns,
     rows,
@@ -87,6 +114,7 @@ const monitorSpec = (engine: Engine, container: Container): MonitorSpec => {
     log: logSettings(engine.settings, record),
     monitorCgroups: monitorDirectories(engine.settings),
     memoryCgroup: memoryDirectory(containerGroup(engine.settings, record).group),
+    view: runtimeView(engine.settings, spec),
     blockOnSlowClient: false,
   }
 }
@@ -114,30 +142,40 @@ const removeRunDirectory = (directory: string): void => {
   if (readdirSync(folder).length === 0) rmdirSync(folder)
 }
 
+interface Run {
+  operation: Operation
+  /** The folder of the checkpoint that it goes on from; absent for a new process. */
+  checkpoint?: string | undefined
+}
+
 /** Steps of a start, each with its undo; on failure everything made for it is taken away. */
 const prepare = async (
   engine: Engine,
   container: Container,
-  { undo, operation }: { undo: UndoStack; operation: Operation },
+  { undo, operation, checkpoint }: Run & { undo: UndoStack },
 ): Promise<MonitorClient> => {
   const { record } = container
   await takePartnersName(engine, record)
   checkLinks(engine, record)
   operation.at('looking at the sources of its mounts')
   await prepareBindSources(engine, record, { operation, certain: false })
-  checkPropagation(record.mounts)
+  await checkPropagation(record.mounts)
   operation.at('taking its volumes')
   undo.push('volumes', () => releaseVolumes(engine, container))
   await takeVolumes(engine, container, operation)
+  await relabelMounts(engine.pool, record, operation.signal)
   failpoint('start.volumes')
   operation.at('mounting its file system')
   mkdirSync(containerDirectory(engine.settings.dataRoot, record.id), { recursive: true, mode: 0o710 })
   undo.push('unmount', () => engine.uppers.unmount(container.id))
-  const rootfs = await engine.uppers.mount(container.id, { volatile: record.hostConfig.AutoRemove ?? false })
+  const volatile = record.hostConfig.AutoRemove ?? false
+  const rootfs = await engine.uppers.mount(container.id, { volatile, ...rootOptions(record) })
   failpoint('start.mounted')
+  await bindMappedMounts(engine, record, { rootfs, signal: operation.signal })
   operation.at('connecting its networks')
   undo.push('network', () => disconnect(engine, container))
-  await engine.connections.connectAll(record)
+  const owner = await namespaceOwner(engine, record)
+  await engine.metrics.timeNetwork('allocate', engine.connections.connectAll(record, owner))
   failpoint('start.connected')
   openLinks(engine, container)
   tellLinking(engine, container)
@@ -149,11 +187,11 @@ const prepare = async (
   failpoint('start.saved')
   const directory = runDirectory(engine, container)
   undo.push('run directory', () => removeRunDirectory(directory))
-  mkdirSync(directory, { recursive: true, mode: 0o710 })
-  await writeBundle(engine, container, rootfs)
+  mkdirSync(checkpoint ? path.join(directory, criuFolder) : directory, { recursive: true, mode: 0o710 })
+  const spec = await writeBundle(engine, container, rootfs)
   operation.at('starting its monitor')
   failpoint('start.bundle')
-  const monitor = await launchMonitor(monitorSpec(engine, container), {
+  const monitor = await launchMonitor(monitorSpec(engine, container, { spec, checkpoint }), {
     binary: engine.settings.monitorBinary,
     events: engine.supervise(container),
   })
@@ -173,18 +211,20 @@ const prepare = async (
 const runtimeStart = async (
   engine: Engine,
   container: Container,
-  { monitor, operation }: { monitor: MonitorClient; operation: Operation },
+  { monitor, operation, checkpoint }: Run & { monitor: MonitorClient },
 ): Promise<void> => {
   operation.at('waiting for the OCI runtime')
   using _killing = killRuntimeOnAbort(operation.signal, monitor)
+  const refused = (words: string): never =>
+    checkpoint ? refuseRestore(engine, container, { checkpoint, words }) : refuse(container, words)
   try {
     const status = await monitor.start()
     // It may have ended already: what counts is where things stand now.
     if (monitor.status.phase === 'running') noteStarted(engine, container, monitor.status)
     if (status.phase !== 'failed') return
-    refuse(container, status.exit?.error ?? '')
+    refused(status.exit?.error ?? '')
   } catch (error) {
-    if (hasCode(error, 'monitor-refused')) refuse(container, messageOf(error))
+    if (hasCode(error, 'monitor-refused')) refused(messageOf(error))
     throw error
   }
 }
@@ -193,22 +233,37 @@ const refuse = (container: Container, text: string): never => {
   throw new StartError(startFailure(text, commandOf(container.record)[0]))
 }
 
+const refuseRestore = (
+  engine: Engine,
+  container: Container,
+  { checkpoint, words }: { checkpoint: string; words: string },
+): never => {
+  const why = lastWords(path.join(runDirectory(engine, container), criuFolder), words)
+  throw internal(
+    `cannot restore container ${container.record.name} from checkpoint ${path.basename(checkpoint)}: ${withCriuAdvice(runtimeOf(engine, container), why)}`,
+  )
+}
+
 /** How a start failed is the container's state from now on; what the run before ended with stays until then, whenever the daemon dies. */
 const noteFailure = async (engine: Engine, container: Container, error: unknown): Promise<void> => {
   const { state } = container.record
   state.error = asBerthError(error).message
   state.exitCode = error instanceof StartError ? error.exitCode : 128
+  noteFailedStart(container, { exitCode: state.exitCode, detail: state.error })
   await engine.containers.save(container).catch(() => {})
 }
 
 /** It was cancelled just when the runtime had done its work: its end is a run's, like any other. */
 const endAtOnce = (engine: Engine, container: Container, operation: Operation): never => {
   container.record.state.stoppedByCall = true
+  const detail = messageOf(operation.signal.reason)
+  noteEnding(container, { cause: 'killed-by-call', verb: 'kill', signal: 9, detail })
   killGroup(containerGroup(engine.settings, container.record).group)
   throw operation.signal.reason
 }
 
-const startNow = async (engine: Engine, container: Container, operation: Operation): Promise<void> => {
+const startNow = async (engine: Engine, container: Container, run: Run): Promise<void> => {
+  const { operation } = run
   await using undo = new UndoStack((step, error) =>
     engine.log.error(`undo of start: ${step}`, { container: container.id, error: messageOf(error) }),
   )
@@ -217,9 +272,10 @@ const startNow = async (engine: Engine, container: Container, operation: Operati
     container.starting = undefined
   })
   container.starting = operation
+  noteBegun(container, operation)
   try {
-    const monitor = await prepare(engine, container, { undo, operation })
-    await runtimeStart(engine, container, { monitor, operation })
+    const monitor = await prepare(engine, container, { ...run, undo })
+    await runtimeStart(engine, container, { ...run, monitor })
     failpoint('start.started')
     undo.commit()
     container.starting = undefined
@@ -243,12 +299,14 @@ const startNow = async (engine: Engine, container: Container, operation: Operati
 }
 
 /**
- * Starts a container whose queue the caller holds. Returns false where it runs already.
+ * Starts a container whose queue the caller holds, anew or from the folder of a
+ * checkpoint. Returns false where it runs already.
  */
 export const startInQueue = async (
   engine: Engine,
   container: Container,
   operation: Operation,
+  checkpoint?: string,
 ): Promise<boolean> => {
   if (engine.stopping) throw new BerthError('stopping', 503, 'the daemon is shutting down')
   // This start may have been asked for before the end of the last run was seen.
@@ -260,7 +318,7 @@ export const startInQueue = async (
   clearTimeout(container.restartTimer)
   container.restartTimer = undefined
   try {
-    await startNow(engine, container, operation)
+    await startNow(engine, container, { operation, checkpoint })
   } finally {
     container.startSettled()
   }

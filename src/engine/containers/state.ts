@@ -6,6 +6,7 @@ import type { Engine } from '../engine.ts'
 import type { Container } from './container.ts'
 import { containerEvent } from './containerEvents.ts'
 import { beginDelivery } from './delivery/deliver.ts'
+import { causeAttributes, noteEnd, noteNext } from './ends.ts'
 import { answerWaiters } from './waiters.ts'
 
 /** How a container's record follows what its monitor saw. */
@@ -28,18 +29,9 @@ export const noteStarted = (engine: Engine, container: Container, status: Monito
     startedAt: formatNanos(status.startedAt),
     stoppedByCall: false,
   }
-  const cause = container.startCause
-  container.startCause = ''
-  containerEvent(engine, container, 'start', cause === '' ? {} : { 'berth.cause': cause })
+  noteNext(container)
+  containerEvent(engine, container, 'start', record.begun ? causeAttributes(record.begun) : {})
   beginDelivery(engine, container)
-}
-
-/** Why a run ended, in words for the journal. */
-const causeOf = (container: Container, exit: ExitRecord): string => {
-  if (exit.error !== '') return exit.error
-  if (exit.oomKilled) return 'out of memory'
-  if (container.record.state.stoppedByCall) return 'stopped by a call'
-  return exit.exitCode > 128 ? `ended by signal ${exit.exitCode - 128}` : 'its process ended'
 }
 
 /**
@@ -59,7 +51,7 @@ export const applyExit = (engine: Engine, container: Container, exit: ExitRecord
   // Docker's word for one whose probes have ended.
   if (state.health) state.health = { ...state.health, Status: 'unhealthy' }
   containerEvent(engine, container, 'die', {
-    'berth.cause': causeOf(container, exit),
+    ...causeAttributes(noteEnd(engine, container, exit)),
     exitCode: String(exit.exitCode),
     execDuration: String((exit.finishedAt - startedAt) / 1_000_000_000n),
   })

@@ -6,11 +6,14 @@ import { failpoint } from '../../core/failpoint.ts'
 import { killGroup } from '../../linux/cgroups.ts'
 import { signalNumber } from '../../linux/signals.ts'
 import type { Engine } from '../engine.ts'
-import type { Operation } from '../operations.ts'
+import type { Operation, Requester } from '../operations.ts'
 import type { Container } from './container.ts'
 import { containerEvent } from './containerEvents.ts'
+import { causeAttributes, endingOf, noteEnding } from './ends.ts'
+import type { Ending } from './endTypes.ts'
 import { giveUpStart } from './giveUpStart.ts'
 import { containerGroup } from './groups.ts'
+import { notRunning } from './notRunning.ts'
 import { cancelRestart } from './restart.ts'
 import { outlivesBoot } from './restartPolicy.ts'
 import { startInQueue } from './start.ts'
@@ -21,10 +24,12 @@ const run = promisify(execFile)
 /** Seconds after SIGKILL before the whole group is killed, and again before it is given up. */
 const killPatience = 5
 
-const notRunning = (container: Container): Error => conflict(`container ${container.id} is not running`)
-
 /** Settles with true when the current run has ended; with false after `milliseconds` (Infinity: never). An abort ends the waiting. */
-const exitWithin = (container: Container, milliseconds: number, signal?: AbortSignal): Promise<boolean> => {
+export const exitWithin = (
+  container: Container,
+  milliseconds: number,
+  signal?: AbortSignal,
+): Promise<boolean> => {
   if (!container.isRunning) return Promise.resolve(true)
   signal?.throwIfAborted()
   return new Promise((resolve, reject) => {
@@ -59,13 +64,27 @@ const sendSignal = (container: Container, signal: number): void => {
   }
 }
 
+/** After the signal, which one that is paused takes when it runs on. With version 2 of control groups a SIGKILL does not wait for that: nothing may be left to run on. */
 const signalPaused = async (engine: Engine, container: Container): Promise<void> => {
-  if (container.record.state.status === 'paused') await setPaused(engine, container, { paused: false })
+  if (container.record.state.status !== 'paused') return
+  try {
+    await setPaused(engine, container, { paused: false })
+  } catch (error) {
+    engine.log.warn('a paused container that was signalled could not be unpaused', {
+      container: container.id,
+      error: messageOf(error),
+    })
+  }
 }
 
 /** Written down before the signal, so that no restart policy undoes it after a crash. A full disk stops nobody from stopping. */
-const noteStop = async (engine: Engine, container: Container): Promise<void> => {
+const noteStop = async (engine: Engine, container: Container, ending?: Ending): Promise<void> => {
   container.record.state.stoppedByCall = true
+  await record(engine, container, ending)
+}
+
+const record = async (engine: Engine, container: Container, ending?: Ending): Promise<void> => {
+  if (ending) noteEnding(container, ending)
   await engine.containers.save(container, { durable: outlivesBoot(container) }).catch(error => {
     engine.log.error('a stop could not be recorded', { container: container.id, error: messageOf(error) })
   })
@@ -85,33 +104,51 @@ export const killAndWait = async (engine: Engine, container: Container): Promise
   )
 }
 
+/** Calls a planned restart off, where there is one. The signal has nobody to go to. */
+const killRestarting = async (
+  engine: Engine,
+  container: Container,
+  { ends, requester }: { ends: boolean; requester: Requester },
+): Promise<boolean> => {
+  if (container.record.state.status !== 'restarting') return false
+  if (!ends) return true
+  cancelRestart(container, { verb: 'kill', requester })
+  await noteStop(engine, container)
+  return true
+}
+
 /** `POST /containers/{id}/kill`. Errors: 409 where it does not run. */
-export const killContainer = async (engine: Engine, container: Container, signal: string): Promise<void> => {
+export const killContainer = async (
+  engine: Engine,
+  container: Container,
+  { signal, requester }: { signal: string; requester: Requester },
+): Promise<void> => {
   const number = signalNumber(signal || 'SIGKILL')
+  const ends = number === 9 || number === signalNumber(container.record.config.StopSignal || 'SIGTERM')
   await settleExit(engine, container)
-  if (container.record.state.status === 'restarting' && number === 9) {
-    cancelRestart(container)
-    return
-  }
+  if (await killRestarting(engine, container, { ends, requester })) return
   if (giveUpStart(container, 'a kill')) return
   if (!container.isRunning) throw notRunning(container)
-  const stopSignal = signalNumber(container.record.config.StopSignal || 'SIGTERM')
-  if (number === 9 || number === stopSignal) await noteStop(engine, container)
+  const ending: Ending = { cause: 'killed-by-call', verb: 'kill', signal: number, by: requester }
+  await (ends ? noteStop : record)(engine, container, ending)
   failpoint('kill.recorded')
   sendSignal(container, number)
   failpoint('kill.signalled')
-  containerEvent(engine, container, 'kill', { signal: String(number) })
-  if (number === 9) {
-    await signalPaused(engine, container)
-    await exitWithin(container, killPatience * 1000)
-  }
+  killEvent(engine, container, ending)
+  if (ends) await signalPaused(engine, container)
+  if (number === 9) await exitWithin(container, killPatience * 1000)
 }
+
+export const killEvent = (engine: Engine, container: Container, ending: Ending): void =>
+  containerEvent(engine, container, 'kill', { ...causeAttributes(ending), signal: String(ending.signal) })
 
 export interface StopOptions {
   signal?: string
   /** Seconds; negative waits for ever. */
   timeout?: number
   operation: Operation
+  /** Where nobody asked for it by a call. */
+  because?: Pick<Ending, 'cause' | 'detail'>
 }
 
 /** `POST /containers/{id}/stop`. A cancelled one waits no longer; signals that were sent stay sent. Returns false where it did not run. */
@@ -122,28 +159,42 @@ export const stopContainer = async (
 ): Promise<boolean> => {
   await settleExit(engine, container)
   const wasRestarting = container.record.state.status === 'restarting'
-  cancelRestart(container)
+  cancelRestart(container, operation)
   if (giveUpStart(container, 'a stop')) return true
-  await noteStop(engine, container)
-  failpoint('stop.recorded')
-  if (!container.isRunning) return wasRestarting
-  const signal = signalNumber(options.signal || container.record.config.StopSignal || 'SIGTERM')
-  const timeout = options.timeout ?? container.record.config.StopTimeout ?? engine.settings.defaultStopTimeout
-  sendSignal(container, signal)
-  failpoint('stop.signalled')
-  containerEvent(engine, container, 'kill', { signal: String(signal) })
-  await signalPaused(engine, container)
-  operation.at(`waiting for its end after signal ${signal}`)
-  const patience = timeout < 0 ? Number.POSITIVE_INFINITY : timeout * 1000
-  if (!(await exitWithin(container, patience, operation.signal))) {
-    operation.commit('SIGKILL has been sent')
-    operation.at('waiting for its end after SIGKILL')
-    containerEvent(engine, container, 'kill', { signal: '9' })
-    await killAndWait(engine, container)
+  const name = options.signal || container.record.config.StopSignal || 'SIGTERM'
+  const ending: Ending = {
+    ...endingOf(operation, container.isRunning ? signalNumber(name) : 0),
+    ...options.because,
   }
-  containerEvent(engine, container, 'stop')
+  await noteStop(engine, container, container.isRunning ? ending : undefined)
+  failpoint('stop.recorded')
+  if (container.isRunning) await endWithPatience(engine, container, { operation, ending, ...options })
+  else if (!wasRestarting) return false
+  containerEvent(engine, container, 'stop', causeAttributes(ending))
   await container.queue.run(async () => {})
   return true
+}
+
+/** The stop signal, then SIGKILL when the time is over. */
+const endWithPatience = async (
+  engine: Engine,
+  container: Container,
+  { operation, ending, ...options }: StopOptions & { ending: Ending },
+): Promise<void> => {
+  const timeout = options.timeout ?? container.record.config.StopTimeout ?? engine.settings.defaultStopTimeout
+  sendSignal(container, ending.signal)
+  failpoint('stop.signalled')
+  killEvent(engine, container, ending)
+  await signalPaused(engine, container)
+  operation.at(`waiting for its end after signal ${ending.signal}`)
+  const patience = timeout < 0 ? Number.POSITIVE_INFINITY : timeout * 1000
+  if (await exitWithin(container, patience, operation.signal)) return
+  operation.commit('SIGKILL has been sent')
+  operation.at('waiting for its end after SIGKILL')
+  const forced = { ...ending, signal: 9 }
+  noteEnding(container, forced)
+  killEvent(engine, container, forced)
+  await killAndWait(engine, container)
 }
 
 /** `POST /containers/{id}/restart` */
@@ -160,7 +211,8 @@ export const restartContainer = async (
   } finally {
     container.restarting = false
   }
-  containerEvent(engine, container, 'restart')
+  const { requester: by } = operation
+  containerEvent(engine, container, 'restart', causeAttributes({ cause: 'call', by }))
 }
 
 const setPaused = async (
@@ -171,6 +223,7 @@ const setPaused = async (
   const runtime = engine.settings.runtimes.get(container.record.hostConfig.Runtime ?? '')
   if (!runtime) throw notRunning(container)
   const verb = paused ? 'pause' : 'resume'
+  const { runs } = container.record
   try {
     await run(runtime.path, [...runtime.args, '--root', runtime.root, verb, container.id], {
       killSignal: 'SIGKILL',
@@ -185,6 +238,9 @@ const setPaused = async (
     )
   }
   failpoint('pause.done')
+  // What it was killed by may have ended it as soon as it ran on.
+  if (!container.isRunning || container.record.runs !== runs) return
+  if (paused) container.pauses += 1
   container.record.state.status = paused ? 'paused' : 'running'
   await engine.containers.save(container)
   containerEvent(engine, container, paused ? 'pause' : 'unpause')

@@ -10,10 +10,11 @@ import type { Engine } from '../engine.ts'
 import { clearRun } from './clearRun.ts'
 import type { Container } from './container.ts'
 import { containerEvent } from './containerEvents.ts'
+import { monitorLost, noteOutcome } from './ends.ts'
 import { containerGroup } from './groups.ts'
 import { logEnded, logGrown, logRotated } from './logs/budget.ts'
 import { removeAfterExit } from './remove.ts'
-import { planRestart } from './restart.ts'
+import { outcomeOf, planRestart } from './restart.ts'
 import { applyExit, noteStarted, runDirectory } from './state.ts'
 
 /** What the daemon does when a monitor speaks: started, out of memory, exited, lost. */
@@ -85,6 +86,7 @@ export const finishRun = async (engine: Engine, container: Container, run: numbe
   const monitor = container.monitor
   container.monitor = undefined
   const again = planRestart(engine, container)
+  noteOutcome(container, outcomeOf(container))
   const saved = await engine.containers.save(container).then(() => true, notSaved(engine, container))
   failpoint('exit.saved')
   await clearRun(engine, container)
@@ -104,7 +106,7 @@ export const finishRun = async (engine: Engine, container: Container, run: numbe
 const monitorClosed = async (engine: Engine, container: Container): Promise<void> => {
   if (!container.isRunning) return
   const record = readExitRecord(runDirectory(engine, container))
-  await exitSeen(engine, container, record ?? lostRecord(engine, container, 137, 'monitor lost'))
+  await exitSeen(engine, container, record ?? lostRecord(engine, container, 137, monitorLost))
 }
 
 /** The record of a run whose end nobody saw. */

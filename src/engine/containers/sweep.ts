@@ -7,6 +7,7 @@ import { connectMonitor } from '../../runtime/monitor.ts'
 import type { Engine } from '../engine.ts'
 import { sharedShm } from './files.ts'
 import { groupsOfContainers } from './groups.ts'
+import { ownerOfUpper } from './imageMounts.ts'
 import { sweepVolumes } from './runVolumes.ts'
 import { unmountSharedShm } from './sharedMemory.ts'
 
@@ -45,11 +46,13 @@ export const releaseStray = async (engine: Engine, runDirectory: string): Promis
 }
 
 const sweepUppers = async (engine: Engine, alive: ReadonlySet<string>): Promise<void> => {
+  // Also where nothing is mounted: the mount point may be there.
+  const places = new Set(engine.uppers.places())
   for (const id of await engine.uppers.list()) {
     try {
-      if (!engine.containers.byId(id)) await engine.uppers.remove(id)
-      // Also where nothing is mounted: the mount point may be there.
-      else if (!alive.has(id)) await engine.uppers.unmount(id)
+      const owner = ownerOfUpper(id)
+      if (!engine.containers.byId(owner)) await engine.uppers.remove(id)
+      else if (places.has(id) && !alive.has(owner)) await engine.uppers.unmount(id)
     } catch (error) {
       // One mount that hangs must not keep the daemon from starting.
       engine.log.error('a root filesystem could not be taken away', {

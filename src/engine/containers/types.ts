@@ -1,6 +1,9 @@
+import type { IdMaps } from '../../linux/idMaps.ts'
 import type { Endpoint, PortRequest } from '../../net/types.ts'
 import type { Digest } from '../../oci/digest.ts'
 import type { ContainerConfig, HostConfig } from '../../wire/container.ts'
+import type { Ending, RunEnd, RunStart } from './endTypes.ts'
+import type { SelinuxLabels } from './selinuxLabels.ts'
 
 /**
  * A container as it is stored. Life: `created` → `running` ⇄ `paused` →
@@ -9,27 +12,52 @@ import type { ContainerConfig, HostConfig } from '../../wire/container.ts'
  */
 export type ContainerStatus = 'created' | 'running' | 'paused' | 'restarting' | 'removing' | 'exited' | 'dead'
 
+/** An image that is mounted, as it was when that was decided. */
+export interface MountedImage {
+  id: Digest
+  /** Its layers, bottom first. */
+  diffIds: Digest[]
+}
+
+/**
+ * Whose the files of a bind are in the container. `match-user`: the source's
+ * owner is `user` there, or the container's own. `userns`: as the container's
+ * user namespace has it, what is on disk being what is inside.
+ */
+export interface OwnerMapping {
+  source: 'match-user' | 'userns'
+  /** As `--user` takes it. */
+  user?: string
+}
+
 /** A mount of a container other than the kernel's, as decided at create. */
 export interface MountPoint {
-  type: 'bind' | 'tmpfs' | 'volume'
-  /** Path on the host, of a volume its data whatever part is mounted; empty for tmpfs. */
+  type: 'bind' | 'tmpfs' | 'volume' | 'image'
+  /** Path on the host, of a volume or an image all of it whatever part is mounted; empty for tmpfs, and for a foreign volume until its plugin has mounted it. */
   source: string
   /** Path in the container, absolute and clean. */
   destination: string
   readWrite: boolean
-  /** `rprivate`, …; empty is the default. */
+  /** `rprivate`, …; of a bind always there. */
   propagation: string
+  /** That one is Berth's own choice, and `rprivate` will do where the host's mount cannot have it. */
+  propagationIsDefault?: true
   /** The mode part of `-v`, as given. */
   mode: string
-  /** Name of a volume; empty for others. */
+  /** Name of a volume, or of an image as it was asked for; empty for others. */
   name: string
   /** Of a volume: asked for by this name, so that it stays when its container is removed with its volumes. */
   named?: true
-  /** Of a volume: the part of it that is mounted. */
+  /** Of a foreign volume: its plugin. */
+  driver?: string
+  /** Of an image mount, once the container is there. */
+  image?: MountedImage
+  /** Of a volume or an image: the part of it that is mounted. */
   subpath?: string
   /** Mount options of a tmpfs; of others, while they are bound, flags of the host's mount. */
   options: string[]
   nonRecursive: boolean
+  idMapping?: OwnerMapping
   /** Read-only: whether mounts below it are so, too. Absent: where kernel and runtime can. */
   recursiveReadOnly?: 'never' | 'always'
   /** Make the source directory if it is missing (`-v`, and `create-src`). */
@@ -80,6 +108,9 @@ export interface NetworkAttachment {
   mac: string
   /** Asked for; absent for any. */
   ipv4?: string
+  ipv6?: string
+  /** `--link-local-ip`; absent for none. */
+  linkLocal?: string[]
   driverOptions?: Record<string, string>
   /** The highest is the way out; 0 where nothing is said. */
   gatewayPriority?: number
@@ -105,6 +136,10 @@ export interface ContainerRecord {
   platform: string
   config: ContainerConfig
   hostConfig: HostConfig
+  /** Of its user namespace, as it was made with; absent where it has none. */
+  idMaps?: IdMaps
+  /** Absent where SELinux is off. */
+  selinux?: SelinuxLabels
   mounts: MountPoint[]
   ports: PortRequest[]
   networks: NetworkAttachment[]
@@ -118,4 +153,10 @@ export interface ContainerRecord {
   passingPause?: boolean
   /** Runs so far: names each run's directory. */
   runs: number
+  /** What began the latest run, or the latest try. */
+  begun?: RunStart
+  /** What is about to end the run. */
+  ending?: Ending
+  /** How the latest runs ended, oldest first. */
+  ends?: RunEnd[]
 }

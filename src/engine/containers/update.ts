@@ -5,6 +5,7 @@ import { promisify } from 'node:util'
 import { conflict, internal, messageOf } from '../../core/errors.ts'
 import { failpoint } from '../../core/failpoint.ts'
 import { stringify } from '../../core/json.ts'
+import { cgroupSupport } from '../../linux/cgroupSupport.ts'
 import type { HostConfig, UpdateRequest } from '../../wire/container.ts'
 import type { Engine } from '../engine.ts'
 import { blockIo } from './blockIo.ts'
@@ -29,6 +30,8 @@ const applyToRuntime = async (
   const file = path.join(runDirectory(engine, container), 'update.json')
   const io = blockIo(hostConfig)
   const limits = specLimits(hostConfig)
+  // A group that runs may have had a limit before.
+  if ((hostConfig.MemorySwap ?? 0) < 0 && cgroupSupport().swap) limits.memory = { ...limits.memory, swap: -1 }
   // crun 1.8 writes a negative number as it is, which the kernel refuses.
   if (limits.pids && limits.pids.limit < 0) limits.pids.limit = mostPids
   await writeFile(file, stringify({ ...limits, ...(io ? { blockIO: io } : {}) }))
@@ -48,8 +51,9 @@ const applyToRuntime = async (
   }
 }
 
+/** An empty list is given, too: it ends the limits of before. */
 const isGiven = (value: unknown): boolean =>
-  value !== 0 && value !== '' && value !== false && !(Array.isArray(value) && value.length === 0)
+  value !== undefined && value !== 0 && value !== '' && value !== false
 
 /** What an update can change. */
 const changeable = [

@@ -1,9 +1,13 @@
+import path from 'node:path'
 import { badRequest } from '../../core/errors.ts'
 import { signalNumber } from '../../linux/signals.ts'
 import { checkCapabilities } from '../../runtime/spec/capabilities.ts'
 import type { ContainerConfig, HostConfig, RestartPolicy } from '../../wire/container.ts'
 import { checkBuilt } from './checkBuilt.ts'
 import { parseExtraHost } from './extraHosts.ts'
+import { checkFirstProbe } from './firstProbe.ts'
+import { hostCapabilities } from './privileges.ts'
+import { checkNamespaces, checkNetworkMode } from './validateNamespaces.ts'
 import { checkResources } from './validateResources.ts'
 
 /** Refuses what cannot be, in Docker's words; returns warnings for what is only doubtful. */
@@ -39,11 +43,13 @@ const checkHealth = (config: ContainerConfig): void => {
   if ((health.Retries ?? 0) < 0) throw badRequest('Retries in Healthcheck cannot be negative')
 }
 
+/** Puts the working directory in its shortest form. Errors: `bad-request`. */
 export const checkConfig = (config: ContainerConfig): void => {
   if (config.WorkingDir && !config.WorkingDir.startsWith('/'))
     throw badRequest(
       `the working directory '${config.WorkingDir}' is invalid, it needs to be an absolute path`,
     )
+  if (config.WorkingDir) config.WorkingDir = path.posix.resolve(config.WorkingDir)
   if (config.StopSignal) signalNumber(config.StopSignal)
   if ((config.Hostname ?? '').length > maxHostname)
     throw badRequest(`hostname ${JSON.stringify(config.Hostname)} is too long (maximum ${maxHostname} bytes)`)
@@ -53,48 +59,27 @@ export const checkConfig = (config: ContainerConfig): void => {
   checkHealth(config)
 }
 
-const checkNamespaces = (hostConfig: HostConfig): void => {
-  const ipc = hostConfig.IpcMode ?? ''
-  if (!/^(|none|private|shareable|host|container:.+)$/.test(ipc)) throw badRequest(`invalid IPC mode: ${ipc}`)
-  const pid = hostConfig.PidMode ?? ''
-  if (!/^(|private|host|container:.+)$/.test(pid)) throw badRequest(`invalid PID mode: ${pid}`)
-  const uts = hostConfig.UTSMode ?? ''
-  if (!/^(|host)$/.test(uts)) throw badRequest(`invalid UTS mode: ${uts}`)
-  const cgroupns = hostConfig.CgroupnsMode ?? ''
-  if (!/^(|private|host)$/.test(cgroupns)) throw badRequest(`invalid cgroup namespace mode: ${cgroupns}`)
-}
-
-const checkNetworkMode = (config: ContainerConfig, hostConfig: HostConfig): string[] => {
-  const mode = hostConfig.NetworkMode ?? ''
-  const ports = Object.keys(hostConfig.PortBindings ?? {}).length > 0
-  if (mode.startsWith('container:')) {
-    if (config.Hostname) throw badRequest('conflicting options: hostname and the network mode')
-    if (hostConfig.Dns?.length) throw badRequest('conflicting options: dns and the network mode')
-    if (hostConfig.ExtraHosts?.length)
-      throw badRequest('conflicting options: custom host-to-IP mapping and the network mode')
-    if (ports || hostConfig.PublishAllPorts)
-      throw badRequest('conflicting options: port publishing and the container type network mode')
-    if (Object.keys(config.ExposedPorts ?? {}).length)
-      throw badRequest('conflicting options: port exposing and the container type network mode')
-  }
-  if (hostConfig.UTSMode === 'host' && config.Hostname)
-    throw badRequest('conflicting options: hostname and the UTS mode')
-  return mode === 'host' && ports ? ['Published ports are discarded when using host network mode'] : []
-}
-
 /** The host part of a create. Returns warnings. */
 export const checkHostConfig = (config: ContainerConfig, hostConfig: HostConfig): string[] => {
+  checkNetworkMode(config, hostConfig)
   checkBuilt(hostConfig)
   const warnings = checkResources(hostConfig, { update: false })
   checkRestartPolicy(hostConfig.RestartPolicy, hostConfig.AutoRemove ?? false)
   for (const entry of hostConfig.ExtraHosts ?? []) parseExtraHost(entry)
   if (Object.keys(hostConfig.Annotations ?? {}).includes(''))
     throw badRequest('invalid Annotations: the empty string is not permitted as an annotation key')
-  checkCapabilities(hostConfig.CapAdd ?? [], hostConfig.CapDrop ?? [])
+  checkCapabilities({
+    add: hostConfig.CapAdd ?? [],
+    drop: hostConfig.CapDrop ?? [],
+    host: hostCapabilities(),
+  })
   checkNamespaces(hostConfig)
+  checkFirstProbe({ config, hostConfig })
   if ((hostConfig.ShmSize ?? 0) < 0) throw badRequest('SHM size can not be less than 0')
   const oom = hostConfig.OomScoreAdj ?? 0
   if (oom < -1000 || oom > 1000)
     throw badRequest(`Invalid value ${oom}, range for oom score adj is [-1000, 1000]`)
-  return [...warnings, ...checkNetworkMode(config, hostConfig)]
+  if (hostConfig.NetworkMode === 'host' && Object.keys(hostConfig.PortBindings ?? {}).length > 0)
+    warnings.push('Published ports are discarded when using host network mode')
+  return warnings
 }

@@ -27,7 +27,9 @@ const answer = (waiter: Waiter, exitCode: number, error = ''): void => {
 
 /** Answers those who wait here for one of these conditions. */
 export const answerWaiters = (container: Container, conditions: readonly WaitCondition[]): void => {
-  const { exitCode, error } = container.record.state
+  const { exitCode } = container.record.state
+  // As Docker: what a failed start said goes with the container.
+  const error = conditions.includes('removed') ? '' : container.record.state.error
   const due = container.waiters.filter(waiter => conditions.includes(waiter.condition))
   container.waiters = container.waiters.filter(waiter => !due.includes(waiter))
   for (const waiter of due) answer(waiter, exitCode, error)

@@ -1,9 +1,10 @@
 import { nowNanos } from '../../core/clock.ts'
-import type { Database } from '../../store/database.ts'
+import type { Database, EventQuery } from '../../store/database.ts'
 import type { EventMessage } from './types.ts'
 
-/** Events older than this many are dropped from the journal. */
+/** Events older than this many are dropped from the journal, once every so many and when a daemon begins. */
 const keptEvents = 100_000
+const trimEvery = 1000
 const pageSize = 256
 
 const parse = (json: string): EventMessage =>
@@ -32,7 +33,8 @@ export const eventJson = (event: EventMessage, { legacy }: { legacy: boolean }):
 export class Events {
   readonly #database: Database
   readonly #listeners = new Set<(event: EventMessage) => void>()
-  #sinceTrim = 0
+  #sinceTrim = trimEvery - 1
+  #published = 0
   #tail: Promise<void> = Promise.resolve()
 
   constructor(database: Database) {
@@ -45,6 +47,7 @@ export class Events {
     id: string,
     attributes: Record<string, string> = {},
   ): void {
+    this.#published++
     const timeNano = nowNanos()
     const event: EventMessage = {
       Type: type,
@@ -59,11 +62,16 @@ export class Events {
     this.#tail = this.#database
       .appendEvent(timeNano, eventJson(event, { legacy: false }), { lazy })
       .catch(() => {})
-    if (++this.#sinceTrim >= 1000) {
+    if (++this.#sinceTrim >= trimEvery) {
       this.#sinceTrim = 0
       void this.#database.trimEvents(keptEvents).catch(() => {})
     }
     for (const listener of this.#listeners) listener(event)
+  }
+
+  /** How many there were since the daemon's start. */
+  get published(): number {
+    return this.#published
   }
 
   /** How many listen now. */
@@ -79,6 +87,16 @@ export class Events {
   subscribe(listener: (event: EventMessage) => void): Disposable {
     this.#listeners.add(listener)
     return { [Symbol.dispose]: () => void this.#listeners.delete(listener) }
+  }
+
+  /** A page of the journal, as JSON texts; `next` is where it goes on. */
+  async find(
+    query: EventQuery,
+    signal: AbortSignal,
+  ): Promise<{ events: string[]; next: number | undefined }> {
+    await this.flush()
+    const { events, after } = await this.#database.findEvents(query, signal)
+    return { events: events.map(({ json }) => json), next: after }
   }
 
   /** The journal's events of a span of time (nanoseconds), in order. */

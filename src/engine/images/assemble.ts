@@ -5,7 +5,7 @@ import { familiar, type Reference } from '../../oci/reference.ts'
 import type { BlobInfo, LayerSource } from '../../store/types.ts'
 import type { Engine } from '../engine.ts'
 import type { Operation } from '../operations.ts'
-import { collectQuietly } from './collect.ts'
+import { bringIn, collectQuietly } from './collect.ts'
 import { reachTarget } from './reach.ts'
 import type { ImageRecord } from './types.ts'
 
@@ -106,7 +106,7 @@ export const withIncoming = async <T>(
 ): Promise<T> => {
   const brought: Digest[] = []
   try {
-    using _sharing = await engine.images.incoming.share(signal)
+    using _bringing = await bringIn(engine, signal)
     return await work(brought)
   } catch (error) {
     await collectQuietly(engine, brought)

@@ -1,6 +1,7 @@
 import { messageOf } from '../../core/errors.ts'
 import { failpoint } from '../../core/failpoint.ts'
 import type { Digest } from '../../oci/digest.ts'
+import { stacksOf } from '../containers/imageMounts.ts'
 import type { Engine } from '../engine.ts'
 import { forgetFetched, keptFetched } from './fetched.ts'
 
@@ -17,12 +18,21 @@ const blobsInUse = (engine: Engine): Set<Digest> => {
 export const layersInUse = (engine: Engine): Set<Digest> => {
   const stacks = [
     ...engine.images.all().map(image => image.config.rootfs.diff_ids),
-    ...engine.containers.all().map(container => container.record.diffIds),
+    ...engine.containers.all().flatMap(container => stacksOf(container.record)),
   ]
   const used = new Set<Digest>()
   // Of a stack that lacks one, too: a container may have the others mounted.
   for (const stack of stacks) for (const layer of engine.layers.present(stack)) if (layer) used.add(layer.key)
   return used
+}
+
+/** Candidates of whom did not wait: what is collected next takes them along. */
+const postponed = new WeakMap<Engine, Set<Digest>>()
+
+const postponedOf = (engine: Engine): Set<Digest> => {
+  const found = postponed.get(engine) ?? new Set()
+  postponed.set(engine, found)
+  return found
 }
 
 /**
@@ -32,8 +42,18 @@ export const layersInUse = (engine: Engine): Set<Digest> => {
  */
 export const collectGarbage = async (engine: Engine, candidates: readonly Digest[]): Promise<number> => {
   using _alone = await engine.images.incoming.own()
-  const layers = await collectLayers(engine)
-  return layers + (await collectBlobs(engine, candidates))
+  return await collectAlone(engine, candidates)
+}
+
+const collectAlone = async (engine: Engine, candidates: readonly Digest[]): Promise<number> => {
+  const more = postponedOf(engine)
+  let freed = 0
+  for (let all = [...candidates, ...more]; ; all = [...more]) {
+    more.clear()
+    freed += await collectLayers(engine)
+    freed += await collectBlobs(engine, all)
+    if (more.size === 0) return freed
+  }
 }
 
 const collectLayers = async (engine: Engine): Promise<number> => {
@@ -83,11 +103,32 @@ export const dropFetched = async (engine: Engine): Promise<number> => {
   return freed + (await engine.content.dropPartials())
 }
 
-/** For callers that must not fail because of it. */
+/** Ownership now, or none. */
+const ownNow = (engine: Engine): Promise<Disposable | undefined> => {
+  const later = new AbortController()
+  const owning = engine.images.incoming.own(later.signal)
+  later.abort()
+  return owning.catch(() => undefined)
+}
+
+/** For callers that must not fail because of it, nor wait for others whose client may have stalled: the last of those collects then. */
 export const collectQuietly = async (engine: Engine, candidates: readonly Digest[]): Promise<void> => {
   try {
-    await collectGarbage(engine, candidates)
+    using alone = await ownNow(engine)
+    if (alone) await collectAlone(engine, candidates)
+    else for (const digest of candidates) postponedOf(engine).add(digest)
   } catch (error) {
     engine.log.error('removal of unused blobs failed', { error: messageOf(error) })
+  }
+}
+
+/** While it lasts nothing is collected: blobs come in that no record names yet. An abort of the signal ends the wait for it. */
+export const bringIn = async (engine: Engine, signal: AbortSignal): Promise<Disposable> => {
+  const sharing = await engine.images.incoming.share(signal)
+  return {
+    [Symbol.dispose]: () => {
+      sharing[Symbol.dispose]()
+      if (postponedOf(engine).size > 0) void collectQuietly(engine, [])
+    },
   }
 }

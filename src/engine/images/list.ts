@@ -8,6 +8,7 @@ import type { ImageSummary } from '../../wire/image.ts'
 import { parseTimestamp } from '../../wire/timestamps.ts'
 import type { ApiVersion } from '../../wire/version.ts'
 import type { Container } from '../containers/container.ts'
+import { imagesOf } from '../containers/imageMounts.ts'
 import type { Engine } from '../engine.ts'
 import { globToRegExp } from './globs.ts'
 import { manifestSummaries } from './manifests.ts'
@@ -163,7 +164,7 @@ export const shownTarget = (engine: Engine, image: ImageRecord): ImageTarget | u
 /** Containers that were made from one of these images. */
 export const usersOf = (engine: Engine, images: readonly ImageRecord[]): Container[] => {
   const ids = new Set(images.map(({ id }) => id))
-  return engine.containers.all().filter(container => ids.has(container.record.imageId))
+  return engine.containers.all().filter(({ record }) => imagesOf(record).some(id => ids.has(id)))
 }
 
 /** Bytes of layers that an image of another row has too. */

@@ -10,7 +10,7 @@ import type { BlobInfo, LayerSource } from '../../store/types.ts'
 import type { Engine } from '../engine.ts'
 import type { Operation } from '../operations.ts'
 import { plainLayer, unreadable, writeManifest } from './assemble.ts'
-import { collectQuietly } from './collect.ts'
+import { bringIn, collectQuietly } from './collect.ts'
 import { type Archive, readArchive } from './loadArchive.ts'
 import { loadedImages } from './loadedImages.ts'
 import { manifestsBelow, type Reached } from './reach.ts'
@@ -216,7 +216,7 @@ export const loadImages = async (
   const archive: Archive = { blobs: new Map(), json: new Map(), written: new Map() }
   try {
     operation.at('waiting for a removal of images')
-    using _sharing = await engine.images.incoming.share(operation.signal)
+    using _bringing = await bringIn(engine, operation.signal)
     operation.at('reading the archive')
     await readArchive(engine, source, archive, operation.signal)
     const oci = fromOci(archive)

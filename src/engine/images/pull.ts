@@ -8,7 +8,7 @@ import { canonical, familiar, familiarName, type Reference } from '../../oci/ref
 import type { Credentials, Repository } from '../../registry-client/types.ts'
 import type { Engine } from '../engine.ts'
 import type { Operation } from '../operations.ts'
-import { collectQuietly } from './collect.ts'
+import { bringIn, collectQuietly } from './collect.ts'
 import { forgetFetched } from './fetched.ts'
 import type { Fetching } from './fetches.ts'
 import { fetchAttestations } from './pullAttestations.ts'
@@ -251,7 +251,7 @@ const record = async (
 ): Promise<boolean> => {
   const { operation, name } = part
   operation.at('waiting for a removal of images')
-  using _sharing = await engine.images.incoming.share(operation.signal)
+  using _bringing = await bringIn(engine, operation.signal)
   for (const digest of wanted) if (!(await engine.content.info(digest))) return false
   for (const bytes of plan.documents) documents.push((await engine.content.put(bytes)).digest)
   failpoint('pull.stored')

@@ -1,6 +1,8 @@
+import { isIP } from 'node:net'
 import { badRequest } from '../../core/errors.ts'
 import { parseMac } from '../../net/addresses.ts'
-import { contains, parseIpv4 } from '../../net/subnets.ts'
+import { isWildcard } from '../../net/port-table.ts'
+import { canonical, contains, type Family } from '../../net/subnets.ts'
 import type { EndpointSettings, HostConfig, NetworkingConfig } from '../../wire/container.ts'
 import type { NetworkAttachment } from '../containers/types.ts'
 import type { Networks } from './networks.ts'
@@ -29,15 +31,27 @@ const sysctlProblems = (options: Record<string, string> | undefined): string[] =
         `unrecognised network interface sysctl '${text}'; represent 'net.X.Y.ethN.Z=V' as 'net.X.Y.IFNAME.Z=V', 'X' must be 'ipv4', 'ipv6' or 'mpls'`,
     )
 
-const addressProblems = (address: string, network: NetworkRecord | undefined): string[] => {
-  try {
-    parseIpv4(address)
-  } catch {
-    return [`invalid IPv4 address: ${address}`]
-  }
-  const subnet = network?.bridge?.subnet
-  return subnet && !contains(subnet, address) ? [`no configured subnet contains IP address ${address}`] : []
+const addressProblems = (
+  address: string | undefined,
+  network: NetworkRecord | undefined,
+  family: Family,
+): string[] => {
+  if (!address) return []
+  if (isIP(address) !== family) return [`invalid IPv${family} address: ${address}`]
+  const bridge = network?.bridge
+  const subnet = family === 4 ? bridge?.subnet : bridge?.ipv6?.subnet
+  if (!bridge || (subnet && contains(subnet, address))) return []
+  return [`no configured subnet contains IP address ${address}`]
 }
+
+const linkLocalProblems = (addresses: readonly string[], network: NetworkRecord | undefined): string[] =>
+  addresses.flatMap(address => {
+    const family = isIP(address)
+    if (family === 0 || isWildcard(address)) return [`invalid link-local IP address: ${address}`]
+    return family === 6 && network && !network.bridge?.ipv6
+      ? [`link-local IP address ${address} needs a network with IPv6`]
+      : []
+  })
 
 /** Errors: `bad-request` with every problem, in Docker's words. */
 const checkSettings = (
@@ -51,10 +65,12 @@ const checkSettings = (
     if (wanted?.IPv4Address || wanted?.IPv6Address)
       problems.push('user-specified IP address is supported on user-defined networks only')
     if (aliases?.length) problems.push('network-scoped aliases are only supported for user-defined networks')
-  } else if (wanted?.IPv4Address) problems.push(...addressProblems(wanted.IPv4Address, network))
-  if (wanted?.IPv6Address && !isPredefined(name))
-    problems.push(`no configured subnet contains IP address ${wanted.IPv6Address}`)
-  problems.push(...sysctlProblems(options))
+  } else
+    problems.push(
+      ...addressProblems(wanted?.IPv4Address, network, 4),
+      ...addressProblems(wanted?.IPv6Address, network, 6),
+    )
+  problems.push(...linkLocalProblems(wanted?.LinkLocalIPs ?? [], network), ...sysctlProblems(options))
   if (problems.length === 0) return
   const text = problems.length === 1 ? problems[0] : problems.map(problem => `* ${problem}`).join('\n')
   throw badRequest(`invalid config for network ${name}: invalid endpoint settings:\n${text}`)
@@ -76,6 +92,8 @@ export const attachmentOf = (
     mac: settings.MacAddress ? parseMac(settings.MacAddress) : '',
     ...(links?.length ? { links } : {}),
     ...(wanted?.IPv4Address ? { ipv4: wanted.IPv4Address } : {}),
+    ...(wanted?.IPv6Address ? { ipv6: canonical(wanted.IPv6Address) } : {}),
+    ...(wanted?.LinkLocalIPs?.length ? { linkLocal: wanted.LinkLocalIPs } : {}),
     ...(options && Object.keys(options).length > 0 ? { driverOptions: options } : {}),
     ...(priority ? { gatewayPriority: priority } : {}),
   }

@@ -1,6 +1,7 @@
 import { badRequest } from '../../core/errors.ts'
-import { parseIpv4 } from '../../net/subnets.ts'
-import type { BridgeSpec, GatewayMode } from '../../net/types.ts'
+import { checkFamily, type Family } from '../../net/subnets.ts'
+import type { BridgeIpv6, BridgeSpec, GatewayMode } from '../../net/types.ts'
+import { truthOf } from '../../wire/truth.ts'
 
 /** The options of Docker's bridge driver (`-o`), decided into what the network layer takes. */
 
@@ -10,35 +11,31 @@ const option = {
   icc: 'com.docker.network.bridge.enable_icc',
   publishAddress: 'com.docker.network.bridge.host_binding_ipv4',
   gatewayMode: 'com.docker.network.bridge.gateway_mode_ipv4',
+  gatewayMode6: 'com.docker.network.bridge.gateway_mode_ipv6',
   inhibit: 'com.docker.network.bridge.inhibit_ipv4',
   trusted: 'com.docker.network.bridge.trusted_host_interfaces',
   mtu: 'com.docker.network.driver.mtu',
   sourceAddress: 'com.docker.network.host_ipv4',
+  sourceAddress6: 'com.docker.network.host_ipv6',
   interfacePrefix: 'com.docker.network.container_iface_prefix',
 }
 
 const modes: readonly string[] = ['nat', 'nat-unprotected', 'routed', 'isolated']
-
-/** Go's ParseBool. */
-const truth = new Map([
-  ...['1', 't', 'T', 'TRUE', 'true', 'True'].map(text => [text, true] as const),
-  ...['0', 'f', 'F', 'FALSE', 'false', 'False'].map(text => [text, false] as const),
-])
 
 type Options = Record<string, string>
 
 const flag = (options: Options, name: string, otherwise: boolean): boolean => {
   const text = options[name]
   if (text === undefined) return otherwise
-  const value = truth.get(text)
+  const value = truthOf(text)
   if (value === undefined)
     throw badRequest(`failed to parse ${name} value: ${JSON.stringify(text)} is no truth`)
   return value
 }
 
-const address = (options: Options, name: string): string => {
+const address = (options: Options, name: string, family: Family = 4): string => {
   const text = options[name] ?? ''
-  if (text !== '') parseIpv4(text)
+  if (text !== '') checkFamily(text, family)
   return text
 }
 
@@ -60,25 +57,23 @@ const linkName = (options: Options, id: string): string => {
   return name
 }
 
-const gatewayModeOf = (options: Options, internal: boolean): GatewayMode => {
-  const mode = options[option.gatewayMode] || 'nat'
+const gatewayModeOf = (options: Options, name: string, internal: boolean): GatewayMode => {
+  const mode = options[name] || 'nat'
   if (!modes.includes(mode))
-    throw badRequest(
-      `unknown gateway mode ${JSON.stringify(mode)}: ${option.gatewayMode} takes ${modes.join(', ')}`,
-    )
+    throw badRequest(`unknown gateway mode ${JSON.stringify(mode)}: ${name} takes ${modes.join(', ')}`)
   if (mode === 'isolated' && !internal)
     throw badRequest(`gateway mode 'isolated' can only be used for an internal network`)
   return mode as GatewayMode
 }
 
-export type BridgeChoice = Omit<BridgeSpec, 'networkId' | 'subnet' | 'gateway' | 'foreign'>
+export type BridgeChoice = Omit<BridgeSpec, 'networkId' | 'subnet' | 'gateway' | 'foreign' | 'ipv6'>
 
 /** Errors: `bad-request` that names the option. */
 export const decideBridge = (
   options: Options,
   { id, internal }: { id: string; internal: boolean },
 ): BridgeChoice => {
-  const gatewayMode = gatewayModeOf(options, internal)
+  const gatewayMode = gatewayModeOf(options, option.gatewayMode, internal)
   publishAddressOf(options, '')
   return {
     link: linkName(options, id),
@@ -92,6 +87,15 @@ export const decideBridge = (
     internal,
   }
 }
+
+/** What the options say of a bridge's IPv6. Errors: as `decideBridge`. */
+export const decideExit6 = (
+  options: Options,
+  internal: boolean,
+): Pick<BridgeIpv6, 'gatewayMode' | 'sourceAddress'> => ({
+  gatewayMode: gatewayModeOf(options, option.gatewayMode6, internal),
+  sourceAddress: address(options, option.sourceAddress6, 6),
+})
 
 /** Where ports are published that name no address. */
 export const publishAddressOf = (options: Options, otherwise: string): string =>

@@ -1,6 +1,7 @@
 import { UndoStack } from '../../core/disposal.ts'
 import { BerthError, badRequest, conflict, forbidden } from '../../core/errors.ts'
 import { failpoint } from '../../core/failpoint.ts'
+import { addressesOf } from '../../net/addressBook.ts'
 import type { EndpointSettings } from '../../wire/container.ts'
 import type { Container } from '../containers/container.ts'
 import { addHostsAddress, removeHostsAddress, writeResolvConf } from '../containers/files.ts'
@@ -88,12 +89,14 @@ const joinRunning = async (
 ): Promise<void> => {
   // Last of all: it is written by what the record has then.
   undo.push('resolv.conf', () => writeResolvConf(engine, record))
-  await engine.connections.join(record, attachment)
+  await engine.metrics.timeNetwork('connect', engine.connections.join(record, attachment))
   undo.push('endpoint', () => engine.connections.part(record, attachment))
   if (hasNames(attachment)) writeResolvConf(engine, record)
-  const address = attachment.endpoint?.ipv4
-  if (address) addHostsAddress(engine, record, address)
-  undo.push('hosts', () => (address ? removeHostsAddress(engine, record, address) : undefined))
+  const addresses = attachment.endpoint ? addressesOf(attachment.endpoint) : []
+  for (const address of addresses) addHostsAddress(engine, record, address)
+  undo.push('hosts', () => {
+    for (const address of addresses) removeHostsAddress(engine, record, address)
+  })
 }
 
 /** Durable when it settles. Errors: `not-connected`, `bad-request`. */
@@ -115,14 +118,15 @@ export const disconnectContainer = (
       throw badRequest(
         'cannot disconnect container from host network - container was created in host network mode',
       )
-    const address = attachment.endpoint?.ipv4
+    const addresses = attachment.endpoint ? addressesOf(attachment.endpoint) : []
     if (container.isRunning) {
       await engine.connections.part(record, attachment)
       tellLinking(engine, container)
     } else record.networks.splice(record.networks.indexOf(attachment), 1)
     failpoint('network.disconnect.made')
-    if (container.isRunning && address) removeHostsAddress(engine, record, address)
+    if (container.isRunning) for (const address of addresses) removeHostsAddress(engine, record, address)
     if (container.isRunning && hasNames(attachment)) writeResolvConf(engine, record)
     await engine.containers.save(container, { durable: true })
     failpoint('network.disconnect.recorded')
+    engine.lastNeed.note('network', [network.id])
   })

@@ -1,35 +1,32 @@
+import { UndoStack } from '../../core/disposal.ts'
 import { notFound, unavailable } from '../../core/errors.ts'
 import { newId } from '../../core/ids.ts'
+import { addressesOf } from '../../net/addressBook.ts'
 import { macOfAddress } from '../../net/addresses.ts'
 import type { ContainerNames, NameServers } from '../../net/dns/types.ts'
 import type { Network } from '../../net/network.ts'
-import type { BridgeSpec, Endpoint, EndpointSpec, ExpectedNetwork, LinkedPort } from '../../net/types.ts'
+import type { Family } from '../../net/subnets.ts'
+import type {
+  BridgeSpec,
+  Endpoint,
+  EndpointSpec,
+  ExpectedNetwork,
+  LinkedPort,
+  SandboxOwner,
+} from '../../net/types.ts'
 import type { ContainerRecord, NetworkAttachment } from '../containers/types.ts'
 import type { Events } from '../events/events.ts'
 import { interfaceNameOf, sysctlsOf } from './attachments.ts'
 import { interfacePrefixOf, publishAddressOf } from './bridgeOptions.ts'
+import { chooseGateway, type Joined } from './chooseGateway.ts'
 import { NameIndex } from './nameIndex.ts'
 import { containerNames, hasNames, namesOf } from './names.ts'
 import type { Networks } from './networks.ts'
 import type { NetworkRecord } from './types.ts'
 
-/** One network that a container is, or is to be, connected to. */
-interface Joined {
-  attachment: NetworkAttachment
-  network: NetworkRecord
-}
-
 type Bridged = NetworkRecord & { bridge: BridgeSpec }
 
-/** Which of these leads out: by priority, then by the network's name; none where all are internal. */
-const chooseGateway = (joined: readonly Joined[]): Joined | undefined =>
-  joined
-    .filter(({ network: { bridge } }) => bridge && !bridge.internal)
-    .toSorted(
-      (a, b) =>
-        (b.attachment.gatewayPriority ?? 0) - (a.attachment.gatewayPriority ?? 0) ||
-        (a.network.name < b.network.name ? -1 : 1),
-    )[0]
+type Addresses = Pick<EndpointSpec, 'ipv4' | 'ipv6'>
 
 export interface ConnectionsParts {
   network: Network
@@ -85,7 +82,7 @@ export class Connections {
       const { endpoint, networkId } = attachment
       if (!endpoint || !hasNames(attachment)) continue
       const names = namesOf(record, attachment)
-      this.#index.put(networkId, { containerId: record.id, address: endpoint.ipv4, names })
+      this.#index.put(networkId, { containerId: record.id, addresses: addressesOf(endpoint), names })
     }
   }
 
@@ -119,13 +116,14 @@ export class Connections {
     })
   }
 
-  /** Makes a container's namespace and its endpoints. What of it is there when it fails, `disconnectAll` takes away. */
-  async connectAll(record: ContainerRecord): Promise<void> {
+  /** Makes a container's namespace, which a user namespace may own, and its endpoints. What of it is there when it fails, `disconnectAll` takes away. */
+  async connectAll(record: ContainerRecord, owner?: SandboxOwner): Promise<void> {
     const [first] = record.networks
     if (!first || first.networkName === 'host') return
     const joined = record.config.NetworkDisabled ? [] : this.#joined(record)
     const gateway = chooseGateway(joined)
-    this.#network.createSandbox(record.id)
+    if (owner) await this.#network.createOwnedSandbox(record.id, owner)
+    else this.#network.createSandbox(record.id)
     for (const one of joined) await this.#join(record, one, { isGateway: one === gateway })
     await this.#serveNames(record)
   }
@@ -168,16 +166,28 @@ export class Connections {
     { network, isGateway }: { network: Bridged; isGateway: boolean },
   ): Promise<Endpoint> {
     this.#checkPublishing(record)
-    const pool = this.#network.addresses(network.id)
-    const wanted = attachment.ipv4
-    if (wanted) await this.#network.claimAddress(network.id, wanted)
-    const ipv4 = wanted ?? pool.allocate()
-    try {
-      return await this.#network.connect(this.#endpointSpec(record, attachment, { network, ipv4, isGateway }))
-    } catch (error) {
-      pool.release(ipv4)
-      throw error
-    }
+    await using undo = new UndoStack()
+    const ipv4 = await this.#takeAddress(network.id, 4, { wanted: attachment.ipv4, undo })
+    const ipv6 = network.bridge.ipv6
+      ? await this.#takeAddress(network.id, 6, { wanted: attachment.ipv6, undo })
+      : undefined
+    const spec = this.#endpointSpec(record, attachment, { network, addresses: { ipv4, ipv6 }, isGateway })
+    const endpoint = await this.#network.connect(spec)
+    undo.commit()
+    return endpoint
+  }
+
+  async #takeAddress(
+    networkId: string,
+    family: Family,
+    { wanted, undo }: { wanted: string | undefined; undo: UndoStack },
+  ): Promise<string> {
+    const { addresses } = this.#network
+    if (wanted) await addresses.claim(networkId, wanted)
+    const pool = addresses.pool(networkId, family)
+    const address = wanted ?? pool.allocate()
+    undo.push('address', () => pool.release(address))
+    return address
   }
 
   #checkPublishing(record: ContainerRecord): void {
@@ -190,17 +200,18 @@ export class Connections {
   #endpointSpec(
     record: ContainerRecord,
     attachment: NetworkAttachment,
-    { network, ipv4, isGateway }: { network: Bridged; ipv4: string; isGateway: boolean },
+    { network, addresses, isGateway }: { network: Bridged; addresses: Addresses; isGateway: boolean },
   ): EndpointSpec {
     return {
       containerId: record.id,
       bridge: network.bridge,
       interfaceName: interfaceNameOf(attachment) || freeName(record, interfacePrefixOf(network.options)),
-      ipv4,
-      mac: attachment.mac || this.#ownMac(record, attachment) || macOfAddress(ipv4),
+      ...addresses,
+      mac: attachment.mac || this.#ownMac(record, attachment) || macOfAddress(addresses.ipv4),
       ports: isGateway ? this.#ports(record, network) : [],
       defaultRoute: isGateway,
       sysctls: sysctlsOf(attachment),
+      ...(attachment.linkLocal ? { linkLocal: attachment.linkLocal } : {}),
     }
   }
 
@@ -211,7 +222,9 @@ export class Connections {
 
   #ports(record: ContainerRecord, { options }: NetworkRecord) {
     const hostIp = publishAddressOf(options, this.#networks.publishAddress)
-    return record.ports.map(port => (port.hostIp === '0.0.0.0' ? { ...port, hostIp } : port))
+    // All of IPv4 stands for all there is.
+    if (hostIp === '0.0.0.0') return record.ports
+    return record.ports.map(port => (port.hostIp === '' ? { ...port, hostIp } : port))
   }
 
   /** Takes down what a container has in the kernel. Idempotent. */
@@ -344,6 +357,11 @@ export class Connections {
   /** Closes what this process has of the name servers; the kernel's side stays. */
   async close(): Promise<void> {
     await this.#servers[Symbol.asyncDispose]()
+  }
+
+  /** The user namespace of a container that has its own. */
+  userNamespacePath(id: string): string {
+    return this.#network.userNamespacePath(id)
   }
 
   /** The namespace of a container that has its own. */

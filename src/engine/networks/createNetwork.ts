@@ -3,12 +3,13 @@ import { badRequest, conflict, forbidden, notFound, notImplemented } from '../..
 import { failpoint } from '../../core/failpoint.ts'
 import { newId } from '../../core/ids.ts'
 import { SerialQueue } from '../../core/queue.ts'
-import { defaultPools, parseCidr } from '../../net/subnets.ts'
+import type { Family } from '../../net/subnets.ts'
+import type { BridgeSpec } from '../../net/types.ts'
 import type { NetworkCreateRequest } from '../../wire/network.ts'
 import type { Engine } from '../engine.ts'
-import { decideBridge } from './bridgeOptions.ts'
-import { decideSubnet, ipamConfigOf } from './ipam.ts'
-import { defaultGatewayKey, isPredefined, type NetworkRecord } from './types.ts'
+import { decideBridge, decideExit6 } from './bridgeOptions.ts'
+import { decideSubnet, ipamConfigOf, type SubnetChoice } from './ipam.ts'
+import { defaultGatewayKeys, isPredefined, type NetworkRecord, subnetsOf } from './types.ts'
 
 /** Names and subnets are chosen one after another. */
 const turns = new WeakMap<Engine, SerialQueue>()
@@ -47,7 +48,6 @@ const checkKind = (request: NetworkCreateRequest): void => {
   if (request.Scope === 'swarm' || request.Scope === 'global')
     throw forbidden('cannot create a swarm scoped network when swarm is not active')
   if (request.Scope && request.Scope !== 'local') throw badRequest(`invalid network scope "${request.Scope}"`)
-  if (request.EnableIPv6) throw notImplemented('a network with IPv6')
   if (request.EnableIPv4 === false) throw notImplemented('a network without IPv4')
 }
 
@@ -64,6 +64,7 @@ const decideConfiguration = (request: NetworkCreateRequest): NetworkRecord => {
     ...{ id: newId(), name: request.Name ?? '', created: nowText(), driver: 'null', configOnly: true },
     ...{ options: Options, labels: Labels },
     ipam: { config: IPAM?.Config ?? [], ...(IPAM?.Options ? { options: IPAM.Options } : {}) },
+    ...(request.EnableIPv6 ? { ipv6: true } : {}),
   }
 }
 
@@ -80,7 +81,7 @@ const configured = (engine: Engine, request: NetworkCreateRequest): NetworkCreat
   if (!name) return request
   const source = engine.networks.find(name)
   if (!source?.configOnly) throw notFound(`configuration network "${name}" does not exist`)
-  if (request.IPAM?.Config?.length || request.IPAM?.Driver)
+  if (request.IPAM?.Config?.length || !['', 'default'].includes(request.IPAM?.Driver ?? ''))
     throw forbidden(
       'user-specified configurations are not supported if the network depends on a configuration network',
     )
@@ -91,6 +92,7 @@ const configured = (engine: Engine, request: NetworkCreateRequest): NetworkCreat
   return {
     ...request,
     Options: source.options,
+    EnableIPv6: source.ipv6 ?? false,
     IPAM: {
       Config: source.ipam?.config ?? [],
       ...(source.ipam?.options ? { Options: source.ipam.options } : {}),
@@ -98,11 +100,6 @@ const configured = (engine: Engine, request: NetworkCreateRequest): NetworkCreat
     Labels: { ...source.labels, ...request.Labels },
   }
 }
-
-const pools = (engine: Engine) =>
-  engine.settings.addressPools.length > 0
-    ? engine.settings.addressPools.map(({ base, size }) => ({ base: parseCidr(base), size }))
-    : defaultPools
 
 const checkBridgeName = (engine: Engine, link: string, name: string): void => {
   const other = engine.networks.all().find(({ bridge }) => bridge?.link === link)
@@ -112,27 +109,39 @@ const checkBridgeName = (engine: Engine, link: string, name: string): void => {
     )
 }
 
+const familyOfBridge = (
+  { subnet, gateway, reserved }: SubnetChoice,
+  family: Family,
+): Pick<BridgeSpec, 'subnet' | 'gateway' | 'defaultGateway'> => {
+  const defaultGateway = reserved[defaultGatewayKeys[family]]
+  return { subnet, gateway, ...(defaultGateway ? { defaultGateway } : {}) }
+}
+
 const decideNetwork = (engine: Engine, request: NetworkCreateRequest): NetworkRecord => {
   const { Name: name = '', Internal: internal = false, Options: options = {}, IPAM = {} } = request
   const id = newId()
   const choice = decideBridge(options, { id, internal })
   checkBridgeName(engine, choice.link, name)
-  const subnet = decideSubnet(IPAM, {
-    pools: pools(engine),
-    networks: engine.networks.all().flatMap(({ bridge }) => (bridge ? [bridge.subnet] : [])),
+  const around = {
+    pools: engine.networks.pools,
+    networks: engine.networks.all().flatMap(subnetsOf),
     routes: engine.network.hostRoutes(),
-  })
-  const { gateway } = subnet
-  const defaultGateway = subnet.reserved[defaultGatewayKey]
+  }
+  const ipv4 = decideSubnet(IPAM, 4, around)
+  const ipv6 = request.EnableIPv6 ? decideSubnet(IPAM, 6, around) : undefined
   return {
     ...{ id, name, created: nowText(), driver: 'bridge', options, labels: request.Labels ?? {} },
     bridge: {
       ...choice,
-      ...{ networkId: id, subnet: subnet.subnet, gateway },
-      ...(defaultGateway ? { defaultGateway } : {}),
+      networkId: id,
+      ...familyOfBridge(ipv4, 4),
+      ...(ipv6 ? { ipv6: { ...familyOfBridge(ipv6, 6), ...decideExit6(options, internal) } } : {}),
       foreign: engine.network.hasLink(choice.link),
     },
-    ipam: { config: [ipamConfigOf(subnet)], ...(IPAM.Options ? { options: IPAM.Options } : {}) },
+    ipam: {
+      config: [ipv4, ...(ipv6 ? [ipv6] : [])].map(ipamConfigOf),
+      ...(IPAM.Options ? { options: IPAM.Options } : {}),
+    },
     ...(request.Attachable ? { attachable: true } : {}),
     ...(request.ConfigFrom?.Network ? { configFrom: request.ConfigFrom.Network } : {}),
   }

@@ -37,8 +37,9 @@ const readText = (file: string): string => {
 /** As the host's programs see it. */
 export const hostResolvConf = (): string => textOf(hostFile)
 
-/** As containers are to see it. */
-export const upstreamResolvConf = (): string => {
+/** As containers are to see it; from a file of the daemon's own where `file` names one. */
+export const upstreamResolvConf = (file = ''): string => {
+  if (file !== '') return textOf(file)
   const own = hostResolvConf()
   return usesResolvedStub(own) ? textOf(resolvedUpstreamFile) || own : own
 }

@@ -2,7 +2,8 @@
 
 interface Member {
   containerId: string
-  address: string
+  /** Of both families. */
+  addresses: string[]
   /** Its own name first. */
   names: string[]
 }
@@ -27,7 +28,7 @@ export class NameIndex {
     this.#networks.set(networkId, network)
     const lower = { ...member, names: [...new Set(member.names.map(name => name.toLowerCase()))] }
     network.byContainer.set(member.containerId, lower)
-    network.byAddress.set(member.address, lower)
+    for (const address of member.addresses) network.byAddress.set(address, lower)
     for (const name of lower.names) {
       const holders = network.byName.get(name) ?? new Set()
       network.byName.set(name, holders.add(lower))
@@ -39,7 +40,8 @@ export class NameIndex {
     const member = network?.byContainer.get(containerId)
     if (!network || !member) return
     network.byContainer.delete(containerId)
-    if (network.byAddress.get(member.address) === member) network.byAddress.delete(member.address)
+    for (const address of member.addresses)
+      if (network.byAddress.get(address) === member) network.byAddress.delete(address)
     for (const name of member.names) {
       const holders = network.byName.get(name)
       holders?.delete(member)
@@ -50,7 +52,7 @@ export class NameIndex {
 
   /** Addresses under a name in lower case; empty where nobody has it. */
   addresses(networkId: string, name: string): string[] {
-    return [...(this.#networks.get(networkId)?.byName.get(name) ?? [])].map(({ address }) => address)
+    return [...(this.#networks.get(networkId)?.byName.get(name) ?? [])].flatMap(({ addresses }) => addresses)
   }
 
   /** The own name of whoever has an address. */

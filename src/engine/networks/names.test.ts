@@ -33,9 +33,9 @@ const networkOf = (internal: boolean) => (): NetworkRecord => ({
 
 const setUp = () => {
   const index = new NameIndex()
-  index.put('id of front', { containerId: 'web1', address: '10.0.0.2', names: ['Web', 'shared', 'web1'] })
-  index.put('id of front', { containerId: 'web2', address: '10.0.0.3', names: ['other', 'shared'] })
-  index.put('id of back', { containerId: 'db', address: '10.0.1.2', names: ['db'] })
+  index.put('id of front', { containerId: 'web1', addresses: ['10.0.0.2'], names: ['Web', 'shared', 'web1'] })
+  index.put('id of front', { containerId: 'web2', addresses: ['10.0.0.3'], names: ['other', 'shared'] })
+  index.put('id of back', { containerId: 'db', addresses: ['10.0.1.2'], names: ['db'] })
   const around = {
     index,
     network: networkOf(false),
@@ -71,7 +71,7 @@ test('a link is a name for its container alone; who left, or goes by another nam
   const linking = containerNames(asker(attachment('front', { links: ['web:backend'] })), around)
   assert.deepEqual(linking.addresses('backend'), ['10.0.0.2'])
   assert.equal(containerNames(asker(attachment('front')), around).addresses('backend'), undefined)
-  index.put('id of front', { containerId: 'web1', address: '10.0.0.2', names: ['renamed', 'web1'] })
+  index.put('id of front', { containerId: 'web1', addresses: ['10.0.0.2'], names: ['renamed', 'web1'] })
   const names = containerNames(asker(attachment('front')), around)
   assert.equal(names.addresses('web'), undefined)
   assert.deepEqual(names.addresses('renamed'), ['10.0.0.2'])

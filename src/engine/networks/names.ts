@@ -1,8 +1,9 @@
 import type { ContainerNames } from '../../net/dns/types.ts'
+import { parseUpstream } from '../../net/dns/upstreams.ts'
 import { contains } from '../../net/subnets.ts'
 import type { ContainerRecord, NetworkAttachment } from '../containers/types.ts'
 import type { NameIndex } from './nameIndex.ts'
-import { isPredefined, type NetworkRecord } from './types.ts'
+import { isPredefined, type NetworkRecord, subnetsOf } from './types.ts'
 
 /** What a container may ask its name server for. */
 
@@ -71,14 +72,15 @@ export const containerNames = (record: ContainerRecord, around: NamesAround): Co
       const inside = networks.flatMap(({ bridge }) => (bridge ? [bridge] : []))
       if (inside.some(({ internal }) => !internal)) return around.upstreams()
       // From an internal network nothing is asked outside of it.
-      return around.upstreams().filter(server => inside.some(({ subnet }) => isWithin(subnet, server)))
+      const subnets = networks.flatMap(subnetsOf)
+      return around.upstreams().filter(server => subnets.some(subnet => isWithin(subnet, server)))
     },
   }
 }
 
 const isWithin = (subnet: Parameters<typeof contains>[0], server: string): boolean => {
   try {
-    return contains(subnet, server.split(':')[0] ?? '')
+    return contains(subnet, parseUpstream(server)?.address ?? '')
   } catch {
     return false
   }

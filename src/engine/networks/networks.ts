@@ -2,28 +2,47 @@ import { nowText } from '../../core/clock.ts'
 import { BerthError, notFound } from '../../core/errors.ts'
 import { newId } from '../../core/ids.ts'
 import type { Network } from '../../net/network.ts'
-import { parseCidr } from '../../net/subnets.ts'
-import { type BridgeSpec, type Ipv4Subnet, ordinaryBridge } from '../../net/types.ts'
+import { type Family, formatCidr, parseCidr, type SubnetPool } from '../../net/subnets.ts'
+import { type BridgeSpec, ordinaryBridge, ordinaryExit, type Subnet } from '../../net/types.ts'
 import type { Database } from '../../store/database.ts'
-import { defaultGatewayKey, type NetworkRecord } from './types.ts'
+import type { IpamConfig } from '../../wire/network.ts'
+import { defaultGatewayKeys, type NetworkRecord } from './types.ts'
 
 const kind = 'network'
+
+type Side = NonNullable<DefaultBridge['ipv6']>
+
+const withoutRange = ({ range: _, ...side }: Side): Omit<Side, 'range'> => side
+
+const configOf = ({ subnet, gateway, defaultGateway }: Side, family: Family): IpamConfig => ({
+  Subnet: formatCidr(subnet),
+  Gateway: gateway,
+  ...(defaultGateway ? { AuxiliaryAddresses: { [defaultGatewayKeys[family]]: defaultGateway } } : {}),
+})
 
 /** How the default bridge is made, or that it is not. */
 export interface DefaultBridge {
   link: string
   foreign: boolean
-  subnet: Ipv4Subnet
+  subnet: Subnet
   gateway: string
   /** Part of the subnet for containers (`--fixed-cidr`). */
-  range?: Ipv4Subnet
+  range?: Subnet
   mtu: number
   icc: boolean
   masquerade: boolean
   /** `--default-gateway`: the containers' way out that is not the bridge. */
   defaultGateway?: string
+  /** With `--ipv6`. */
+  ipv6?: { subnet: Subnet; gateway: string; range?: Subnet; defaultGateway?: string }
   /** `--ip`: where ports are published that name no address. */
   publishAddress: string
+}
+
+export interface NetworksParts {
+  database: Database
+  network: Network
+  pools: SubnetPool[]
 }
 
 /** The records of all networks; `bridge`, `host` and `none` are always there (`bridge` not with `--bridge none`). */
@@ -32,21 +51,18 @@ export class Networks {
   readonly #network: Network
   readonly #byId = new Map<string, NetworkRecord>()
   readonly #defaultBridge: DefaultBridge | undefined
+  /** Where the subnets of new networks come from. */
+  readonly pools: SubnetPool[]
 
-  private constructor(
-    parts: { database: Database; network: Network },
-    defaultBridge: DefaultBridge | undefined,
-  ) {
+  private constructor(parts: NetworksParts, defaultBridge: DefaultBridge | undefined) {
+    this.pools = parts.pools
     this.#database = parts.database
     this.#network = parts.network
     this.#defaultBridge = defaultBridge
   }
 
   /** Reads the records, and makes those of the default networks; ids stay over restarts. */
-  static async open(
-    parts: { database: Database; network: Network },
-    defaultBridge: DefaultBridge | undefined,
-  ): Promise<Networks> {
+  static async open(parts: NetworksParts, defaultBridge: DefaultBridge | undefined): Promise<Networks> {
     const networks = new Networks(parts, defaultBridge)
     const stored = new Map(
       (await parts.database.load(kind)).map(({ value }) => [
@@ -82,10 +98,11 @@ export class Networks {
     ]
     const wanted = this.#defaultBridge
     if (!wanted) return records
-    const { link, subnet, gateway, mtu, foreign, icc, masquerade, defaultGateway } = wanted
+    const { link, subnet, gateway, mtu, foreign, icc, masquerade, defaultGateway, ipv6 } = wanted
     const bridge: BridgeSpec = {
       ...{ ...ordinaryBridge, networkId: '', link, subnet, gateway, mtu, foreign, icc, masquerade },
       ...(defaultGateway ? { defaultGateway } : {}),
+      ...(ipv6 ? { ipv6: { ...ordinaryExit, ...withoutRange(ipv6) } } : {}),
     }
     const options = {
       'com.docker.network.bridge.default_bridge': 'true',
@@ -95,8 +112,7 @@ export class Networks {
       'com.docker.network.bridge.name': link,
       'com.docker.network.driver.mtu': String(mtu),
     }
-    const auxiliary = defaultGateway ? { AuxiliaryAddresses: { [defaultGatewayKey]: defaultGateway } } : {}
-    const config = [{ Subnet: `${subnet.address}/${subnet.prefix}`, Gateway: gateway, ...auxiliary }]
+    const config = [configOf(wanted, 4), ...(ipv6 ? [configOf(ipv6, 6)] : [])]
     return [
       { ...base, id: newId(), name: 'bridge', driver: 'bridge', bridge, options, ipam: { config } },
       ...records,
@@ -105,14 +121,16 @@ export class Networks {
 
   #openPool({ name, bridge, ipam }: NetworkRecord): void {
     if (!bridge) return
-    const [config = {}] = ipam?.config ?? []
-    const range =
-      name === 'bridge' ? this.#defaultBridge?.range : config.IPRange ? parseCidr(config.IPRange) : undefined
-    this.#network.addresses(bridge.networkId, {
-      subnet: bridge.subnet,
-      range,
-      reserved: [bridge.gateway, ...Object.values(config.AuxiliaryAddresses ?? {})],
-    })
+    const own = name === 'bridge' ? this.#defaultBridge : undefined
+    const sides = [{ side: bridge, own }, ...(bridge.ipv6 ? [{ side: bridge.ipv6, own: own?.ipv6 }] : [])]
+    for (const { side, own: defaults } of sides) {
+      const config = ipam?.config.find(({ Subnet }) => Subnet === formatCidr(side.subnet)) ?? {}
+      this.#network.addresses.open(bridge.networkId, {
+        subnet: side.subnet,
+        range: defaults?.range ?? (config.IPRange ? parseCidr(config.IPRange) : undefined),
+        reserved: [side.gateway, ...Object.values(config.AuxiliaryAddresses ?? {})],
+      })
+    }
   }
 
   all(): NetworkRecord[] {

@@ -1,7 +1,7 @@
 import { formatCidr, overlaps } from '../../net/subnets.ts'
 import type { HostRoute } from '../../net/types.ts'
 import type { Engine } from '../engine.ts'
-import type { NetworkRecord } from './types.ts'
+import { type NetworkRecord, subnetsOf } from './types.ts'
 
 /**
  * Subnets that a route of the host overlaps with. New subnets keep clear of all routes; one that was asked for, or
@@ -16,11 +16,14 @@ export const overlapsOf = (
   networks.flatMap(({ name, bridge }) =>
     routes
       .filter(
-        route => bridge && route.prefix > 0 && route.link !== bridge.link && overlaps(bridge.subnet, route),
+        route =>
+          route.prefix > 0 &&
+          route.link !== bridge?.link &&
+          subnetsOf({ bridge }).some(subnet => overlaps(subnet, route)),
       )
       .map(
         route =>
-          `network ${name} (${bridge ? formatCidr(bridge.subnet) : ''}) overlaps with the host's route to ${formatCidr(route)} by ${route.link}: what is behind that route may not be reached; make the network anew with another --subnet`,
+          `network ${name} (${subnetsOf({ bridge }).map(formatCidr).join(', ')}) overlaps with the host's route to ${formatCidr(route)} by ${route.link}: what is behind that route may not be reached; make the network anew with another --subnet`,
       ),
   )
 

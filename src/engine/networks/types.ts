@@ -1,4 +1,4 @@
-import type { BridgeSpec } from '../../net/types.ts'
+import type { BridgeSpec, Subnet } from '../../net/types.ts'
 import type { IpamConfig } from '../../wire/network.ts'
 
 /** A network as it is stored. */
@@ -17,14 +17,20 @@ export interface NetworkRecord {
   attachable?: boolean
   /** Nothing but a configuration for others to take: no container is ever on it. */
   configOnly?: boolean
+  /** With `configOnly`: networks that take it have IPv6. */
+  ipv6?: boolean
   /** The network whose configuration it took. */
   configFrom?: string
 }
 
-/** The name of an auxiliary address that is the containers' way out. */
-export const defaultGatewayKey = 'DefaultGatewayIPv4'
+/** The names of auxiliary addresses that are the containers' way out. */
+export const defaultGatewayKeys = { 4: 'DefaultGatewayIPv4', 6: 'DefaultGatewayIPv6' } as const
 
 export const defaultNetworks = ['bridge', 'host', 'none']
 
 /** Networks that Docker's clients take for the daemon's own. */
 export const isPredefined = (name: string): boolean => [...defaultNetworks, 'default'].includes(name)
+
+/** The subnets of a bridge network, one a family. */
+export const subnetsOf = ({ bridge }: { bridge?: BridgeSpec | undefined }): Subnet[] =>
+  bridge ? [bridge.subnet, ...(bridge.ipv6 ? [bridge.ipv6.subnet] : [])] : []

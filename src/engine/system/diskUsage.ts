@@ -1,51 +1,79 @@
-import { lstat, readdir } from 'node:fs/promises'
-import path from 'node:path'
-import { hasCode } from '../../core/errors.ts'
+import { badRequest } from '../../core/errors.ts'
+import { Filters } from '../../wire/filters.ts'
+import type { ImageSummary } from '../../wire/image.ts'
 import type { ApiVersion } from '../../wire/version.ts'
 import { listContainers } from '../containers/list.ts'
-import { containerDirectory } from '../containers/logConfig.ts'
 import type { Engine } from '../engine.ts'
-import { imageSummary } from '../images/list.ts'
+import { imageSummary, selectImages } from '../images/list.ts'
 import { volumeJson } from '../volumes/document.ts'
-import { needsMount } from '../volumes/types.ts'
-import { userCounts } from '../volumes/users.ts'
 
-/** `GET /system/df` */
-export const diskUsage = async (
-  engine: Engine,
-  options: { types: string[]; version: ApiVersion },
-): Promise<object> => {
-  const wants = (type: string): boolean => options.types.length === 0 || options.types.includes(type)
-  const images = wants('image')
-    ? await Promise.all(
-        engine.images
-          .rows()
-          .map(image => imageSummary(engine, image, { sharedSize: true, manifests: false })),
-      )
-    : undefined
-  const containers = wants('container')
-    ? await listContainers(engine, {
-        all: true,
-        limit: -1,
-        size: true,
-        filters: undefined,
-        version: options.version,
-      })
-    : undefined
+import { userCounts } from '../volumes/users.ts'
+import { onDisk } from './onDisk.ts'
+
+/** `GET /system/df`, in the form of lists and, from 1.52 on, in that of sums. */
+
+const types = ['container', 'image', 'volume', 'build-cache'] as const
+type UsageType = (typeof types)[number]
+
+/** Of one type; `active` and `reclaimable` are of its items, `total` is of all on the disk. */
+interface Usage<T> {
+  items: T[]
+  active: number
+  /** Bytes. */
+  reclaimable: number
+  total: number
+}
+
+const sumOf = <T>(items: readonly T[], bytes: (item: T) => number): number =>
+  items.reduce((sum, item) => sum + bytes(item), 0)
+
+const imageUsage = async (engine: Engine): Promise<Usage<ImageSummary>> => {
+  const rows = selectImages(engine, Filters.parse(undefined, []), false)
+  const items = await Promise.all(
+    rows.map(image => imageSummary(engine, image, { sharedSize: true, manifests: false })),
+  )
+  const unused = items.filter(({ Containers }) => Containers === 0)
   return {
-    ...(images ? { LayersSize: await layersSize(engine), Images: images } : {}),
-    ...(containers ? { Containers: containers } : {}),
-    ...(wants('volume') ? { Volumes: await volumesWithUsage(engine) } : {}),
-    ...(wants('build-cache') ? { BuildCache: [], BuilderSize: 0 } : {}),
-    ...(wants('container') && wants('image') ? { Berth: await onDisk(engine) } : {}),
+    items,
+    active: items.length - unused.length,
+    reclaimable: sumOf(unused, ({ Size, SharedSize }) => Size - SharedSize),
+    total: await layersSize(engine),
   }
 }
 
+const isActive = ({ State }: ListedContainer): boolean =>
+  State === 'running' || State === 'paused' || State === 'restarting'
+
+interface ListedContainer {
+  State: string
+  SizeRw?: number
+}
+
+const containerUsage = async (engine: Engine, version: ApiVersion): Promise<Usage<ListedContainer>> => {
+  const items = (await listContainers(engine, {
+    ...{ all: true, limit: -1, size: true, filters: undefined, version },
+  })) as ListedContainer[]
+  const stopped = items.filter(item => !isActive(item))
+  const size = ({ SizeRw = 0 }: ListedContainer): number => SizeRw
+  return {
+    items,
+    active: items.length - stopped.length,
+    reclaimable: sumOf(stopped, size),
+    total: sumOf(items, size),
+  }
+}
+
+interface ListedVolume {
+  UsageData: { Size: number; RefCount: number }
+}
+
 /** Docker leaves out volumes with options: what they hold is mostly elsewhere. */
-const volumesWithUsage = async (engine: Engine): Promise<object[]> => {
+const volumeUsage = async (engine: Engine): Promise<Usage<ListedVolume>> => {
   const users = userCounts(engine)
-  const records = engine.volumes.all().filter(({ options }) => Object.keys(options).length === 0)
-  return await Promise.all(
+  const records = engine.volumes
+    .all()
+    .filter(({ options, driver }) => driver === undefined && Object.keys(options).length === 0)
+  const items = await Promise.all(
     records.map(async record => ({
       ...volumeJson(engine, record),
       UsageData: {
@@ -54,76 +82,95 @@ const volumesWithUsage = async (engine: Engine): Promise<object[]> => {
       },
     })),
   )
-}
-
-/** Every byte of layers and blobs: what images take on the disk. */
-const layersSize = async (engine: Engine): Promise<number> => {
-  const layers = await engine.layers.list()
-  return layers.reduce((sum, layer) => sum + layer.size, 0)
-}
-
-/** Blocks of one file or directory, without what is below it; 0 where it is not there. */
-const blocksOf = async (file: string): Promise<number> => {
-  try {
-    return (await lstat(file)).blocks * 512
-  } catch (error) {
-    if (hasCode(error, 'ENOENT')) return 0
-    throw error
-  }
-}
-
-/** Blocks of a whole directory; 0 where it is not there, or goes meanwhile. */
-const measured = async (engine: Engine, directory: string): Promise<number> => {
-  try {
-    return (await engine.pool.run('measure', { directory })).diskBytes
-  } catch (error) {
-    if (hasCode(error, 'not-found')) return 0
-    throw error
-  }
-}
-
-const sum = async <T>(items: Iterable<T> | AsyncIterable<T>, bytes: (item: T) => Promise<number>) => {
-  let total = 0
-  for await (const item of items) total += await bytes(item)
-  return total
-}
-
-/** Files and folders of the data root that belong to no object: the database, the lock, the folders themselves. */
-const ownFiles = async (root: string): Promise<number> => {
-  const names = await readdir(root)
-  const top = await sum(names, name => blocksOf(path.join(root, name)))
-  return top + (await blocksOf(root)) + (await blocksOf(path.join(root, 'blobs', 'sha256')))
-}
-
-/** Bytes as `du` counts them, by what owns them; what nothing owns is in none of them. */
-const onDisk = async (engine: Engine): Promise<object> => {
-  const { dataRoot } = engine.settings
-  const containers = engine.containers.all()
+  const unused = items.filter(({ UsageData }) => UsageData.RefCount === 0)
+  const size = ({ UsageData }: ListedVolume): number => UsageData.Size
   return {
-    BlobBytes:
-      (await sum(engine.content.list(), blob => blocksOf(engine.content.path(blob.digest)))) +
-      (await sum(engine.content.partials(), ({ path }) => blocksOf(path))),
-    LayerBytes:
-      (await engine.layers.list()).reduce((total, layer) => total + layer.diskBytes, 0) +
-      (await sum(engine.layers.replaced(), home => measured(engine, home))) +
-      (await measured(engine, path.join(dataRoot, 'init'))),
-    QuarantineBytes: await measured(engine, path.join(dataRoot, 'quarantine')),
-    ContainerBytes: await sum(await engine.uppers.list(), id =>
-      measured(engine, path.join(dataRoot, 'uppers', id)),
-    ),
-    LogBytes: await sum(containers, container =>
-      measured(engine, containerDirectory(dataRoot, container.id)),
-    ),
-    Logs: {
-      CountedBytes: engine.logLedger.total,
-      BudgetBytes: engine.settings.logLimits.budget,
-      DroppedBytes: engine.logLedger.dropped,
-    },
-    VolumeBytes: await sum(engine.volumes.all(), async record =>
-      needsMount(record)
-        ? await blocksOf(engine.volumes.home(record.name))
-        : (await engine.volumeUsage.sizeOf(record)).diskBytes,
-    ),
-    DatabaseBytes: await ownFiles(dataRoot),
+    items,
+    active: items.length - unused.length,
+    reclaimable: sumOf(unused, size),
+    total: sumOf(items, size),
+  }
+}
+
+/** Every byte of layers: what images take on the disk. */
+const layersSize = async (engine: Engine): Promise<number> =>
+  sumOf(await engine.layers.list(), ({ size }) => size)
+
+const noUsage: Usage<never> = { items: [], active: 0, reclaimable: 0, total: 0 }
+
+interface Usages {
+  images: Usage<ImageSummary> | undefined
+  containers: Usage<ListedContainer> | undefined
+  volumes: Usage<ListedVolume> | undefined
+  buildCache: Usage<never> | undefined
+}
+
+const listed = ({ images, containers, volumes, buildCache }: Usages, version: ApiVersion): object => ({
+  ...(images
+    ? {
+        LayersSize: images.total,
+        Images: images.items.map(item =>
+          version.atLeast('1.44') ? item : { ...item, VirtualSize: item.Size },
+        ),
+      }
+    : {}),
+  ...(containers ? { Containers: containers.items } : {}),
+  ...(volumes ? { Volumes: volumes.items } : {}),
+  ...(buildCache ? { BuildCache: buildCache.items, BuilderSize: buildCache.total } : {}),
+})
+
+/** As Go leaves out what is zero. */
+const summed = (usage: Usage<object>, verbose: boolean): object =>
+  Object.fromEntries(
+    Object.entries({
+      ActiveCount: usage.active,
+      Items: verbose ? usage.items : [],
+      Reclaimable: usage.reclaimable,
+      TotalCount: usage.items.length,
+      TotalSize: usage.total,
+    }).filter(([, value]) => (Array.isArray(value) ? value.length > 0 : value !== 0)),
+  )
+
+const sums = ({ images, containers, volumes, buildCache }: Usages, verbose: boolean): object => ({
+  ...(images ? { ImageUsage: summed(images, verbose) } : {}),
+  ...(containers ? { ContainerUsage: summed(containers, verbose) } : {}),
+  ...(volumes ? { VolumeUsage: summed(volumes, verbose) } : {}),
+  ...(buildCache ? { BuildCacheUsage: summed(buildCache, verbose) } : {}),
+})
+
+export interface DiskUsageOptions {
+  /** Empty for all. */
+  types: string[]
+  /** The single objects, too, where the answer is of sums. */
+  verbose: boolean
+  version: ApiVersion
+}
+
+const wantedOf = ({ types: asked, version }: DiskUsageOptions): ReadonlySet<UsageType> => {
+  if (!version.atLeast('1.42') || asked.length === 0) return new Set(types)
+  const wrong = asked.find(type => !(types as readonly string[]).includes(type))
+  if (wrong !== undefined) throw badRequest(`unknown object type: ${wrong}`)
+  return new Set(asked as UsageType[])
+}
+
+/**
+ * Engine API `DiskUsage`. A client that asks 1.52 for `verbose` knows its form;
+ * others of 1.52 get both. Errors: `bad-request` for an unknown type.
+ */
+export const diskUsage = async (engine: Engine, options: DiskUsageOptions): Promise<object> => {
+  const { version } = options
+  const wanted = wantedOf(options)
+  const usages: Usages = {
+    images: wanted.has('image') ? await imageUsage(engine) : undefined,
+    containers: wanted.has('container') ? await containerUsage(engine, version) : undefined,
+    volumes: wanted.has('volume') ? await volumeUsage(engine) : undefined,
+    buildCache: wanted.has('build-cache') ? noUsage : undefined,
+  }
+  const isNew = version.atLeast('1.52')
+  const verbose = isNew && options.verbose
+  return {
+    ...(verbose ? {} : listed(usages, version)),
+    ...(isNew ? sums(usages, verbose) : {}),
+    ...(usages.containers && usages.images ? { Berth: await onDisk(engine) } : {}),
   }
 }

@@ -1,15 +1,19 @@
 import { existsSync, readFileSync, statfsSync } from 'node:fs'
 import { cpus, hostname, release, totalmem } from 'node:os'
 import { nowText } from '../../core/clock.ts'
-import { cgroupVersion, controllers } from '../../linux/cgroups.ts'
+import { hostHasAppArmor } from '../../linux/appArmor.ts'
+import { cgroupVersion } from '../../linux/cgroups.ts'
 import { architectureOf } from '../../oci/platform.ts'
 import type { RegistrySettings } from '../../registry-client/types.ts'
+import type { RuntimeBinary } from '../../runtime/types.ts'
 import type { ApiVersion } from '../../wire/version.ts'
 import { logDrivers } from '../containers/logDrivers.ts'
+import { discoveredDevices } from '../devices/deviceRequests.ts'
 import type { Engine } from '../engine.ts'
 import { currentOverlaps } from '../networks/overlaps.ts'
-import type { SecurityDefaults } from '../settings.ts'
-import { runtimeVersions } from './runtimeVersions.ts'
+import type { EngineSettings } from '../settings.ts'
+import { limitFacts, missingLimits } from './limitFacts.ts'
+import { runtimeFacts } from './runtimeFacts.ts'
 
 /** `GET /info` and `GET /version`: what this host and this daemon are. */
 
@@ -31,23 +35,23 @@ const osRelease = (): Record<string, string> =>
       }),
   )
 
-const has = (controller: string): boolean => controllers.includes(controller)
+const securityOptions = ({ security, idMaps }: EngineSettings): string[] => {
+  const { seccomp, noNewPrivileges, selinux } = security
+  return [
+    ...(hostHasAppArmor() ? ['name=apparmor'] : []),
+    ...(existsSync('/proc/sys/kernel/seccomp') ? [`name=seccomp,profile=${seccomp.name}`] : []),
+    ...(selinux ? ['name=selinux'] : []),
+    ...(idMaps ? ['name=userns'] : []),
+    ...(cgroupVersion === 2 ? ['name=cgroupns'] : []),
+    ...(noNewPrivileges ? ['name=no-new-privileges'] : []),
+  ]
+}
 
-const securityOptions = ({ seccomp, noNewPrivileges }: SecurityDefaults): string[] => [
-  ...(existsSync('/sys/module/apparmor') &&
-  readOr('/sys/module/apparmor/parameters/enabled', 'N').startsWith('Y')
-    ? ['name=apparmor']
-    : []),
-  ...(existsSync('/proc/sys/kernel/seccomp') ? [`name=seccomp,profile=${seccomp.name}`] : []),
-  ...(cgroupVersion === 2 ? ['name=cgroupns'] : []),
-  ...(noNewPrivileges ? ['name=no-new-privileges'] : []),
-]
+/** Before 1.25: `seccomp` for `name=seccomp,profile=builtin`. */
+const nameAlone = (option: string): string => /^name=([^,]*)/.exec(option)?.[1] ?? option
 
 const warnings = (engine: Engine): string[] => {
-  const list: string[] = []
-  if (!has('memory')) list.push('WARNING: No memory limit support')
-  if (!has('cpu')) list.push('WARNING: No cpu cfs quota support')
-  if (!has('pids')) list.push('WARNING: No pids limit support')
+  const list = missingLimits()
   if (readOr('/proc/sys/net/ipv4/ip_forward', '0').trim() === '0')
     list.push('WARNING: IPv4 forwarding is disabled')
   if (engine.network.firewallProblem !== '')
@@ -76,7 +80,20 @@ const counts = (engine: Engine): object => {
   }
 }
 
-const host = (): object => {
+export interface HostFacts {
+  KernelVersion: string
+  OperatingSystem: string
+  OSVersion: string
+  OSType: string
+  /** As uname(2) names it. */
+  Architecture: string
+  NCPU: number
+  /** Bytes. */
+  MemTotal: number
+  Name: string
+}
+
+export const hostFacts = (): HostFacts => {
   const os = osRelease()
   return {
     KernelVersion: release(),
@@ -89,18 +106,6 @@ const host = (): object => {
     Name: hostname(),
   }
 }
-
-const limits = (): object => ({
-  MemoryLimit: has('memory'),
-  SwapLimit:
-    has('memory') && (cgroupVersion === 2 || existsSync('/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes')),
-  CpuCfsPeriod: has('cpu'),
-  CpuCfsQuota: has('cpu'),
-  CPUShares: has('cpu'),
-  CPUSet: has('cpuset'),
-  PidsLimit: has('pids'),
-  OomKillDisable: cgroupVersion === 1 && has('memory'),
-})
 
 /** Names as Docker has them, by statfs(2)'s magic numbers. */
 const filesystems: Record<number, string> = {
@@ -157,13 +162,23 @@ const fieldsOfVersion = (
   ...(version.atLeast('1.50') ? {} : { BridgeNfIptables: false, BridgeNfIp6tables: false }),
 })
 
+const runtimeInfo = ({ path, args }: RuntimeBinary, features: string | undefined): object => ({
+  path,
+  ...(args.length ? { runtimeArgs: args } : {}),
+  ...(features ? { status: { 'org.opencontainers.runtime-spec.features': features } } : {}),
+})
+
+/** Milliseconds that a log plugin nobody has used yet may take to tell that it is one. */
+const pluginPatience = 1000
+
 /** Engine API `SystemInfo`. */
 export const systemInfo = async (
   engine: Engine,
   options: { id: string; serverVersion: string; version: ApiVersion },
 ): Promise<object> => {
   const { settings } = engine
-  const versions = await runtimeVersions(settings)
+  const facts = await runtimeFacts(settings)
+  const found = await discoveredDevices(settings.cdiFolders)
   return {
     ID: options.id,
     ...counts(engine),
@@ -177,12 +192,12 @@ export const systemInfo = async (
       ['userxattr', 'false'],
     ],
     Plugins: {
-      Volume: ['local'],
+      Volume: ['local', ...engine.plugins.activeNames('VolumeDriver')].sort(),
       Network: ['bridge', 'host', 'null'],
-      Authorization: null,
-      Log: [...logDrivers],
+      Authorization: settings.authorizationPlugins.length ? settings.authorizationPlugins : null,
+      Log: [...logDrivers, ...(await engine.plugins.names('LogDriver', pluginPatience))].sort(),
     },
-    ...limits(),
+    ...limitFacts(),
     IPv4Forwarding: readOr('/proc/sys/net/ipv4/ip_forward', '0').trim() === '1',
     Debug: settings.debug,
     NFd: -1,
@@ -192,7 +207,7 @@ export const systemInfo = async (
     CgroupDriver: settings.cgroupDriver,
     CgroupVersion: String(cgroupVersion),
     NEventsListener: engine.events.listeners,
-    ...host(),
+    ...hostFacts(),
     IndexServerAddress: 'https://index.docker.io/v1/',
     GenericResources: null,
     DockerRootDir: settings.dataRoot,
@@ -200,12 +215,12 @@ export const systemInfo = async (
     HttpsProxy: '',
     NoProxy: '',
     Labels: settings.labels,
-    ExperimentalBuild: false,
+    ExperimentalBuild: settings.experimental,
     ServerVersion: options.serverVersion,
     Runtimes: Object.fromEntries(
       [...settings.runtimes.values()].map(runtime => [
         runtime.name,
-        { path: runtime.path, ...(runtime.args.length ? { runtimeArgs: runtime.args } : {}) },
+        runtimeInfo(runtime, options.version.atLeast('1.44') ? facts.get(runtime.name)?.features : undefined),
       ]),
     ),
     DefaultRuntime: settings.defaultRuntime,
@@ -223,7 +238,7 @@ export const systemInfo = async (
     ...fieldsOfVersion(options.version, {
       registries: settings.registries,
       commits: {
-        RuncCommit: versions.get(settings.defaultRuntime) ?? '',
+        RuncCommit: facts.get(settings.defaultRuntime)?.version ?? '',
         InitCommit: options.serverVersion,
         ContainerdCommit: '',
       },
@@ -231,12 +246,15 @@ export const systemInfo = async (
     ...(options.version.atLeast('1.49') && engine.network.publishes
       ? { FirewallBackend: { Driver: 'nftables' } }
       : {}),
-    SecurityOptions: securityOptions(settings.security),
+    SecurityOptions: options.version.atLeast('1.25')
+      ? securityOptions(settings)
+      : securityOptions(settings).map(nameAlone),
     ...(settings.addressPools.length
       ? { DefaultAddressPools: settings.addressPools.map(({ base, size }) => ({ Base: base, Size: size })) }
       : {}),
-    CDISpecDirs: [],
-    Warnings: warnings(engine),
+    CDISpecDirs: settings.cdiFolders,
+    ...(options.version.atLeast('1.50') ? { DiscoveredDevices: found.devices } : {}),
+    Warnings: [...warnings(engine), ...found.warnings],
   }
 }
 
@@ -246,7 +264,7 @@ export const systemVersion = async (
   options: { serverVersion: string; apiVersion: string; minApiVersion: string },
 ): Promise<object> => {
   const runtime = engine.settings.defaultRuntime
-  const versions = await runtimeVersions(engine.settings)
+  const facts = await runtimeFacts(engine.settings)
   const arch = architectureOf(process.arch)
   return {
     Platform: { Name: 'Berth' },
@@ -258,7 +276,7 @@ export const systemVersion = async (
           ApiVersion: options.apiVersion,
           Arch: arch,
           BuildTime: '',
-          Experimental: 'false',
+          Experimental: String(engine.settings.experimental),
           GitCommit: '',
           GoVersion: `Node.js ${process.version}`,
           KernelVersion: release(),
@@ -266,7 +284,7 @@ export const systemVersion = async (
           Os: 'linux',
         },
       },
-      { Name: runtime, Version: versions.get(runtime) ?? '', Details: { GitCommit: '' } },
+      { Name: runtime, Version: facts.get(runtime)?.version ?? '', Details: { GitCommit: '' } },
     ],
     Version: options.serverVersion,
     ApiVersion: options.apiVersion,
@@ -276,6 +294,7 @@ export const systemVersion = async (
     Os: 'linux',
     Arch: arch,
     KernelVersion: release(),
+    ...(engine.settings.experimental ? { Experimental: true } : {}),
     BuildTime: '',
   }
 }

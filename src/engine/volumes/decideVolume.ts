@@ -1,8 +1,9 @@
 import { nowText } from '../../core/clock.ts'
-import { BerthError, badRequest, notFound } from '../../core/errors.ts'
+import { BerthError, badRequest } from '../../core/errors.ts'
 import { newId } from '../../core/ids.ts'
 import type { VolumeCreateRequest } from '../../wire/volume.ts'
-import { checkOptions } from './driverOptions.ts'
+import type { Engine } from '../engine.ts'
+import { checkOptions, volumeLimit } from './driverOptions.ts'
 import { anonymousLabel, type VolumeRecord, type VolumeWish } from './types.ts'
 
 /** What a new volume is; nothing is touched here. */
@@ -22,21 +23,12 @@ const checkName = (name: string): void => {
     throw badRequest(`volume name is too long: it has ${name.length} characters, ${longest} are allowed`)
 }
 
-/** Errors: `not-found` in Docker's words for every driver but `local`. */
-export const checkDriver = ({ name, driver }: VolumeWish): void => {
-  if (driver !== '' && driver !== 'local')
-    throw notFound(
-      `create ${name}: error looking up volume plugin ${driver}: plugin ${JSON.stringify(driver)} not found`,
-    )
-}
-
-/** The record of a volume that is not there yet. Errors: `bad-request` and `not-found` in Docker's words. */
-export const decideVolume = (wish: VolumeWish): VolumeRecord => {
-  checkDriver(wish)
+/** The record of a volume of the driver `local` that is not there yet. Errors: `bad-request` in Docker's words. */
+export const decideVolume = (engine: Pick<Engine, 'uppers'>, wish: VolumeWish): VolumeRecord => {
   const { name, options, labels } = wish
   try {
     checkName(name)
-    checkOptions(options)
+    checkOptions(options, volumeLimit(options) > 0 && engine.uppers.canLimit)
   } catch (error) {
     if (error instanceof BerthError) throw badRequest(`create ${name}: ${error.message}`, error)
     throw error
@@ -46,7 +38,12 @@ export const decideVolume = (wish: VolumeWish): VolumeRecord => {
 
 /** A wish of a request that may have no name. */
 export const named = (wish: VolumeWish): VolumeWish =>
-  wish.name === '' ? { ...wish, name: newId(), labels: { ...wish.labels, [anonymousLabel]: '' } } : wish
+  wish.name === ''
+    ? {
+        ...{ ...wish, name: newId(), driver: wish.driver || 'local' },
+        labels: { ...wish.labels, [anonymousLabel]: '' },
+      }
+    : wish
 
 export const wishOf = (request: VolumeCreateRequest): VolumeWish =>
   named({

@@ -1,16 +1,16 @@
 import type { Engine } from '../engine.ts'
-import type { VolumeRecord } from './types.ts'
+import { driverOf, isForeign, type VolumeRecord } from './types.ts'
 
 const orNull = (map: Record<string, string>): Record<string, string> | null =>
   Object.keys(map).length > 0 ? map : null
 
 /** Engine API `Volume`. */
-export const volumeJson = (engine: Engine, { name, created, labels, options }: VolumeRecord): object => ({
-  CreatedAt: created.replace(/\.\d+/, ''),
-  Driver: 'local',
-  Labels: orNull(labels),
-  Mountpoint: engine.volumes.data(name),
-  Name: name,
-  Options: orNull(options),
+export const volumeJson = (engine: Engine, record: VolumeRecord): object => ({
+  CreatedAt: record.created.replace(/\.\d+/, ''),
+  Driver: driverOf(record),
+  Labels: orNull(record.labels),
+  Mountpoint: isForeign(record) ? '' : engine.volumes.data(record.name),
+  Name: record.name,
+  Options: orNull(record.options),
   Scope: 'local',
 })

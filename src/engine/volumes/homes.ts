@@ -1,8 +1,9 @@
-import { existsSync, mkdirSync, renameSync } from 'node:fs'
+import { chownSync, existsSync, mkdirSync, renameSync } from 'node:fs'
 import path from 'node:path'
 import { hasCode, internal } from '../../core/errors.ts'
 import { nonce } from '../../core/ids.ts'
 import { readMounts } from '../../linux/mount.ts'
+import { limitDirectory } from '../../linux/projectQuota.ts'
 import type { Volumes } from './volumes.ts'
 
 /**
@@ -17,15 +18,27 @@ const removedForm = /^\.removed-[0-9a-f]{8}-(.+)$/
 /** Of a home that has not got its name yet. */
 export const newHome = (volumes: Volumes, name: string): string => volumes.home(`${newPrefix}${name}`)
 
-export const makeData = (home: string): void => {
+/** Whose volumes are: root's in the user namespaces that containers get. */
+export type VolumeOwner = { uid: number; gid: number } | undefined
+
+export const makeData = (home: string, owner: VolumeOwner): void => {
+  const data = path.join(home, '_data')
   mkdirSync(home, { recursive: true, mode: 0o701 })
-  mkdirSync(path.join(home, '_data'), { recursive: true, mode: 0o755 })
+  mkdirSync(data, { recursive: true, mode: 0o755 })
+  if (owner) chownSync(data, owner.uid, owner.gid)
 }
 
-/** Makes the home under its first name; what an earlier attempt left there goes. */
-export const makeHome = (volumes: Volumes, name: string): void => {
-  volumes.trash.take(newHome(volumes, name))
-  makeData(newHome(volumes, name))
+/** Makes the home under its first name; what an earlier attempt left there goes. `limit`: most bytes; 0 for any. */
+export const makeHome = (
+  volumes: Volumes,
+  name: string,
+  { limit, owner }: { limit: number; owner: VolumeOwner },
+): void => {
+  const home = newHome(volumes, name)
+  volumes.trash.take(home)
+  mkdirSync(home, { mode: 0o701 })
+  if (limit > 0) limitDirectory(home, limit)
+  makeData(home, owner)
 }
 
 /** Gives a new home its name. */

@@ -39,9 +39,9 @@ test('the machine of a network file system is found where Docker looks for it', 
 })
 
 test('options of the driver are checked in Docker’s words', () => {
-  const words = (options: Record<string, string>): string => {
+  const words = (options: Record<string, string>, canLimit = false): string => {
     try {
-      checkOptions(options)
+      checkOptions(options, canLimit)
       return ''
     } catch (error) {
       assert.ok(error instanceof BerthError)
@@ -55,6 +55,7 @@ test('options of the driver are checked in Docker’s words', () => {
   assert.equal(words({ device: '/x' }), 'missing required option: "type"')
   assert.equal(words({ o: 'ro', type: 'none' }), 'missing required option: "device"')
   assert.equal(words({ size: '1G' }), 'quota size requested but no quota support')
+  assert.equal(words({ size: '1G' }, true), '')
   assert.equal(words({ size: '0' }), '')
   assert.equal(words({ size: 'much' }), "invalid size: 'much'")
   assert.match(words({ type: 'cifs', device: '//h:445/s' }), /^port not allowed in CIFS device URL/)

@@ -14,8 +14,8 @@ export const plainPlace = (engine: Engine, name: string): FillPlace => {
 }
 
 /** Of a mounted one: what is moved must be on its file system. */
-export const mountedPlace = (engine: Engine, name: string): FillPlace => ({
-  stage: path.join(engine.volumes.data(name), '.berth-fill'),
-  data: engine.volumes.data(name),
+export const mountedPlace = (data: string): FillPlace => ({
+  stage: path.join(data, '.berth-fill'),
+  data,
   discard: stage => rm(stage, { recursive: true, force: true }),
 })

@@ -2,6 +2,7 @@ import { existsSync, mkdirSync, readdirSync, renameSync, statSync } from 'node:f
 import path from 'node:path'
 import { formatNanos, nowText } from '../../core/clock.ts'
 import { messageOf } from '../../core/errors.ts'
+import { rootOf } from '../../linux/idMaps.ts'
 import type { Engine } from '../engine.ts'
 import { finishFill } from './fill.ts'
 import { makeData, ownerOfPassing } from './homes.ts'
@@ -63,7 +64,8 @@ const settle = async (engine: Engine, entry: string): Promise<void> => {
 
 /** Runs once, after the containers' records are read and before any container starts. */
 export const recoverVolumes = async (engine: Engine): Promise<void> => {
-  const { volumes } = engine
+  const { volumes, settings } = engine
+  const { idMaps } = settings
   mkdirSync(volumes.folder, { recursive: true, mode: 0o701 })
   await loadRecords(engine)
   for (const entry of readdirSync(volumes.folder)) {
@@ -77,9 +79,9 @@ export const recoverVolumes = async (engine: Engine): Promise<void> => {
       })
     }
   }
-  for (const { name } of volumes.all()) {
-    if (existsSync(volumes.home(name))) continue
+  for (const { name, driver } of volumes.all()) {
+    if (driver !== undefined || existsSync(volumes.home(name))) continue
     engine.log.warn('the folder of a volume was gone: it is empty now', { volume: name })
-    makeData(volumes.home(name))
+    makeData(volumes.home(name), idMaps && rootOf(idMaps))
   }
 }

@@ -1,13 +1,19 @@
+import { existsSync } from 'node:fs'
 import { UndoStack } from '../../core/disposal.ts'
-import { conflict, messageOf } from '../../core/errors.ts'
+import { conflict, hasCode, messageOf } from '../../core/errors.ts'
 import { failpoint } from '../../core/failpoint.ts'
+import { endLimit } from '../../linux/projectQuota.ts'
 import type { Put } from '../../store/database.ts'
 import { Filters } from '../../wire/filters.ts'
 import type { Engine } from '../engine.ts'
 import type { Operation } from '../operations.ts'
+import { volumeLimit } from './driverOptions.ts'
+import { about, type ForeignVolume, forgetForeign, getForeign } from './foreign.ts'
 import { refuseMountsBelow, setAside } from './homes.ts'
 import { unmountHeld } from './mounting.ts'
-import { anonymousLabel, type VolumeRecord } from './types.ts'
+import { removeIn } from './pluginDriver.ts'
+import { endUseHeld } from './pluginUses.ts'
+import { anonymousLabel, isForeign, type VolumeRecord } from './types.ts'
 import { usersOf } from './users.ts'
 import { volumeDrop } from './volumes.ts'
 
@@ -25,13 +31,13 @@ export const eraseVolumes = async (
   await using undo = new UndoStack((step, error) =>
     engine.log.error(`undo of a volume's removal: ${step}`, { error: messageOf(error) }),
   )
-  const aside: string[] = []
-  for (const { name } of records) {
+  const aside: { path: string; limited: boolean }[] = []
+  for (const { name, options } of records) {
     await unmountHeld(engine, name)
     refuseMountsBelow(volumes, name)
     const { path, putBack } = setAside(volumes, name)
     undo.push(`volume ${name}`, putBack)
-    aside.push(path)
+    aside.push({ path, limited: volumeLimit(options) > 0 })
   }
   failpoint('volume.remove.aside')
   await commit(records.map(({ name }) => volumeDrop(name)))
@@ -42,34 +48,68 @@ export const eraseVolumes = async (
   }
   failpoint('volume.remove.recorded')
   for (const { name } of records) engine.events.publish('volume', 'destroy', name, { driver: 'local' })
-  for (const path of aside) discard(engine, path)
+  for (const { path, limited } of aside) discard(engine, path, limited)
 }
 
 /** What cannot be moved to the trash now has no record any more: the next start tries again. */
-const discard = (engine: Engine, path: string): void => {
+const discard = (engine: Engine, path: string, limited: boolean): void => {
   try {
+    if (limited && existsSync(path)) endLimit(path)
     engine.volumes.trash.take(path)
   } catch (error) {
     engine.log.error('a removed volume is left', { path, error: messageOf(error) })
   }
 }
 
+const refuseUsed = (engine: Engine, { name }: VolumeRecord): void => {
+  const users = usersOf(engine, name).map(({ id }) => id)
+  if (users.length > 0) throw conflict(`remove ${name}: volume is in use - [${users.join(', ')}]`)
+}
+
+/** The plugin removes it before the record goes: after a crash in between the plugin says that there is none. */
+export const eraseForeign = async (engine: Engine, record: ForeignVolume['record']): Promise<void> => {
+  for (const use of engine.pluginUses.all()) if (use.name === record.name) await endUseHeld(engine, use)
+  await removeIn(engine, record.driver, record.name)
+  failpoint('volume.plugin.removed')
+  await forgetForeign(engine, record)
+  engine.events.publish('volume', 'destroy', record.name, { driver: record.driver })
+}
+
+/** With `force` a volume is forgotten that its plugin has lost or will not remove. */
+const removeForeign = async (engine: Engine, name: string, force: boolean): Promise<void> => {
+  const record = engine.volumes.find(name)
+  const found = await getForeign(engine, name).catch(async error => {
+    if (!hasCode(error, 'not-found')) throw error
+    if (record && (force || usersOf(engine, name).length === 0)) await forgetForeign(engine, record)
+    if (force) return undefined
+    throw error
+  })
+  if (!found) return
+  refuseUsed(engine, found.record)
+  try {
+    await eraseForeign(engine, found.record)
+  } catch (error) {
+    if (force && record) await forgetForeign(engine, record)
+    throw about(`remove ${name}`, error)
+  }
+}
+
 const eraseUnused = async (engine: Engine, record: VolumeRecord): Promise<void> => {
-  const users = usersOf(engine, record.name).map(({ id }) => id)
-  if (users.length > 0) throw conflict(`remove ${record.name}: volume is in use - [${users.join(', ')}]`)
+  refuseUsed(engine, record)
   await eraseVolumes(engine, [record], puts => engine.database.write(puts, { durable: true }))
 }
 
 /** `DELETE /volumes/{name}`. Errors: 404 where there is none and `force` is not given, 409 where a container uses it. */
 export const removeVolume = (engine: Engine, name: string, { force }: { force: boolean }): Promise<void> =>
   engine.volumes.exclusively([name], async () => {
-    const record = force ? engine.volumes.find(name) : engine.volumes.get(name)
-    if (record) await eraseUnused(engine, record)
+    const record = engine.volumes.find(name)
+    if (record && !isForeign(record)) await eraseUnused(engine, record)
+    else await removeForeign(engine, name, force)
   })
 
 /** Docker takes a volume with options for something that is not here, and so for nothing to prune. */
-const isPrunable = (engine: Engine, { name, options }: VolumeRecord): boolean =>
-  Object.keys(options).length === 0 && usersOf(engine, name).length === 0
+const isPrunable = (engine: Engine, { name, options, driver }: VolumeRecord): boolean =>
+  driver === undefined && Object.keys(options).length === 0 && usersOf(engine, name).length === 0
 
 const pruning = new WeakSet<Engine>()
 

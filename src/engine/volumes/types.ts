@@ -1,5 +1,5 @@
 /**
- * Volumes of the driver `local`. Vocabulary:
+ * Volumes of the driver `local`, and those that plugins keep. Vocabulary:
  *
  * - **volume**: `<data-root>/volumes/<name>/_data`, with a record; named by a
  *   user or, anonymous, by an id. It outlives containers.
@@ -10,6 +10,10 @@
  *   stored beside them: so it is right after any crash.
  * - **mounted volume**: one whose options name a device (`type`, `o`, `device`):
  *   mounted over `_data` while a running container uses it.
+ * - **foreign volume**: a plugin's. It has no home, and a record only if it was
+ *   made or used here; the plugin knows where it is, and whether it still is.
+ * - **use**: a container that runs with a foreign volume: the plugin is asked to
+ *   mount it by the container's id, and to unmount it by the same.
  */
 export interface VolumeRecord {
   name: string
@@ -18,6 +22,8 @@ export interface VolumeRecord {
   labels: Record<string, string>
   /** Of the driver, as given: `type`, `o`, `device`. */
   options: Record<string, string>
+  /** Absent for `local`, else the plugin's name. */
+  driver?: string
 }
 
 /** What a request says of a volume that may have to be made. */
@@ -32,6 +38,12 @@ export interface VolumeWish {
 /** Docker's label of a volume that was made without a name: a prune without `all` takes only these. */
 export const anonymousLabel = 'com.docker.volume.anonymous'
 
+export const driverOf = ({ driver }: VolumeRecord): string => driver ?? 'local'
+
+/** A plugin's. */
+export const isForeign = (record: VolumeRecord): record is VolumeRecord & { driver: string } =>
+  record.driver !== undefined
+
 /** Whether its options make it a mounted volume. */
-export const needsMount = ({ options }: VolumeRecord): boolean =>
-  Boolean(options['type'] || options['device'])
+export const needsMount = ({ options, driver }: VolumeRecord): boolean =>
+  driver === undefined && Boolean(options['type'] || options['device'])

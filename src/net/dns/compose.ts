@@ -1,4 +1,5 @@
 import { randomInt } from 'node:crypto'
+import { ipBytes } from '../../linux/ipBytes.ts'
 import {
   type Answer,
   type Edns,
@@ -50,12 +51,11 @@ const ownAnswer = (type: number, datas: Buffer[]): Answer => {
   return { ...emptyAnswer(rcode.noError), body: Buffer.concat(parts), records }
 }
 
-/** A records of a container's name, in the given order. */
-export const addressAnswer = (addresses: readonly string[]): Answer =>
-  ownAnswer(
-    recordType.a,
-    addresses.map(address => Buffer.from(address.split('.').map(Number))),
-  )
+/** A or AAAA records of a container's name, in the given order; addresses are of one family. */
+export const addressAnswer = (addresses: readonly string[]): Answer => {
+  const isIpv6 = addresses[0]?.includes(':') ?? false
+  return ownAnswer(isIpv6 ? recordType.aaaa : recordType.a, addresses.map(ipBytes))
+}
 
 const encodeName = (name: string): Buffer =>
   Buffer.concat([

@@ -1,3 +1,4 @@
+import { ipText } from '../../linux/ipBytes.ts'
 import { addressAnswer, emptyAnswer, nameAnswer } from './compose.ts'
 import { type Answer, type Question, rcode, recordType } from './message.ts'
 import type { ContainerNames } from './types.ts'
@@ -7,7 +8,9 @@ const classAny = 255
 
 const addressOf = (name: string): string | undefined => {
   const match = /^(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.in-addr\.arpa$/.exec(name)
-  return match?.slice(1).reverse().map(Number).join('.')
+  if (match) return match.slice(1).reverse().map(Number).join('.')
+  const nibbles = /^((?:[0-9a-f]\.){32})ip6\.arpa$/.exec(name)?.[1]
+  return nibbles && ipText(Buffer.from(nibbles.replaceAll('.', '').split('').reverse().join(''), 'hex'))
 }
 
 const reverse = (names: ContainerNames, name: string): Answer | undefined => {
@@ -18,7 +21,7 @@ const reverse = (names: ContainerNames, name: string): Answer | undefined => {
 
 /**
  * What a container's own names answer; undefined where the question goes
- * upstream. As Docker's: addresses, and no AAAA nor MX for a name that is ours.
+ * upstream. As Docker's: addresses, and no MX for a name that is ours.
  * Other types are asked upstream only of names with a dot: an alias may carry a
  * public name, but nobody outside knows `web`, and would deny it.
  */
@@ -31,7 +34,9 @@ export const answerOwn = (names: ContainerNames, question: Question): Answer | u
   }
   const addresses = names.addresses(name)
   if (!addresses) return undefined
-  if (type === recordType.a) return addressAnswer(addresses)
-  const never = type === recordType.aaaa || type === recordType.mx || !name.includes('.')
+  const ipv6 = type === recordType.aaaa
+  const found = addresses.filter(address => address.includes(':') === ipv6)
+  if (type === recordType.a || (ipv6 && found.length > 0)) return addressAnswer(found)
+  const never = ipv6 || type === recordType.mx || !name.includes('.')
   return never ? emptyAnswer(rcode.noError) : undefined
 }

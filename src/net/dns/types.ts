@@ -15,7 +15,7 @@
 /** What one container's name server knows. Names come in lower case without the final dot. */
 export interface ContainerNames {
   /**
-   * IPv4 addresses of a name, all of them, in an order that turns from one answer to the next (round robin);
+   * Addresses of a name of both families, all of them, in an order that turns from one answer to the next (round robin);
    * empty where the name exists but has none; undefined where it is not ours.
    */
   addresses(name: string): string[] | undefined

@@ -1,5 +1,6 @@
-import { networkOf } from '../subnets.ts'
-import type { BridgeSpec, Endpoint, Protocol, PublishedPort } from '../types.ts'
+import { type Family, familyOf, networkOf } from '../subnets.ts'
+import type { BridgeSpec, Endpoint, Exposure, GatewayMode, Protocol, PublishedPort } from '../types.ts'
+import { suffixOf } from './rules.ts'
 
 /** The elements of sets and maps that make the rules true of a network or of a published port. Pure. */
 
@@ -25,10 +26,33 @@ export interface ElementOptions {
   asks: boolean
   /** Published ports are open under the containers' own addresses, too. */
   direct: boolean
+  /** There are rules for IPv6. */
+  ipv6: boolean
 }
 
-export const bridgeElements = (bridge: BridgeSpec, { asks }: ElementOptions): Element[] => {
-  const { link, networkId: owner, gatewayMode } = bridge
+interface Exit {
+  gatewayMode: GatewayMode
+  /** Empty for that of the outgoing interface. */
+  sourceAddress: string
+}
+
+/** In which sets a bridge is, for how its containers and the world meet in a family. */
+const exitSets = (
+  { gatewayMode, sourceAddress }: Exit,
+  bridge: BridgeSpec,
+): [set: string, value: string][] => {
+  const translated = !bridge.internal && gatewayMode !== 'routed' && bridge.masquerade
+  return [
+    ...(translated
+      ? [sourceAddress ? (['sourced', sourceAddress] as const) : (['outgoing', ''] as const)]
+      : []),
+    ...(gatewayMode === 'nat-unprotected' ? [['open', ''] as const] : []),
+    ...(gatewayMode === 'routed' ? [['routed', ''] as const] : []),
+  ].map(([set, value]) => [set, value])
+}
+
+export const bridgeElements = (bridge: BridgeSpec, { asks, ipv6 }: ElementOptions): Element[] => {
+  const { link, networkId: owner } = bridge
   const name = JSON.stringify(link)
   const found: Element[] = []
   const add = (set: string, key = name, value = ''): void => {
@@ -38,11 +62,9 @@ export const bridgeElements = (bridge: BridgeSpec, { asks }: ElementOptions): El
   add('inside', `${name} . ${name}`)
   if (bridge.internal) add('internal')
   if (!bridge.icc) add('silent')
-  const translated = !bridge.internal && gatewayMode !== 'routed'
-  if (translated && bridge.masquerade && bridge.sourceAddress) add('sourced', name, bridge.sourceAddress)
-  else if (translated && bridge.masquerade) add('outgoing')
-  if (gatewayMode === 'nat-unprotected') add('open')
-  if (gatewayMode === 'routed') add('routed')
+  for (const [set, value] of exitSets(bridge, bridge)) add(set, name, value)
+  if (bridge.ipv6 && ipv6)
+    for (const [set, value] of exitSets(bridge.ipv6, bridge)) add(`${set}6`, name, value)
   for (const host of bridge.trusted) add('trusted', `${JSON.stringify(host)} . ${name}`)
   if (!asks) return found
   const { address, prefix } = networkOf(bridge.subnet)
@@ -88,7 +110,7 @@ const splitRuns = (ports: PublishedPort[]): { runs: Run[]; single: PublishedPort
 interface PortOwner {
   containerId: string
   /** Address of the container. */
-  ipv4: string
+  address: string
 }
 
 interface Place {
@@ -98,11 +120,11 @@ interface Place {
   port: string
 }
 
-const anyAddress = '0.0.0.0'
+const anyAddresses: readonly string[] = ['0.0.0.0', '::']
 
 /** In which of two sets, by a name in common, and under which key. */
 const placed = (name: string, { protocol, hostIp, port }: Place): Pick<Element, 'set' | 'key'> => {
-  const any = hostIp === anyAddress
+  const any = anyAddresses.includes(hostIp)
   const set = `${name}${any ? '_any' : ''}${port.includes('-') ? '_ranges' : ''}`
   return { set, key: any ? `${protocol} . ${port}` : `${hostIp} . ${protocol} . ${port}` }
 }
@@ -111,15 +133,15 @@ const isLoopback = (address: string): boolean => address.startsWith('127.')
 
 const translatedElements = (
   ports: PublishedPort[],
-  { containerId: owner, ipv4 }: PortOwner,
+  { containerId: owner, address }: PortOwner,
   { asks }: ElementOptions,
 ): Element[] => {
   const { runs, single } = splitRuns(ports)
   const places: { place: Place; value: string }[] = [
-    ...runs.map(run => ({ place: { ...run, port: `${run.first}-${run.last}` }, value: ipv4 })),
+    ...runs.map(run => ({ place: { ...run, port: `${run.first}-${run.last}` }, value: address })),
     ...single.map(port => ({
       place: { ...port, port: String(port.hostPort) },
-      value: `${ipv4} . ${port.containerPort}`,
+      value: `${address} . ${port.containerPort}`,
     })),
   ]
   return places.flatMap(({ place, value }) => {
@@ -131,12 +153,12 @@ const translatedElements = (
   })
 }
 
-const directElements = (ports: PublishedPort[], { containerId: owner, ipv4 }: PortOwner): Element[] => {
+const directElements = (ports: PublishedPort[], { containerId: owner, address }: PortOwner): Element[] => {
   // One container port may be published at several of the host's.
   const opened = new Map(
     ports.map(({ protocol, containerPort }) => [
       `${protocol} ${containerPort}`,
-      { protocol, containerPort, hostPort: containerPort, hostIp: ipv4 },
+      { protocol, containerPort, hostPort: containerPort, hostIp: address },
     ]),
   )
   const { runs, single } = splitRuns([...opened.values()])
@@ -147,14 +169,52 @@ const directElements = (ports: PublishedPort[], { containerId: owner, ipv4 }: Po
   return places.map(place => ({ ...placed('direct', place), value: '', owner }))
 }
 
-const publishingElements = (endpoint: Endpoint, options: ElementOptions): Element[] => {
-  const { ipv4, containerId: owner, published, exposure = 'translated' } = endpoint
-  if (published.length === 0) return []
-  const self = { set: 'selves', key: `${ipv4} . ${ipv4}`, value: '', owner }
+const inFamily = (family: Family, element: Element): Element => ({
+  ...element,
+  set: `${element.set}${suffixOf(family)}`,
+})
+
+interface FamilyPorts extends PortOwner {
+  family: Family
+  ports: PublishedPort[]
+  exposure: Exposure
+}
+
+const familyElements = (
+  { family, ports, exposure, ...owner }: FamilyPorts,
+  options: ElementOptions,
+): Element[] => {
+  if (ports.length === 0) return []
+  const { address, containerId } = owner
+  const self = { set: 'selves', key: `${address} . ${address}`, value: '', owner: containerId }
   const opened = exposure !== 'translated' || options.direct
-  const direct = opened ? directElements(published, endpoint) : []
-  if (exposure === 'direct') return direct
-  return [self, ...direct, ...translatedElements(published, endpoint, options)]
+  const direct = opened ? directElements(ports, owner) : []
+  const all = exposure === 'direct' ? direct : [self, ...direct, ...translatedElements(ports, owner, options)]
+  return all.map(element => inFamily(family, element))
+}
+
+/** A port that is opened under the container's own address of IPv4 names none of the host's. */
+const ofFamily = (ports: PublishedPort[], family: Family): PublishedPort[] =>
+  ports.filter(({ hostIp }) => familyOf(hostIp) === family)
+
+const publishingElements = (endpoint: Endpoint, options: ElementOptions): Element[] => {
+  const { ipv4, ipv6, containerId, published, exposure = 'translated' } = endpoint
+  const own = { containerId, exposure }
+  return [
+    ...familyElements({ ...own, family: 4, address: ipv4, ports: ofFamily(published, 4) }, options),
+    ...(ipv6 && options.ipv6
+      ? familyElements(
+          {
+            ...own,
+            family: 6,
+            address: ipv6,
+            ports: ofFamily(published, 6),
+            exposure: endpoint.exposure6 ?? exposure,
+          },
+          { ...options, asks: false },
+        )
+      : []),
+  ]
 }
 
 /** What an endpoint reaches by links. */

@@ -1,5 +1,6 @@
 import { messageOf, unavailable } from '../../core/errors.ts'
 import type { Nftables } from '../../linux/nftables.ts'
+import type { Family } from '../subnets.ts'
 import type { BridgeSpec, Detour, Endpoint, FirewallSettings, PublishedPort } from '../types.ts'
 import {
   addElements,
@@ -25,8 +26,8 @@ import {
 export interface FirewallState {
   bridges: BridgeSpec[]
   endpoints: Endpoint[]
-  /** This daemon turned forwarding on. */
-  dropForeign: boolean
+  /** Families whose forwarding this daemon turned on. */
+  dropForeign: readonly Family[]
 }
 
 const joined = (...batches: string[]): string => batches.filter(batch => batch !== '').join('\n')
@@ -40,7 +41,7 @@ export class Firewall {
   /** What was last made true, so that it can be made again. */
   readonly #bridges = new Map<string, BridgeSpec>()
   readonly #endpoints = new Map<string, Endpoint>()
-  #dropForeign = false
+  #dropForeign: readonly Family[] = []
 
   /** `asking`: the host's INPUT is asked (firewall mode `host`). Errors: `unavailable` where this kernel cannot. */
   constructor(nft: Nftables, settings: FirewallSettings, asking?: Detour) {
@@ -48,8 +49,17 @@ export class Firewall {
     this.#settings = settings
     this.#table = settings.table
     this.#asking = asking
-    this.#options = { asks: asking !== undefined, direct: settings.directRouting === true }
+    this.#options = {
+      asks: asking !== undefined,
+      direct: settings.directRouting === true,
+      ipv6: settings.ipv6 !== false,
+    }
     if (asking) this.#probe()
+  }
+
+  /** Whether ports can be published for IPv6, too. */
+  get publishesIpv6(): boolean {
+    return this.#options.ipv6 && !this.#options.asks
   }
 
   #probe(): void {
@@ -62,9 +72,9 @@ export class Firewall {
     }
   }
 
-  #rules(dropForeign: boolean): RuleSettings {
-    const { directRouting = false, acceptMark } = this.#settings
-    return { table: this.#table, dropForeign, asking: this.#asking, directRouting, acceptMark }
+  #rules(dropForeign: readonly Family[]): RuleSettings {
+    const { directRouting = false, acceptMark, ipv6 = true } = this.#settings
+    return { table: this.#table, dropForeign, ipv6, asking: this.#asking, directRouting, acceptMark }
   }
 
   #elements(): Element[] {
@@ -158,7 +168,7 @@ export class Firewall {
   }
 
   /** The rules alone, elements as they are. */
-  ensureRules(dropForeign: boolean): void {
+  ensureRules(dropForeign: readonly Family[]): void {
     this.#dropForeign = dropForeign
     this.#nft.run(rulesBatch(this.#rules(dropForeign)))
   }

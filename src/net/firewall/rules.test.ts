@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { ordinaryBridge } from '../types.ts'
+import { type GatewayMode, ordinaryBridge } from '../types.ts'
 import { addElements, bridgeElements, deleteElements, endpointElements } from './elements.ts'
 import { compareElements, readElements } from './listing.ts'
-import { rulesBatch } from './rules.ts'
+import { type RuleSettings, rulesBatch } from './rules.ts'
 
 const endpoint = {
   containerId: 'c1',
@@ -28,9 +28,9 @@ const bridge = {
   masquerade: false,
 }
 
-const open = { asks: false, direct: false }
+const open = { asks: false, direct: false, ipv6: true }
 const asking = { ask: 'ask1', back: 'back1', mark: 7 }
-const settings = { table: 'berth', dropForeign: true, asking: undefined }
+const settings: RuleSettings = { table: 'berth', dropForeign: [4], ipv6: true, asking: undefined }
 
 test('publishing adds one element a port, with its owner', () => {
   assert.deepEqual(addElements('berth', endpointElements(endpoint, open)).split('\n'), [
@@ -42,14 +42,45 @@ test('publishing adds one element a port, with its owner', () => {
   assert.deepEqual(endpointElements({ ...endpoint, published: [] }, open), [])
 })
 
+test('an endpoint with both families has elements of both, each in sets of its own', () => {
+  const published = [
+    { protocol: 'tcp' as const, containerPort: 80, hostIp: '0.0.0.0', hostPort: 8080 },
+    { protocol: 'tcp' as const, containerPort: 80, hostIp: '::', hostPort: 8080 },
+    { protocol: 'tcp' as const, containerPort: 80, hostIp: '2001:db8::1', hostPort: 81 },
+  ]
+  const dual = { ...endpoint, ipv6: 'fd00::2', published }
+  const batch = addElements('berth', endpointElements(dual, open)).split('\n')
+  assert.deepEqual(batch.slice(2), [
+    'add element inet berth selves6 { fd00::2 . fd00::2 comment "c1" }',
+    'add element inet berth published_any6 { tcp . 8080 comment "c1" : fd00::2 . 80 }',
+    'add element inet berth published6 { 2001:db8::1 . tcp . 81 comment "c1" : fd00::2 . 80 }',
+  ])
+  const ipv4 = addElements('berth', endpointElements(dual, { ...open, ipv6: false }))
+  assert.deepEqual(ipv4.split('\n'), batch.slice(0, 2), 'none without rules for IPv6')
+  const exit = { subnet: { address: 'fd00::', prefix: 64 }, gateway: 'fd00::1', sourceAddress: '' }
+  const sets = (gatewayMode: GatewayMode, sourceAddress = ''): string[] =>
+    bridgeElements({ ...bridge, masquerade: true, ipv6: { ...exit, gatewayMode, sourceAddress } }, open)
+      .filter(({ set }) => set.endsWith('6'))
+      .map(({ set, value }) => `${set} ${value}`.trim())
+  assert.deepEqual(sets('nat'), ['outgoing6'])
+  assert.deepEqual(sets('nat', '2001:db8::9'), ['sourced6 2001:db8::9'])
+  assert.deepEqual(sets('routed'), ['routed6'])
+  assert.deepEqual(sets('nat-unprotected'), ['outgoing6', 'open6'])
+})
+
 test('no rule depends on the number of bridges or ports, and only what stays small holds intervals', () => {
   const rules = rulesBatch(settings)
   assert.doesNotMatch(rules, /berth0|172\.|ip berth/)
   assert.deepEqual(
     [...rules.matchAll(/(\w+) \{ type [^}]*flags interval/g)].map(([, name]) => name),
-    ['direct_ranges', 'within', 'published_ranges', 'published_any_ranges'],
+    [
+      'within',
+      ...['direct_ranges', 'published_ranges', 'published_any_ranges'],
+      ...['direct_ranges6', 'published_ranges6', 'published_any_ranges6'],
+    ],
   )
-  assert.notEqual(rules, rulesBatch({ ...settings, dropForeign: false }))
+  assert.notEqual(rules, rulesBatch({ ...settings, dropForeign: [] }))
+  assert.notEqual(rules, rulesBatch({ ...settings, ipv6: false }))
   assert.notEqual(rules, rulesBatch({ ...settings, asking }))
 })
 

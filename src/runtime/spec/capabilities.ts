@@ -41,15 +41,21 @@ export const containerCapabilities = (request: {
   if (request.privileged) return [...request.host]
   const add = canonicalNames(request.add, 'CapAdd')
   const drop = canonicalNames(request.drop, 'CapDrop')
-  const base = drop.includes('ALL') ? [] : add.includes('ALL') ? request.host : byDefault
-  const kept = base.filter(name => !drop.includes(name))
-  if (add.includes('ALL') && drop.includes('ALL')) return [...request.host]
-  const extra = add.filter(name => name !== 'ALL' && !kept.includes(name))
-  return [...kept, ...extra]
+  if (add.includes('ALL')) return request.host.filter(name => !drop.includes(name))
+  const kept = drop.includes('ALL') ? [] : byDefault.filter(name => !drop.includes(name))
+  return [...new Set([...kept, ...add])]
 }
 
-/** Throws where a name is not a capability; to be called at create. */
-export const checkCapabilities = (add: readonly string[], drop: readonly string[]): void => {
-  canonicalNames(add, 'CapAdd')
-  canonicalNames(drop, 'CapDrop')
+/** To be called at create. `host` as above. Errors: `bad-request` for a name that is no capability, or none that this daemon can give. */
+export const checkCapabilities = (request: {
+  add: readonly string[]
+  drop: readonly string[]
+  host: readonly string[]
+}): void => {
+  for (const option of ['CapAdd', 'CapDrop'] as const)
+    for (const name of canonicalNames(request[option === 'CapAdd' ? 'add' : 'drop'], option))
+      if (name !== 'ALL' && !request.host.includes(name))
+        throw badRequest(
+          `invalid ${option}: capability not supported by your kernel or not available in the current environment: "${name}"`,
+        )
 }

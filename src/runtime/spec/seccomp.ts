@@ -1,6 +1,7 @@
-import { badRequest } from '../../core/errors.ts'
+import { badRequest, messageOf } from '../../core/errors.ts'
 import type { SeccompRule, SpecSeccomp } from '../../oci/runtimeSpec.ts'
 import { alwaysAllowed } from './seccompNames.ts'
+import { checkSeccompShape } from './seccompShape.ts'
 
 /**
  * Seccomp profiles in Docker's form: rules with conditions (capabilities held,
@@ -21,6 +22,9 @@ interface ProfileRule extends Partial<SeccompRule> {
 
 export interface SeccompProfile {
   defaultAction: string
+  /** The socket of a program that decides (SCMP_ACT_NOTIFY), and what it is told. */
+  listenerPath?: string
+  listenerMetadata?: string
   defaultErrnoRet?: number
   architectures?: string[]
   archMap?: { architecture: string; subArchitectures?: string[] }[]
@@ -145,7 +149,7 @@ const excluded = (condition: Condition | undefined, context: SeccompContext): bo
   if (!condition) return false
   if (condition.arches?.includes(context.architecture)) return true
   if (condition.caps?.some(cap => context.capabilities.includes(cap))) return true
-  return condition.minKernel !== undefined && kernelAtLeast(context.kernel, condition.minKernel)
+  return !!condition.minKernel && kernelAtLeast(context.kernel, condition.minKernel)
 }
 
 const architecturesOf = (profile: SeccompProfile, context: SeccompContext): string[] => {
@@ -155,6 +159,9 @@ const architecturesOf = (profile: SeccompProfile, context: SeccompContext): stri
   return mapped ? [mapped.architecture, ...(mapped.subArchitectures ?? [])] : []
 }
 
+/** Null is absent, as for Go. */
+const isAbsent = (value: unknown): value is undefined | null => value === undefined || value === null
+
 /** The rules of a profile that hold for one container, in the form of the OCI runtime specification. */
 export const resolveSeccomp = (profile: SeccompProfile, context: SeccompContext): SpecSeccomp => {
   const rules = (profile.syscalls ?? []).filter(
@@ -163,32 +170,69 @@ export const resolveSeccomp = (profile: SeccompProfile, context: SeccompContext)
   const architectures = architecturesOf(profile, context)
   return {
     defaultAction: profile.defaultAction,
-    ...(profile.defaultErrnoRet === undefined ? {} : { defaultErrnoRet: profile.defaultErrnoRet }),
+    ...(isAbsent(profile.defaultErrnoRet) ? {} : { defaultErrnoRet: profile.defaultErrnoRet }),
     ...(architectures.length ? { architectures } : {}),
     ...(profile.flags?.length ? { flags: profile.flags } : {}),
+    ...(profile.listenerPath ? { listenerPath: profile.listenerPath } : {}),
+    ...(profile.listenerMetadata ? { listenerMetadata: profile.listenerMetadata } : {}),
     syscalls: rules.map(({ names, name, action, errnoRet, args }) => ({
       names: names ?? (name ? [name] : []),
       action: action ?? allow,
-      ...(errnoRet === undefined ? {} : { errnoRet }),
+      ...(isAbsent(errnoRet) ? {} : { errnoRet }),
       ...(args?.length ? { args } : {}),
     })),
   }
 }
 
-/** Reads a profile from the text that `--security-opt seccomp=FILE` sends. Errors: `bad-request`. */
-export const parseSeccompProfile = (text: string): SeccompProfile => {
-  let profile: SeccompProfile
+const checkMinKernel = (condition: Condition | undefined): void => {
+  const { minKernel } = condition ?? {}
+  if (minKernel === undefined || minKernel === '') return
+  const [, kernel, major] = /^(\d{1,3})\.(\d{1,3})$/.exec(String(minKernel)) ?? []
+  if (kernel === undefined || Number(kernel) > 255 || Number(major) > 255)
+    throw badRequest(
+      `Decoding seccomp profile failed: invalid kernel version: ${JSON.stringify(minKernel)}, expected "<kernel>.<major>"`,
+    )
+  if (Number(kernel) === 0 && Number(major) === 0)
+    throw badRequest(
+      `Decoding seccomp profile failed: invalid kernel version: ${JSON.stringify(minKernel)}, expected "<kernel>.<major>": version cannot be 0.0`,
+    )
+}
+
+const checkRule = (rule: ProfileRule): void => {
+  if (rule.name && rule.names?.length)
+    throw badRequest(
+      "both 'name' and 'names' are specified in the seccomp profile, use either 'name' or 'names'",
+    )
+  checkMinKernel(rule.includes)
+  checkMinKernel(rule.excludes)
+}
+
+const decode = (text: string): SeccompProfile => {
+  let profile: unknown
   try {
-    profile = JSON.parse(text) as SeccompProfile
+    profile = JSON.parse(text)
   } catch (error) {
-    throw badRequest('Decoding seccomp profile failed: the profile is not valid JSON', error)
+    throw badRequest(`Decoding seccomp profile failed: ${messageOf(error)}`, error)
   }
-  if (typeof profile !== 'object' || profile === null || typeof profile.defaultAction !== 'string')
+  if (typeof profile !== 'object' || profile === null || Array.isArray(profile))
+    throw badRequest('Decoding seccomp profile failed: it is no JSON object')
+  return profile as SeccompProfile
+}
+
+/**
+ * Reads a profile from the text that `--security-opt seccomp=FILE` sends; undefined for one that says nothing, which
+ * means no filter. Errors: `bad-request`.
+ */
+export const parseSeccompProfile = (text: string): SeccompProfile | undefined => {
+  const profile = decode(text)
+  if (!profile.defaultAction && !profile.syscalls?.length) return undefined
+  if (typeof profile.defaultAction !== 'string')
     throw badRequest('Decoding seccomp profile failed: defaultAction is missing')
+  checkSeccompShape(profile)
   if (profile.architectures?.length && profile.archMap?.length)
-    throw badRequest("both 'architectures' and 'archMap' are specified in the seccomp profile, use either")
-  for (const rule of profile.syscalls ?? [])
-    if (rule.name && rule.names?.length)
-      throw badRequest("both 'name' and 'names' are specified in the seccomp profile, use either")
+    throw badRequest(
+      "both 'architectures' and 'archMap' are specified in the seccomp profile, use either 'architectures' or 'archMap'",
+    )
+  for (const rule of profile.syscalls ?? []) checkRule(rule)
   return profile
 }

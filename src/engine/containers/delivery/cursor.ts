@@ -31,6 +31,7 @@ export const cursorPath = (log: string): string => `${log}.cursor`
  */
 export class Cursor implements AsyncDisposable {
   readonly #file: FileHandle
+  /** Where it is now; recorded by `record` and at the end. */
   place: Place
 
   private constructor(file: FileHandle, place: Place) {
@@ -44,12 +45,16 @@ export class Cursor implements AsyncDisposable {
     return new Cursor(file, parse(await file.readFile('utf8')))
   }
 
-  async move(place: Place): Promise<void> {
-    this.place = place
+  /** Where a daemon goes on that finds it after this one was killed. */
+  async record(place: Place): Promise<void> {
     await this.#file.write(textOf(place), 0)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#file.close()
+    try {
+      await this.record(this.place)
+    } finally {
+      await this.#file.close()
+    }
   }
 }

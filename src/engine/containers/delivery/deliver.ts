@@ -4,14 +4,16 @@ import { messageOf } from '../../../core/errors.ts'
 import { failpoint } from '../../../core/failpoint.ts'
 import type { Engine } from '../../engine.ts'
 import type { Container } from '../container.ts'
+import { containerEvent } from '../containerEvents.ts'
 import { containerDirectory, logPath } from '../logConfig.ts'
 import { Growth } from '../logs/growth.ts'
 import { Cursor, type Place } from './cursor.ts'
-import { deliveringDrivers } from './drivers.ts'
+import { deliveringDrivers, isDelivering, isPluginDriver } from './drivers.ts'
 import { followLog, undelivered } from './follow.ts'
+import { pluginEncoding } from './pluginEncoding.ts'
 import { EntryParser, sourceOf } from './source.ts'
-import type { Encoding } from './types.ts'
-import { openWire, type Wire } from './wire.ts'
+import type { Encoding, Wire } from './types.ts'
+import { openWire } from './wire.ts'
 
 /** What was sent within so many milliseconds before a connection was lost is sent again. */
 const doubt = 1000
@@ -38,6 +40,7 @@ export class Delivery {
   /** Nothing was delivered since the last failure. */
   #isFailing = false
   #recent: Sent[] = []
+  #settling: NodeJS.Timeout | undefined
   #changed = Promise.withResolvers<void>()
   /** A run has begun since the last one's end was seen. */
   again = false
@@ -69,10 +72,14 @@ export class Delivery {
     using growth = new Growth(this.#container, directory)
     await using cursor = await Cursor.open(this.#log)
     this.#cursor = cursor
-    do {
-      this.again = false
-      while (!(await this.#attempt(cursor, growth))) await this.#pause()
-    } while (this.again && !this.#stop.signal.aborted)
+    try {
+      do {
+        this.again = false
+        while (!(await this.#attempt(cursor, growth))) await this.#pause()
+      } while (this.again && !this.#stop.signal.aborted)
+    } finally {
+      clearTimeout(this.#settling)
+    }
   }
 
   /** True where all there is has been delivered; false where it is to be tried again. */
@@ -88,7 +95,7 @@ export class Delivery {
     } catch (error) {
       if (this.#stop.signal.aborted) return true
       if (Date.now() - began > 2 * doubt) this.#failures = 0
-      const isInDoubt = await this.#rewind(cursor)
+      const isInDoubt = this.#rewind(cursor)
       // A connection that was closed while it was idle lost nothing.
       if (session.isBusy || isInDoubt) this.#failed(lost.signal.reason ?? error)
       return false
@@ -102,9 +109,15 @@ export class Delivery {
     this.#tell()
   }
 
+  #dropped(files: number): void {
+    this.#warn('output was dropped before it had been delivered', { files })
+    const attributes = { 'berth.cause': 'rotated-undelivered', 'berth.files': String(files) }
+    containerEvent(this.#engine, this.#container, 'log_drop', attributes)
+  }
+
   async #deliver(session: Session): Promise<void> {
     const { cursor, growth, signal, onLost } = session
-    const encoding = encodingOf(this.#container)
+    const encoding = encodingOf(this.#engine, this.#container)
     const parser = new EntryParser()
     let wire: Wire | undefined
     try {
@@ -112,7 +125,7 @@ export class Delivery {
         from: cursor.place,
         growth,
         signal,
-        onLost: files => this.#warn('output was dropped before it had been delivered', { files }),
+        onLost: files => this.#dropped(files),
       })
       for await (const { lines, next } of batches) {
         const messages = lines.flatMap(line => {
@@ -127,7 +140,8 @@ export class Delivery {
         }
         session.isBusy = false
         this.#note(cursor.place)
-        await cursor.move(next)
+        cursor.place = next
+        await this.#record(cursor)
         failpoint('delivery.recorded')
       }
     } finally {
@@ -143,11 +157,20 @@ export class Delivery {
   }
 
   /** Back to what is in doubt; false where nothing is. */
-  async #rewind(cursor: Cursor): Promise<boolean> {
+  #rewind(cursor: Cursor): boolean {
     const first = this.#recent.find(({ at }) => at > Date.now() - doubt)
     this.#recent = []
-    if (first) await cursor.move(first.from)
+    if (first) cursor.place = first.from
     return first !== undefined
+  }
+
+  /** What is in doubt is left out: whoever finds the record does not know whether it came. */
+  async #record(cursor: Cursor): Promise<void> {
+    clearTimeout(this.#settling)
+    const at = Date.now()
+    const first = this.#recent.find(sent => sent.at > at - doubt)
+    await cursor.record(first?.from ?? cursor.place)
+    if (first) this.#settling = setTimeout(() => void this.#record(cursor).catch(() => {}), doubt).unref()
   }
 
   async #pause(): Promise<void> {
@@ -179,7 +202,10 @@ export class Delivery {
     await this.settle()
     await this.stop()
     const bytes = this.#cursor ? await undelivered(this.#log, this.#cursor.place) : 0
-    if (bytes > 0) this.#warn('a container was removed before its log had been delivered', { bytes })
+    if (bytes === 0) return
+    this.#warn('a container was removed before its log had been delivered', { bytes })
+    const attributes = { 'berth.cause': 'removed-undelivered', 'berth.bytes': String(bytes) }
+    containerEvent(this.#engine, this.#container, 'log_drop', attributes)
   }
 }
 
@@ -193,8 +219,9 @@ interface Session {
 }
 
 /** What the driver of a container makes of its lines. */
-const encodingOf = ({ record }: Container): Encoding => {
+const encodingOf = (engine: Engine, { record }: Container): Encoding => {
   const { Type: type = '', Config: options = {} } = record.hostConfig.LogConfig ?? {}
+  if (isPluginDriver(type)) return pluginEncoding(engine, record, type)
   const driver = deliveringDrivers.get(type)
   if (!driver) throw new Error(`the log driver ${type} delivers nothing`)
   return driver.open(sourceOf(record), options)
@@ -203,8 +230,7 @@ const encodingOf = ({ record }: Container): Encoding => {
 /** The deliveries under way, by container. */
 export type Deliveries = Map<string, Delivery>
 
-const isDelivered = ({ record }: Container): boolean =>
-  deliveringDrivers.has(record.hostConfig.LogConfig?.Type ?? '')
+const isDelivered = ({ record }: Container): boolean => isDelivering(record.hostConfig.LogConfig?.Type ?? '')
 
 /** A run has begun, or may have left lines that nobody has delivered. Does nothing for drivers that deliver nothing. */
 export const beginDelivery = (engine: Engine, container: Container): void => {

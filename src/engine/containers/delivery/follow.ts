@@ -1,13 +1,7 @@
 import type { Engine } from '../../engine.ts'
 import type { Container } from '../container.ts'
 import { logPath } from '../logConfig.ts'
-import {
-  listLogFiles,
-  type MeasuredLogFile,
-  measureLogFiles,
-  openLogFile,
-  wasRotated,
-} from '../logs/files.ts'
+import { listLogFiles, openLogFile, wasRotated } from '../logs/files.ts'
 import type { Growth } from '../logs/growth.ts'
 import { LineReader } from '../logs/lineReader.ts'
 import { goesOn } from '../logs/read.ts'
@@ -93,11 +87,15 @@ export async function* followLog(
   }
 }
 
-const bytesAfter = ({ sequence, inode, offset }: Place, file: MeasuredLogFile): number => {
-  if (file.sequence < sequence) return 0
-  return file.sequence === sequence && inode !== 0 ? Math.max(0, file.size - offset) : file.size
+/** Bytes of the log that follow a place, as they are when not compressed. */
+export const undelivered = async (log: string, { sequence, inode, offset }: Place): Promise<number> => {
+  let sum = 0
+  for (const file of await listLogFiles(log)) {
+    const handle = file.sequence < sequence ? undefined : await openLogFile(file)
+    if (!handle) continue
+    const { size } = await handle.stat()
+    await handle.close()
+    sum += file.sequence === sequence && inode !== 0 ? Math.max(0, size - offset) : size
+  }
+  return sum
 }
-
-/** Bytes of the log that follow a place. */
-export const undelivered = async (log: string, place: Place): Promise<number> =>
-  (await measureLogFiles(log)).reduce((sum, file) => sum + bytesAfter(place, file), 0)

@@ -1,5 +1,6 @@
 import os from 'node:os'
 import { commandOf } from '../describe.ts'
+import { parseLine } from '../logs/format.ts'
 import type { ContainerRecord } from '../types.ts'
 import type { LogEntry, LogSource } from './types.ts'
 
@@ -29,12 +30,8 @@ export class EntryParser {
 
   /** Undefined for a line that a power cut left half-written. */
   parse(stored: string): LogEntry | undefined {
-    let line: { log: string; stream: 'stdout' | 'stderr'; time: string }
-    try {
-      line = JSON.parse(stored)
-    } catch {
-      return undefined
-    }
+    const line = parseLine(stored)
+    if (!line) return undefined
     const isWhole = line.log.endsWith('\n')
     const entry = {
       text: isWhole ? line.log.slice(0, -1) : line.log,

@@ -1,4 +1,5 @@
 import { badRequest, notImplemented } from '../../../core/errors.ts'
+import { attributesOf } from './attributes.ts'
 import type { LogOptions, LogSource } from './types.ts'
 
 /**
@@ -26,6 +27,7 @@ const fields: Record<string, (source: LogSource, options: LogOptions) => Value> 
   ContainerEnv: ({ env }) => [...env],
   Config: (_, options) => ({ ...options }),
   DaemonName: () => 'docker',
+  ExtraAttributes: (source, options) => attributesOf(source, options),
 }
 
 const wrong = (text: string, why: string): Error => badRequest(`template: log-tag:1: ${why} in "${text}"`)
@@ -34,15 +36,31 @@ const functions: Record<string, (...args: Value[]) => Value> = {
   json: value => JSON.stringify(value),
   split: (text = '', by = '') => String(text).split(String(by)),
   join: (list = [], by = '') => (Array.isArray(list) ? list.join(String(by)) : String(list)),
-  title: (text = '') => String(text).replace(/(^|\s)\S/g, first => first.toUpperCase()),
+  title: (text = '') => String(text).replace(/(^|[^\p{L}\p{N}_])\p{L}/gu, first => first.toUpperCase()),
   lower: (text = '') => String(text).toLowerCase(),
   upper: (text = '') => String(text).toUpperCase(),
   pad: (text = '', before = 0, after = 0) =>
     text === '' ? '' : `${' '.repeat(Number(before))}${text}${' '.repeat(Number(after))}`,
   truncate: (text = '', length = 0) => String(text).slice(0, Number(length)),
+  len: (value = '') =>
+    typeof value === 'object' ? Object.keys(value).length : Buffer.byteLength(String(value)),
+  slice: (text = '', from = 0, to?: Value) =>
+    String(text).slice(Number(from), to === undefined ? undefined : Number(to)),
+  printf: (form = '', ...args) => formatted(String(form), args),
   print: (...all) => all.map(shown).join(''),
   index: (from = '', key = '') =>
     (typeof from === 'object' ? (from as Record<string, string>)[String(key)] : undefined) ?? '',
+}
+
+/** The verbs that a tag has use for; `%q` in quotes. */
+const formatted = (form: string, args: readonly Value[]): string => {
+  const rest = [...args]
+  return form.replace(/%(.)/g, (_, verb: string) => {
+    if (verb === '%') return '%'
+    if (!'svdq'.includes(verb)) throw notImplemented(`the tag's template with %${verb}`)
+    const text = shown(rest.shift() ?? '')
+    return verb === 'q' ? JSON.stringify(text) : text
+  })
 }
 
 const shown = (value: Value): string => {
@@ -84,7 +102,8 @@ const command = (parts: readonly string[], before: Value | undefined, context: C
   const [first = '', ...rest] = parts
   const piped = before === undefined ? [] : [before]
   if (!/^[a-z]\w*$/i.test(first)) {
-    if (rest.length || piped.length) throw wrong(first, "can't give argument to non-function")
+    const isCalled = first === '.ExtraAttributes' && rest.join() === 'nil'
+    if ((rest.length && !isCalled) || piped.length) throw wrong(first, "can't give argument to non-function")
     return operand(first, context)
   }
   const known = Object.hasOwn(functions, first) ? functions[first] : undefined

@@ -38,6 +38,18 @@ export interface TlsFiles {
   verify: boolean
 }
 
+/** A connection over which messages are sent. */
+export interface Wire extends Disposable {
+  /** Settles when the kernel has taken them. Errors: whatever the socket says, or the signal. */
+  send(messages: readonly Buffer[], signal: AbortSignal): Promise<void>
+}
+
+export interface WireOptions {
+  signal: AbortSignal
+  /** The other side is gone: what was sent last may not have come there. */
+  onLost(error: Error): void
+}
+
 /** Where messages go to. `local-syslog` is the first of the host's usual sockets that there is. */
 export type Target =
   | { kind: 'udp'; host: string; port: number }
@@ -45,6 +57,8 @@ export type Target =
   | { kind: 'unix'; path: string }
   | { kind: 'unixgram'; path: string }
   | { kind: 'local-syslog' }
+  /** Spoken to in a way of the driver's own. */
+  | { kind: 'own'; open: (options: WireOptions) => Promise<Wire> }
 
 /** What a driver makes of one container's lines. */
 export interface Encoding {

@@ -7,24 +7,15 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import tls from 'node:tls'
 import { hasCode, unavailable } from '../../../core/errors.ts'
 import { UnixDatagram } from '../../../linux/unixDatagram.ts'
-import type { Target, TlsFiles } from './types.ts'
-
-/** A connection over which messages are sent. */
-export interface Wire extends Disposable {
-  /** Settles when the kernel has taken them. Errors: whatever the socket says, or the signal. */
-  send(messages: readonly Buffer[], signal: AbortSignal): Promise<void>
-}
-
-export interface WireOptions {
-  signal: AbortSignal
-  /** The other side is gone: what was sent last may not have come there. */
-  onLost(error: Error): void
-}
+import type { Target, TlsFiles, Wire, WireOptions } from './types.ts'
 
 const keepAlive = 30_000
 
 /** The result of a call that calls back, unless the signal comes first. */
-const orAborted = async (call: (done: (error?: Error | null) => void) => void, signal: AbortSignal) => {
+export const orAborted = async (
+  call: (done: (error?: Error | null) => void) => void,
+  signal: AbortSignal,
+) => {
   signal.throwIfAborted()
   const { promise, resolve, reject } = Promise.withResolvers<void>()
   const leave = (): void => reject(signal.reason)
@@ -54,7 +45,11 @@ const connect = async (target: StreamTarget): Promise<net.Socket> => {
   return tls.connect({ host, port, ...servername, ...(await readTls(target.tls)) })
 }
 
-const openStream = async (target: StreamTarget, { signal, onLost }: WireOptions): Promise<Wire> => {
+/** A connection whose answers the caller reads. */
+export const openSocket = async (
+  target: StreamTarget,
+  { signal, onLost }: WireOptions,
+): Promise<{ socket: net.Socket; wire: Wire }> => {
   const socket = await connect(target)
   // An error that comes while nobody waits ends the socket, too.
   socket.on('error', onLost)
@@ -70,8 +65,8 @@ const openStream = async (target: StreamTarget, { signal, onLost }: WireOptions)
     if (!isClosed) onLost(unavailable('the connection was closed by the other side'))
     socket.destroy()
   }
-  socket.once('end', lost).once('close', lost).resume()
-  return {
+  socket.once('end', lost).once('close', lost)
+  const wire: Wire = {
     send: (messages, stop) => orAborted(done => socket.write(Buffer.concat(messages), done), stop),
     [Symbol.dispose]: () => {
       isClosed = true
@@ -80,6 +75,13 @@ const openStream = async (target: StreamTarget, { signal, onLost }: WireOptions)
       setTimeout(() => socket.destroy(), 1000).unref()
     },
   }
+  return { socket, wire }
+}
+
+const openStream = async (target: StreamTarget, options: WireOptions): Promise<Wire> => {
+  const { socket, wire } = await openSocket(target, options)
+  socket.resume()
+  return wire
 }
 
 /** Datagrams that are sent without a pause. */
@@ -123,6 +125,7 @@ const sendPatiently = async (socket: UnixDatagram, message: Buffer, signal: Abor
     try {
       return socket.send(message)
     } catch (error) {
+      if (hasCode(error, 'EMSGSIZE')) return socket.sendFile(message)
       if (!hasCode(error, 'EAGAIN')) throw error
     }
     await sleep(pause, undefined, { signal })
@@ -156,6 +159,7 @@ const openLocal = async (options: WireOptions): Promise<Wire> => {
 export const openWire = async (target: Target, options: WireOptions): Promise<Wire> => {
   if (target.kind === 'udp') return openUdp(target, options)
   if (target.kind === 'unixgram') return openUnixgram(target.path)
+  if (target.kind === 'own') return target.open(options)
   if (target.kind === 'local-syslog') return openLocal(options)
   return openStream(target, options)
 }

@@ -7,7 +7,8 @@ import type { Engine } from '../../engine.ts'
 import type { Container } from '../container.ts'
 import { containerEvent } from '../containerEvents.ts'
 import { logPath } from '../logConfig.ts'
-import { listLogFiles, type MeasuredLogFile, measureLogFiles } from './files.ts'
+import { beginCompression } from './compress.ts'
+import { compressedName, listLogFiles, type MeasuredLogFile, measureLogFiles, swapLogFiles } from './files.ts'
 import { step } from './ledger.ts'
 import { trimFile, trimLeftover } from './trim.ts'
 
@@ -52,7 +53,16 @@ export const logGrown = (engine: Engine, container: Container, size: number): vo
 }
 
 /** The log was rotated: its few files are looked at, and once more if that happened again meanwhile. */
-export const logRotated = (engine: Engine, { id }: Container): void => {
+export const logRotated = (engine: Engine, container: Container): void => {
+  countAnew(engine, container)
+  compressRotated(engine, container)
+}
+
+/** Compresses what waits for it. Returns at once. */
+export const compressRotated = (engine: Engine, container: Container): void =>
+  beginCompression(engine, container, () => countAnew(engine, container))
+
+const countAnew = (engine: Engine, { id }: Container): void => {
   const { recounting } = engine.logLedger
   const running = recounting.has(id)
   recounting.set(id, running)
@@ -76,20 +86,23 @@ const recount = async (engine: Engine, id: string): Promise<void> => {
 }
 
 /** The run has ended: its last lines count, too. */
-export const logEnded = (engine: Engine, { id }: Container): void => {
+export const logEnded = (engine: Engine, container: Container): void => {
+  const { id } = container
   const size = statSync(fileOf(engine, id), { throwIfNoEntry: false })?.size ?? 0
   engine.logLedger.set(id, { current: size })
   holdBudget(engine)
+  compressRotated(engine, container)
 }
 
 /** Counts what earlier daemons left, and holds it below the budget. Runs beside the API. */
 export const countLogs = async (engine: Engine): Promise<void> => {
   const gate = new Gate(8)
   await Promise.all(
-    engine.containers.all().map(({ id }) =>
+    engine.containers.all().map(container =>
       gate.run(async () => {
-        await rm(trimLeftover(fileOf(engine, id)), { force: true })
-        await look(engine, id)
+        await rm(trimLeftover(fileOf(engine, container.id)), { force: true })
+        await look(engine, container.id)
+        compressRotated(engine, container)
       }),
     ),
   )
@@ -153,7 +166,11 @@ const giveWay = async (engine: Engine, id: string, ways: readonly Way[]): Promis
 
 const removeOldest: Way = async (engine, id, [oldest, ...later]) => {
   if (!oldest || oldest.path === fileOf(engine, id) || sum(later) < kept) return undefined
-  await rm(oldest.path)
+  await swapLogFiles(async () => {
+    // A death may have left it in both forms.
+    if (!oldest.isCompressed) await rm(compressedName(oldest.path), { force: true })
+    await rm(oldest.path)
+  })
   failpoint('logs.removed')
   return oldest.size
 }
@@ -164,8 +181,7 @@ const shortenOldest: Way = async (engine, id, [oldest, ...later]) => {
   const needed = oldest.size - (engine.logLedger.total - targetOf(engine))
   const keep = Math.max(kept - sum(later), Math.min(needed, copyMax))
   if (oldest.size - keep < crumb) return undefined
-  await trimFile(log, oldest.path, keep)
-  return oldest.size - keep
+  return (await trimFile(log, oldest, keep)) ? oldest.size - keep : undefined
 }
 
 /** Nothing is freed by this, but what is rotated can be shortened. */
@@ -200,6 +216,7 @@ const rotateEnded = async (engine: Engine, container: Container): Promise<boolea
     const current = (await listLogFiles(log)).at(-1)
     if (container.isAlive || current?.path !== log) return false
     await rename(log, `${log}.${current.sequence}`)
+    compressRotated(engine, container)
     return true
   })
 }
@@ -222,7 +239,7 @@ const tell = (engine: Engine, taken: ReadonlyMap<string, number>): void => {
     if (container)
       containerEvent(engine, container, 'log_drop', {
         'berth.bytes': String(each),
-        'berth.cause': 'all logs together had passed log-budget',
+        'berth.cause': 'log-budget',
       })
   }
   if (ledger.total <= budget || ledger.isHelpless) return

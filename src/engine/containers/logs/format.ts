@@ -1,4 +1,4 @@
-import { parseTime } from '../../../core/clock.ts'
+import { fixedWidth, parseTime } from '../../../core/clock.ts'
 import { stdcopyFrame } from '../../../wire/stdcopy.ts'
 
 /** What `docker logs` was asked for. Times in nanoseconds. */
@@ -16,23 +16,37 @@ export interface LogOptions {
   tail: number | undefined
 }
 
-interface LogLine {
+export interface LogLine {
   log: string
   stream: 'stdout' | 'stderr'
   time: string
   attrs?: Record<string, string>
 }
 
-/** A line's time is always `YYYY-MM-DDTHH:MM:SS.nnnnnnnnnZ`, so older and newer can be told by its text. */
-const fixedWidth = (nanos: bigint): string => {
-  const head = new Date(Number(nanos / 1_000_000n)).toISOString().slice(0, 19)
-  return `${head}.${(nanos % 1_000_000_000n).toString().padStart(9, '0')}Z`
+/** In files the fraction's trailing zeros are cut; clients are given all nine digits. */
+export const lineTime = ({ time }: LogLine): string =>
+  time.length === 30 ? time : fixedWidth(parseTime(time) ?? 0n)
+
+/** Undefined for a line that a power cut left half-written, or that is none of ours. */
+export const parseLine = (stored: string): LogLine | undefined => {
+  let line: Partial<LogLine> | null
+  try {
+    line = JSON.parse(stored)
+  } catch {
+    return undefined
+  }
+  const isLine =
+    typeof line?.log === 'string' && typeof line.stream === 'string' && typeof line.time === 'string'
+  return isLine ? (line as LogLine) : undefined
 }
+
+/** Half a surrogate pair has no form in a query string. */
+const escaped = (text: unknown): string => encodeURIComponent(String(text).toWellFormed())
 
 /** `key=value,…` in the order of the keys, escaped as a query string is. */
 const details = (attrs: Record<string, string> | undefined): string => {
   const pairs = Object.entries(attrs ?? {}).sort(([a], [b]) => (a < b ? -1 : 1))
-  return `${pairs.map(([key, value]) => `${encodeURIComponent(key)}=${encodeURIComponent(value)}`).join(',')} `
+  return `${pairs.map(([key, value]) => `${escaped(key)}=${escaped(value)}`).join(',')} `
 }
 
 /** `past` tells that `until` has been reached: nothing after it is wanted. */
@@ -43,20 +57,15 @@ export const lineFormatter = (options: LogOptions, multiplexed: boolean): ((stor
   const since = options.since === undefined ? '' : fixedWidth(options.since)
   const until = options.until === undefined ? '' : fixedWidth(options.until)
   return stored => {
-    let line: LogLine
-    try {
-      line = JSON.parse(stored) as LogLine
-    } catch {
-      // A line that a power cut left half-written.
-      return { past: false }
-    }
+    const line = parseLine(stored)
+    if (!line) return { past: false }
     if (since !== '' || until !== '') {
-      const time = line.time.length === 30 ? line.time : fixedWidth(parseTime(line.time) ?? 0n)
+      const time = lineTime(line)
       if (until !== '' && time > until) return { past: true }
       if (time < since) return { past: false }
     }
     if (line.stream === 'stdout' ? !options.stdout : !options.stderr) return { past: false }
-    const text = `${options.timestamps ? `${line.time} ` : ''}${options.details ? details(line.attrs) : ''}${line.log}`
+    const text = `${options.timestamps ? `${lineTime(line)} ` : ''}${options.details ? details(line.attrs) : ''}${line.log}`
     const bytes = Buffer.from(text)
     return { bytes: multiplexed ? stdcopyFrame(line.stream === 'stdout' ? 1 : 2, bytes) : bytes, past: false }
   }

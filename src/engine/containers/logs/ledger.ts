@@ -1,3 +1,6 @@
+import { Gate } from '../../../core/queue.ts'
+import type { Compression } from './compress.ts'
+
 /**
  * What all logs take on the disk, known without looking: two numbers for each container that
  * has a log. Monitors tell when a file has grown by `step` or was rotated, so that what is
@@ -26,6 +29,11 @@ export class LogLedger {
   isHelpless = false
   /** Containers whose files are being looked at; true where they have changed since. */
   readonly recounting = new Map<string, boolean>()
+  /** Containers whose rotated files are being compressed. */
+  readonly compressions = new Map<string, Compression>()
+  readonly compressing = new Gate(1)
+  /** Containers of which a client is being given the log before their output: uncompressed files stay so. */
+  readonly replaying = new Map<string, number>()
 
   get total(): number {
     return this.#total

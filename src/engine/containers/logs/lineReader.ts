@@ -1,15 +1,15 @@
-import type { FileHandle } from 'node:fs/promises'
+import type { LogHandle } from './compressedFile.ts'
 import type { LogFile } from './files.ts'
 
 /** Reads whole lines from one open file; keeps what follows the last newline for the next call. */
 export class LineReader implements AsyncDisposable {
   readonly file: LogFile
-  readonly handle: FileHandle
+  readonly handle: LogHandle
   #offset: number
   #rest = Buffer.alloc(0)
   readonly #buffer: Buffer
 
-  constructor(file: LogFile, handle: FileHandle, { offset = 0, chunk = 256 * 1024 } = {}) {
+  constructor(file: LogFile, handle: LogHandle, { offset = 0, chunk = 256 * 1024 } = {}) {
     this.file = file
     this.handle = handle
     this.#offset = offset

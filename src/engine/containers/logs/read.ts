@@ -1,6 +1,7 @@
 import { mkdir } from 'node:fs/promises'
 import path from 'node:path'
 import { BerthError, badRequest } from '../../../core/errors.ts'
+import type { LogCursor } from '../../../runtime/types.ts'
 import { stdcopyFrame } from '../../../wire/stdcopy.ts'
 import type { Engine } from '../../engine.ts'
 import type { Container } from '../container.ts'
@@ -104,6 +105,34 @@ export async function* readLogs(
   } finally {
     await reader?.[Symbol.asyncDispose]()
   }
+}
+
+/**
+ * The compressed files with which a container's log begins, in batches, as a client wants them. Gives
+ * where the log goes on; undefined where nothing was ever logged.
+ */
+export async function* readCompressed(
+  engine: Engine,
+  container: Container,
+  options: LogOptions,
+  signal: AbortSignal,
+): AsyncGenerator<Buffer, LogCursor | undefined> {
+  const log = logPath(engine.settings.dataRoot, container.id)
+  const format = lineFormatter(options, !container.record.config.Tty && !options.raw)
+  for (let sequence = -1; !signal.aborted; ) {
+    const file = await nextFile(log, sequence)
+    if (!file?.isCompressed) {
+      if (!file && sequence < 0) return undefined
+      return { sequence: file?.sequence ?? sequence + 1, offset: 0 }
+    }
+    sequence = file.sequence
+    const handle = await openLogFile(file)
+    if (!handle) continue
+    await using reader = new LineReader(file, handle)
+    for (let lines = await reader.read(); lines && !signal.aborted; lines = await reader.read())
+      yield Buffer.concat(lines.flatMap(line => format(line).bytes ?? []))
+  }
+  return undefined
 }
 
 /** The reader of the file after this one; undefined where there is none yet. */

@@ -2,6 +2,7 @@ import { statfs } from 'node:fs/promises'
 import { BerthError, conflict } from '../../../core/errors.ts'
 import { failpoint } from '../../../core/failpoint.ts'
 import type { Digest } from '../../../oci/digest.ts'
+import { imagesOf, stacksOf } from '../../containers/imageMounts.ts'
 import type { Engine } from '../../engine.ts'
 import type { Operation } from '../../operations.ts'
 import type { CleanUpLimits } from '../../settings.ts'
@@ -39,7 +40,7 @@ const namesOf = (engine: Engine, id: Digest): string[] => {
 /** The container that has an image of these, running or not. */
 const userOf = (engine: Engine, members: readonly ImageRecord[]): string => {
   const ids = new Set(members.map(({ id }) => id))
-  const user = engine.containers.all().find(({ record }) => ids.has(record.imageId))
+  const user = engine.containers.all().find(({ record }) => imagesOf(record).some(id => ids.has(id)))
   return user ? `the container ${user.record.name}` : ''
 }
 
@@ -80,7 +81,7 @@ export const drawPlan = async (engine: Engine, limits: CleanUpLimits): Promise<C
   // Nothing is waited for from here on: the plan is of one moment.
   const pinned = engine.containers
     .all()
-    .flatMap(({ record }) => engine.layers.present(record.diffIds))
+    .flatMap(({ record }) => stacksOf(record).flatMap(stack => engine.layers.present(stack)))
     .flatMap(layer => (layer ? [layerPart(layer.key)] : []))
   return planCleanUp(limits, {
     images: imageFacts(engine, limits),

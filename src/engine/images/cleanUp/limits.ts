@@ -1,7 +1,7 @@
 import { badRequest } from '../../../core/errors.ts'
 import { Filters } from '../../../wire/filters.ts'
+import { parseSize } from '../../../wire/sizes.ts'
 import { parseDuration } from '../../../wire/timestamps.ts'
-import { parseSize } from '../../containers/logConfig.ts'
 import type { CleanUpLimits } from '../../settings.ts'
 
 /** The limits of the clean-up of images, as daemon.json and requests write them. */

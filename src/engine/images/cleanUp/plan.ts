@@ -1,5 +1,6 @@
 import { digestHex, digestOf } from '../../../oci/digest.ts'
 import type { CleanUpLimits } from '../../settings.ts'
+import { shownAge, shownBytes } from './shown.ts'
 
 /** Which unused images go, and why: pure, from what is here and when it was used. */
 
@@ -62,20 +63,6 @@ export interface CleanUpPlan {
   bytes: number
   /** Limits that do not hold even then, each a sentence. */
   short: string[]
-}
-
-const hour = 3_600_000
-
-const shownAge = (milliseconds: number): string => {
-  const hours = Math.floor(milliseconds / hour)
-  return hours > 0 ? `${hours}h` : `${Math.floor(milliseconds / 60_000)}m`
-}
-
-const shownBytes = (bytes: number): string => {
-  const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB']
-  let [value, unit] = [bytes, 0]
-  for (; value >= 1024 && unit < units.length - 1; unit++) value /= 1024
-  return `${Number(value.toPrecision(4))} ${units[unit]}`
 }
 
 const leastFree = ({ minFree }: CleanUpLimits, capacity: number): number | undefined => {

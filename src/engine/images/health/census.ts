@@ -1,6 +1,7 @@
 import type { Digest } from '../../../oci/digest.ts'
 import { familiar, parseReference } from '../../../oci/reference.ts'
 import type { LayerPlace } from '../../../store/types.ts'
+import { imagesOf, stacksOf } from '../../containers/imageMounts.ts'
 import type { Engine } from '../../engine.ts'
 import type { ImageRecord, TagRecord } from '../types.ts'
 
@@ -59,18 +60,20 @@ export const knownLayers = (engine: Engine): Map<Digest, KnownLayer[]> => {
   return known
 }
 
-/** Names of the containers that were made from images. */
+/** Names of the containers that were made from images, or mount them. */
 export const containersOf = (engine: Engine, images: readonly ImageRecord[]): string[] =>
   engine.containers
     .all()
-    .flatMap(({ record }) => (images.some(({ id }) => id === record.imageId) ? [record.name] : []))
+    .flatMap(({ record }) => (images.some(({ id }) => imagesOf(record).includes(id)) ? [record.name] : []))
 
 /** Names of the containers that have a layer in their stack. */
 export const containersWith = (engine: Engine, key: Digest): string[] =>
   engine.containers
     .all()
     .flatMap(({ record }) =>
-      engine.layers.present(record.diffIds).some(layer => layer?.key === key) ? [record.name] : [],
+      stacksOf(record).some(stack => engine.layers.present(stack).some(layer => layer?.key === key))
+        ? [record.name]
+        : [],
     )
 
 /** Names of images, and names of the indexes that they came with: another platform's image may have these. */

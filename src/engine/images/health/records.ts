@@ -3,6 +3,7 @@ import { messageOf } from '../../../core/errors.ts'
 import type { Digest } from '../../../oci/digest.ts'
 import { familiar, parseReference } from '../../../oci/reference.ts'
 import type { Container } from '../../containers/container.ts'
+import { neededImages } from '../../containers/imageMounts.ts'
 import type { Engine } from '../../engine.ts'
 import type { TagRecord } from '../types.ts'
 import { withoutIncoming } from './alone.ts'
@@ -88,8 +89,9 @@ const checkContainer = async (
   { id, record }: Container,
   request: CheckRequest,
 ): Promise<Pick<Finding, 'text' | 'mending'> | undefined> => {
-  if (!(await engine.layers.find(record.diffIds))) {
-    const mending = await unpackAgain(engine, record.imageId, request)
+  for (const image of neededImages(record)) {
+    if (await engine.layers.find(image.diffIds)) continue
+    const mending = await unpackAgain(engine, image.id, request)
     return {
       text: `layers of the container ${record.name} are missing`,
       ...(mending ? { mending } : {}),

@@ -1,9 +1,10 @@
 import { badRequest } from '../core/errors.ts'
+import { cleanUpRules } from '../engine/cleanUp/rules.ts'
 import { cleanUpLimits, durationOf, type GivenLimits } from '../engine/images/cleanUp/limits.ts'
-import type { ImageCleanUp } from '../engine/settings.ts'
+import type { EngineSettings, ImageCleanUp } from '../engine/settings.ts'
 import type { Given } from './flags.ts'
 
-/** `image-clean-up` of daemon.json: off where it has no limit. */
+/** `image-clean-up` and `clean-up` of daemon.json: off where they have no limit. */
 
 const keys = ['max-size', 'max-age', 'min-free', 'keep', 'interval']
 const defaultInterval = '24h'
@@ -50,5 +51,18 @@ export const imageCleanUpOf = (values: Given): ImageCleanUp => {
     return { ...cleanUpLimits(limits), interval }
   } catch (error) {
     throw badRequest(`image-clean-up: ${error instanceof Error ? error.message : error}`, error)
+  }
+}
+
+/** Errors: `bad-request` that names the key. */
+export const cleanUpOf = (values: Given): Pick<EngineSettings, 'cleanUp' | 'cleanUpInterval'> => {
+  const { interval = defaultInterval, ...rules } = (values.get('clean-up') ?? {}) as Record<string, unknown>
+  if (typeof interval !== 'string')
+    throw badRequest(`clean-up: interval must be a text, not ${JSON.stringify(interval)}`)
+  try {
+    return { cleanUpInterval: intervalOf(interval), cleanUp: cleanUpRules('clean-up', rules) }
+  } catch (error) {
+    const message = error instanceof Error ? error.message : String(error)
+    throw badRequest(message.startsWith('clean-up') ? message : `clean-up: ${message}`, error)
   }
 }

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { imageCleanUpOf } from './imageCleanUp.ts'
+import { imageCleanUpOf } from './cleanUp.ts'
 
 const read = (value?: unknown) =>
   imageCleanUpOf(new Map(value === undefined ? [] : [['image-clean-up', value]]))

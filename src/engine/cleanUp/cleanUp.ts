@@ -1,0 +1,82 @@
+import { BerthError, conflict } from '../../core/errors.ts'
+import { failpoint } from '../../core/failpoint.ts'
+import { removeStopped } from '../containers/remove.ts'
+import type { Engine } from '../engine.ts'
+import { isNamed, removeNetwork } from '../networks/removeNetwork.ts'
+import type { Operation } from '../operations.ts'
+import { removeVolume } from '../volumes/removeVolume.ts'
+import { planCleanUp } from './plan.ts'
+import type { CleanUpOutcome, CleanUpPlan, CleanUpSettings, Removal } from './types.ts'
+import { findUnused, isStopped } from './unused.ts'
+
+export const cleanUpVerb = 'clean-up'
+export const cleanUpSubject = { type: 'unused objects', id: '', name: '' }
+
+/** What would go now. */
+export const drawPlan = async (engine: Engine, settings: CleanUpSettings): Promise<CleanUpPlan> => {
+  engine.lastNeed.keepOnly('network', new Set(engine.networks.all().map(({ id }) => id)))
+  engine.lastNeed.keepOnly('volume', new Set(engine.volumes.all().map(({ name }) => name)))
+  return planCleanUp(settings, await findUnused(engine, settings), Date.now())
+}
+
+/** Removes one that is still unused; false where it is not any more. */
+const remove = async (engine: Engine, { type, id }: Removal): Promise<boolean> => {
+  if (type === 'container') {
+    const container = engine.containers.byId(id)
+    if (!container || !isStopped(container)) return false
+    return (await removeStopped(engine, container)) !== undefined
+  }
+  if (type === 'volume') {
+    if (!engine.volumes.find(id)) return false
+    await removeVolume(engine, id, { force: true })
+    return true
+  }
+  const network = engine.networks.all().find(record => record.id === id)
+  if (!network || isNamed(engine, network)) return false
+  await removeNetwork(engine, network)
+  return true
+}
+
+/** Somebody uses it after all. */
+const isRefusal = (error: unknown): boolean =>
+  error instanceof BerthError && (error.status === 409 || error.status === 403)
+
+interface CleanUpRequest {
+  settings: CleanUpSettings
+  /** The plan that is expected; any where it is absent. */
+  planId?: string
+  operation: Operation
+}
+
+/**
+ * Removes what the plan of now tells. What somebody begins to use meanwhile
+ * stays; one that is cancelled keeps what it had removed removed.
+ * Errors: `conflict` where another one is under way, or where the plan is another now.
+ */
+export const cleanUp = async (
+  engine: Engine,
+  { settings, planId, operation }: CleanUpRequest,
+): Promise<CleanUpOutcome> => {
+  const isOther = (other: Operation): boolean =>
+    other !== operation && other.verb === cleanUpVerb && other.subject.type === cleanUpSubject.type
+  if (engine.operations.all().some(isOther))
+    throw conflict('a clean-up is under way: wait for its end, or cancel it')
+  operation.at('drawing its plan')
+  const plan = await drawPlan(engine, settings)
+  if (planId !== undefined && planId !== plan.id)
+    throw conflict(`the plan ${planId} would be another one now (${plan.id}): look at it again`)
+  const [removed, skipped]: [Removal[], Removal[]] = [[], []]
+  for (const removal of plan.removals) {
+    operation.at(`removing the ${removal.type} ${removal.name}`)
+    const isGone = await remove(engine, removal).catch(error => {
+      if (isRefusal(error)) return false
+      throw error
+    })
+    const list = isGone ? removed : skipped
+    list.push(removal)
+    if (isGone)
+      engine.log.info(`the clean-up removed the ${removal.type} ${removal.name}`, { cause: removal.why })
+    failpoint('clean-up.one')
+  }
+  return { plan, removed, skipped, freed: removed.reduce((sum, { bytes }) => sum + bytes, 0) }
+}
