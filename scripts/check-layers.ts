@@ -13,7 +13,7 @@ const below: Record<string, string[]> = {
   net: ['core', 'linux'],
   'registry-client': ['core', 'oci'],
   plugins: ['core'],
-  build: ['core', 'oci', 'wire'],
+  build: ['core', 'oci', 'wire', 'linux', 'archive', 'store', 'runtime', 'net', 'registry-client', 'engine'],
   engine: [
     'core',
     'oci',
@@ -26,7 +26,7 @@ const below: Record<string, string[]> = {
     'registry-client',
     'plugins',
   ],
-  api: ['core', 'oci', 'wire', 'archive', 'registry-client', 'plugins', 'engine', 'linux'],
+  api: ['core', 'oci', 'wire', 'archive', 'registry-client', 'plugins', 'engine', 'build', 'linux'],
   daemon: [
     'core',
     'oci',
@@ -39,12 +39,13 @@ const below: Record<string, string[]> = {
     'registry-client',
     'plugins',
     'engine',
+    'build',
     'api',
   ],
 }
 
 /** Folders that decide and never do: no file, process, socket or thread. */
-const pure = ['oci', 'wire', 'build/dockerfile', 'build/graph', 'build/plan']
+const pure = ['oci', 'wire', 'build/dockerfile', 'build/graph', 'build/plan', 'build/solver']
 const isPure = (file: string): boolean => pure.some(folder => file.startsWith(`src/${folder}/`))
 const touching = /^node:(fs|net|http|https|http2|child_process|worker_threads|dgram|tls|cluster)/
 

@@ -18,6 +18,9 @@ import type { Quarantine } from './quarantine.ts'
  *   chain id where the content depends on the layers below it.
  * - **upper**: the writable directory of one container over a stack of layers.
  * - **mount**: an upper and its layers, mounted below exec-root while in use.
+ * - **snapshot**: what a build step wrote over a stack, kept as a layer that is
+ *   not known by a diff id yet. `snapshots/<id>`. *Sealing* computes that, after
+ *   which it is a layer like any other.
  *
  * Life: blobs and layers are complete or absent after any crash. Who still
  * needs them is the caller's knowledge; the stores never collect by themselves.
@@ -245,5 +248,49 @@ export interface UpperStore {
   /** Ids that exist after a crash are kept; half-made and half-removed ones are finished or undone. */
   recover(): Promise<void>
   /** Resolves when nothing is being deleted in the background. */
+  idle(): Promise<void>
+}
+
+/** What a build step writes to, mounted. Disposing of it before it is committed leaves nothing. */
+export interface PendingSnapshot extends AsyncDisposable {
+  readonly id: string
+  /** Where the whole stack is seen and written to. */
+  readonly root: string
+  /** Unmounts it and keeps it, durably in the background. Nothing may be writing any more. */
+  commit(): Promise<Layer>
+}
+
+/** A stack mounted for reading. */
+export interface StackView extends AsyncDisposable {
+  readonly root: string
+}
+
+/**
+ * Layers that build steps make: whole or absent after any crash; who needs them
+ * is the caller's knowledge. One is used in stacks as any layer, its `key` and
+ * `diffId` being made of its id until it is sealed, which moves its folder and
+ * harms no mount.
+ */
+export interface SnapshotStore {
+  /** Over layers, bottom first; none begin with an empty root, of root, 0755. */
+  begin(id: string, below: readonly Layer[], options?: { owners?: IdMaps }): Promise<PendingSnapshot>
+  /** An empty stack gives an empty folder. */
+  view(layers: readonly Layer[]): Promise<StackView>
+  /** Also of one that is sealed: then the layer of its diff id. */
+  find(id: string): Layer | undefined
+  /**
+   * Finds the diff id and makes it the layer of that; one that is there already wins. The archive's
+   * bytes go through `through`, where given, while they are hashed. Two at once share the work.
+   */
+  seal(
+    id: string,
+    options?: { signal?: AbortSignal; through?: (archive: Readable) => Promise<void> },
+  ): Promise<Layer>
+  usage(id: string): Promise<UpperUsage>
+  list(): Promise<string[]>
+  /** Out of the way when it returns; what was sealed stays as a layer. Absent is fine. */
+  remove(id: string): Promise<void>
+  /** Removes what a crash left half-made; once, before anything else. */
+  recover(): Promise<void>
   idle(): Promise<void>
 }
