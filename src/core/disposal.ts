@@ -1,4 +1,4 @@
-type Undo = () => void | Promise<void>
+type Undo = () => void | PromiseLike<void>
 
 /**
  * Undo actions gathered beside the actions they undo, run in reverse. `commit`

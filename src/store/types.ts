@@ -272,10 +272,17 @@ export interface StackView extends AsyncDisposable {
  * harms no mount.
  */
 export interface SnapshotStore {
-  /** Over layers, bottom first; none begin with an empty root, of root, 0755. */
-  begin(id: string, below: readonly Layer[], options?: { owners?: IdMaps }): Promise<PendingSnapshot>
+  /**
+   * Over layers, bottom first; none begin with an empty root, of root, 0755. `init`: places for what is mounted
+   * into every container lie between, as in `UpperStore.create`, and are no part of it.
+   */
+  begin(
+    id: string,
+    below: readonly Layer[],
+    options?: { init?: boolean; owners?: IdMaps },
+  ): Promise<PendingSnapshot>
   /** An empty stack gives an empty folder. */
-  view(layers: readonly Layer[]): Promise<StackView>
+  view(layers: readonly Layer[], options?: { owners?: IdMaps }): Promise<StackView>
   /** Also of one that is sealed: then the layer of its diff id. */
   find(id: string): Layer | undefined
   /**

@@ -8,31 +8,32 @@ import { containerGroup } from './groups.ts'
 import { tellLinking } from './openLinks.ts'
 import { releaseVolumes } from './runVolumes.ts'
 import { unmountSharedShm } from './sharedMemory.ts'
+import type { ContainerRecord } from './types.ts'
 
 type Step = [name: string, run: () => void | Promise<void>]
 
 /** Each step is tried, whatever became of the others. */
-const tryAll = async (engine: Engine, container: Container, steps: readonly Step[]): Promise<void> => {
+const tryAll = async (engine: Engine, { id }: { id: string }, steps: readonly Step[]): Promise<void> => {
   for (const [name, step] of steps) {
     try {
       await step()
     } catch (error) {
-      engine.log.error(`clearing a run: ${name}`, { container: container.id, error: messageOf(error) })
+      engine.log.error(`clearing a run: ${name}`, { container: id, error: messageOf(error) })
     }
   }
 }
 
-const runtimeState = (engine: Engine, container: Container): void => {
-  const runtime = engine.settings.runtimes.get(container.record.hostConfig.Runtime ?? '')
-  if (runtime) rmSync(path.join(runtime.root, container.id), { recursive: true, force: true })
+const runtimeState = (engine: Engine, { id, hostConfig }: ContainerRecord): void => {
+  const runtime = engine.settings.runtimes.get(hostConfig.Runtime ?? '')
+  if (runtime) rmSync(path.join(runtime.root, id), { recursive: true, force: true })
 }
 
 /** What a runtime made, or left half-made: processes, its state, the control group. Idempotent. */
-export const clearProcesses = async (engine: Engine, container: Container): Promise<void> => {
-  const { group } = containerGroup(engine.settings, container.record)
-  await tryAll(engine, container, [
+export const clearProcesses = async (engine: Engine, record: ContainerRecord): Promise<void> => {
+  const { group } = containerGroup(engine.settings, record)
+  await tryAll(engine, record, [
     ['processes', () => killGroup(group)],
-    ['runtime state', () => runtimeState(engine, container)],
+    ['runtime state', () => runtimeState(engine, record)],
     ['control group', () => void removeGroup(group)],
   ])
 }
@@ -49,7 +50,7 @@ export const clearRun = async (engine: Engine, container: Container): Promise<vo
   await tryAll(engine, container, [
     ['processes', () => killGroup(group)],
     ['network', () => disconnect(engine, container)],
-    ['runtime state', () => runtimeState(engine, container)],
+    ['runtime state', () => runtimeState(engine, container.record)],
     ['shared memory', () => unmountSharedShm(engine, container.id)],
     ['root', () => engine.uppers.unmount(container.id)],
     ['volumes', () => releaseVolumes(engine, container)],

@@ -29,7 +29,7 @@ const startFailed = async (
   state.error = failure.message
   state.exitCode = failure.exitCode
   noteFailedStart(container, { exitCode: failure.exitCode, detail: failure.message })
-  await clearProcesses(engine, container)
+  await clearProcesses(engine, container.record)
   await monitor.release().catch(() => {})
   monitor.close()
   await clearRun(engine, container)

@@ -1,4 +1,4 @@
-import { mkdirSync, readdirSync, readFileSync, rmdirSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, rmdirSync, rmSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { UndoStack } from '../../core/disposal.ts'
 import { asBerthError, BerthError, conflict, hasCode, internal, messageOf } from '../../core/errors.ts'
@@ -9,44 +9,40 @@ import type { RuntimeSpec } from '../../oci/runtimeSpec.ts'
 import { StartError, startFailure } from '../../runtime/errors.ts'
 import { launchMonitor } from '../../runtime/launch.ts'
 import type { MonitorClient, MonitorSpec, RuntimeBinary } from '../../runtime/types.ts'
-import { injectDevices } from '../devices/deviceRequests.ts'
 import type { Engine } from '../engine.ts'
 import type { Operation } from '../operations.ts'
-import { containerProfile } from './appArmor.ts'
 import { dropPending, handOver } from './attach.ts'
-import { asTheHostHasThem, checkPropagation, plainFiles } from './bindPropagation.ts'
+import { checkPropagation } from './bindPropagation.ts'
 import { prepareBindSources } from './bindSources.ts'
-import { blockIo } from './blockIo.ts'
 import { criuFolder, lastWords, withCriuAdvice } from './checkpointFailure.ts'
 import { clearProcesses, disconnect } from './clearRun.ts'
+import { composeSpec } from './composeSpec.ts'
 import type { Container } from './container.ts'
-import { prepareRealtime } from './cpuRealtime.ts'
 import { commandOf } from './describe.ts'
 import { noteBegun, noteEnding, noteFailedStart } from './ends.ts'
-import { containerFiles, prepareFiles } from './files.ts'
+import { prepareFiles } from './files.ts'
 import { killRuntimeOnAbort } from './giveUpStart.ts'
-import { containerGroup, memoryDirectory, monitorDirectories, scopeAnnotations } from './groups.ts'
+import { containerGroup, memoryDirectory, monitorDirectories } from './groups.ts'
 import { startHealth } from './health.ts'
-import { checkLinks, linkVariables } from './links.ts'
+import { checkLinks } from './links.ts'
 import { containerDirectory, logSettings } from './logConfig.ts'
 import { bindMappedMounts } from './mappedBinds.ts'
-import { joinedNamespaces, namespaceOwner, takePartnersName } from './namespaces.ts'
+import { namespaceOwner, takePartnersName } from './namespaces.ts'
 import { openLinks, tellLinking } from './openLinks.ts'
-import { containerDevices, hostCapabilities } from './privileges.ts'
 import { relabelMounts } from './relabel.ts'
 import { outlivesBoot } from './restartPolicy.ts'
 import { runtimeView } from './runtimeView.ts'
 import { releaseVolumes, takeVolumes, withBoundVolumes } from './runVolumes.ts'
 import { rootOptions } from './selinuxLabels.ts'
 import { mountSharedShm, unmountSharedShm } from './sharedMemory.ts'
-import { buildSpec } from './spec.ts'
 import { noteStarted, runDirectory } from './state.ts'
-import { containerUser } from './userFiles.ts'
+import type { ContainerRecord } from './types.ts'
 import { monitorNamespace } from './userNamespaces.ts'
 import { handOverWaiters } from './wait.ts'
 
-const runtimeOf = (engine: Engine, container: Container): RuntimeBinary => {
-  const name = container.record.hostConfig.Runtime ?? engine.settings.defaultRuntime
+/** Errors: `no-runtime`. */
+export const runtimeOf = (engine: Engine, { hostConfig }: ContainerRecord): RuntimeBinary => {
+  const name = hostConfig.Runtime ?? engine.settings.defaultRuntime
   const runtime = engine.settings.runtimes.get(name)
   if (!runtime) throw new BerthError('no-runtime', 400, `unknown or invalid runtime name: ${name}`)
   return runtime
@@ -57,37 +53,7 @@ const runtimeOf = (engine: Engine, container: Container): RuntimeBinary => {
  * lies in exec-root is memory: a call of its own is quicker than a thread's.
  */
 const writeBundle = async (engine: Engine, container: Container, rootfs: string): Promise<RuntimeSpec> => {
-  const bound = withBoundVolumes(engine, container.record)
-  const record = { ...bound, mounts: await asTheHostHasThem(bound.mounts) }
-  const group = containerGroup(engine.settings, record)
-  prepareRealtime(group.group, engine.settings.cpuRealtime)
-  const devices = containerDevices(record)
-  const io = blockIo(record.hostConfig)
-  const appArmor = await containerProfile(record.hostConfig)
-  const spec = buildSpec({
-    record,
-    ...(appArmor ? { appArmor } : {}),
-    security: engine.settings.security,
-    rootfs,
-    cgroupsPath: group.specPath,
-    user: containerUser(rootfs, record.config.User ?? '', record.hostConfig.GroupAdd ?? []),
-    files: containerFiles(engine, record),
-    plainFiles: await plainFiles(record.mounts),
-    linkVariables: linkVariables(engine, record),
-    join: await joinedNamespaces(engine, record),
-    ...(record.idMaps ? { idMaps: record.idMaps } : {}),
-    hostCapabilities: hostCapabilities(),
-    devices: devices.map(device => device.device),
-    deviceSources: devices.map(device => device.source),
-    deviceAccess: devices.map(device => device.access),
-    ...(io ? { blockIO: io } : {}),
-    daemonOomScore: Number(readFileSync('/proc/self/oom_score_adj', 'utf8')),
-    annotations: scopeAnnotations(engine.settings),
-  })
-  await injectDevices(spec, record.hostConfig.DeviceRequests ?? [], {
-    folders: engine.settings.cdiFolders,
-    taken: new Set(record.mounts.map(mount => mount.destination)),
-  })
+  const spec = await composeSpec(engine, withBoundVolumes(engine, container.record), { rootfs })
   writeFileSync(path.join(runDirectory(engine, container), 'config.json'), stringify(spec))
   return spec
 }
@@ -103,7 +69,7 @@ const monitorSpec = (
   return {
     id: record.id,
     directory,
-    runtime: runtimeOf(engine, container),
+    runtime: runtimeOf(engine, record),
     task: { kind: 'container', bundle: directory, checkpoint },
     ...monitorNamespace(record),
     terminal: record.config.Tty ?? false,
@@ -200,7 +166,7 @@ const prepare = async (
     await monitor.release()
     monitor.close()
   })
-  undo.push('processes', () => clearProcesses(engine, container))
+  undo.push('processes', () => clearProcesses(engine, container.record))
   container.monitor = monitor
   failpoint('start.monitor')
   await handOverClients(engine, container)
@@ -240,7 +206,7 @@ const refuseRestore = (
 ): never => {
   const why = lastWords(path.join(runDirectory(engine, container), criuFolder), words)
   throw internal(
-    `cannot restore container ${container.record.name} from checkpoint ${path.basename(checkpoint)}: ${withCriuAdvice(runtimeOf(engine, container), why)}`,
+    `cannot restore container ${container.record.name} from checkpoint ${path.basename(checkpoint)}: ${withCriuAdvice(runtimeOf(engine, container.record), why)}`,
   )
 }
 

@@ -151,6 +151,8 @@ export interface ContainerRecord {
   removal?: { volumes: boolean }
   /** Paused for a commit under way: whoever finds this lets it run on. */
   passingPause?: boolean
+  /** Of a build's step: it is in no list and no database, and its networks tell nobody of it. */
+  isStep?: true
   /** Runs so far: names each run's directory. */
   runs: number
   /** What began the latest run, or the latest try. */

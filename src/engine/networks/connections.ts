@@ -156,6 +156,7 @@ export class Connections {
     record: ContainerRecord,
     { networkId, networkName }: NetworkAttachment,
   ): void {
+    if (record.isStep) return
     const type = this.#networks.find(networkId)?.driver ?? ''
     this.#events.publish('network', action, networkId, { container: record.id, name: networkName, type })
   }
