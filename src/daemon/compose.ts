@@ -228,6 +228,7 @@ export const openDaemon = async (
     registries: createRegistryClient(settings.engine.registries),
     fetches: new Fetches({ content, layers, database, width: settings.engine.maxDownloads }),
     uploads: new Uploads(content, settings.engine.maxUploads),
+    keepers: [],
     plugins: new Plugins(pluginFolders()),
     volumes,
     pluginUses: new PluginUses(execRoot),

@@ -1,6 +1,7 @@
 import type { WorkerPool } from '../archive/pool.ts'
 import type { Log } from '../core/log.ts'
 import type { Network } from '../net/network.ts'
+import type { Digest } from '../oci/digest.ts'
 import type { Plugins } from '../plugins/plugins.ts'
 import type { RegistryClient } from '../registry-client/types.ts'
 import type { MonitorEvents } from '../runtime/types.ts'
@@ -28,6 +29,13 @@ import type { EngineSettings } from './settings.ts'
 import type { PluginUses } from './volumes/pluginUses.ts'
 import type { Volumes } from './volumes/volumes.ts'
 import type { VolumeUsage } from './volumes/volumeUsage.ts'
+
+/** Needs blobs and layers that no image names. */
+export interface Keeper {
+  blobs(): Iterable<Digest>
+  /** Keys of layers. */
+  layers(): Iterable<Digest>
+}
 
 /** What the services work with; made once by the composition root in `daemon/`. */
 export interface Engine {
@@ -58,6 +66,8 @@ export interface Engine {
   fetches: Fetches
   /** Blobs on their way to registries. */
   uploads: Uploads
+  /** Whoever beside images and containers keeps blobs and layers: the builder's cache. */
+  keepers: Keeper[]
   plugins: Plugins
   volumes: Volumes
   /** What plugins have mounted. */

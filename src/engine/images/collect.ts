@@ -11,10 +11,11 @@ const blobsInUse = (engine: Engine): Set<Digest> => {
   const used = new Set<Digest>()
   for (const image of engine.images.all())
     for (const target of image.targets) for (const blob of target.blobs) used.add(blob.digest)
+  for (const keeper of engine.keepers) for (const digest of keeper.blobs()) used.add(digest)
   return used
 }
 
-/** Keys of the layers that images and containers have. */
+/** Keys of the layers that images, containers and keepers have. */
 export const layersInUse = (engine: Engine): Set<Digest> => {
   const stacks = [
     ...engine.images.all().map(image => image.config.rootfs.diff_ids),
@@ -23,6 +24,7 @@ export const layersInUse = (engine: Engine): Set<Digest> => {
   const used = new Set<Digest>()
   // Of a stack that lacks one, too: a container may have the others mounted.
   for (const stack of stacks) for (const layer of engine.layers.present(stack)) if (layer) used.add(layer.key)
+  for (const keeper of engine.keepers) for (const key of keeper.layers()) used.add(key)
   return used
 }
 

@@ -6,6 +6,7 @@ import type { Descriptor } from '../../oci/image.ts'
 import { formatPlatform, type Platform, platformScore } from '../../oci/platform.ts'
 import { canonical, familiar, familiarName, type Reference } from '../../oci/reference.ts'
 import type { Credentials, Repository } from '../../registry-client/types.ts'
+import type { LayerSource } from '../../store/types.ts'
 import type { Engine } from '../engine.ts'
 import type { Operation } from '../operations.ts'
 import { bringIn, collectQuietly } from './collect.ts'
@@ -26,9 +27,10 @@ export interface PullRequest {
   report: (line: PullLine) => void
 }
 
-/** One name of a pull. */
-interface Part extends PullRequest {
+/** What is under way for one name. */
+interface Part extends Pick<PullRequest, 'name' | 'report'> {
   repository: Repository
+  operation: Pick<Operation, 'at' | 'signal'>
 }
 
 /** A layer on its way: what is told of it, and who brings it. */
@@ -63,7 +65,7 @@ async function* wantedNames(
 }
 
 /** True where the name stands for another image now. */
-const pullOne = async (engine: Engine, part: Part): Promise<boolean> => {
+const pullOne = async (engine: Engine, part: Part & Pick<PullRequest, 'platform'>): Promise<boolean> => {
   const { name, repository, operation, report, platform } = part
   const { signal } = operation
   operation.at(`asking for ${familiar(name)}`)
@@ -86,7 +88,10 @@ const stands = (engine: Engine, name: Reference, { id, target }: PullPlan): bool
   engine.images.sharing(target.digest).some(image => image.id === id)
 
 /** A manifest that is in no index is taken whatever it is for. */
-const mismatch = ({ name, platform }: Part, { config }: PullPlan): PullLine => ({
+const mismatch = (
+  { name, platform }: Pick<PullRequest, 'name' | 'platform'>,
+  { config }: PullPlan,
+): PullLine => ({
   status: `WARNING: image with reference ${familiar(name)} was found but does not match the specified platform: wanted ${platform ? formatPlatform(platform) : ''}, actual: ${formatPlatform(config)}`,
 })
 
@@ -94,24 +99,46 @@ const mismatch = ({ name, platform }: Part, { config }: PullPlan): PullLine => (
 const bring = async (engine: Engine, part: Part, plan: PullPlan): Promise<void> => {
   const documents: Digest[] = []
   try {
-    await bringHeld(engine, part, { plan, documents })
+    await bringHeld(engine, part, {
+      plan,
+      ends: brought => record(engine, part, { ...brought, documents }),
+    })
   } catch (error) {
     if (documents.length > 0) await collectQuietly(engine, documents)
     throw error
   }
 }
 
-/** Everything is held until the image names it. */
-const bringHeld = async (
+/** Layers to bring that no image names. */
+export interface LayerBringing extends Part {
+  layers: readonly Descriptor[]
+  /** As many, bottom first. */
+  sources: readonly LayerSource[]
+}
+
+/** Fetches and unpacks what is not there yet of layers that a keeper of the engine keeps. Errors: the registry's, `cancelled`. */
+export const bringLayers = async (engine: Engine, bringing: LayerBringing): Promise<void> => {
+  const { layers, sources } = bringing
+  await bringHeld(engine, bringing, {
+    plan: { layers: [...layers], sources: [...sources], documents: [], attestations: [] },
+    ends: async brought => {
+      using unpacked = await unpackBrought(engine, bringing, { ...brought, documents: [] })
+      return unpacked !== undefined
+    },
+  })
+}
+
+/** Everything is held until somebody names it. */
+const bringHeld = async <Plan extends LayerPlan>(
   engine: Engine,
   part: Part,
-  { plan, documents }: Pick<Recording, 'plan' | 'documents'>,
+  { plan, ends }: { plan: Plan; ends: (brought: Brought<Plan>) => Promise<boolean> },
 ): Promise<void> => {
   using holds = new DisposableStack()
   const blobs = [
-    plan.target.digest,
-    plan.manifest.digest,
-    plan.id,
+    ...(plan.target ? [plan.target.digest] : []),
+    ...(plan.manifest ? [plan.manifest.digest] : []),
+    ...(plan.id ? [plan.id] : []),
     ...plan.layers.map(({ digest }) => digest),
   ]
   for (const digest of blobs) holds.use(engine.fetches.hold(digest))
@@ -123,8 +150,7 @@ const bringHeld = async (
     using fetched = new DisposableStack()
     const { brought, attested } = await fetchMissing(engine, part, { plan, pulls, fetched, holds })
     const wanted = [...plan.layers.map(({ digest }) => digest), ...attested]
-    if (await record(engine, part, { plan, pulls: brought, wanted, documents }))
-      return await forgetFetched(engine.database, wanted)
+    if (await ends({ plan, pulls: brought, wanted })) return await forgetFetched(engine.database, wanted)
   }
 }
 
@@ -132,14 +158,20 @@ const uniqueLayers = (layers: readonly Descriptor[]): Descriptor[] => [
   ...new Map(layers.map(layer => [layer.digest, layer])).values(),
 ]
 
-interface Bringing {
-  plan: PullPlan
+/** The part of a plan that is about layers; the rest is there where an image is to name them. */
+type LayerPlan = Pick<PullPlan, 'layers' | 'sources' | 'documents' | 'attestations'> & Partial<PullPlan>
+
+interface Bringing<Plan = LayerPlan> {
+  plan: Plan
   pulls: LayerPull[]
 }
 
-interface Recording extends Bringing {
+interface Brought<Plan = LayerPlan> extends Bringing<Plan> {
   /** Blobs that were fetched, or found. */
   wanted: readonly Digest[]
+}
+
+interface Recording<Plan = LayerPlan> extends Brought<Plan> {
   /** Gets those that were stored. */
   documents: Digest[]
 }
@@ -164,7 +196,7 @@ const sortLayers = async (
 ): Promise<{ missing: LayerPull[]; there: LayerPull[] }> => {
   const unpacked = await unpackedLayers(engine, plan)
   // Of an image that is here nothing is told but its name.
-  const quiet = engine.images.byId(plan.id) !== undefined
+  const quiet = plan.id !== undefined && engine.images.byId(plan.id) !== undefined
   const missing: LayerPull[] = []
   const there: LayerPull[] = []
   for (const { layer, progress } of pulls) {
@@ -216,7 +248,7 @@ const fetchMissing = async (
 }
 
 /** Blobs of layers whose content is there. */
-const unpackedLayers = async (engine: Engine, { sources }: PullPlan): Promise<Set<Digest>> => {
+const unpackedLayers = async (engine: Engine, { sources }: LayerPlan): Promise<Set<Digest>> => {
   const found = new Set<Digest>()
   for (const [index, { blob }] of sources.entries())
     if (await engine.layers.find(sources.slice(0, index + 1).map(({ diffId }) => diffId))) found.add(blob)
@@ -243,21 +275,38 @@ const fetchLayer = async (
   }
 }
 
-/** Unpacks and names the image; false where a blob has gone meanwhile, and is to be fetched again. */
+/** Stores its documents and unpacks; nothing is collected until the result is disposed of. Undefined where a blob has gone meanwhile, and is to be fetched again. */
+const unpackBrought = async (
+  engine: Engine,
+  { operation, name }: Part,
+  { plan, pulls, wanted, documents }: Recording,
+): Promise<Disposable | undefined> => {
+  operation.at('waiting for a removal of images')
+  const bringing = await bringIn(engine, operation.signal)
+  try {
+    for (const digest of wanted)
+      if (!(await engine.content.info(digest))) return void bringing[Symbol.dispose]()
+    for (const bytes of plan.documents) documents.push((await engine.content.put(bytes)).digest)
+    failpoint('pull.stored')
+    operation.at(`unpacking ${familiar(name)}`)
+    await unpack(engine, operation, { plan, pulls })
+    failpoint('pull.unpacked')
+    return bringing
+  } catch (error) {
+    bringing[Symbol.dispose]()
+    throw error
+  }
+}
+
+/** Unpacks and names the image; false where a blob has gone meanwhile. */
 const record = async (
   engine: Engine,
   part: Part,
-  { plan, pulls, wanted, documents }: Recording,
+  { plan, ...brought }: Recording<PullPlan>,
 ): Promise<boolean> => {
   const { operation, name } = part
-  operation.at('waiting for a removal of images')
-  using _bringing = await bringIn(engine, operation.signal)
-  for (const digest of wanted) if (!(await engine.content.info(digest))) return false
-  for (const bytes of plan.documents) documents.push((await engine.content.put(bytes)).digest)
-  failpoint('pull.stored')
-  operation.at(`unpacking ${familiar(name)}`)
-  await unpack(engine, operation, { plan, pulls })
-  failpoint('pull.unpacked')
+  using bringing = await unpackBrought(engine, part, { plan, ...brought })
+  if (!bringing) return false
   operation.at('recording the image')
   const { target: descriptor, manifest, sources: layers } = plan
   const blobs = (await reachManifest(engine, descriptor, manifest.digest))?.blobs ?? []
@@ -272,7 +321,11 @@ const record = async (
   return true
 }
 
-const unpack = async (engine: Engine, operation: Operation, { plan, pulls }: Bringing): Promise<void> => {
+const unpack = async (
+  engine: Engine,
+  operation: Part['operation'],
+  { plan, pulls }: Bringing,
+): Promise<void> => {
   const byBlob = new Map(pulls.map(pull => [pull.layer.digest, pull]))
   await engine.layers.ensure(plan.sources, {
     signal: operation.signal,
