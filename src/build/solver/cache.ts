@@ -155,7 +155,11 @@ export class Cache implements ResultCache {
     return this.#holds.has(id)
   }
 
-  /** How many holds there are. */
+  hasSnapshot(id: string): boolean {
+    return this.#snapshots.has(id)
+  }
+
+  /** How many records are held. */
   get held(): number {
     return this.#holds.size
   }

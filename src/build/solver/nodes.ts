@@ -25,6 +25,8 @@ export interface Node {
   state: VertexState
   plan?: Promise<Plan>
   outcome?: Promise<Outcome>
+  /** The same as what stays when the build has ended. */
+  kept?: Promise<Outcome>
   /** Chain keys by content, by index of the result. */
   contentChains: Map<number, Promise<KeyDigest>>
 }

@@ -40,6 +40,7 @@ const ignoresCache = ({ step }: Vertex): boolean => step.ignoreCache ?? false
 const descriptionOf = ({ operation, step }: Vertex, index: number): string => {
   if (operation.kind === 'http') return `http url ${operation.url}`
   if (operation.kind === 'git') return `git snapshot for ${operation.remote}#${operation.ref}`
+  if (operation.kind === 'local') return `local source for ${operation.name}`
   if (operation.kind !== 'exec') return step.name
   const mount = operation.mounts.find(one => one.kind === 'bind' && one.output === index)
   return `mount ${mount?.target ?? '/'} from exec ${operation.args.join(' ')}`
@@ -53,14 +54,17 @@ export const treeOf = ({ trees }: Outcome, index: number): Tree => {
 
 const layerId = (layer: LayerRef): string => (layer.kind === 'snapshot' ? layer.id : layer.diffId)
 
+type Snapshot = Extract<LayerRef, { kind: 'snapshot' }>
+
 /** What the step itself has made of its results. */
-const ownLayers = (trees: readonly Tree[], { inputs }: Step): LayerRef[] => {
+const ownLayers = (trees: readonly Tree[], { inputs }: Step): Snapshot[] => {
   const given = new Set(
     inputs.flatMap(({ outcome, index }) => outcome.trees[index]?.layers.map(layerId) ?? []),
   )
   return trees
     .flatMap(({ layers }) => layers)
-    .filter(layer => layer.kind === 'snapshot' && !given.has(layer.id))
+    .filter(layer => layer.kind === 'snapshot')
+    .filter(({ id }) => !given.has(id))
 }
 
 /** Records that a tree stands on: those whose last layer is in it. */
@@ -83,7 +87,7 @@ const recordsOf = (step: Step, trees: readonly Tree[], duration: number): NewRec
     const [first] = keys
     return {
       id,
-      kind: 'regular',
+      kind: vertex.operation.kind === 'local' ? 'source.local' : 'regular',
       description: descriptionOf(vertex, index),
       tree,
       keys: keys.map(key => resultKey(key, index)),
@@ -103,9 +107,15 @@ interface Held {
 }
 
 /** Keeps what a step made, held; what cannot be kept is removed. */
-const record = async ({ runner, cache }: Doing, step: Step, { trees, duration }: Made): Promise<Held> => {
+export const recordMade = async (
+  { runner, cache }: Doing,
+  step: Step,
+  { trees, duration }: Made,
+): Promise<Held> => {
   if (step.keys.length === 0) {
-    const hold = holdsOfUnrecorded(() => runner.discard(ownLayers(trees, step)))
+    const hold = holdsOfUnrecorded(() =>
+      runner.discard(ownLayers(trees, step).filter(({ id }) => !cache.hasSnapshot(id))),
+    )
     return { outcome: { trees, chains: [], records: [], hold }, held: hold() }
   }
   const records = recordsOf(step, trees, duration)
@@ -143,7 +153,7 @@ const make = async (doing: Doing, step: Step, flight: Flight): Promise<Made> => 
 }
 
 /** All who wait for a flight go on in the turn of the loop in which it ends, and hold what they need by then. */
-const releaseSoon = (hold: Hold): void => {
+export const releaseSoon = (hold: Hold): void => {
   setImmediate(() => void hold.release().catch(() => {}))
 }
 
@@ -174,7 +184,7 @@ const withInputs = async (doing: Doing, step: Step, flight: Flight): Promise<Hel
     using _turn = await doing.turns.enter(flight.builds()[0]?.id ?? '', flight.signal)
     tellCauses(doing, step, flight)
     flight.report.started()
-    return await record(doing, step, await make(doing, step, flight))
+    return await recordMade(doing, step, await make(doing, step, flight))
   } finally {
     for (const hold of inputs) await hold.release()
   }

@@ -105,6 +105,15 @@ export const seenBy = ({ operation, inputs }: Pick<Vertex, 'operation' | 'inputs
     .map(seen => (seen.by === 'key' ? seen : { by: 'content', selections: withoutTwins(seen.selections) }))
 }
 
+/** Whether layers of an input are layers of a result. */
+export const standsOn = (operation: Operation, input: number): boolean => {
+  if (operation.kind === 'file') return operation.base === input
+  if (operation.kind !== 'exec') return operation.kind === 'merge'
+  return operation.mounts.some(
+    mount => mount.kind === 'bind' && mount.input === input && mount.output !== undefined,
+  )
+}
+
 /** What an input is to a step, for users. */
 export const roleOf = (operation: Operation, input: number): string => {
   if (operation.kind === 'merge') return input === 0 ? 'files below' : 'files linked'

@@ -3,15 +3,16 @@ import { messageOf } from '../../core/errors.ts'
 import type { Edge, Vertex, VertexDigest } from '../graph/types.ts'
 import { SolveError } from './errors.ts'
 import type { Flights, Waiter } from './flights.ts'
+import { keepFolder } from './keepFolder.ts'
 import { localChain, resultKey } from './keys.ts'
+import { outcomeOf, recordsUnder, wholeUnder } from './lookup.ts'
 import { type Node, nodeAt, nodesOf, type Plan } from './nodes.ts'
-import { type Hold, holdOfRecords, noHold, type Outcome } from './outcome.ts'
+import { type Hold, noHold, type Outcome } from './outcome.ts'
 import { type Asked, planStep } from './plan.ts'
 import { type Doing, runStep, treeOf } from './runStep.ts'
-import { everything } from './seenBy.ts'
+import { everything, standsOn } from './seenBy.ts'
 import { Telling, type Told } from './telling.ts'
 import type {
-  CacheRecord,
   ContentDigest,
   Identity,
   KeyDigest,
@@ -231,11 +232,9 @@ export class BuildSolve {
   }
 
   #contentChain(node: Node, index: number): Promise<KeyDigest> {
-    const known = node.contentChains.get(index)
-    if (known) return known
-    const chain = this.#begin(node, async () =>
-      localChain((await this.#contentOf({ node, index }, everything)).digest),
-    )
+    const begin = (): Promise<KeyDigest> =>
+      this.#begin(node, async () => localChain((await this.#contentOf({ node, index }, everything)).digest))
+    const chain = node.contentChains.get(index) ?? begin()
     node.contentChains.set(index, chain)
     return chain
   }
@@ -246,69 +245,31 @@ export class BuildSolve {
     return await this.#shared.runner.contentDigest(input, selection, this.#controller.signal)
   }
 
-  /** The records of all results that are wanted, by index; undefined where one is missing. */
-  #recordsUnder({ wanted, vertex }: Node, key: KeyDigest): Map<number, CacheRecord> | undefined {
-    if (ignoresCache(vertex)) return undefined
-    const records = new Map<number, CacheRecord>()
-    for (const index of wanted) {
-      const record = this.#shared.cache.find(resultKey(key, index))
-      if (record) records.set(index, record)
-    }
-    return records.size === wanted.length ? records : undefined
-  }
-
-  #outcomeOf(records: ReadonlyMap<number, CacheRecord>): Outcome {
-    const outcome: { trees: CacheRecord['tree'][]; chains: (KeyDigest | undefined)[]; records: string[] } = {
-      trees: [],
-      chains: [],
-      records: [],
-    }
-    for (const [index, { id, tree, chain, keys }] of records) {
-      outcome.trees[index] = tree
-      outcome.chains[index] = chain ?? keys[0]
-      outcome.records[index] = id
-    }
-    const ids = [...records.values()].map(({ id }) => id)
-    return { ...outcome, hold: () => holdOfRecords(this.#shared.cache, ids) }
-  }
-
   async #find(node: Node, key: KeyDigest): Promise<Outcome | undefined> {
-    const records = this.#recordsUnder(node, key)
-    if (!records) return undefined
-    const outcome = this.#outcomeOf(records)
-    const hold = outcome.hold()
-    const { runner } = this.#shared
-    const whole = await Promise.all([...records.values()].map(({ tree }) => runner.isWhole(tree)))
-    if (!whole.every(Boolean)) {
-      await hold.release()
-      await this.#lose([...records.values()].filter((_, index) => !whole[index]))
-      return undefined
-    }
-    this.#holds.push({ node, hold })
-    this.#tellFound(node, records)
-    return outcome
+    if (ignoresCache(node.vertex)) return undefined
+    const found = await wholeUnder(this.#shared, key, node.wanted)
+    if (!found) return undefined
+    this.#holds.push({ node, hold: found.hold })
+    this.#tellFound(node, found.outcome)
+    return found.outcome
   }
 
-  async #lose(records: readonly CacheRecord[]): Promise<void> {
-    const { cache, runner } = this.#shared
-    const ids = records.map(({ id }) => id)
-    const left = await cache.remove(ids, 'lost')
-    await runner.discard(left.map(id => ({ kind: 'snapshot', id })))
-  }
-
-  #tellFound(node: Node, records: ReadonlyMap<number, CacheRecord>): void {
-    for (const { id } of records.values()) this.#shared.cache.used(id)
+  #tellFound(node: Node, { records }: Outcome): void {
+    for (const id of records) if (id !== undefined) this.#shared.cache.used(id)
     const now = nowNanos()
     this.#tell(node, { kind: 'vertex', state: 'cached', startedAt: now, completedAt: now })
   }
 
   /** What another build has made since it was looked for. */
   #madeMeanwhile(node: Node, keys: readonly KeyDigest[]): Outcome | undefined {
+    if (ignoresCache(node.vertex)) return undefined
+    const { cache } = this.#shared
     for (const key of keys) {
-      const records = this.#recordsUnder(node, key)
+      const records = recordsUnder(cache, key, node.wanted)
       if (!records) continue
-      this.#tellFound(node, records)
-      return this.#keep(node, this.#outcomeOf(records))
+      const outcome = this.#keep(node, outcomeOf(cache, records))
+      this.#tellFound(node, outcome)
+      return outcome
     }
     return undefined
   }
@@ -316,7 +277,10 @@ export class BuildSolve {
   async #make(node: Node, { keys, made }: Plan): Promise<Outcome> {
     const { vertex } = node
     const inputs = await Promise.all(
-      node.inputs.map(async ({ node: input, index }) => ({ outcome: await this.#outcome(input), index })),
+      node.inputs.map(async ({ node: input, index }, number) => ({
+        outcome: await (standsOn(vertex.operation, number) ? this.#standing(input) : this.#outcome(input)),
+        index,
+      })),
     )
     const outcome = await this.#shared.runs.join({
       // What only its content tells may be another thing in each build.
@@ -327,5 +291,35 @@ export class BuildSolve {
       begin: flight => runStep(this.#shared, { vertex, inputs, keys, made }, flight),
     })
     return this.#keep(node, outcome)
+  }
+
+  /** What results can be made upon: it has to stay when the build has ended. */
+  async #standing(node: Node): Promise<Outcome> {
+    const outcome = await this.#outcome(node)
+    if (!isLocal(node.vertex)) return outcome
+    node.kept ??= this.#begin(node, () => this.#keepFolder(node, outcome))
+    return await node.kept
+  }
+
+  async #keepFolder(node: Node, outcome: Outcome): Promise<Outcome> {
+    const { vertex } = node
+    const chain = await this.#contentChain(node, 0)
+    const found = await wholeUnder(this.#shared, chain, [0])
+    if (found) {
+      this.#holds.push({ node, hold: found.hold })
+      return found.outcome
+    }
+    const { cache, runs } = this.#shared
+    const kept = await runs.join({
+      key: chain,
+      anew: false,
+      waiter: this.#waiter(node),
+      known: () => {
+        const records = recordsUnder(cache, chain, [0])
+        return records && this.#keep(node, outcomeOf(cache, records))
+      },
+      begin: flight => keepFolder(this.#shared, { vertex, outcome, chain }, flight),
+    })
+    return this.#keep(node, kept)
   }
 }

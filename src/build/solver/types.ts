@@ -113,6 +113,8 @@ export interface StepRunner {
    * where a path without wildcards is not there.
    */
   contentDigest(input: StepInput, selection: Selection, signal: AbortSignal): Promise<ContentDigest>
+  /** Of a client's folder, which the next build may change, a tree that stays: others will stand on it. */
+  keep(tree: Tree, signal: AbortSignal): Promise<Tree>
   /** Whether all of it is there, or can be had again. */
   isWhole(tree: Tree): Promise<boolean>
   /** Layers that `run` gave and that no record has: of a client's folder when its build has ended. It tells of errors itself. */
@@ -198,6 +200,8 @@ export interface ResultCache {
   /** What is held is not pruned. */
   hold(id: string): Disposable
   isHeld(id: string): boolean
+  /** Whether a record has this snapshot. */
+  hasSnapshot(id: string): boolean
   used(id: string): void
 }
 

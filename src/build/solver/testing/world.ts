@@ -179,6 +179,12 @@ export class World implements StepRunner {
     return { digest: digestOf(filesText(chosen)), files }
   }
 
+  async keep(tree: Tree, signal: AbortSignal): Promise<Tree> {
+    await this.hook('keep', noVertex, signal)
+    signal.throwIfAborted()
+    return { layers: [this.#layer(this.files(tree))] }
+  }
+
   async isWhole(tree: Tree): Promise<boolean> {
     return tree.layers.every(layer => this.layers.has(layerId(layer)))
   }
