@@ -23,6 +23,7 @@ export interface Doing {
   runner: StepRunner
   cache: ResultCache
   turns: Turns
+  recorded(): void
 }
 
 export interface Step {
@@ -107,11 +108,8 @@ interface Held {
 }
 
 /** Keeps what a step made, held; what cannot be kept is removed. */
-export const recordMade = async (
-  { runner, cache }: Doing,
-  step: Step,
-  { trees, duration }: Made,
-): Promise<Held> => {
+export const recordMade = async (doing: Doing, step: Step, { trees, duration }: Made): Promise<Held> => {
+  const { runner, cache } = doing
   if (step.keys.length === 0) {
     const hold = holdsOfUnrecorded(() =>
       runner.discard(ownLayers(trees, step).filter(({ id }) => !cache.hasSnapshot(id))),
@@ -129,6 +127,7 @@ export const recordMade = async (
       await runner.discard(ownLayers(trees.slice(index), step))
       throw error
     })
+  doing.recorded()
   const chains = records.map(({ chain, keys }) => chain ?? keys[0])
   return { outcome: { trees, chains, records: ids, hold }, held }
 }

@@ -8,13 +8,16 @@ export interface SolverOptions {
   cache: ResultCache
   /** Steps that run at once, of all builds. */
   width: number
+  /** A record is new: the cache may have become too large. */
+  recorded?: () => void
 }
 
 /** Solves graphs of several builds at once. */
-export const createSolver = ({ runner, cache, width }: SolverOptions): Solver => {
+export const createSolver = ({ runner, cache, width, recorded = () => {} }: SolverOptions): Solver => {
   const shared: Shared = {
     runner,
     cache,
+    recorded,
     turns: new Turns(width),
     identities: new Flights(),
     runs: new Flights(),
