@@ -2,7 +2,7 @@ import { digestOf } from '../../oci/digest.ts'
 import type { Edge, Operation, Vertex, VertexDigest } from './types.ts'
 
 /** One text for equal values: keys in their order, what is undefined left out. */
-const canonical = (value: unknown): string => {
+export const canonical = (value: unknown): string => {
   if (Array.isArray(value)) return `[${value.map(canonical).join(',')}]`
   if (typeof value !== 'object' || value === null) return JSON.stringify(value) ?? 'null'
   const fields = Object.entries(value)

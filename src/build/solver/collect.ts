@@ -1,0 +1,103 @@
+import { SerialQueue } from '../../core/queue.ts'
+import { chooseOverCap } from './cap.ts'
+import { chooseByRules, choosePruned, type PruneRule, type PruneState } from './prune.ts'
+import type { CacheRecord, ResultCache } from './types.ts'
+import { type UsageRow, usageOf } from './usage.ts'
+
+/** Removes records: those that somebody wants gone, and those that are too many. */
+
+/** What is outside of the cache. */
+export interface Place {
+  cache: ResultCache
+  /** Bytes on disk of each snapshot that is there, by id. */
+  snapshotSizes(): Promise<ReadonlyMap<string, number>>
+  /** Whether an image has the record's layers. */
+  isShared(record: CacheRecord): boolean
+  /** Free bytes of the disk. */
+  free(): Promise<number>
+  /** Snapshots that no record has any more. */
+  removeSnapshots(ids: readonly string[]): Promise<void>
+}
+
+export interface CollectorOptions extends Place {
+  rules: readonly PruneRule[]
+  /** Bytes that the cache never exceeds for longer than it takes to remove something. */
+  cap: number
+}
+
+/** A record's own layers: those that its parents' trees have not. */
+const ownSnapshots = ({ tree, parents }: CacheRecord, cache: ResultCache): string[] => {
+  const below = new Set(
+    parents.flatMap(
+      id => cache.get(id)?.tree.layers.flatMap(layer => (layer.kind === 'snapshot' ? layer.id : [])) ?? [],
+    ),
+  )
+  return tree.layers.flatMap(layer => (layer.kind === 'snapshot' && !below.has(layer.id) ? [layer.id] : []))
+}
+
+/** What the cache holds, as it is now. */
+export const usageNow = async ({ cache, snapshotSizes, isShared }: Place): Promise<UsageRow[]> => {
+  const sizes = await snapshotSizes()
+  return usageOf({
+    records: cache.all(),
+    isHeld: id => cache.isHeld(id),
+    isShared,
+    sizeOf: record => ownSnapshots(record, cache).reduce((sum, id) => sum + (sizes.get(id) ?? 0), 0),
+  })
+}
+
+export class Collector {
+  readonly #options: CollectorOptions
+  /** What is removed is chosen by what there is then: one after another. */
+  readonly #queue = new SerialQueue()
+  #isAsked = false
+
+  constructor(options: CollectorOptions) {
+    this.#options = options
+  }
+
+  /** `POST /build/prune`: gives what went. */
+  prune(rule: PruneRule): Promise<UsageRow[]> {
+    return this.#remove((rows, state) => choosePruned(rows, rule, state))
+  }
+
+  /** To be told of each new record: the cap holds while builds run. Errors: those of removing. */
+  async recorded(): Promise<void> {
+    await this.#once(() =>
+      this.#remove((rows, { now }) => chooseOverCap(rows, { cap: this.#options.cap, now })),
+    )
+  }
+
+  /** By the rules, and the cap. To be called when builds have ended. */
+  async collect(): Promise<void> {
+    const { rules, cap } = this.#options
+    await this.#remove((rows, state) => chooseByRules(rows, rules, state))
+    await this.#remove((rows, { now }) => chooseOverCap(rows, { cap, now }))
+  }
+
+  /** Of several at once, one is enough. */
+  async #once(work: () => Promise<unknown>): Promise<void> {
+    if (this.#isAsked) return
+    this.#isAsked = true
+    await this.#queue.run(async () => {
+      this.#isAsked = false
+    })
+    await work()
+  }
+
+  #remove(choose: (rows: UsageRow[], state: PruneState) => UsageRow[]): Promise<UsageRow[]> {
+    return this.#queue.run(async () => {
+      const { cache, free, removeSnapshots } = this.#options
+      const rows = await usageNow(this.#options)
+      const chosen = choose(rows, { now: Date.now(), free: await free() })
+      if (chosen.length === 0) return []
+      const left = await cache.remove(
+        chosen.map(({ id }) => id),
+        'pruned',
+      )
+      await removeSnapshots(left)
+      // A build may have taken some of them since they were chosen.
+      return chosen.filter(({ id }) => !cache.get(id))
+    })
+  }
+}

@@ -1,0 +1,63 @@
+import { resultKey } from './keys.ts'
+import { type Hold, holdOfRecords, type Outcome } from './outcome.ts'
+import type { CacheRecord, KeyDigest, ResultCache, StepRunner } from './types.ts'
+
+/** Finds results by their keys. */
+
+/** By index of the result. */
+export type Found = ReadonlyMap<number, CacheRecord>
+
+interface Place {
+  runner: StepRunner
+  cache: ResultCache
+}
+
+/** The records of these results of a vertex; undefined where one is missing. */
+export const recordsUnder = (
+  cache: ResultCache,
+  key: KeyDigest,
+  wanted: readonly number[],
+): Found | undefined => {
+  const found = new Map<number, CacheRecord>()
+  for (const index of wanted) {
+    const record = cache.find(resultKey(key, index))
+    if (record) found.set(index, record)
+  }
+  return found.size === wanted.length ? found : undefined
+}
+
+export const outcomeOf = (cache: ResultCache, found: Found): Outcome => {
+  const trees: CacheRecord['tree'][] = []
+  const chains: (KeyDigest | undefined)[] = []
+  const records: string[] = []
+  for (const [index, { id, tree, chain, keys }] of found) {
+    trees[index] = tree
+    chains[index] = chain ?? keys[0]
+    records[index] = id
+  }
+  const ids = [...found.values()].map(({ id }) => id)
+  return { trees, chains, records, hold: () => holdOfRecords(cache, ids) }
+}
+
+/** The same where all of the trees are there; records of others are lost, and found no more. */
+export const wholeUnder = async (
+  { runner, cache }: Place,
+  key: KeyDigest,
+  wanted: readonly number[],
+): Promise<{ outcome: Outcome; hold: Hold } | undefined> => {
+  const found = recordsUnder(cache, key, wanted)
+  if (!found) return undefined
+  const outcome = outcomeOf(cache, found)
+  const hold = outcome.hold()
+  const records = [...found.values()]
+  const whole = await Promise.all(records.map(({ tree }) => runner.isWhole(tree)))
+  if (whole.every(Boolean)) return { outcome, hold }
+  await hold.release()
+  const lost = records.filter((_, index) => !whole[index])
+  const left = await cache.remove(
+    lost.map(({ id }) => id),
+    'lost',
+  )
+  await runner.discard(left.map(id => ({ kind: 'snapshot', id })))
+  return undefined
+}

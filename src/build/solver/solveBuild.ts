@@ -1,0 +1,325 @@
+import { nowNanos } from '../../core/clock.ts'
+import { messageOf } from '../../core/errors.ts'
+import type { Edge, Vertex, VertexDigest } from '../graph/types.ts'
+import { SolveError } from './errors.ts'
+import type { Flights, Waiter } from './flights.ts'
+import { keepFolder } from './keepFolder.ts'
+import { localChain, resultKey } from './keys.ts'
+import { outcomeOf, recordsUnder, wholeUnder } from './lookup.ts'
+import { type Node, nodeAt, nodesOf, type Plan } from './nodes.ts'
+import { type Hold, noHold, type Outcome } from './outcome.ts'
+import { type Asked, planStep } from './plan.ts'
+import { type Doing, runStep, treeOf } from './runStep.ts'
+import { everything, standsOn } from './seenBy.ts'
+import { Telling, type Told } from './telling.ts'
+import type {
+  ContentDigest,
+  Identity,
+  KeyDigest,
+  Selection,
+  Solution,
+  SolveRequest,
+  StepReport,
+} from './types.ts'
+
+/** What all builds have in common. */
+export interface Shared extends Doing {
+  identities: Flights<Identity>
+  runs: Flights<Outcome>
+}
+
+const isLocal = ({ operation }: Vertex): boolean => operation.kind === 'local'
+const isSource = ({ operation }: Vertex): boolean =>
+  operation.kind !== 'exec' && operation.kind !== 'file' && operation.kind !== 'merge'
+const ignoresCache = ({ step }: Vertex): boolean => step.ignoreCache ?? false
+
+/** Solves one build. All that it has begun has ended when `solve` settles. */
+export class BuildSolve {
+  readonly #shared: Shared
+  readonly #request: SolveRequest
+  readonly #edges: readonly Edge[]
+  readonly #nodes: Map<VertexDigest, Node>
+  /** Aborted by the first failure, and with the build. */
+  readonly #controller = new AbortController()
+  readonly #begun: Promise<unknown>[] = []
+  readonly #holds: { node: Node; hold: Hold }[] = []
+
+  constructor(shared: Shared, request: SolveRequest) {
+    this.#shared = shared
+    this.#request = request
+    this.#edges = request.edges ?? (request.graph.result ? [request.graph.result] : [])
+    this.#nodes = nodesOf(request.graph, this.#edges)
+  }
+
+  async solve(): Promise<Solution> {
+    const { signal } = this.#request.build
+    const abort = (): void => this.#controller.abort(signal.reason)
+    signal.addEventListener('abort', abort, { once: true })
+    if (signal.aborted) abort()
+    try {
+      return await this.#solve()
+    } catch (error) {
+      if (!this.#controller.signal.aborted) this.#controller.abort(error)
+      await this.#ended()
+      this.#tellCancelled()
+      await this.#release(() => true)
+      throw this.#controller.signal.reason
+    } finally {
+      signal.removeEventListener('abort', abort)
+    }
+  }
+
+  async #solve(): Promise<Solution> {
+    this.#controller.signal.throwIfAborted()
+    for (const node of this.#nodes.values()) this.#tell(node, { kind: 'vertex', state: 'waiting' })
+    // Each after those that it takes, so that none has to begin another within itself.
+    for (const node of this.#nodes.values()) void this.#plan(node)
+    const trees = await Promise.all(
+      this.#edges.map(async ({ vertex, index }) =>
+        treeOf(await this.#outcome(nodeAt(this.#nodes, vertex)), index),
+      ),
+    )
+    await this.#ended()
+    this.#controller.signal.throwIfAborted()
+    const wanted = new Set(this.#edges.map(({ vertex }) => vertex))
+    await this.#release(({ vertex }) => !wanted.has(vertex.digest))
+    return { trees, [Symbol.asyncDispose]: () => this.#release(() => true) }
+  }
+
+  /** What was begun may begin more. */
+  async #ended(): Promise<void> {
+    for (let index = 0; index < this.#begun.length; index++) await this.#begun[index]?.catch(() => {})
+  }
+
+  async #release(which: (node: Node) => boolean): Promise<void> {
+    for (const held of this.#holds.splice(0))
+      if (which(held.node)) await held.hold.release()
+      else this.#holds.push(held)
+  }
+
+  #keep(node: Node, outcome: Outcome): Outcome {
+    this.#holds.push({ node, hold: outcome.hold() })
+    return outcome
+  }
+
+  /** The first failure is the build's; what follows from it is none. */
+  #begin<T>(node: Node, work: () => Promise<T>): Promise<T> {
+    const attempt = async (): Promise<T> => {
+      try {
+        this.#controller.signal.throwIfAborted()
+        return await work()
+      } catch (error) {
+        if (!this.#controller.signal.aborted) this.#fail(node, error)
+        throw this.#controller.signal.reason
+      }
+    }
+    const begun = attempt()
+    this.#begun.push(begun)
+    begun.catch(() => {})
+    return begun
+  }
+
+  #fail(node: Node, error: unknown): void {
+    const now = nowNanos()
+    if (node.state !== 'failed')
+      this.#tell(node, {
+        kind: 'vertex',
+        state: 'failed',
+        startedAt: now,
+        completedAt: now,
+        error: messageOf(error),
+      })
+    this.#controller.abort(new SolveError(node.vertex, error))
+  }
+
+  #tell(node: Node, told: Told): void {
+    const { vertex } = node
+    if (told.kind !== 'vertex') {
+      this.#request.tell({ ...told, vertex: vertex.digest })
+      return
+    }
+    node.state = told.state
+    this.#request.tell({ ...told, vertex })
+  }
+
+  #tellCancelled(): void {
+    const now = nowNanos()
+    for (const node of this.#nodes.values())
+      if (node.state === 'running') this.#tell(node, { kind: 'vertex', state: 'cancelled', completedAt: now })
+  }
+
+  #waiter(node: Node): Waiter {
+    return {
+      build: this.#request.build,
+      signal: this.#controller.signal,
+      hear: told => this.#tell(node, told),
+      hearInput: (index, told) => {
+        const input = node.inputs[index]
+        if (input) this.#tell(input.node, told)
+      },
+    }
+  }
+
+  #reportOf(node: Node): StepReport {
+    const report = new Telling()
+    report.join(told => this.#tell(node, told))
+    return report
+  }
+
+  #plan(node: Node): Promise<Plan> {
+    node.plan ??= this.#begin(node, () =>
+      isSource(node.vertex) ? this.#planSource(node) : planStep(this.#asked, node),
+    )
+    return node.plan
+  }
+
+  /** The results of a vertex, once it is wanted: what is found, or made now. */
+  #outcome(node: Node): Promise<Outcome> {
+    node.outcome ??= this.#begin(node, async () => {
+      const plan = await this.#plan(node)
+      return plan.found ?? (await this.#make(node, plan))
+    })
+    return node.outcome
+  }
+
+  async #planSource(node: Node): Promise<Plan> {
+    const { vertex } = node
+    if (isLocal(vertex)) return { keys: [] }
+    const identity = await this.#shared.identities.join({
+      key: vertex.digest,
+      waiter: this.#waiter(node),
+      anew: false,
+      begin: async ({ report, signal, builds }) => {
+        report.started()
+        try {
+          const found = await this.#shared.runner.identify({ vertex, report, signal, builds })
+          report.ended(found.tree && found.atHand ? 'cached' : 'done')
+          return found
+        } catch (error) {
+          report.ended(signal.aborted ? 'cancelled' : 'failed', messageOf(error))
+          throw error
+        }
+      },
+    })
+    return await this.#planIdentified(node, identity)
+  }
+
+  async #planIdentified(node: Node, { key, tree }: Identity): Promise<Plan> {
+    const keys = key ? [key] : []
+    if (tree) return { keys, found: { trees: [tree], chains: [key], records: [], hold: noHold } }
+    const found = key && (await this.#find(node, key))
+    return found ? { keys, found } : { keys }
+  }
+
+  readonly #asked: Asked = {
+    chainOf: (node, index) => this.#chainOf(node, index),
+    contentOf: (input, selection) => this.#contentOf(input, selection),
+    find: (node, key) => this.#find(node, key),
+    link: async ({ records }, key) => {
+      for (const [index, id] of records.entries())
+        if (id !== undefined) await this.#shared.cache.link(id, [resultKey(key, index)])
+    },
+  }
+
+  /** Of what is made anew in any case, the new one's: what stands on an older one is not found by it. */
+  async #chainOf(node: Node, index: number): Promise<KeyDigest> {
+    const plan = await this.#plan(node)
+    const isNeeded = ignoresCache(node.vertex) || plan.keys.length === 0
+    const outcome = isNeeded ? await this.#outcome(node) : plan.found
+    const [key] = plan.keys
+    if (!outcome && key) return resultKey(key, index)
+    return outcome?.chains[index] ?? (await this.#contentChain(node, index))
+  }
+
+  #contentChain(node: Node, index: number): Promise<KeyDigest> {
+    const begin = (): Promise<KeyDigest> =>
+      this.#begin(node, async () => localChain((await this.#contentOf({ node, index }, everything)).digest))
+    const chain = node.contentChains.get(index) ?? begin()
+    node.contentChains.set(index, chain)
+    return chain
+  }
+
+  async #contentOf({ node, index }: Node['inputs'][number], selection: Selection): Promise<ContentDigest> {
+    const tree = treeOf(await this.#outcome(node), index)
+    const input = { tree, report: this.#reportOf(node) }
+    return await this.#shared.runner.contentDigest(input, selection, this.#controller.signal)
+  }
+
+  async #find(node: Node, key: KeyDigest): Promise<Outcome | undefined> {
+    if (ignoresCache(node.vertex)) return undefined
+    const found = await wholeUnder(this.#shared, key, node.wanted)
+    if (!found) return undefined
+    this.#holds.push({ node, hold: found.hold })
+    this.#tellFound(node, found.outcome)
+    return found.outcome
+  }
+
+  #tellFound(node: Node, { records }: Outcome): void {
+    for (const id of records) if (id !== undefined) this.#shared.cache.used(id)
+    const now = nowNanos()
+    this.#tell(node, { kind: 'vertex', state: 'cached', startedAt: now, completedAt: now })
+  }
+
+  /** What another build has made since it was looked for. */
+  #madeMeanwhile(node: Node, keys: readonly KeyDigest[]): Outcome | undefined {
+    if (ignoresCache(node.vertex)) return undefined
+    const { cache } = this.#shared
+    for (const key of keys) {
+      const records = recordsUnder(cache, key, node.wanted)
+      if (!records) continue
+      const outcome = this.#keep(node, outcomeOf(cache, records))
+      this.#tellFound(node, outcome)
+      return outcome
+    }
+    return undefined
+  }
+
+  async #make(node: Node, { keys, made }: Plan): Promise<Outcome> {
+    const { vertex } = node
+    const inputs = await Promise.all(
+      node.inputs.map(async ({ node: input, index }, number) => ({
+        outcome: await (standsOn(vertex.operation, number) ? this.#standing(input) : this.#outcome(input)),
+        index,
+      })),
+    )
+    const outcome = await this.#shared.runs.join({
+      // What only its content tells may be another thing in each build.
+      key: keys[0] ?? `${this.#request.build.id} ${vertex.digest}`,
+      anew: ignoresCache(vertex),
+      waiter: this.#waiter(node),
+      known: () => this.#madeMeanwhile(node, keys),
+      begin: flight => runStep(this.#shared, { vertex, inputs, keys, made }, flight),
+    })
+    return this.#keep(node, outcome)
+  }
+
+  /** What results can be made upon: it has to stay when the build has ended. */
+  async #standing(node: Node): Promise<Outcome> {
+    const outcome = await this.#outcome(node)
+    if (!isLocal(node.vertex)) return outcome
+    node.kept ??= this.#begin(node, () => this.#keepFolder(node, outcome))
+    return await node.kept
+  }
+
+  async #keepFolder(node: Node, outcome: Outcome): Promise<Outcome> {
+    const { vertex } = node
+    const chain = await this.#contentChain(node, 0)
+    const found = await wholeUnder(this.#shared, chain, [0])
+    if (found) {
+      this.#holds.push({ node, hold: found.hold })
+      return found.outcome
+    }
+    const { cache, runs } = this.#shared
+    const kept = await runs.join({
+      key: chain,
+      anew: false,
+      waiter: this.#waiter(node),
+      known: () => {
+        const records = recordsUnder(cache, chain, [0])
+        return records && this.#keep(node, outcomeOf(cache, records))
+      },
+      begin: flight => keepFolder(this.#shared, { vertex, outcome, chain }, flight),
+    })
+    return this.#keep(node, kept)
+  }
+}

@@ -1,0 +1,195 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { setImmediate } from 'node:timers/promises'
+import fc from 'fast-check'
+import type { Edge, Graph } from '../graph/types.ts'
+import { assertNothingHeld, benchOf, build, ran } from './testing/builds.ts'
+import { interpret, Script } from './testing/graphs.ts'
+import type { Outside } from './testing/world.ts'
+
+/** Graphs by chance over a model world, compared with doing them from their beginning. */
+
+const paths = ['/a', '/b', '/dir/c'] as const
+
+/** One step: which earlier ones it takes, by numbers that are taken modulo how many there are. */
+type Line = {
+  kind: 'run' | 'copy' | 'fresh' | 'bind' | 'merge'
+  base: number
+  other: number
+  path: number
+  anew: boolean
+}
+
+const line = (anew: boolean): fc.Arbitrary<Line> =>
+  fc.record({
+    kind: fc.constantFrom('run', 'copy', 'fresh', 'bind', 'merge'),
+    base: fc.nat(20),
+    other: fc.nat(20),
+    path: fc.nat(2),
+    anew: anew ? fc.boolean() : fc.constant(false),
+  })
+
+/** All paths are there in all sources, so that no copy fails by itself. */
+const graphOf = (lines: readonly Line[]): Graph => {
+  const script = new Script()
+  const edges: Edge[] = [script.image('alpine'), script.local(), script.image('debian')]
+  const at = (index: number): Edge => edges[index % edges.length] ?? { vertex: 'sha256:', index: 0 }
+  for (const [number, { kind, base, other, path, anew }] of lines.entries()) {
+    const step = anew ? { ignoreCache: true } : {}
+    const source = paths[path] ?? '/a'
+    if (kind === 'run') edges.push(script.run(at(base), `${number}`, { step }))
+    else if (kind === 'bind')
+      edges.push(script.run(at(base), `${number}`, { step, mounts: [[at(other), source]] }))
+    else if (kind === 'copy') edges.push(script.copy(at(base), at(other), [source, source], step))
+    // With the same paths again, for those that copy of it.
+    else if (kind === 'fresh') edges.push(script.copy(undefined, at(other), ['/', '/'], step))
+    else edges.push(script.merge(at(base), at(other)))
+  }
+  return script.graph(edges.at(-1) ?? at(0))
+}
+
+const folder = (text: string) => ({ '/a': text, '/b': text, '/dir/c': text })
+
+const outsideOf = (): Outside => ({
+  images: { alpine: folder('alpine'), debian: folder('debian') },
+  locals: { context: folder('1') },
+  downloads: {},
+})
+
+const lines = (anew: boolean) => fc.array(line(anew), { minLength: 1, maxLength: 12 })
+
+const keysOf = (cache: { all(): Iterable<{ keys: string[] }> }): string[] =>
+  [...cache.all()].flatMap(({ keys }) => keys).sort()
+
+test('results are those of doing it all, whatever was built before', async () => {
+  const change = fc.record({ path: fc.constantFrom(...paths), text: fc.constantFrom('1', '2', '3') })
+  const builds = fc.array(fc.record({ lines: lines(true), change }), { minLength: 1, maxLength: 5 })
+  await fc.assert(
+    fc.asyncProperty(builds, async steps => {
+      const bench = await benchOf(outsideOf())
+      for (const { lines, change } of steps) {
+        Object.assign(bench.world.outside.locals['context'] ?? {}, { [change.path]: change.text })
+        const graph = graphOf(lines)
+        const { files } = await build(bench, graph)
+        assert.deepEqual(new Map(Object.entries(files)), interpret(graph, bench.world.outside))
+      }
+      await assertNothingHeld(bench)
+    }),
+  )
+})
+
+test('the same graph on two empty caches has the same keys', async () => {
+  await fc.assert(
+    fc.asyncProperty(lines(false), async lines => {
+      const [a, b] = [await benchOf(outsideOf()), await benchOf(outsideOf())]
+      await build(a, graphOf(lines))
+      await build(b, graphOf(lines))
+      assert.deepEqual(keysOf(a.cache), keysOf(b.cache))
+    }),
+  )
+})
+
+test('a second build runs nothing but folders of clients, however it was found', async () => {
+  await fc.assert(
+    fc.asyncProperty(lines(false), async lines => {
+      const bench = await benchOf(outsideOf())
+      await build(bench, graphOf(lines))
+      const { done } = await build(bench, graphOf(lines))
+      assert.deepEqual(
+        ran(done).filter(name => !name.startsWith('[internal]')),
+        [],
+      )
+    }),
+  )
+})
+
+test('what a step sees changes its key, and nothing else does', async () => {
+  const change = fc.constantFrom(...paths)
+  await fc.assert(
+    fc.asyncProperty(change, change, async (seen, changed) => {
+      const bench = await benchOf(outsideOf())
+      const script = new Script()
+      const [alpine, context] = [script.image('alpine'), script.local()]
+      const copied = script.copy(alpine, context, [seen, '/x'])
+      const bound = script.run(alpine, 'bound', { mounts: [[context, seen]] })
+      const graph = script.graph(script.merge(copied, bound))
+      await build(bench, graph)
+      const before = keysOf(bench.cache)
+      Object.assign(bench.world.outside.locals['context'] ?? {}, { [changed]: 'changed' })
+      const { done } = await build(bench, graph)
+      const again = ran(done).filter(name => !name.startsWith('[internal]'))
+      assert.deepEqual(again.sort(), seen === changed ? [`COPY ${seen} /x`, 'RUN bound', 'merge'].sort() : [])
+      assert.equal(keysOf(bench.cache).length, before.length + again.length)
+    }),
+  )
+})
+
+/** What befalls a build, in turns of the loop after it begins. */
+const fate = fc.record({
+  lines: lines(true),
+  begins: fc.nat(6),
+  aborts: fc.option(fc.nat(30), { nil: undefined }),
+})
+
+test('whatever comes between, steps run one at a time, results are right, and nothing is held at the end', async () => {
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(fate, { minLength: 1, maxLength: 4 }),
+      fc.infiniteStream(fc.nat(3)),
+      fc.option(fc.nat(40), { nil: undefined }),
+      fc.integer({ min: 1, max: 3 }),
+      async (fates, waits, failing, width) => {
+        const bench = await benchOf(outsideOf(), width)
+        let steps = 0
+        let most = 0
+        let running = 0
+        bench.world.hook = async what => {
+          if (what === 'run') most = Math.max(most, ++running)
+          for (let turns = waits.next().value ?? 0; turns > 0; turns--) await setImmediate()
+          if (what === 'run') running--
+          if (what !== 'content' && steps++ === failing) throw new Error('broken')
+        }
+        await Promise.all(
+          fates.map(async ({ lines, begins, aborts }) => {
+            for (let turns = begins; turns > 0; turns--) await setImmediate()
+            const controller = new AbortController()
+            const graph = graphOf(lines)
+            const built = build(bench, graph, { signal: controller.signal })
+            built.catch(() => {})
+            for (let turns = aborts ?? 0; turns > 0; turns--) await setImmediate()
+            if (aborts !== undefined) controller.abort(new Error('aborted'))
+            try {
+              const { files } = await built
+              assert.deepEqual(new Map(Object.entries(files)), interpret(graph, bench.world.outside))
+            } catch (error) {
+              assert.ok(error instanceof Error && /^(broken|aborted)$/.test(error.message), `${error}`)
+            }
+          }),
+        )
+        const isOrdinary = fates.every(({ lines }) => lines.every(({ anew }) => !anew))
+        if (isOrdinary) assert.deepEqual(bench.world.doubled, [])
+        assert.ok(most <= width)
+        await assertNothingHeld(bench)
+      },
+    ),
+    { numRuns: 300 },
+  )
+})
+
+test('builds that run side by side run each step once', async () => {
+  await fc.assert(
+    fc.asyncProperty(lines(false), fc.infiniteStream(fc.nat(3)), async (lines, waits) => {
+      const bench = await benchOf(outsideOf())
+      bench.world.hook = async () => {
+        for (let turns = waits.next().value ?? 0; turns > 0; turns--) await setImmediate()
+      }
+      await Promise.all([1, 2, 3].map(() => build(bench, graphOf(lines))))
+      const names = ran(bench.world.done).filter(name => name.startsWith('RUN'))
+      assert.deepEqual(names.sort(), [...new Set(names)].sort())
+      assert.deepEqual(
+        bench.world.doubled.filter(name => !name.startsWith('[internal]')),
+        [],
+      )
+    }),
+  )
+})

@@ -1,0 +1,245 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { setImmediate } from 'node:timers/promises'
+import { hasCode } from '../../core/errors.ts'
+import { SolveError } from './errors.ts'
+import { assertNothingHeld, type Bench, benchOf, build, ran, states } from './testing/builds.ts'
+import { interpret, Script } from './testing/graphs.ts'
+import type { BuildEvent } from './types.ts'
+
+const images = { alpine: { '/bin/sh': 'sh', '/etc/passwd': 'root' } }
+
+const twoSteps = (step: { ignoreCache?: boolean } = {}) => {
+  const script = new Script()
+  return script.graph(script.run(script.run(script.image('alpine'), 'one', { step }), 'two'))
+}
+
+test('a second build runs nothing and gives the same', async () => {
+  const bench = await benchOf({ images })
+  const first = await build(bench, twoSteps())
+  assert.deepEqual(ran(first.done), ['RUN one', 'RUN two'])
+  assert.deepEqual(first.files, Object.fromEntries(interpret(twoSteps(), bench.world.outside)))
+  const second = await build(bench, twoSteps())
+  assert.deepEqual(ran(second.done), [])
+  assert.deepEqual(second.tree, first.tree)
+  assert.equal(states(second.events)['RUN two'], 'cached')
+  await assertNothingHeld(bench)
+})
+
+test('a hit needs no input, not even one that is gone', async () => {
+  const bench = await benchOf({ images })
+  await build(bench, twoSteps())
+  const [one] = [...bench.cache.all()].filter(({ description }) => description.endsWith('one'))
+  assert.ok(one)
+  // Its record goes as if it had never been found again; what stands on it is whole.
+  const two = [...bench.cache.all()].find(({ description }) => description.endsWith('two'))
+  assert.deepEqual(two?.parents, [one.id])
+  const script = new Script()
+  const more = script.graph(script.run(script.run(script.run(script.image('alpine'), 'one'), 'two'), 'three'))
+  const third = await build(bench, more)
+  assert.deepEqual(ran(third.done), ['RUN three'])
+})
+
+test('a copy counts by what it takes of a step that ran again, and steps above are found by that', async () => {
+  const bench = await benchOf({ images, locals: { context: { '/src': '1', '/other': '1' } } })
+  const graph = () => {
+    const script = new Script()
+    const source = script.copy(script.image('alpine'), script.local(), ['/', '/work'])
+    const made = script.run(source, 'make')
+    const copied = script.copy(script.image('alpine'), made, ['/bin', '/bin'])
+    return script.graph(script.run(copied, 'last'))
+  }
+  assert.deepEqual(ran((await build(bench, graph())).done), [
+    '[internal] load context',
+    'COPY / /work',
+    'RUN make',
+    'COPY /bin /bin',
+    'RUN last',
+  ])
+  bench.world.outside.locals['context'] = { '/src': '2', '/other': '1' }
+  const again = await build(bench, graph())
+  assert.deepEqual(ran(again.done), ['[internal] load context', 'COPY / /work', 'RUN make'])
+  // The new way to what was copied is known now: the copy need not be looked into any more.
+  bench.world.outside.locals['context'] = { '/src': '2', '/other': '1' }
+  assert.deepEqual(ran((await build(bench, graph())).done), ['[internal] load context'])
+  await assertNothingHeld(bench)
+})
+
+test('what is not needed never runs', async () => {
+  const bench = await benchOf({ images })
+  const script = new Script()
+  script.run(script.image('alpine'), 'unneeded')
+  const graph = script.graph(script.run(script.image('alpine'), 'needed'))
+  assert.deepEqual(ran((await build(bench, graph)).done), ['RUN needed'])
+})
+
+test('folders of clients are those of the build, however equal their vertices', async () => {
+  const bench = await benchOf({ locals: { 'a/context': { '/x': 'a' }, 'b/context': { '/x': 'b' } } })
+  const script = new Script()
+  const graph = script.graph(script.copy(undefined, script.local(), ['/x', '/y']))
+  const [a, b] = await Promise.all([build(bench, graph, { id: 'a' }), build(bench, graph, { id: 'b' })])
+  assert.deepEqual([a.files, b.files], [{ '/y': 'a' }, { '/y': 'b' }])
+  await assertNothingHeld(bench)
+})
+
+test('equal steps of two builds run once, and both hear of them', async () => {
+  const bench = await benchOf({ images })
+  bench.world.hook = async () => await setImmediate()
+  const both = await Promise.all([build(bench, twoSteps()), build(bench, twoSteps())])
+  assert.deepEqual(ran(bench.world.done).sort(), ['RUN one', 'RUN two'])
+  for (const { events } of both) assert.equal(states(events)['RUN two'], 'done')
+  await assertNothingHeld(bench)
+})
+
+/** A world in which a step waits for the test. */
+const held = (bench: Bench, name: string) => {
+  const [reached, go] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
+  const aborted = Promise.withResolvers<void>()
+  bench.world.hook = async (what, vertex, signal) => {
+    if (what !== 'run' || vertex.step.name !== name) return
+    reached.resolve()
+    signal.addEventListener('abort', () => aborted.resolve())
+    await Promise.race([go.promise, aborted.promise])
+  }
+  return { reached: reached.promise, go: () => go.resolve(), aborted: aborted.promise }
+}
+
+test('a build that ends leaves a shared step to the other; the last one takes it along', async () => {
+  const bench = await benchOf({ images })
+  const step = held(bench, 'RUN one')
+  const [first, second] = [new AbortController(), new AbortController()]
+  const events: BuildEvent[] = []
+  const a = build(bench, twoSteps(), { signal: first.signal, events })
+  const b = build(bench, twoSteps(), { signal: second.signal })
+  await step.reached
+  const reason = new Error('enough')
+  first.abort(reason)
+  await assert.rejects(a, reason)
+  assert.equal(states(events)['RUN one'], 'cancelled')
+  assert.deepEqual(ran(bench.world.done), ['RUN one'])
+  second.abort(reason)
+  await step.aborted
+  await assert.rejects(b, reason)
+  assert.equal([...bench.cache.all()].length, 0)
+  await assertNothingHeld(bench)
+})
+
+test('who wants what is being aborted gets it anew', async () => {
+  const bench = await benchOf({ images })
+  const step = held(bench, 'RUN one')
+  const controller = new AbortController()
+  const a = build(bench, twoSteps(), { signal: controller.signal })
+  await step.reached
+  controller.abort(new Error('enough'))
+  const b = build(bench, twoSteps())
+  step.go()
+  await assert.rejects(a, /enough/)
+  assert.deepEqual(Object.keys((await b).files).sort(), ['/bin/sh', '/etc/passwd', '/made/one', '/made/two'])
+  assert.deepEqual(bench.world.doubled, [])
+})
+
+test('the first failure stops the rest of its build, is told with its vertex, and leaves the steps of others', async () => {
+  const bench = await benchOf({ images })
+  const step = held(bench, 'RUN slow')
+  const slow = (() => {
+    const script = new Script()
+    return script.graph(script.run(script.image('alpine'), 'slow'))
+  })()
+  const script = new Script()
+  const bad = script.copy(script.image('alpine'), script.image('alpine'), ['/nosuch', '/x'])
+  const failing = script.graph(script.merge(bad, script.run(script.image('alpine'), 'slow')))
+  const other = build(bench, slow)
+  await step.reached
+  const events: BuildEvent[] = []
+  await assert.rejects(build(bench, failing, { events }), (error: unknown) => {
+    assert.ok(error instanceof SolveError)
+    assert.equal(error.message, '"/nosuch": not found')
+    assert.equal(error.vertex.step.name, 'COPY /nosuch /x')
+    return hasCode(error, 'not-found')
+  })
+  assert.equal(states(events)['COPY /nosuch /x'], 'failed')
+  step.go()
+  assert.ok('/made/slow' in (await other).files)
+  await assertNothingHeld(bench)
+})
+
+test('a step made anew replaces the old one, and nothing that stands on that is found by it', async () => {
+  const bench = await benchOf({ images })
+  const first = await build(bench, twoSteps())
+  const anew = await build(bench, twoSteps({ ignoreCache: true }))
+  assert.deepEqual(ran(anew.done), ['RUN one', 'RUN two'])
+  assert.notDeepEqual(anew.tree, first.tree)
+  const after = await build(bench, twoSteps())
+  assert.deepEqual(ran(after.done), [])
+  assert.deepEqual(after.tree, anew.tree)
+  await assertNothingHeld(bench)
+})
+
+test('two builds make the same anew once; one that began before for somebody else is not joined', async () => {
+  const bench = await benchOf({ images })
+  const step = held(bench, 'RUN one')
+  const ordinary = build(bench, twoSteps())
+  await step.reached
+  const anew = [build(bench, twoSteps({ ignoreCache: true })), build(bench, twoSteps({ ignoreCache: true }))]
+  await setImmediate()
+  step.go()
+  await ordinary
+  const [a, b] = await Promise.all(anew)
+  assert.deepEqual(a?.tree, b?.tree)
+  assert.equal(ran(bench.world.done).filter(name => name === 'RUN one').length, 2)
+  assert.deepEqual(bench.world.doubled, [])
+})
+
+test('a record whose files are gone is made again', async () => {
+  const bench = await benchOf({ images })
+  const { tree } = await build(bench, twoSteps())
+  const top = tree.layers.at(-1)
+  assert.ok(top?.kind === 'snapshot')
+  bench.world.layers.delete(top.id)
+  const again = await build(bench, twoSteps())
+  assert.deepEqual(ran(again.done), ['RUN two'])
+  const causes = again.events.flatMap(event => (event.kind === 'causes' ? event.causes : []))
+  assert.deepEqual(causes, [{ kind: 'lost' }])
+})
+
+test('a result that cannot be recorded fails its build and is removed', async () => {
+  const bench = await benchOf({ images })
+  bench.store.failure = new Error('disk full')
+  await assert.rejects(build(bench, twoSteps()), /disk full/)
+  await assertNothingHeld(bench)
+})
+
+test('what is held while it is wanted goes only afterwards', async () => {
+  const bench = await benchOf({ images })
+  const solution = await bench.solver.solve({
+    build: { id: 'x', signal: new AbortController().signal },
+    graph: twoSteps(),
+    tell: () => {},
+  })
+  const ids = [...bench.cache.all()].map(({ id }) => id)
+  await setImmediate()
+  assert.deepEqual(await bench.cache.remove(ids, 'pruned'), [])
+  await solution[Symbol.asyncDispose]()
+  assert.equal((await bench.cache.remove(ids, 'pruned')).length, 2)
+})
+
+test('a graph without a result gives nothing', async () => {
+  const bench = await benchOf()
+  assert.deepEqual((await build(bench, { vertices: new Map(), result: undefined })).files, {})
+})
+
+test('a long file is solved without a long stack', async () => {
+  const bench = await benchOf({ images })
+  const script = new Script()
+  let edge = script.image('alpine')
+  // Each over nothing, so that what is kept of them stays short.
+  for (let index = 0; index < 3000; index++) edge = script.copy(undefined, edge, ['/bin', '/bin'])
+  const { files } = await build(bench, script.graph(edge))
+  assert.deepEqual(files, { '/bin/sh': 'sh' })
+})
+
+test('a build that is aborted before it begins does nothing', async () => {
+  const bench = await benchOf({ images })
+  await assert.rejects(build(bench, twoSteps(), { signal: AbortSignal.abort(new Error('no')) }), /no/)
+  assert.deepEqual(bench.world.done, [])
+})

@@ -1,0 +1,28 @@
+import { Flights } from './flights.ts'
+import { BuildSolve, type Shared } from './solveBuild.ts'
+import { Turns } from './turns.ts'
+import type { ResultCache, Solver, StepRunner } from './types.ts'
+
+export interface SolverOptions {
+  runner: StepRunner
+  cache: ResultCache
+  /** Steps that run at once, of all builds. */
+  width: number
+  /** A record is new: the cache may have become too large. */
+  recorded?: () => void
+}
+
+/** Solves graphs of several builds at once. */
+export const createSolver = ({ runner, cache, width, recorded = () => {} }: SolverOptions): Solver => {
+  const shared: Shared = {
+    runner,
+    cache,
+    recorded,
+    turns: new Turns(width),
+    identities: new Flights(),
+    runs: new Flights(),
+  }
+  return {
+    solve: async request => await new BuildSolve(shared, request).solve(),
+  }
+}

@@ -1,0 +1,73 @@
+import assert from 'node:assert/strict'
+import { setImmediate } from 'node:timers/promises'
+import type { Graph } from '../../graph/types.ts'
+import { Cache } from '../cache.ts'
+import { createSolver } from '../solver.ts'
+import type { BuildEvent, Solver, Tree } from '../types.ts'
+import { MemoryStore, type Outside, World } from './world.ts'
+
+/** A solver over a model world, and its builds. */
+export interface Bench {
+  world: World
+  store: MemoryStore
+  cache: Cache
+  solver: Solver
+}
+
+export const benchOf = async (outside: Partial<Outside> = {}, width = 4): Promise<Bench> => {
+  const world = new World({ images: {}, locals: {}, downloads: {}, ...outside })
+  const store = new MemoryStore()
+  const cache = await Cache.open(store, () => true)
+  return { world, store, cache, solver: createSolver({ runner: world, cache, width }) }
+}
+
+export interface Told {
+  files: Record<string, string>
+  events: BuildEvent[]
+  /** What was done meanwhile. */
+  done: string[]
+  tree: Tree
+}
+
+let next = 1
+
+/** One build from its beginning to its end. */
+export const build = async (
+  { solver, world }: Bench,
+  graph: Graph,
+  options: { id?: string; signal?: AbortSignal; events?: BuildEvent[] } = {},
+): Promise<Told> => {
+  const { id = `build${next++}`, signal = new AbortController().signal, events = [] } = options
+  const before = world.done.length
+  await using solution = await solver.solve({
+    build: { id, signal },
+    graph,
+    tell: event => events.push(event),
+  })
+  const [tree = { layers: [] }] = solution.trees
+  const files = Object.fromEntries(world.files(tree))
+  return { files, events, tree, done: world.done.slice(before) }
+}
+
+/** Names of steps that ran. */
+export const ran = (done: readonly string[]): string[] =>
+  done.flatMap(text => (text.startsWith('run ') ? [text.slice(4)] : []))
+
+/** The last state of each vertex, by its name. */
+export const states = (events: readonly BuildEvent[]): Record<string, string> =>
+  Object.fromEntries(
+    events.flatMap(event => (event.kind === 'vertex' ? [[event.vertex.step.name, event.state]] : [])),
+  )
+
+/** That nobody holds anything any more. */
+export const assertNothingHeld = async ({ cache, world }: Bench): Promise<void> => {
+  await setImmediate()
+  await setImmediate()
+  await cache.idle()
+  assert.equal(cache.held, 0)
+  const recorded = new Set(
+    [...cache.all()].flatMap(({ tree }) => tree.layers.map(layer => ('id' in layer ? layer.id : ''))),
+  )
+  for (const id of world.layers.keys())
+    assert.ok(id.startsWith('sha256:') || recorded.has(id), `${id} is left`)
+}
