@@ -1,0 +1,88 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import type { ImageConfig } from '../../oci/image.ts'
+import { readAttributes } from './attributes.ts'
+import { type FrontendError, type FrontendHost, planPlatforms } from './frontend.ts'
+
+const base: ImageConfig = {
+  architecture: 'amd64',
+  os: 'linux',
+  config: { Env: ['PATH=/bin'] },
+  rootfs: { type: 'layers', diff_ids: [] },
+}
+
+/** Folders of the client, by name. */
+const hostOf = (folders: Record<string, Record<string, string>>) => {
+  const steps: string[] = []
+  const notices: string[] = []
+  const host: FrontendHost = {
+    session: 's',
+    readFiles: async ({ folder, paths, step }) => {
+      steps.push(step)
+      const found = folders[folder] ?? {}
+      return new Map(paths.flatMap(path => (path in found ? [[path, found[path] ?? '']] : [])))
+    },
+    outside: {
+      image: async () => ({ config: base }),
+      layout: async () => ({ config: base }),
+      ignoreFile: async () => '',
+      sourceDate: async () => undefined,
+    },
+    notice: text => notices.push(text),
+  }
+  return { host, steps, notices }
+}
+
+const folders = (dockerfile: string, more: Record<string, string> = {}) => ({
+  dockerfile: { Dockerfile: dockerfile, ...more },
+  context: { '.dockerignore': 'left\n# no\n' },
+})
+
+test('one plan for each platform, with what is left out of the context', async () => {
+  const { host, steps } = hostOf(folders('FROM base\nCOPY . /app\n'))
+  const { plans } = await planPlatforms(readAttributes({ platform: 'linux/amd64,linux/arm64' }), host)
+  assert.deepEqual(
+    plans.map(({ platform }) => platform),
+    ['linux/amd64', 'linux/arm64'],
+  )
+  const operations = [...(plans[0]?.plan.graph.vertices.values() ?? [])].map(vertex => vertex.operation)
+  assert.deepEqual(operations.find(operation => operation.kind === 'local')?.exclude, ['left'])
+  assert.deepEqual(steps, [
+    '[internal] load build definition from Dockerfile',
+    '[internal] load .dockerignore',
+  ])
+})
+
+test('a file of its own says what is left out for one Dockerfile, and a lower-case one is found', async () => {
+  const { host } = hostOf({
+    dockerfile: { dockerfile: 'FROM base\nCOPY . /', 'Dockerfile.dockerignore': 'own' },
+    context: { '.dockerignore': 'left' },
+  })
+  const { plans } = await planPlatforms(readAttributes({}), host)
+  const operations = [...(plans[0]?.plan.graph.vertices.values() ?? [])].map(vertex => vertex.operation)
+  assert.deepEqual(operations.find(operation => operation.kind === 'local')?.exclude, ['own'])
+})
+
+test('what is wrong is told with the file that it is in', async () => {
+  const { host } = hostOf(folders('FROM base\nRUM make\n'))
+  await assert.rejects(planPlatforms(readAttributes({}), host), (error: FrontendError) => {
+    assert.match(error.message, /unknown instruction: RUM/)
+    assert.equal(error.ranges[0]?.start.line, 2)
+    assert.equal(error.source.text, 'FROM base\nRUM make\n')
+    return true
+  })
+  await assert.rejects(
+    planPlatforms(readAttributes({}), hostOf({}).host),
+    /failed to read dockerfile: open Dockerfile: no such file or directory/,
+  )
+})
+
+test('Docker’s frontends are built in, others are refused', async () => {
+  const { host, notices } = hostOf(folders('# syntax=docker/dockerfile:1.7-labs\nFROM base\n'))
+  await planPlatforms(readAttributes({}), host)
+  assert.deepEqual(notices, ['docker/dockerfile:1.7-labs: the built-in Dockerfile frontend is used'])
+  await assert.rejects(
+    planPlatforms(readAttributes({ 'build-arg:BUILDKIT_SYNTAX': 'example.com/other' }), host),
+    /the frontend example.com\/other .* is not built|not implemented/i,
+  )
+})
