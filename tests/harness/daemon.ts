@@ -32,7 +32,7 @@ export interface DaemonOptions {
 
 const clients = path.join(projectRoot, '.cache/clients')
 
-const clientPath = (): string => {
+export const clientPath = (): string => {
   const cached = path.join(clients, 'docker')
   if (!existsSync(cached))
     throw new Error('the docker client for the tests is missing: run ./test, which fetches it')

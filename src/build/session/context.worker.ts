@@ -1,0 +1,107 @@
+import { parentPort } from 'node:worker_threads'
+import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
+import { BerthError, messageOf } from '../../core/errors.ts'
+import { ownUmask } from '../../linux/files.ts'
+import { type Packet, Packet_PacketType, PacketSchema } from '../../wire/buildkit/fsutil_pb.ts'
+import { ContextReceiver } from './contextReceiver.ts'
+import type { ContextTask, FromContextWorker, TaskError, ToContextWorker } from './contextTask.ts'
+import { FrameSplitter, frame } from './grpcFrames.ts'
+
+/** The worker's side of a sync: takes packets, hashes and writes files, several syncs in turn. */
+
+const port = parentPort
+const send = (message: FromContextWorker): void => port?.postMessage(message)
+
+const recordOf = (error: unknown): TaskError =>
+  error instanceof BerthError
+    ? { code: error.code, status: error.status, message: error.message }
+    : { code: 'internal', status: 500, message: messageOf(error) }
+
+class Sync {
+  readonly #id: number
+  readonly #splitter = new FrameSplitter()
+  readonly #receiver: ContextReceiver
+  #outgoing: Buffer[] = []
+  #isOver = false
+
+  constructor(id: number, task: ContextTask) {
+    this.#id = id
+    this.#receiver = new ContextReceiver({ ...task, send: packet => this.#answer(packet) })
+  }
+
+  take(message: ToContextWorker): void {
+    if (this.#isOver) return
+    if (message.kind === 'bytes') {
+      for (const packet of this.#splitter.push(message.bytes))
+        this.#receiver.take(fromBinary(PacketSchema, packet))
+      this.#flush()
+      send({ id: this.#id, kind: 'taken' })
+    } else if (message.kind === 'end') this.#end()
+  }
+
+  /** The client is told, so that it says why. */
+  fail(error: unknown): void {
+    if (this.#isOver) return
+    const record = recordOf(error)
+    this.#answer(
+      create(PacketSchema, { type: Packet_PacketType.PACKET_ERR, data: Buffer.from(record.message) }),
+    )
+    this.#flush()
+    this.close()
+    send({ id: this.#id, kind: 'failed', error: record })
+  }
+
+  close(): void {
+    if (this.#isOver) return
+    this.#isOver = true
+    this.#receiver[Symbol.dispose]()
+  }
+
+  #end(): void {
+    const { tree, hasEnded } = this.#receiver
+    if (!tree || !hasEnded)
+      throw new BerthError('bad-message', 400, 'the client ended before all of its files had come')
+    this.close()
+    send({ id: this.#id, kind: 'done', tree })
+  }
+
+  #answer(packet: Packet): void {
+    this.#outgoing.push(frame(toBinary(PacketSchema, packet)))
+  }
+
+  #flush(): void {
+    if (this.#outgoing.length === 0) return
+    send({ id: this.#id, kind: 'bytes', bytes: Buffer.concat(this.#outgoing) })
+    this.#outgoing = []
+  }
+}
+
+const syncs = new Map<number, Sync>()
+
+const start = ({ id, task }: ToContextWorker & { kind: 'start' }): void => {
+  try {
+    syncs.set(id, new Sync(id, task))
+  } catch (error) {
+    send({ id, kind: 'failed', error: recordOf(error) })
+  }
+}
+
+const hear = (message: ToContextWorker): void => {
+  if (message.kind === 'start') {
+    start(message)
+    return
+  }
+  const sync = syncs.get(message.id)
+  try {
+    if (message.kind !== 'leave') sync?.take(message)
+  } catch (error) {
+    sync?.fail(error)
+  }
+  if (message.kind !== 'leave') return
+  sync?.close()
+  syncs.delete(message.id)
+  send({ id: message.id, kind: 'left' })
+}
+
+ownUmask()
+port?.on('message', hear)

@@ -1,0 +1,206 @@
+import { create } from '@bufbuild/protobuf'
+import { type ByteString, baseOf, joinPath, parentOf, show, toByteString } from '../../archive/paths.ts'
+import { badRequest } from '../../core/errors.ts'
+import { failpoint } from '../../core/failpoint.ts'
+import type { FileStat } from '../../linux/stat.ts'
+import type { Digest } from '../../oci/digest.ts'
+import { type Packet, Packet_PacketType, PacketSchema, type Stat } from '../../wire/buildkit/fsutil_pb.ts'
+import {
+  entryOf,
+  keepDirectory,
+  keepDirectoryTime,
+  keepHardLink,
+  keepLink,
+  keepNode,
+  looksSame,
+} from './contextEntries.ts'
+import { ArrivingFile, type WantedFile } from './contextFile.ts'
+import { ContextIndex } from './contextIndex.ts'
+import { ContextPlaces } from './contextPlaces.ts'
+import { PacketOrder } from './packetOrder.ts'
+import type { SyncedEntry, SyncedTree } from './types.ts'
+
+/**
+ * fsutil's receiver over a folder that holds what came the last time: asks for
+ * files that look changed, removes what is gone. It may be left at any moment:
+ * what has a name is whole, and the next sync finds what is missing.
+ */
+
+/** So many files may be asked for and not be there. */
+const mostAskedFor = 128
+
+export interface ReceiverOptions {
+  folder: string
+  differ: 'metadata' | 'none'
+  send(packet: Packet): void
+}
+
+const packet = (type: Packet_PacketType, id = 0): Packet => create(PacketSchema, { type, id })
+
+export class ContextReceiver implements Disposable {
+  readonly #options: ReceiverOptions
+  readonly #places: ContextPlaces
+  readonly #index: ContextIndex
+  readonly #order = new PacketOrder(path => this.#leave(path))
+  readonly #entries: SyncedEntry[] = []
+  /** Names that came, of each directory that nothing has been removed from yet. */
+  readonly #names = new Map<ByteString, Set<ByteString>>([['', new Set()]])
+  /** Files by path, for hard links to them. */
+  readonly #files = new Map<ByteString, SyncedEntry>()
+  readonly #kept = new Set<number>()
+  readonly #links: { path: ByteString; sameAs: ByteString; number: number }[] = []
+  readonly #wanted: WantedFile[] = []
+  /** So many of them have been asked for. */
+  #asked = 0
+  readonly #arriving = new Map<number, ArrivingFile>()
+  #count = 0
+  #listEnded = false
+  readonly #received = { files: 0, bytes: 0 }
+  /** There once all has come; the sender still has to say goodbye. */
+  tree: SyncedTree | undefined
+  hasEnded = false
+
+  constructor(options: ReceiverOptions) {
+    this.#options = options
+    this.#places = new ContextPlaces(options.folder)
+    this.#index = new ContextIndex(`${options.folder}.index`)
+    if (options.differ === 'none') this.#index.discard()
+  }
+
+  /** Errors: `bad-request` for what no sender sends, what the sender failed with, SystemError. */
+  take({ type, stat, id, data }: Packet): void {
+    if (type === Packet_PacketType.PACKET_STAT) this.#takeStat(stat)
+    else if (type === Packet_PacketType.PACKET_DATA) this.#takeData(id, data)
+    else if (type === Packet_PacketType.PACKET_FIN) this.hasEnded = true
+    else if (type === Packet_PacketType.PACKET_ERR)
+      throw badRequest(`error from sender: ${Buffer.from(data).toString()}`)
+    else throw badRequest(`the client sent a packet of the type ${type}, which is not for a receiver`)
+  }
+
+  [Symbol.dispose](): void {
+    for (const file of this.#arriving.values()) file[Symbol.dispose]()
+    this.#places[Symbol.dispose]()
+  }
+
+  #takeStat(stat: Stat | undefined): void {
+    if (this.#listEnded) throw badRequest('the client sent an entry behind the end of its list')
+    if (!stat) {
+      this.#order.end()
+      this.#listEnded = true
+      this.#goOn()
+      return
+    }
+    const entry = entryOf(stat)
+    this.#order.next(entry.path, entry.kind === 'directory')
+    this.#names.get(parentOf(entry.path))?.add(baseOf(entry.path))
+    this.#entries.push(entry)
+    this.#keep(entry, stat, this.#count++)
+    this.#goOn()
+  }
+
+  #keep(entry: SyncedEntry, stat: Stat, number: number): void {
+    if (entry.kind === 'directory') {
+      const { isNew } = keepDirectory(this.#places, entry, stat)
+      if (!isNew) this.#names.set(entry.path, new Set())
+    } else if (entry.kind === 'link') {
+      entry.target = toByteString(stat.linkname)
+      keepLink(this.#places, entry, number)
+    } else if (stat.linkname.length > 0) this.#linkLater(entry, toByteString(stat.linkname), number)
+    else if (entry.kind === 'file') this.#keepFile(entry, stat, number)
+    else {
+      entry.device = { major: Number(stat.devmajor), minor: Number(stat.devminor) }
+      keepNode(this.#places, entry, number)
+      this.#files.set(entry.path, entry)
+    }
+  }
+
+  #linkLater(entry: SyncedEntry, sameAs: ByteString, number: number): void {
+    if (!this.#files.has(sameAs))
+      throw badRequest(`invalid link ${show(entry.path)} to unknown path: ${show(sameAs)}`)
+    entry.sameAs = sameAs
+    this.#links.push({ path: entry.path, sameAs, number })
+  }
+
+  #keepFile(entry: SyncedEntry, stat: Stat, number: number): void {
+    this.#files.set(entry.path, entry)
+    const there = this.#places.stat(entry.path)
+    const digest = there && this.#isKept(there, stat) ? this.#digestOfKept(entry.path, there) : undefined
+    if (there && digest) {
+      this.#kept.add(there.inode)
+      this.#become(entry, there, digest)
+      return
+    }
+    const { path, mode, mtime } = entry
+    this.#wanted.push({ number, path, mode, mtime, xattrs: stat.xattrs })
+  }
+
+  /** Names that are one inode here and are not at the client's must part. */
+  #isKept(there: FileStat, stat: Stat): boolean {
+    return this.#options.differ === 'metadata' && looksSame(there, stat) && !this.#kept.has(there.inode)
+  }
+
+  /** Undefined where a power cut may have damaged it: it has to come again. */
+  #digestOfKept(path: ByteString, there: FileStat): Digest | undefined {
+    const noted = this.#index.find(path, there)
+    if (this.#index.isOfThisBoot) return noted ?? this.#places.digest(path)
+    return noted === undefined || this.#places.digest(path) === noted ? noted : undefined
+  }
+
+  #become(entry: SyncedEntry, stat: FileStat, digest: Digest): void {
+    entry.size = stat.size
+    entry.digest = digest
+    this.#index.note(entry.path, stat, digest)
+  }
+
+  #takeData(id: number, data: Uint8Array): void {
+    const file = this.#arriving.get(id)
+    if (!file) throw badRequest(`invalid file request ${id}`)
+    if (data.length > 0) {
+      this.#received.bytes += data.length
+      file.write(data)
+      return
+    }
+    this.#arriving.delete(id)
+    this.#received.files++
+    const entry = this.#files.get(file.wanted.path)
+    const { stat, digest } = file.finish()
+    if (entry) this.#become(entry, stat, digest)
+    this.#goOn()
+  }
+
+  /** Asks for what has not been asked for, and ends where nothing is. */
+  #goOn(): void {
+    while (this.#arriving.size < mostAskedFor) {
+      const wanted = this.#wanted[this.#asked]
+      if (!wanted) break
+      this.#asked++
+      this.#arriving.set(wanted.number, new ArrivingFile(this.#places, wanted))
+      this.#options.send(packet(Packet_PacketType.PACKET_REQ, wanted.number))
+    }
+    if (this.#listEnded && this.#arriving.size === 0) this.#finish()
+  }
+
+  #leave(directory: ByteString): void {
+    const came = this.#names.get(directory)
+    this.#names.delete(directory)
+    if (!came) return
+    for (const name of this.#places.names(directory))
+      if (!came.has(name)) {
+        failpoint('context.remove')
+        this.#places.remove(joinPath(directory, name))
+      }
+  }
+
+  #finish(): void {
+    for (const link of this.#links) keepHardLink(this.#places, link)
+    for (const entry of this.#entries) {
+      const same = entry.sameAs === undefined ? undefined : this.#files.get(entry.sameAs)
+      if (same) Object.assign(entry, { ...same, path: entry.path, sameAs: same.path })
+    }
+    for (const entry of this.#entries.toReversed())
+      if (entry.kind === 'directory') keepDirectoryTime(this.#places, entry)
+    this.#index.save()
+    this.tree = { entries: this.#entries, received: this.#received }
+    this.#options.send(packet(Packet_PacketType.PACKET_FIN))
+  }
+}

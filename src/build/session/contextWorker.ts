@@ -1,0 +1,175 @@
+import { Worker } from 'node:worker_threads'
+import { BerthError, internal } from '../../core/errors.ts'
+import {
+  type ContextTask,
+  type FromContextWorker,
+  pieceSize,
+  type ToContextWorker,
+  window,
+} from './contextTask.ts'
+import type { SyncedTree } from './types.ts'
+
+/**
+ * One worker that does all syncs: they take bytes as quickly as one core writes
+ * them. Started with the first, ended when it has been idle.
+ */
+
+const idleMilliseconds = 60_000
+
+interface Listener {
+  hear(message: FromContextWorker): void
+  lost(error: Error): void
+}
+
+/** One sync, as its session sees it. */
+export interface ContextWork {
+  /** Framed bytes of the client; settles when more may come. */
+  push(bytes: Buffer): Promise<void>
+  /** Settles with what is there. Errors: those of the receiver. */
+  end(): Promise<SyncedTree>
+  /** Rejects when the work fails before its end. */
+  readonly failed: Promise<never>
+  /** Settles when nothing of it is under way any more. */
+  leave(): Promise<void>
+}
+
+export class ContextWorker implements AsyncDisposable {
+  #worker: Worker | undefined
+  readonly #listeners = new Map<number, Listener>()
+  #ids = 0
+  #idle: NodeJS.Timeout | undefined
+
+  /** Begins a sync; `answer` gets framed bytes for the client. */
+  start(task: ContextTask, answer: (bytes: Uint8Array) => void): ContextWork {
+    const id = ++this.#ids
+    const worker = this.#hired()
+    const work = new Work({
+      answer,
+      post: message =>
+        worker.postMessage(message, message.kind === 'bytes' ? [message.bytes.buffer as ArrayBuffer] : []),
+      id,
+      over: () => this.#drop(id),
+    })
+    this.#listeners.set(id, work)
+    worker.postMessage({ id, kind: 'start', task } satisfies ToContextWorker)
+    return work
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    clearTimeout(this.#idle)
+    await this.#worker?.terminate()
+  }
+
+  #hired(): Worker {
+    clearTimeout(this.#idle)
+    if (this.#worker) {
+      this.#worker.ref()
+      return this.#worker
+    }
+    const worker = new Worker(new URL('./context.worker.ts', import.meta.url))
+    worker.on('message', (message: FromContextWorker) => this.#listeners.get(message.id)?.hear(message))
+    worker.on('error', error =>
+      this.#lose(worker, internal(`the worker for build contexts failed: ${error}`, error)),
+    )
+    worker.on('exit', () => this.#lose(worker, internal('the worker for build contexts ended')))
+    this.#worker = worker
+    return worker
+  }
+
+  #lose(worker: Worker, error: Error): void {
+    if (this.#worker !== worker) return
+    this.#worker = undefined
+    for (const listener of this.#listeners.values()) listener.lost(error)
+  }
+
+  #drop(id: number): void {
+    this.#listeners.delete(id)
+    if (this.#listeners.size > 0 || !this.#worker) return
+    const worker = this.#worker
+    worker.unref()
+    this.#idle = setTimeout(() => {
+      if (this.#worker === worker) this.#worker = undefined
+      void worker.terminate()
+    }, idleMilliseconds)
+    this.#idle.unref()
+  }
+}
+
+class Work implements ContextWork, Listener {
+  readonly #id: number
+  readonly #post: (message: ToContextWorker) => void
+  readonly #answer: (bytes: Uint8Array) => void
+  readonly #over: () => void
+  readonly #done = Promise.withResolvers<SyncedTree>()
+  readonly #left = Promise.withResolvers<void>()
+  readonly failed: Promise<never>
+  #pieces: Buffer[] = []
+  #held = 0
+  #free = window
+  #wake = (): void => {}
+
+  constructor(options: {
+    id: number
+    post: (message: ToContextWorker) => void
+    answer: (bytes: Uint8Array) => void
+    over: () => void
+  }) {
+    this.#id = options.id
+    this.#post = options.post
+    this.#answer = options.answer
+    this.#over = options.over
+    this.failed = this.#done.promise.then(() => new Promise<never>(() => {}))
+    this.failed.catch(() => {})
+  }
+
+  hear(message: FromContextWorker): void {
+    if (message.kind === 'bytes') this.#answer(message.bytes)
+    else if (message.kind === 'done') this.#done.resolve(message.tree)
+    else if (message.kind === 'failed')
+      this.#done.reject(new BerthError(message.error.code, message.error.status, message.error.message))
+    else if (message.kind === 'left') this.#left.resolve()
+    else this.#taken()
+  }
+
+  lost(error: Error): void {
+    this.#done.reject(error)
+    this.#left.resolve()
+    this.#wake()
+  }
+
+  async push(bytes: Buffer): Promise<void> {
+    this.#pieces.push(bytes)
+    this.#held += bytes.length
+    // While the worker has nothing to do it gets what there is.
+    if (this.#free === window || this.#held >= pieceSize) this.#flush()
+    while (this.#free <= 0)
+      await Promise.race([this.failed, new Promise<void>(resolve => (this.#wake = resolve))])
+  }
+
+  end(): Promise<SyncedTree> {
+    this.#flush()
+    this.#post({ id: this.#id, kind: 'end' })
+    return this.#done.promise
+  }
+
+  async leave(): Promise<void> {
+    this.#post({ id: this.#id, kind: 'leave' })
+    await this.#left.promise
+    this.#over()
+  }
+
+  #taken(): void {
+    this.#free++
+    if (this.#free === window) this.#flush()
+    this.#wake()
+  }
+
+  #flush(): void {
+    if (this.#held === 0) return
+    const bytes = new Uint8Array(Buffer.concat(this.#pieces, this.#held))
+    this.#pieces = []
+    this.#held = 0
+    this.#free--
+    this.#post({ id: this.#id, kind: 'bytes', bytes })
+  }
+}

@@ -1,0 +1,229 @@
+import assert from 'node:assert/strict'
+import {
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
+import path from 'node:path'
+import { test } from 'node:test'
+import { Code, ConnectError, type ConnectRouter } from '@connectrpc/connect'
+import { ContextFolder } from '../src/build/session/contextSync.ts'
+import { ContextWorker } from '../src/build/session/contextWorker.ts'
+import { readFiles } from '../src/build/session/readFiles.ts'
+import { getSecret } from '../src/build/session/secrets.ts'
+import type { Session } from '../src/build/session/session.ts'
+import type { ContextRequest, SyncedTree } from '../src/build/session/types.ts'
+import { abandonable } from '../src/core/abort.ts'
+import { Control } from '../src/wire/buildkit/control_pb.ts'
+import { LLBBridge } from '../src/wire/buildkit/gateway_pb.ts'
+import { startBuilder, type TestBuilder } from './harness/builder.ts'
+import { type Outcome, until } from './harness/shell.ts'
+
+type Work = (session: Session, signal: AbortSignal) => Promise<string>
+
+/** Builds by the ref that ties calls to them; calls may come before the build. */
+class Builds {
+  readonly #builds = new Map<
+    string,
+    { session: PromiseWithResolvers<string>; over: PromiseWithResolvers<void> }
+  >()
+
+  begin(ref: string, session: string): Promise<void> {
+    const build = this.#get(ref)
+    build.session.resolve(session)
+    return build.over.promise
+  }
+
+  sessionOf(headers: Headers): Promise<string> {
+    return this.#get(headers.get('buildkit-controlapi-buildid') ?? '').session.promise
+  }
+
+  end(headers: Headers): void {
+    this.#get(headers.get('buildkit-controlapi-buildid') ?? '').over.resolve()
+  }
+
+  #get(ref: string): { session: PromiseWithResolvers<string>; over: PromiseWithResolvers<void> } {
+    return this.#builds.getOrInsertComputed(ref, () => ({
+      session: Promise.withResolvers<string>(),
+      over: Promise.withResolvers<void>(),
+    }))
+  }
+}
+
+/** A builder whose builds do what a test says, and then fail with a message of it, as the client shows that. */
+const builderFor = async (work: Work): Promise<TestBuilder> => {
+  const builds = new Builds()
+  const record = [{ id: 'worker', platforms: [{ os: 'linux', architecture: 'amd64' }] }]
+  // Without it clients do not say when a build is over.
+  const frontendApiCaps = [{ id: 'return', enabled: true }]
+  const builder: TestBuilder = await startBuilder({
+    routes: (router: ConnectRouter) => {
+      router.service(Control, {
+        solve: async ({ ref, session }, { signal }) => {
+          await abandonable(signal, builds.begin(ref, session))
+          return {}
+        },
+        async *status() {},
+        listWorkers: () => ({ record }),
+      })
+      router.service(LLBBridge, {
+        ping: () => ({ workers: record, frontendApiCaps }),
+        return: (_request, { requestHeader }) => {
+          builds.end(requestHeader)
+          return {}
+        },
+        solve: async (_request, { requestHeader, signal }) => {
+          const session = await builder.sessions.wait(await builds.sessionOf(requestHeader), signal)
+          try {
+            throw new ConnectError(await work(session, signal), Code.FailedPrecondition)
+          } finally {
+            builds.end(requestHeader)
+          }
+        },
+      })
+    },
+  })
+  return builder
+}
+
+const told = ({ code, stderr }: Outcome): string => {
+  assert.equal(code, 1, stderr)
+  return /FailedPrecondition: (.*)/.exec(stderr)?.[1] ?? stderr
+}
+
+const worker = new ContextWorker()
+test.after(() => worker[Symbol.asyncDispose]())
+
+const summary = ({ entries, received }: SyncedTree): string =>
+  `${entries.length} entries, ${received.files} files came with ${received.bytes} bytes`
+
+const syncing =
+  (folder: ContextFolder, request: Partial<ContextRequest> = {}): Work =>
+  (session, signal) =>
+    folder.sync(
+      { session, signal, request: { name: 'context', differ: 'metadata', ...request } },
+      async tree => summary(tree),
+    )
+
+test('a real client sends a context, and the second time nothing of it', async () => {
+  let work: Work = async () => ''
+  await using builder = await builderFor((session, signal) => work(session, signal))
+  const context = path.join(builder.base, 'context')
+  const kept = path.join(builder.base, 'kept')
+  mkdirSync(path.join(context, 'folder/deep'), { recursive: true })
+  writeFileSync(path.join(context, 'Dockerfile'), 'FROM scratch\n')
+  writeFileSync(path.join(context, 'folder/deep/file'), 'content', { mode: 0o750 })
+  writeFileSync(path.join(context, 'folder/ünï'), '')
+  writeFileSync(path.join(context, 'folder.txt'), 'x')
+  symlinkSync('folder/deep', path.join(context, 'link'))
+  work = syncing(new ContextFolder(kept, worker))
+  assert.equal(told(await builder.docker(['build', context])), '7 entries, 4 files came with 21 bytes')
+  assert.equal(readFileSync(path.join(kept, 'folder/deep/file'), 'utf8'), 'content')
+  assert.equal(readlinkSync(path.join(kept, 'link')), 'folder/deep')
+  for (const name of ['folder/deep/file', 'folder/ünï', 'folder/deep', 'folder.txt']) {
+    const [came, sent] = [kept, context].map(base => lstatSync(path.join(base, name), { bigint: true }))
+    assert.deepEqual([came?.mode, came?.mtimeNs, came?.uid], [sent?.mode, sent?.mtimeNs, 0n], name)
+  }
+  assert.equal(told(await builder.docker(['build', context])), '7 entries, 0 files came with 0 bytes')
+
+  writeFileSync(path.join(context, 'folder.txt'), 'changed')
+  rmSync(path.join(context, 'link'))
+  assert.equal(told(await builder.docker(['build', context])), '6 entries, 1 files came with 7 bytes')
+  assert.deepEqual(readdirSync(kept).toSorted(), ['Dockerfile', 'folder', 'folder.txt'])
+
+  work = syncing(new ContextFolder(kept, worker), { exclude: ['folder/**', '!folder/ünï'] })
+  assert.equal(told(await builder.docker(['build', context])), '4 entries, 0 files came with 0 bytes')
+  work = syncing(new ContextFolder(kept, worker), { follow: ['folder.txt', 'Dockerfile'] })
+  assert.equal(told(await builder.docker(['build', context])), '2 entries, 0 files came with 0 bytes')
+  work = syncing(new ContextFolder(kept, worker), { name: 'other' })
+  assert.match(
+    (await builder.docker(['build', context])).stderr,
+    /code = NotFound desc = no access allowed to dir "other"/,
+  )
+})
+
+test('20,000 files, and 200 MB', async () => {
+  let work: Work = async () => ''
+  await using builder = await builderFor((session, signal) => work(session, signal))
+  const context = path.join(builder.base, 'context')
+  mkdirSync(context)
+  writeFileSync(path.join(context, 'Dockerfile'), 'FROM scratch\n')
+  for (let folder = 0; folder < 200; folder++) {
+    mkdirSync(path.join(context, `folder ${folder}`))
+    for (let file = 0; file < 100; file++)
+      writeFileSync(path.join(context, `folder ${folder}/${file}`), `file ${folder} ${file}`.repeat(20))
+  }
+  writeFileSync(path.join(context, 'large'), Buffer.alloc(200_000_000, 'berth'))
+  work = syncing(new ContextFolder(path.join(builder.base, 'kept'), worker))
+  const bytes = readdirSync(context, { recursive: true })
+    .map(name => lstatSync(path.join(context, String(name))))
+    .reduce((sum, stat) => sum + (stat.isFile() ? stat.size : 0), 0)
+  assert.equal(
+    told(await builder.docker(['build', context])),
+    `20202 entries, 20002 files came with ${bytes} bytes`,
+  )
+  assert.equal(told(await builder.docker(['build', context])), '20202 entries, 0 files came with 0 bytes')
+})
+
+test('Dockerfiles are read alone, through links', async () => {
+  await using builder = await builderFor(async (session, signal) => {
+    const paths = ['Dockerfile', 'Dockerfile.dockerignore', 'missing']
+    const files = await readFiles(session, { name: 'dockerfile', paths, limit: 1000 }, signal)
+    return JSON.stringify([...files].map(([name, bytes]) => [name, bytes.toString()]))
+  })
+  const context = path.join(builder.base, 'context')
+  mkdirSync(path.join(context, 'real'), { recursive: true })
+  writeFileSync(path.join(context, 'real/file'), 'FROM scratch\n')
+  symlinkSync('real/file', path.join(context, 'Dockerfile'))
+  writeFileSync(path.join(context, 'Dockerfile.dockerignore'), '*.log\n')
+  assert.equal(
+    told(await builder.docker(['build', context])),
+    JSON.stringify([
+      ['Dockerfile', 'FROM scratch\n'],
+      ['Dockerfile.dockerignore', '*.log\n'],
+    ]),
+  )
+  writeFileSync(path.join(context, 'real/file'), 'x'.repeat(1001))
+  assert.match((await builder.docker(['build', context])).stderr, /larger than 1000 bytes/)
+})
+
+test('secrets of a real client, and those that it does not have', async () => {
+  await using builder = await builderFor(async (session, signal) => {
+    const value = await getSecret(session, 'known', signal)
+    const missing = await getSecret(session, 'unknown', signal).catch((error: Error) => error.message)
+    return `${Buffer.from(value)} / ${missing}`
+  })
+  const context = path.join(builder.base, 'context')
+  mkdirSync(context)
+  writeFileSync(path.join(context, 'Dockerfile'), 'FROM scratch\n')
+  writeFileSync(path.join(builder.base, 'secret'), 'hidden')
+  const args = ['build', '--secret', `id=known,src=${path.join(builder.base, 'secret')}`, context]
+  assert.equal(told(await builder.docker(args)), 'hidden / secret unknown: not found')
+})
+
+test('a client that is killed takes its session and its calls with it, and leaves no connection', async () => {
+  const client = new AbortController()
+  const failure = Promise.withResolvers<Error>()
+  let id = ''
+  await using builder = await builderFor(async session => {
+    id = session.id
+    const { signal } = new AbortController()
+    const sync = syncing(new ContextFolder(path.join(builder.base, 'kept'), worker))(session, signal)
+    client.abort()
+    await sync.catch(failure.resolve)
+    return ''
+  })
+  const context = path.join(builder.base, 'context')
+  mkdirSync(context)
+  writeFileSync(path.join(context, 'Dockerfile'), 'FROM scratch\n')
+  writeFileSync(path.join(context, 'large'), Buffer.alloc(300_000_000))
+  await builder.docker(['build', context], { kill: client.signal })
+  assert.match((await failure.promise).message, /was closed by its client/)
+  assert.equal(builder.sessions.find(id), undefined)
+  await until('all connections were closed', () => builder.connections() === 0)
+})
