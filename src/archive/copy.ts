@@ -48,7 +48,11 @@ export interface CopyWays {
  * The content, by shared extents where the filesystem can, else inside the kernel, else by hand. Errors: ENOSPC and
  * such.
  */
-export const copyContent = (from: number, to: number, ways: CopyWays = { clones: true, ranges: true }): void => {
+export const copyContent = (
+  from: number,
+  to: number,
+  ways: CopyWays = { clones: true, ranges: true },
+): void => {
   if (ways.clones) {
     if (cloneFile(from, to)) return
     ways.clones = false

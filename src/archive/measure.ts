@@ -1,5 +1,5 @@
 import { closeFd, O_DIRECTORY, O_NOFOLLOW, O_RDONLY, openAt } from '../linux/files.ts'
-import { isDirectory, S_IFLNK, S_IFMT, S_IFREG, S_IFSOCK, statAt, statFd } from '../linux/stat.ts'
+import { isDirectory, isWhiteout, S_IFLNK, S_IFMT, S_IFREG, S_IFSOCK, statAt, statFd } from '../linux/stat.ts'
 import { namesOf } from './merged.ts'
 import { toBytes } from './paths.ts'
 
@@ -8,6 +8,7 @@ export interface TreeSize {
   size: number
   /** Blocks of everything, each inode once, the directory itself included, as `du`. */
   diskBytes: number
+  /** Names, without whiteouts. */
   entries: number
 }
 
@@ -36,7 +37,7 @@ const measureInto = (dir: number, measuring: Measuring): void => {
   for (const name of namesOf(dir).map(toBytes))
     try {
       const stat = statAt(dir, name)
-      sum.entries++
+      if (!isWhiteout(stat)) sum.entries++
       if (stat.links > 1 && !isDirectory(stat)) {
         if (seen.has(stat.inode)) continue
         seen.add(stat.inode)

@@ -58,6 +58,11 @@ export class MergedDirectory implements Disposable {
     return this.#sources.length
   }
 
+  /** The directory itself, in the layer that decides. */
+  get top(): number | undefined {
+    return this.#sources[0]?.fd
+  }
+
   lookUp(name: ByteString): MergedEntry | undefined {
     for (const source of this.#sources) {
       if (source.whiteouts.has(joinPath(this.path, name))) return undefined

@@ -7,8 +7,8 @@ import type { Digest } from '../oci/digest.ts'
 import { isOpaque, namesOf, readWhiteouts } from './merged.ts'
 import { Packer } from './pack.ts'
 import {
-  baseOf,
   type ByteString,
+  baseOf,
   comparePaths,
   joinPath,
   parentOf,

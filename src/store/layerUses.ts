@@ -1,9 +1,9 @@
+import { renameSync } from 'node:fs'
 import { join } from 'node:path'
 import { nonce } from '../core/ids.ts'
-import { renameSync } from 'node:fs'
 import type { Digest } from '../oci/digest.ts'
-import type { Trash } from './trash.ts'
 import { UNFINISHED } from './durable.ts'
+import type { Trash } from './trash.ts'
 import type { Layer } from './types.ts'
 
 /**
@@ -31,7 +31,11 @@ export class LayerUses {
   hold(layers: readonly Layer[]): Disposable {
     const keys = layers.map(({ key }) => key)
     for (const key of keys) this.#counts.set(key, (this.#counts.get(key) ?? 0) + 1)
-    return { [Symbol.dispose]: () => keys.splice(0).forEach(key => this.#release(key)) }
+    return {
+      [Symbol.dispose]: () => {
+        for (const key of keys.splice(0)) this.#release(key)
+      },
+    }
   }
 
   /** Takes a folder away that has been this layer's; its content goes with the last of its mounts. */

@@ -214,7 +214,13 @@ class DirectoryLayerStore implements LayerStore {
     const there = this.#recorded(known.diffId, known.diffId)
     if (there) return layerOf(this.#options.root, there)
     const { diffId } = known
-    const record: LayerRecord = { ...known, version: 1, key: diffId, dependent: false, unsynced: this.#options.bootId }
+    const record: LayerRecord = {
+      ...known,
+      version: 1,
+      key: diffId,
+      dependent: false,
+      unsynced: this.#options.bootId,
+    }
     writeFileSync(recordFile(home), JSON.stringify(record))
     failpoint('layers.before-adopt')
     const target = layerHome(this.#options.root, diffId)

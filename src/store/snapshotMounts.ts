@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { hasCode } from '../core/errors.ts'
 import { nonce } from '../core/ids.ts'
 import type { IdMaps } from '../linux/idMaps.ts'
-import { makeHiddenMount, MS_BIND, MS_RDONLY, MS_REMOUNT, mount } from '../linux/mount.ts'
+import { MS_BIND, MS_RDONLY, MS_REMOUNT, makeHiddenMount, mount } from '../linux/mount.ts'
 import type { NamespaceHelper } from '../linux/namespaceHelper.ts'
 import { OwnerNamespaces } from './mappedOwners.ts'
 import type { Snapshotter } from './snapshotter.ts'
@@ -67,8 +67,8 @@ export class SnapshotMounts {
     mkdirSync(directory, { recursive: true, mode: 0o711 })
     chmodSync(directory, 0o711)
     makeHiddenMount(directory)
+    // One mount that does not go must not keep the daemon from starting.
     for (const name of readdirSync(directory))
-      // One mount that does not go must not keep the daemon from starting.
       await this.unmount(join(directory, name)).catch(error => onError(join(directory, name), error))
   }
 }

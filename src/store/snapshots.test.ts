@@ -287,7 +287,7 @@ for (const [name, options] of ways)
       assert.deepEqual(await other.list(), [])
     })
 
-    test('two that seal at once share the work, and the failure of one is not the other\'s', async () => {
+    test("two that seal at once share the work, and the failure of one is not the other's", async () => {
       await using stores = await openStores(options)
       const large = (root: string): void => writeFileSync(join(root, 'x'), Buffer.alloc(8 << 20))
       await step(stores.snapshots, 'one', [], large)

@@ -319,7 +319,9 @@ class DirectorySnapshotStore implements SnapshotStore {
     if (record.sealed !== undefined) {
       const again = options.through ? await this.#archived(id, options) : record.sealed
       if (again === record.sealed) return known
-      throw internal(`the layer ${record.sealed} of snapshot ${id} is not what it was: its archive is ${again} now`)
+      throw internal(
+        `the layer ${record.sealed} of snapshot ${id} is not what it was: its archive is ${again} now`,
+      )
     }
     const diffId = await this.#archived(id, options)
     failpoint('snapshots.hashed')
