@@ -18,10 +18,13 @@ import { type TaskControl, unpackLayer } from './layer.ts'
 import { measureTree } from './measure.ts'
 import { mergedRoot } from './merged.ts'
 import { packChanges, packTree } from './pack.ts'
+import { packLayer } from './packLayer.ts'
 import { TarParser } from './parser.ts'
 import { baseOf, parentOf, toBytes } from './paths.ts'
+import { reduceCopy } from './reduce.ts'
 import { relabelTree } from './relabel.ts'
 import { removeAt } from './removal.ts'
+import { settleLayer } from './settle.ts'
 import {
   CHUNK,
   type ChangesTask,
@@ -207,6 +210,14 @@ const runners: { [T in TaskName]: Runner<T> } = {
         ...(task.maps ? { maps: task.maps } : {}),
       }),
     )
+  },
+  packLayer: (task, job) => packLayer(task, job),
+  layerDigest: (task, job) => packLayer(task, { check: () => job.check() }),
+  reduceCopy,
+  settleLayer,
+  module: async ({ module, input }, job) => {
+    const { task } = (await import(module)) as { task: (input: unknown, control: TaskControl) => unknown }
+    return await task(input, job)
   },
   gzip: ({ path }, job) => job.pass(gzip(readThrough(path, job))),
   packChanges: async (task, job) => {

@@ -38,14 +38,33 @@ const plainCopy = (from: number, to: number): void => {
     for (let done = 0; done < count; ) done += writeSync(to, BUFFER, done, count - done)
 }
 
-/** The content, by shared extents where the filesystem can, else inside the kernel, else by hand. */
-const copyContent = (from: number, to: number): void => {
-  if (cloneFile(from, to)) return
-  try {
-    while (copyRange(from, to, 1 << 30) > 0);
-  } catch {
-    plainCopy(from, to)
+/** What was found out of two file systems: what they cannot do is tried once. */
+export interface CopyWays {
+  clones: boolean
+  ranges: boolean
+}
+
+/**
+ * The content, by shared extents where the filesystem can, else inside the kernel, else by hand. Errors: ENOSPC and
+ * such.
+ */
+export const copyContent = (
+  from: number,
+  to: number,
+  ways: CopyWays = { clones: true, ranges: true },
+): void => {
+  if (ways.clones) {
+    if (cloneFile(from, to)) return
+    ways.clones = false
   }
+  if (ways.ranges)
+    try {
+      while (copyRange(from, to, 1 << 30) > 0);
+      return
+    } catch {
+      ways.ranges = false
+    }
+  plainCopy(from, to)
 }
 
 /** Owner, mode, attributes and times, as one inode has them. */

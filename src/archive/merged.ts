@@ -53,6 +53,16 @@ export class MergedDirectory implements Disposable {
     for (const source of this.#sources) closeFd(source.fd)
   }
 
+  /** Descriptors that it holds. */
+  get width(): number {
+    return this.#sources.length
+  }
+
+  /** The directory itself, in the layer that decides. */
+  get top(): number | undefined {
+    return this.#sources[0]?.fd
+  }
+
   lookUp(name: ByteString): MergedEntry | undefined {
     for (const source of this.#sources) {
       if (source.whiteouts.has(joinPath(this.path, name))) return undefined
@@ -81,10 +91,7 @@ export class MergedDirectory implements Disposable {
   names(): ByteString[] {
     const seen = new Map<ByteString, boolean>()
     for (const source of this.#sources) {
-      const here: [ByteString, boolean][] = namesOf(source.fd).map(name => [
-        name,
-        !isWhiteoutAt(source.fd, name),
-      ])
+      const here = namesAndWhiteouts(source.fd)
       for (const path of source.whiteouts)
         if (path.startsWith(this.path === '' ? '' : `${this.path}/`))
           here.push([lastOf(path, this.path), false])
@@ -106,8 +113,17 @@ const isWhiteoutAt = (fd: number, name: ByteString): boolean => {
 export const namesOf = (fd: number): ByteString[] =>
   readdirSync(`/proc/self/fd/${fd}`, { encoding: 'buffer' }).map(toByteString)
 
+/** Names, and whether something of this name is there. Only of devices the kernel is asked. */
+const namesAndWhiteouts = (fd: number): [ByteString, boolean][] =>
+  readdirSync(`/proc/self/fd/${fd}`, { encoding: 'buffer', withFileTypes: true }).map(entry => {
+    const name = toByteString(entry.name)
+    return [name, !(entry.isCharacterDevice() && isWhiteoutAt(fd, name))]
+  })
+
+export const readWhiteouts = (path: string): WhiteoutRecord => JSON.parse(readFileSync(path, 'utf8'))
+
 const readRecord = (path: string): Pick<Source, 'whiteouts' | 'opaques'> => {
-  const record: WhiteoutRecord = JSON.parse(readFileSync(path, 'utf8'))
+  const record = readWhiteouts(path)
   return { whiteouts: new Set(record.whiteouts), opaques: new Set(record.opaques) }
 }
 

@@ -54,7 +54,7 @@ const xattrsOf = (fd: number): Map<string, Uint8Array> => {
   return found
 }
 
-interface Item {
+export interface Item {
   dir: number
   /** Name in `dir`. */
   name: ByteString
@@ -66,13 +66,16 @@ const isGone = (error: unknown): boolean =>
   error instanceof SystemError && ['ENOENT', 'ELOOP', 'ENXIO', 'ENOTDIR'].includes(error.code)
 
 /** One packing: remembers hard links by inode. */
-class Packer {
+export class Packer {
   readonly #first = new Map<string, ByteString>()
   readonly #buffer = Buffer.allocUnsafeSlow(CHUNK)
   readonly #maps: IdMaps | undefined
+  readonly #latest: bigint | undefined
 
-  constructor(maps?: IdMaps) {
+  /** `latest`: times later than it, in nanoseconds, become it. */
+  constructor({ maps, latest }: { maps?: IdMaps | undefined; latest?: bigint | undefined } = {}) {
     this.#maps = maps
+    this.#latest = latest
   }
 
   #linkOf(item: Item, stat: FileStat): ByteString | undefined {
@@ -89,6 +92,7 @@ class Packer {
     const type = stat && types.get(stat.mode & S_IFMT)
     if (!stat || !type) return undefined
     const entry = entryFrom(item, type, { ...stat, ...ownerInside(stat, this.#maps) })
+    if (this.#latest !== undefined && entry.mtime > this.#latest) entry.mtime = this.#latest
     const first = this.#linkOf(item, stat)
     if (first !== undefined) yield encodeHeader({ ...entry, type: 'link', linkName: toBytes(first), size: 0 })
     else if (type === 'file') yield* this.#file(item, entry)
@@ -208,7 +212,7 @@ export function* packTree(root: number, options: PackOptions = {}): Generator<Bu
   const dir = directories.find(parentOf(path))
   const name = path === '' ? '.' : baseOf(path)
   if (!statIfThere(dir, toBytes(name))) throw new SystemError('statx', 2, show(path))
-  yield* walk(new Packer(options.maps), { dir, name, path: options.as ?? baseOf(path) })
+  yield* walk(new Packer(options), { dir, name, path: options.as ?? baseOf(path) })
   yield archiveEnd()
 }
 

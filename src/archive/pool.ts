@@ -34,7 +34,16 @@ const errorFrom = (record: ErrorRecord): BerthError => {
 }
 
 // These use a core for as long as they run; the others wait for a client most of the time.
-const heavy = new Set<TaskName>(['unpackLayer', 'completeLayer', 'composeStack', 'remove'])
+const heavy = new Set<TaskName>([
+  'unpackLayer',
+  'completeLayer',
+  'composeStack',
+  'remove',
+  'layerDigest',
+  'reduceCopy',
+  'settleLayer',
+  'module',
+])
 
 // These go through what is mounted into a container, and a mount may hang: each has a worker to itself.
 const unsafe = new Set<TaskName>(['pack', 'extract', 'relabel'])
@@ -69,12 +78,12 @@ export class WorkerPool implements AsyncDisposable {
     return this.#run(task, input, options)
   }
 
-  /** Runs a task that gives bytes; ending the iteration early cancels it. At most 2 MiB are under way. */
-  async *stream<T extends 'pack' | 'packChanges' | 'gzip'>(
+  /** Runs a task that gives bytes, and its result at their end; ending the iteration early cancels it. At most 2 MiB are under way. */
+  async *stream<T extends 'pack' | 'packChanges' | 'packLayer' | 'gzip'>(
     task: T,
     input: Tasks[T]['input'],
     options: Omit<TaskOptions, 'input'> = {},
-  ): AsyncGenerator<Buffer> {
+  ): AsyncGenerator<Buffer, Tasks[T]['result']> {
     const chunks: Uint8Array[] = []
     let wake = (): void => {}
     let finished = false
@@ -106,7 +115,7 @@ export class WorkerPool implements AsyncDisposable {
         } else if (finished) break
         else await new Promise<void>(resolve => (wake = resolve))
       }
-      await done
+      return await done
     } finally {
       stop.abort()
     }

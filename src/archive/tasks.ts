@@ -8,7 +8,10 @@ import type { LayerResult, LayerTask } from './layer.ts'
 import type { TreeSize } from './measure.ts'
 import type { StackLayer } from './merged.ts'
 import type { Owner } from './metadata.ts'
+import type { PackLayerTask } from './packLayer.ts'
 import type { ByteString } from './paths.ts'
+import type { ReduceTask } from './reduce.ts'
+import type { SettledLayer, SettleTask } from './settle.ts'
 
 /** What workers do, and the messages between them and the pool. Paths in tasks are of the host. */
 
@@ -60,6 +63,15 @@ export interface Tasks {
   /** Gives a stream. */
   pack: { input: PackTask; result: undefined }
   packChanges: { input: ChangesTask; result: undefined }
+  /** A layer's folder as its archive; gives a stream, and the digest of that. */
+  packLayer: { input: PackLayerTask; result: Digest }
+  /** The same without the stream. */
+  layerDigest: { input: PackLayerTask; result: Digest }
+  /** Leaves of a whole copy of a stack what is changed. */
+  reduceCopy: { input: ReduceTask; result: undefined }
+  settleLayer: { input: SettleTask; result: SettledLayer }
+  /** A function of a folder above: what the module of this address exports as `task`. */
+  module: { input: { module: string; input: unknown }; result: unknown }
   /** A file, compressed by several threads. */
   gzip: { input: { path: string }; result: undefined }
 }

@@ -10,7 +10,8 @@ import type { OverlayPath } from '../linux/overlay.ts'
 import { digestOf } from '../oci/digest.ts'
 import { openContentStore } from './content.ts'
 import { type LayerStoreOptions, openLayerStore } from './layers.ts'
-import type { ContentStore, Layer, LayerSource, LayerStore, UpperStore } from './types.ts'
+import { openSnapshotStore } from './snapshots.ts'
+import type { ContentStore, Layer, LayerSource, LayerStore, SnapshotStore, UpperStore } from './types.ts'
 import { Unmounter } from './unmounter.ts'
 import { openUpperStore } from './uppers.ts'
 
@@ -58,6 +59,7 @@ export interface Stores extends AsyncDisposable {
   content: ContentStore
   layers: LayerStore
   uppers: UpperStore
+  snapshots: SnapshotStore
   /** Stores a tar (or its compressed form) and tells how an image would name it. */
   source(tar: Uint8Array, packed?: Uint8Array): Promise<LayerSource>
   /** Unpacks layers, bottom first, each given by its members; each is then what its blob tells. */
@@ -95,7 +97,16 @@ export const openStores = async (options: StoresOptions = {}): Promise<Stores> =
     snapshotter: options.snapshotter ?? 'api',
     namespaceHelper: [fileURLToPath(new URL('../../build/berth-monitor', import.meta.url)), 'userns'],
   })
-  for (const store of [content, layers, uppers]) await store.recover()
+  const snapshots = openSnapshotStore({
+    root,
+    execRoot,
+    layers,
+    pool,
+    unmounter,
+    snapshotter: options.snapshotter ?? 'api',
+    bootId: 'this boot',
+  })
+  for (const store of [content, layers, uppers, snapshots]) await store.recover()
   layers.recoverReplaced(key => uppers.mountedWith(key))
   const source: Stores['source'] = async (tar, packed) => ({
     blob: (await content.put(packed ?? tar)).digest,
@@ -109,6 +120,7 @@ export const openStores = async (options: StoresOptions = {}): Promise<Stores> =
     content,
     layers,
     uppers,
+    snapshots,
     source,
     stack: async (...wanted) => {
       const sources = await Promise.all(wanted.map(async members => source(await makeTar(members))))
@@ -126,6 +138,7 @@ export const openStores = async (options: StoresOptions = {}): Promise<Stores> =
     [Symbol.asyncDispose]: async () => {
       await layers.idle()
       await uppers.idle()
+      await snapshots.idle()
       await pool[Symbol.asyncDispose]()
       unmounter[Symbol.dispose]()
       removeAll(base)

@@ -1,4 +1,4 @@
-import { existsSync, renameSync } from 'node:fs'
+import { existsSync, renameSync, writeFileSync } from 'node:fs'
 import { mkdir, readdir, rename, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { UnpackLimits } from '../archive/budget.ts'
@@ -21,11 +21,12 @@ import {
   stackLayer,
   whiteoutFile,
 } from './layerRecord.ts'
-import { LayerSync } from './layerSync.ts'
 import { LayerUnpacker } from './layerUnpacker.ts'
+import { RecordSync } from './recordSync.ts'
 import { REPLACED, ReplacedLayers } from './replacedLayers.ts'
 import { Trash } from './trash.ts'
 import type {
+  AdoptedLayer,
   ArrivingLayer,
   ContentStore,
   Layer,
@@ -69,7 +70,7 @@ class DirectoryLayerStore implements LayerStore {
   readonly #options: LayerStoreOptions
   readonly #directory: string
   readonly #trash: Trash
-  readonly #sync: LayerSync
+  readonly #sync: RecordSync<LayerRecord>
   readonly #replaced: ReplacedLayers
   readonly #unpacker: LayerUnpacker
   readonly #records = new Map<Digest, LayerRecord>()
@@ -80,7 +81,13 @@ class DirectoryLayerStore implements LayerStore {
     this.#options = options
     this.#directory = join(options.root, 'layers')
     this.#trash = new Trash(options)
-    this.#sync = new LayerSync(options.root, options.onError ?? (() => {}))
+    this.#sync = new RecordSync({
+      directory: this.#directory,
+      point: 'layers.synced',
+      fileOf: ({ key }) => recordFile(layerHome(options.root, key)),
+      settled: ({ unsynced: _, ...record }) => record,
+      onError: options.onError ?? (() => {}),
+    })
     this.#replaced = new ReplacedLayers(this.#directory, this.#trash)
     this.#unpacker = new LayerUnpacker({ ...options, directory: this.#directory, trash: this.#trash })
   }
@@ -198,6 +205,32 @@ class DirectoryLayerStore implements LayerStore {
       // Where it took the other's place, nothing has its name.
       [Symbol.dispose]: () => this.#trash.take(fresh),
     }
+  }
+
+  async adopt(home: string, known: AdoptedLayer): Promise<Layer> {
+    // A batch that unpacks the same is to give it its name first, or not at all.
+    for (let other = this.#claims.get(known.diffId); other; other = this.#claims.get(known.diffId))
+      await other.catch(() => {})
+    const there = this.#recorded(known.diffId, known.diffId)
+    if (there) return layerOf(this.#options.root, there)
+    const { diffId } = known
+    const record: LayerRecord = {
+      ...known,
+      version: 1,
+      key: diffId,
+      dependent: false,
+      unsynced: this.#options.bootId,
+    }
+    writeFileSync(recordFile(home), JSON.stringify(record))
+    failpoint('layers.before-adopt')
+    const target = layerHome(this.#options.root, diffId)
+    // What has this name without a record was lost under somebody's mount.
+    if (existsSync(target)) this.#replaced.setAside(target)
+    renameSync(home, target)
+    failpoint('layers.adopted')
+    this.#records.set(diffId, record)
+    this.#sync.add([record])
+    return layerOf(this.#options.root, record)
   }
 
   released(id: string): void {

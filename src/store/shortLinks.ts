@@ -1,8 +1,8 @@
-import { mkdirSync, readlinkSync, symlinkSync } from 'node:fs'
-import { join } from 'node:path'
+import { mkdirSync, readlinkSync, symlinkSync, unlinkSync } from 'node:fs'
+import { join, relative } from 'node:path'
 import { hasCode, internal } from '../core/errors.ts'
 import { AT_FDCWD, closeFd, O_DIRECTORY, O_PATH, O_RDONLY, openAt } from '../linux/files.ts'
-import { type Digest, digestHex } from '../oci/digest.ts'
+import { digestHex } from '../oci/digest.ts'
 import type { Layer } from './types.ts'
 
 /**
@@ -12,8 +12,6 @@ import type { Layer } from './types.ts'
  */
 
 const LENGTH = 8
-
-const targetOf = (key: Digest): string => join('..', 'layers', digestHex(key), 'diff')
 
 const readTarget = (path: string): string | undefined => {
   try {
@@ -25,14 +23,15 @@ const readTarget = (path: string): string | undefined => {
 }
 
 /** The link's name; another cut of the digest where the first belongs to another layer. */
-const linkName = (folder: string, key: Digest): string => {
+const linkName = (folder: string, { key, path }: Layer): string => {
   const hex = digestHex(key)
+  const wanted = relative(folder, path)
   for (let at = 0; at + LENGTH <= hex.length; at++) {
     const name = hex.slice(at, at + LENGTH)
     const target = readTarget(join(folder, name))
-    if (target === targetOf(key)) return name
+    if (target === wanted) return name
     if (target !== undefined) continue
-    symlinkSync(targetOf(key), join(folder, name))
+    symlinkSync(wanted, join(folder, name))
     return name
   }
   throw internal(`no short name is left for layer ${key} in ${folder}`)
@@ -50,11 +49,24 @@ export const shortPaths = (root: string, layers: readonly Layer[]): ShortPaths =
   const fd = openAt(AT_FDCWD, folder, O_RDONLY | O_DIRECTORY | O_PATH)
   try {
     return {
-      lowers: layers.map(layer => `/proc/self/fd/${fd}/${linkName(folder, layer.key)}`),
+      lowers: layers.map(layer => `/proc/self/fd/${fd}/${linkName(folder, layer)}`),
       [Symbol.dispose]: () => closeFd(fd),
     }
   } catch (error) {
     closeFd(fd)
     throw error
+  }
+}
+
+/** The short name of a layer that is gone. */
+export const dropShortLink = (root: string, layer: Layer): void => {
+  const folder = join(root, 'l')
+  const hex = digestHex(layer.key)
+  const wanted = relative(folder, layer.path)
+  for (let at = 0; at + LENGTH <= hex.length; at++) {
+    const name = join(folder, hex.slice(at, at + LENGTH))
+    const target = readTarget(name)
+    if (target === undefined) return
+    if (target === wanted) unlinkSync(name)
   }
 }

@@ -34,10 +34,14 @@ export interface Snapshotter {
 /** The writable directory, whatever made it. */
 export const UPPER = 'diff'
 
-/** The root directory of a container is its upper's: it gets what the topmost layer that tells it says. */
+/** What the topmost layer that tells it says of the root directory. */
+export const rootOfStack = (layers: readonly Layer[]): { mode: number; uid: number; gid: number } =>
+  layers.findLast(layer => layer.root)?.root ?? { mode: 0o755, uid: 0, gid: 0 }
+
+/** The root directory of a container is its upper's: it gets that of the layers. */
 export const applyRoot = (directory: string, layers: UpperHome['layers']): void => {
-  const root = layers.findLast(layer => layer.root)?.root
+  const { mode, uid, gid } = rootOfStack(layers)
   using handle = owned(openAt(AT_FDCWD, directory, O_RDONLY | O_DIRECTORY))
-  chownFd(handle.fd, root?.uid ?? 0, root?.gid ?? 0)
-  chmodFd(handle.fd, root?.mode ?? 0o755)
+  chownFd(handle.fd, uid, gid)
+  chmodFd(handle.fd, mode)
 }

@@ -1,5 +1,6 @@
 import type { Readable } from 'node:stream'
 import type { Comparison } from '../archive/compare.ts'
+import type { StackLayer } from '../archive/merged.ts'
 import type { IdMaps } from '../linux/idMaps.ts'
 import type { Digest } from '../oci/digest.ts'
 import type { Quarantine } from './quarantine.ts'
@@ -144,6 +145,9 @@ export interface RemadeLayer extends Disposable {
 /** A blob that is unpacked while it comes in. What nobody took of it is removed when it is disposed of. */
 export interface ArrivingLayer extends BlobFollower, Disposable {}
 
+/** A folder of a layer that was made here, and what its archive comes to. */
+export type AdoptedLayer = Omit<Layer, 'key' | 'path'>
+
 export interface LayerStore {
   /** Unpacks what a `ContentStore.write` brings while it does; `size` as far as it is known, in bytes. */
   follow(options?: { size?: number; signal?: AbortSignal }): ArrivingLayer
@@ -176,6 +180,11 @@ export interface LayerStore {
   compare(place: LayerPlace, options?: LayerWorkOptions): Promise<Comparison>
   /** Unpacks a layer that is there once more. Errors: `blob-missing`, `digest-mismatch`, those of unpacking. */
   remake(place: LayerPlace, options?: LayerWorkOptions): Promise<RemadeLayer>
+  /**
+   * Makes the layer of its diff id of a folder that holds `diff/`, and its whiteouts where they are recorded, by a
+   * rename on the same file system. One that is there already wins: then the folder stays, and is the caller's.
+   */
+  adopt(home: string, known: AdoptedLayer): Promise<Layer>
   /** An upper is mounted no more: layers that were replaced under it are not needed by it any longer. */
   released(id: string): void
   /** Folders of layers that were replaced, and that somebody still has mounted. */
@@ -251,13 +260,23 @@ export interface UpperStore {
   idle(): Promise<void>
 }
 
-/** What a build step writes to, mounted. Disposing of it before it is committed leaves nothing. */
+/** What a build step writes to. Disposing of it before it is committed leaves nothing. */
 export interface PendingSnapshot extends AsyncDisposable {
   readonly id: string
-  /** Where the whole stack is seen and written to. */
+  /** Where the whole stack is seen and written to; of a direct one what is written, which lies over `below`. */
   readonly root: string
-  /** Unmounts it and keeps it, durably in the background. Nothing may be writing any more. */
-  commit(): Promise<Layer>
+  /**
+   * Of a direct one the layers that it lies over, bottom first, where `root` does not show them: whiteouts and
+   * opaque marks are the writer's to make then.
+   */
+  readonly below: readonly StackLayer[]
+  /** Of a direct one: inodes that files of the layers below share with files elsewhere. */
+  readonly linked: ReadonlySet<number>
+  /**
+   * Unmounts it and keeps it, durably in the background. Nothing may be writing any more. `linked`: inodes of files
+   * that are hard links to files outside of any layer.
+   */
+  commit(options?: { linked?: readonly number[]; signal?: AbortSignal }): Promise<Layer>
 }
 
 /** A stack mounted for reading. */
@@ -265,39 +284,49 @@ export interface StackView extends AsyncDisposable {
   readonly root: string
 }
 
+export interface BeginSnapshot {
+  owners?: IdMaps
+  /** Places for what is mounted into every container lie between, as in `UpperStore.create`, and are no part of it. */
+  init?: boolean
+  /** Not mounted: who writes knows of whiteouts, and may hard-link files in. */
+  isDirect?: boolean
+}
+
+export interface SealOptions {
+  signal?: AbortSignal
+  /** Gets the archive, and is to read all of it. */
+  through?: (archive: Readable) => Promise<void>
+}
+
 /**
  * Layers that build steps make: whole or absent after any crash; who needs them
  * is the caller's knowledge. One is used in stacks as any layer, its `key` and
  * `diffId` being made of its id until it is sealed, which moves its folder and
- * harms no mount.
+ * harms no mount. What something of this store is mounted over goes from the
+ * disk only with the last such mount.
  */
 export interface SnapshotStore {
-  /**
-   * Over layers, bottom first; none begin with an empty root, of root, 0755. `init`: places for what is mounted
-   * into every container lie between, as in `UpperStore.create`, and are no part of it.
-   */
-  begin(
-    id: string,
-    below: readonly Layer[],
-    options?: { init?: boolean; owners?: IdMaps },
-  ): Promise<PendingSnapshot>
+  /** Over layers, bottom first; none begin with an empty root, of root, 0755. Errors: `conflict` where the id is taken. */
+  begin(id: string, below: readonly Layer[], options?: BeginSnapshot): Promise<PendingSnapshot>
   /** An empty stack gives an empty folder. */
   view(layers: readonly Layer[], options?: { owners?: IdMaps }): Promise<StackView>
   /** Also of one that is sealed: then the layer of its diff id. */
   find(id: string): Layer | undefined
   /**
    * Finds the diff id and makes it the layer of that; one that is there already wins. The archive's
-   * bytes go through `through`, where given, while they are hashed. Two at once share the work.
+   * bytes go through `through`, where given, while they are hashed. Two at once share the work; of one that is
+   * sealed the archive is made once more for `through`. Errors: `not-found`, `cancelled`, those of `through`.
    */
-  seal(
-    id: string,
-    options?: { signal?: AbortSignal; through?: (archive: Readable) => Promise<void> },
-  ): Promise<Layer>
+  seal(id: string, options?: SealOptions): Promise<Layer>
+  /** The layer's archive, the same bytes each time; `epoch`, in seconds: times later than it become it, which makes another diff id. */
+  archive(id: string, options?: { epoch?: number; signal?: AbortSignal }): Readable
   usage(id: string): Promise<UpperUsage>
   list(): Promise<string[]>
+  /** Something is mounted over this layer: an image's, a sealed or an unsealed one. */
+  inUse(key: Digest): boolean
   /** Out of the way when it returns; what was sealed stays as a layer. Absent is fine. */
   remove(id: string): Promise<void>
-  /** Removes what a crash left half-made; once, before anything else. */
+  /** Removes what a crash left half-made; once, after the layers' and before anything else. */
   recover(): Promise<void>
   idle(): Promise<void>
 }

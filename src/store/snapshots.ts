@@ -1,0 +1,427 @@
+import { existsSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { Readable } from 'node:stream'
+import type { PackLayerTask } from '../archive/packLayer.ts'
+import type { WorkerPool } from '../archive/pool.ts'
+import type { SettledLayer } from '../archive/settle.ts'
+import { badRequest, conflict, internal, notFound } from '../core/errors.ts'
+import { failpoint } from '../core/failpoint.ts'
+import type { NamespaceHelper } from '../linux/namespaceHelper.ts'
+import type { OverlayPath } from '../linux/overlay.ts'
+import type { Digest } from '../oci/digest.ts'
+import { CopySnapshotter } from './copy.ts'
+import { UNFINISHED, unfinishedName } from './durable.ts'
+import { contentDirectory, effectiveStack, recordBlocks, stackLayer, whiteoutFile } from './layerRecord.ts'
+import { LayerUses } from './layerUses.ts'
+import { OverlaySnapshotter } from './overlay.ts'
+import { RecordSync } from './recordSync.ts'
+import { dropShortLink } from './shortLinks.ts'
+import { SnapshotMounts } from './snapshotMounts.ts'
+import {
+  layerOfSnapshot,
+  readSnapshot,
+  replaceSnapshot,
+  type SnapshotRecord,
+  snapshotFile,
+  snapshotKey,
+  snapshotLayer,
+  writeSnapshot,
+} from './snapshotRecord.ts'
+import { rootOfStack, type Snapshotter, UPPER } from './snapshotter.ts'
+import { Trash } from './trash.ts'
+import type {
+  BeginSnapshot,
+  Layer,
+  LayerStore,
+  PendingSnapshot,
+  SealOptions,
+  SnapshotStore,
+  StackView,
+  UpperUsage,
+} from './types.ts'
+import type { Unmounter } from './unmounter.ts'
+
+export interface SnapshotStoreOptions {
+  /** The data root: `snapshots/` below it holds what build steps wrote. */
+  root: string
+  /** The exec root: `snapshots/` below it holds mount points. */
+  execRoot: string
+  layers: LayerStore
+  pool: WorkerPool
+  unmounter: Unmounter
+  /** Enters user namespaces, for owners that are mapped. */
+  namespaceHelper?: NamespaceHelper
+  /** `copy` where overlayfs cannot be used (`probeOverlay` tells), else by which calls it is mounted. */
+  snapshotter: OverlayPath | 'copy'
+  /** Identifies this boot: what another one left unsynced is not trusted. */
+  bootId: string
+  /** Hears of what failed in the background: deletions, and writing snapshots to the disk. */
+  onError?: (path: string, error: unknown) => void
+  /** Hears of each deletion: space is free again. */
+  onDeleted?: () => void
+}
+
+const ID = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$/
+
+/** Something that is written to or looked at: its folder, and where it is mounted. */
+interface Open {
+  /** `.new-…`; `layer` in it is what a snapshotter makes. */
+  home: string
+  stack: readonly Layer[]
+  held: Disposable
+  /** Undefined for one that is not mounted. */
+  target: string | undefined
+}
+
+class DirectorySnapshotStore implements SnapshotStore {
+  readonly #options: SnapshotStoreOptions
+  readonly #directory: string
+  readonly #mounts: SnapshotMounts
+  readonly #trash: Trash
+  readonly #uses: LayerUses
+  readonly #sync: RecordSync<SnapshotRecord>
+  readonly #snapshotter: Snapshotter
+  readonly #records = new Map<string, SnapshotRecord>()
+  /** Ids that are being made. */
+  readonly #pending = new Set<string>()
+  readonly #sealing = new Map<string, Promise<Layer>>()
+  readonly #onError: (path: string, error: unknown) => void
+
+  constructor(options: SnapshotStoreOptions) {
+    const { root, execRoot, snapshotter, pool } = options
+    this.#options = options
+    this.#onError = options.onError ?? (() => {})
+    this.#directory = join(root, 'snapshots')
+    this.#trash = new Trash(options)
+    this.#uses = new LayerUses(this.#directory, this.#trash)
+    this.#snapshotter =
+      snapshotter === 'copy'
+        ? new CopySnapshotter(pool)
+        : new OverlaySnapshotter(root, { path: snapshotter, mapped: join(execRoot, 'mapped-snapshots') })
+    this.#mounts = new SnapshotMounts({
+      ...options,
+      directory: join(execRoot, 'snapshots'),
+      snapshotter: this.#snapshotter,
+    })
+    this.#sync = new RecordSync({
+      directory: this.#directory,
+      point: 'snapshots.synced',
+      fileOf: ({ id }) => snapshotFile(this.#home(id)),
+      settled: ({ id }) => this.#synced(id),
+      onError: this.#onError,
+    })
+  }
+
+  async begin(
+    id: string,
+    below: readonly Layer[],
+    { owners, isDirect = false }: BeginSnapshot = {},
+  ): Promise<PendingSnapshot> {
+    if (!ID.test(id)) throw badRequest(`invalid id of a snapshot: ${JSON.stringify(id)}`)
+    if (this.#records.has(id) || this.#pending.has(id)) throw conflict(`the snapshot ${id} is there already`)
+    this.#pending.add(id)
+    try {
+      const open = await this.#open(below, isDirect ? undefined : { owners })
+      return this.#pendingSnapshot(id, open)
+    } catch (error) {
+      this.#pending.delete(id)
+      throw error
+    }
+  }
+
+  async view(layers: readonly Layer[]): Promise<StackView> {
+    if (layers.length === 0) return { root: this.#emptyFolder(), [Symbol.asyncDispose]: async () => {} }
+    const open = await this.#open(layers, { isReadOnly: true })
+    return {
+      root: open.target ?? '',
+      [Symbol.asyncDispose]: () => this.#discard(open),
+    }
+  }
+
+  find(id: string): Layer | undefined {
+    const record = this.#records.get(id)
+    if (!record) return undefined
+    if (record.sealed !== undefined) return this.#options.layers.present([record.sealed])[0]
+    return layerOfSnapshot(this.#home(id), record)
+  }
+
+  async seal(id: string, options: SealOptions = {}): Promise<Layer> {
+    for (let other = this.#sealing.get(id); other; other = this.#sealing.get(id)) {
+      const layer = await other.catch(() => undefined)
+      if (layer && !options.through) return layer
+      options.signal?.throwIfAborted()
+    }
+    const work = this.#seal(id, options)
+    this.#sealing.set(id, work)
+    try {
+      return await work
+    } finally {
+      this.#sealing.delete(id)
+    }
+  }
+
+  archive(id: string, { epoch, signal }: { epoch?: number; signal?: AbortSignal } = {}): Readable {
+    const task = { ...this.#packing(id), ...(epoch === undefined ? {} : { epoch }) }
+    const bytes = this.#options.pool.stream('packLayer', task, signal ? { signal } : {})
+    return Readable.from(bytes, { objectMode: false })
+  }
+
+  async usage(id: string): Promise<UpperUsage> {
+    const { size, diskBytes } = this.#found(id)
+    return { size, diskBytes }
+  }
+
+  async list(): Promise<string[]> {
+    return [...this.#records.keys()].filter(id => this.find(id) !== undefined)
+  }
+
+  inUse(key: Digest): boolean {
+    const isSnapshot = (record: SnapshotRecord): boolean =>
+      record.sealed === key && this.#uses.has(snapshotKey(record.id))
+    return this.#uses.has(key) || [...this.#records.values()].some(isSnapshot)
+  }
+
+  async remove(id: string): Promise<void> {
+    await this.#sealing.get(id)?.catch(() => {})
+    const record = this.#records.get(id)
+    if (!record) return
+    const layer = layerOfSnapshot(this.#home(id), record)
+    this.#records.delete(id)
+    this.#uses.discard(this.#home(id), snapshotKey(id))
+    dropShortLink(this.#options.root, layer)
+  }
+
+  async recover(): Promise<void> {
+    mkdirSync(this.#directory, { recursive: true, mode: 0o700 })
+    await this.#mounts.recover(this.#onError)
+    for (const name of readdirSync(this.#directory)) {
+      const record = name.startsWith(UNFINISHED) ? undefined : this.#read(name)
+      if (record) this.#records.set(name, record)
+      else this.#trash.take(join(this.#directory, name))
+    }
+    this.#sync.add([...this.#records.values()].filter(({ unsynced }) => unsynced !== undefined))
+    this.#trash.recover()
+  }
+
+  async idle(): Promise<void> {
+    await this.#sync.idle()
+    await this.#trash.idle()
+  }
+
+  /** Makes a folder over layers, and mounts it where told how. */
+  async #open(
+    below: readonly Layer[],
+    mount: Pick<Parameters<SnapshotMounts['mount']>[0], 'owners' | 'isReadOnly'> | undefined,
+  ): Promise<Open> {
+    const stack = effectiveStack(below)
+    const home = join(this.#directory, unfinishedName())
+    const open: Open = { home, stack, held: this.#uses.hold(stack), target: undefined }
+    try {
+      const layer = snapshotLayer(home)
+      mkdirSync(home, { mode: 0o710 })
+      mkdirSync(layer, { mode: 0o710 })
+      await this.#snapshotter.prepare({ home: layer, layers: stack, init: undefined })
+      failpoint('snapshots.prepared')
+      if (mount) open.target = await this.#mounts.mount({ home: layer, layers: stack, ...mount })
+      failpoint('snapshots.mounted')
+      return open
+    } catch (error) {
+      await this.#discard(open)
+      throw error
+    }
+  }
+
+  /** Takes away what was open, with all that was written. */
+  async #discard(open: Open): Promise<void> {
+    using _held = open.held
+    if (open.target !== undefined) await this.#mounts.unmount(open.target)
+    open.target = undefined
+    this.#trash.take(open.home)
+  }
+
+  #pendingSnapshot(id: string, open: Open): PendingSnapshot {
+    const isMounted = open.target !== undefined
+    const shows = isMounted || this.#snapshotter.kind === 'full'
+    let isOpen = true
+    return {
+      id,
+      root: open.target ?? join(snapshotLayer(open.home), UPPER),
+      below: shows ? [] : open.stack.map(stackLayer),
+      linked: new Set(open.stack.flatMap(layer => this.#linkedOf(layer))),
+      commit: async options => {
+        const layer = await this.#commit(id, open, options)
+        isOpen = false
+        return layer
+      },
+      [Symbol.asyncDispose]: async () => {
+        if (!isOpen) return
+        isOpen = false
+        this.#pending.delete(id)
+        await this.#discard(open)
+      },
+    }
+  }
+
+  #linkedOf({ key }: Layer): number[] {
+    const record = [...this.#records.values()].find(({ id, sealed }) => key === (sealed ?? snapshotKey(id)))
+    return record?.linked ?? []
+  }
+
+  async #commit(
+    id: string,
+    open: Open,
+    { linked = [], signal }: NonNullable<Parameters<PendingSnapshot['commit']>[0]> = {},
+  ): Promise<Layer> {
+    if (open.target !== undefined) await this.#mounts.unmount(open.target)
+    open.target = undefined
+    failpoint('snapshots.unmounted')
+    const settled = await this.#settle(open, signal)
+    const record: SnapshotRecord = {
+      version: 1,
+      id,
+      ...settled,
+      ...(linked.length > 0 ? { linked: [...linked] } : {}),
+      unsynced: this.#options.bootId,
+    }
+    writeSnapshot(open.home, record)
+    failpoint('snapshots.before-rename')
+    renameSync(open.home, this.#home(id))
+    this.#records.set(id, record)
+    this.#pending.delete(id)
+    open.held[Symbol.dispose]()
+    this.#sync.add([record])
+    failpoint('snapshots.committed')
+    return layerOfSnapshot(this.#home(id), record)
+  }
+
+  /** Makes what was written a layer, and looks at it. */
+  async #settle(
+    { home, stack }: Open,
+    signal: AbortSignal | undefined,
+  ): Promise<Omit<SnapshotRecord, 'version' | 'id'>> {
+    const { pool } = this.#options
+    const layer = snapshotLayer(home)
+    const isRecorded = this.#snapshotter.kind === 'full'
+    const task = { directory: contentDirectory(layer), layers: stack.map(stackLayer) }
+    const options = signal ? { signal } : {}
+    if (isRecorded) await pool.run('reduceCopy', { ...task, record: whiteoutFile(layer) }, options)
+    else rmSync(join(layer, 'work'), { recursive: true, force: true })
+    const { root, ...rest }: SettledLayer = await pool.run('settleLayer', { ...task, isRecorded }, options)
+    const given = rootOfStack(stack)
+    const isSame = root.mode === given.mode && root.uid === given.uid && root.gid === given.gid
+    return isSame ? rest : { ...rest, root }
+  }
+
+  async #seal(id: string, options: SealOptions): Promise<Layer> {
+    const record = this.#records.get(id)
+    const known = this.#found(id)
+    if (!record) throw internal(`the snapshot ${id} has no record`)
+    if (record.sealed !== undefined) {
+      const again = options.through ? await this.#archived(id, options) : record.sealed
+      if (again === record.sealed) return known
+      throw internal(
+        `the layer ${record.sealed} of snapshot ${id} is not what it was: its archive is ${again} now`,
+      )
+    }
+    const diffId = await this.#archived(id, options)
+    failpoint('snapshots.hashed')
+    return await this.#adopt(record, diffId)
+  }
+
+  /** The layer goes to the layers, where there is none yet, and its record stays. */
+  async #adopt(record: SnapshotRecord, diffId: Digest): Promise<Layer> {
+    const home = this.#home(record.id)
+    const unsealed = layerOfSnapshot(home, record)
+    const layerFolder = snapshotLayer(home)
+    const { size, diskBytes, entries, opaqueRoot, root } = record
+    const sealed = { ...record, sealed: diffId }
+    await replaceSnapshot(home, sealed)
+    failpoint('snapshots.sealing')
+    const layer = await this.#options.layers.adopt(layerFolder, {
+      diffId,
+      size,
+      diskBytes: diskBytes + (await recordBlocks(layerFolder)),
+      entries,
+      opaqueRoot,
+      ...(root ? { root } : {}),
+    })
+    this.#records.set(record.id, sealed)
+    this.#sync.add([sealed])
+    if (existsSync(layerFolder)) this.#uses.discard(layerFolder, snapshotKey(record.id))
+    dropShortLink(this.#options.root, unsealed)
+    failpoint('snapshots.sealed')
+    return layer
+  }
+
+  /** The diff id, with the archive's bytes given to who wants them. */
+  async #archived(id: string, { through, signal }: SealOptions): Promise<Digest> {
+    const { pool } = this.#options
+    const task = this.#packing(id)
+    const options = signal ? { signal } : {}
+    if (!through) return await pool.run('layerDigest', task, options)
+    let digest: Digest | undefined
+    const bytes = async function* (): AsyncGenerator<Buffer> {
+      digest = yield* pool.stream('packLayer', task, options)
+    }
+    const archive = Readable.from(bytes(), { objectMode: false })
+    try {
+      await through(archive)
+    } finally {
+      archive.destroy()
+    }
+    if (digest === undefined) throw internal(`the archive of snapshot ${id} was not read to its end`)
+    return digest
+  }
+
+  #packing(id: string): PackLayerTask {
+    const layer = this.#found(id)
+    return { directory: layer.path, ...recordOf(layer), hasRoot: layer.root !== undefined }
+  }
+
+  #found(id: string): Layer {
+    const layer = this.find(id)
+    if (!layer) throw notFound(`the snapshot ${id} does not exist`)
+    return layer
+  }
+
+  /** What another boot left unsynced is not trusted; of one that is sealed the layer store is asked. */
+  #read(id: string): SnapshotRecord | undefined {
+    const home = this.#home(id)
+    const record = readSnapshot(home)
+    if (record?.id !== id) return undefined
+    if (existsSync(contentDirectory(snapshotLayer(home)))) {
+      const { sealed: _, ...unsealed } = record
+      return record.unsynced === undefined || record.unsynced === this.#options.bootId ? unsealed : undefined
+    }
+    if (record.sealed === undefined) return undefined
+    return this.#options.layers.present([record.sealed])[0] ? record : undefined
+  }
+
+  #synced(id: string): SnapshotRecord | undefined {
+    const record = this.#records.get(id)
+    // One that is being sealed has a newer record on the disk, and comes again.
+    if (!record || this.#sealing.has(id)) return undefined
+    const { unsynced: _, ...synced } = record
+    this.#records.set(id, synced)
+    return synced
+  }
+
+  #emptyFolder(): string {
+    const path = join(this.#options.root, 'empty')
+    mkdirSync(path, { recursive: true, mode: 0o755 })
+    return path
+  }
+
+  #home(id: string): string {
+    return join(this.#directory, id)
+  }
+}
+
+const recordOf = (layer: Layer): { record?: string } => {
+  const { record } = stackLayer(layer)
+  return record === undefined ? {} : { record }
+}
+
+/** The store of snapshots. Call `recover` once, after the layer store's and before anything else. */
+export const openSnapshotStore = (options: SnapshotStoreOptions): SnapshotStore =>
+  new DirectorySnapshotStore(options)
