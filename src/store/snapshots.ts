@@ -6,17 +6,19 @@ import type { WorkerPool } from '../archive/pool.ts'
 import type { SettledLayer } from '../archive/settle.ts'
 import { badRequest, conflict, internal, notFound } from '../core/errors.ts'
 import { failpoint } from '../core/failpoint.ts'
+import type { IdMaps } from '../linux/idMaps.ts'
 import type { NamespaceHelper } from '../linux/namespaceHelper.ts'
 import type { OverlayPath } from '../linux/overlay.ts'
 import type { Digest } from '../oci/digest.ts'
 import { CopySnapshotter } from './copy.ts'
 import { UNFINISHED, unfinishedName } from './durable.ts'
+import { ensureInitLayer, initLayerFor } from './initLayer.ts'
 import { contentDirectory, effectiveStack, recordBlocks, stackLayer, whiteoutFile } from './layerRecord.ts'
 import { LayerUses } from './layerUses.ts'
 import { OverlaySnapshotter } from './overlay.ts'
 import { RecordSync } from './recordSync.ts'
 import { dropShortLink } from './shortLinks.ts'
-import { SnapshotMounts } from './snapshotMounts.ts'
+import { type SnapshotMount, SnapshotMounts } from './snapshotMounts.ts'
 import {
   layerOfSnapshot,
   readSnapshot,
@@ -68,10 +70,14 @@ interface Open {
   /** `.new-…`; `layer` in it is what a snapshotter makes. */
   home: string
   stack: readonly Layer[]
+  /** The init layer that lies over them. */
+  init: string | undefined
   held: Disposable
   /** Undefined for one that is not mounted. */
   target: string | undefined
 }
+
+type MountOptions = Pick<SnapshotMount, 'owners' | 'isReadOnly'>
 
 class DirectorySnapshotStore implements SnapshotStore {
   readonly #options: SnapshotStoreOptions
@@ -115,13 +121,13 @@ class DirectorySnapshotStore implements SnapshotStore {
   async begin(
     id: string,
     below: readonly Layer[],
-    { owners, isDirect = false }: BeginSnapshot = {},
+    { owners, init = false, isDirect = false }: BeginSnapshot = {},
   ): Promise<PendingSnapshot> {
     if (!ID.test(id)) throw badRequest(`invalid id of a snapshot: ${JSON.stringify(id)}`)
     if (this.#records.has(id) || this.#pending.has(id)) throw conflict(`the snapshot ${id} is there already`)
     this.#pending.add(id)
     try {
-      const open = await this.#open(below, isDirect ? undefined : { owners })
+      const open = await this.#open(below, { init, mount: isDirect ? undefined : { owners } })
       return this.#pendingSnapshot(id, open)
     } catch (error) {
       this.#pending.delete(id)
@@ -129,9 +135,9 @@ class DirectorySnapshotStore implements SnapshotStore {
     }
   }
 
-  async view(layers: readonly Layer[]): Promise<StackView> {
+  async view(layers: readonly Layer[], { owners }: { owners?: IdMaps } = {}): Promise<StackView> {
     if (layers.length === 0) return { root: this.#emptyFolder(), [Symbol.asyncDispose]: async () => {} }
-    const open = await this.#open(layers, { isReadOnly: true })
+    const open = await this.#open(layers, { mount: { owners, isReadOnly: true } })
     return {
       root: open.target ?? '',
       [Symbol.asyncDispose]: () => this.#discard(open),
@@ -211,18 +217,21 @@ class DirectorySnapshotStore implements SnapshotStore {
   /** Makes a folder over layers, and mounts it where told how. */
   async #open(
     below: readonly Layer[],
-    mount: Pick<Parameters<SnapshotMounts['mount']>[0], 'owners' | 'isReadOnly'> | undefined,
+    { init: hasInit = false, mount }: { init?: boolean; mount: MountOptions | undefined },
   ): Promise<Open> {
     const stack = effectiveStack(below)
     const home = join(this.#directory, unfinishedName())
-    const open: Open = { home, stack, held: this.#uses.hold(stack), target: undefined }
+    const init = hasInit
+      ? ensureInitLayer(this.#options.root, initLayerFor(stack.map(stackLayer)))
+      : undefined
+    const open: Open = { home, stack, init, held: this.#uses.hold(stack), target: undefined }
     try {
       const layer = snapshotLayer(home)
       mkdirSync(home, { mode: 0o710 })
       mkdirSync(layer, { mode: 0o710 })
-      await this.#snapshotter.prepare({ home: layer, layers: stack, init: undefined })
+      await this.#snapshotter.prepare({ home: layer, layers: stack, init })
       failpoint('snapshots.prepared')
-      if (mount) open.target = await this.#mounts.mount({ home: layer, layers: stack, ...mount })
+      if (mount) open.target = await this.#mounts.mount({ home: layer, layers: stack, init, ...mount })
       failpoint('snapshots.mounted')
       return open
     } catch (error) {
@@ -296,13 +305,14 @@ class DirectorySnapshotStore implements SnapshotStore {
 
   /** Makes what was written a layer, and looks at it. */
   async #settle(
-    { home, stack }: Open,
+    { home, stack, init }: Open,
     signal: AbortSignal | undefined,
   ): Promise<Omit<SnapshotRecord, 'version' | 'id'>> {
     const { pool } = this.#options
     const layer = snapshotLayer(home)
     const isRecorded = this.#snapshotter.kind === 'full'
-    const task = { directory: contentDirectory(layer), layers: stack.map(stackLayer) }
+    const layers = [...stack.map(stackLayer), ...(init === undefined ? [] : [{ path: init }])]
+    const task = { directory: contentDirectory(layer), layers }
     const options = signal ? { signal } : {}
     if (isRecorded) await pool.run('reduceCopy', { ...task, record: whiteoutFile(layer) }, options)
     else rmSync(join(layer, 'work'), { recursive: true, force: true })

@@ -4,7 +4,7 @@ import { broughtMax, type RuntimeView } from '../../runtime/types.ts'
 import type { EngineSettings } from '../settings.ts'
 
 /** Folders of exec-root whose mounts are hidden: each name in them is one container's. */
-const hidden = ['mounts', 'netns', 'userns']
+const hidden = ['mounts', 'netns', 'userns', 'snapshots']
 
 /** The hidden mount in or below which a path lies. */
 const hiddenMount = (execRoot: string, place: string): string | undefined => {
