@@ -1,0 +1,304 @@
+import { toBytes } from '../../archive/paths.ts'
+import { internal, messageOf, notImplemented } from '../../core/errors.ts'
+import { newId } from '../../core/ids.ts'
+import type { Engine } from '../../engine/engine.ts'
+import { chainId, type Digest, digestOf } from '../../oci/digest.ts'
+import { stackLayer } from '../../store/layerRecord.ts'
+import type { Layer, SnapshotStore } from '../../store/types.ts'
+import type { BuildClient, HeldFolder } from '../clients/types.ts'
+import type { FileOperation, SourceOperation } from '../graph/types.ts'
+import type {
+  BuildContext,
+  ContentDigest,
+  Identity,
+  LayerRef,
+  Selection,
+  StepInput,
+  StepReport,
+  StepRunner,
+  Tree,
+  Work,
+} from '../solver/types.ts'
+import { contentDigest } from './content/contentDigest.ts'
+import { FileDigests } from './content/fileDigests.ts'
+import type { CacheMounts } from './exec/cacheMounts.ts'
+import { runExec } from './exec/runExec.ts'
+import { type StepClients, snapshotTree } from './exec/types.ts'
+import { type FileInput, runFile } from './file/runFile.ts'
+import { layersOf } from './image/layers.ts'
+import { resolveImage } from './image/resolve.ts'
+import { Parts } from './parts.ts'
+
+export interface RunnerOptions {
+  engine: Engine
+  snapshots: SnapshotStore
+  cacheMounts: CacheMounts
+  /** Who asked for a build that is under way. */
+  clientOf(build: BuildContext): BuildClient
+}
+
+/** Paths of a content digest that are told, so that users can see which file changed. */
+const explained = 10_000
+
+const notBuilt = ({ kind }: SourceOperation): never => {
+  throw notImplemented(
+    kind === 'oci-layout' ? 'an image of a layout of the client (oci-layout://)' : `a source of a build (${kind})`,
+  )
+}
+
+type Folder = HeldFolder & { digests: ReadonlyMap<string, Digest> }
+
+/** Does the steps of all builds: sources, processes, files. */
+export class Runner implements StepRunner {
+  readonly #options: RunnerOptions
+  readonly #digests = new FileDigests()
+  /** Folders of clients, by the layer that stands for one. */
+  readonly #folders = new Map<string, Folder>()
+
+  constructor(options: RunnerOptions) {
+    this.#options = options
+  }
+
+  async identify({ vertex, builds, signal }: Work): Promise<Identity> {
+    const { operation, platform } = vertex
+    const { engine } = this.#options
+    if (operation.kind !== 'image') return notBuilt(operation as SourceOperation)
+    const { tree } = await resolveImage(engine, {
+      reference: operation.reference,
+      platform,
+      resolve: operation.resolve,
+      credentials: (domain, asking) => this.#credentials(builds(), domain, asking),
+      signal,
+    })
+    const layers = tree.layers.slice(0, operation.layerLimit ?? tree.layers.length)
+    const diffIds = layers.map(layer => (layer.kind === 'image' ? layer.diffId : digestOf(Buffer.from(layer.id))))
+    return {
+      key: layers.length > 0 ? chainId(diffIds) : digestOf(Buffer.alloc(0)),
+      tree: { layers },
+      atHand: (await engine.layers.find(diffIds)) !== undefined,
+    }
+  }
+
+  async run(work: Work, inputs: readonly StepInput[]): Promise<Tree[]> {
+    const { operation } = work.vertex
+    switch (operation.kind) {
+      case 'exec':
+        return await this.#exec(work, inputs)
+      case 'file':
+        return [await this.#file(operation, work, inputs)]
+      case 'merge':
+        return [{ layers: inputs.flatMap(({ tree }) => tree.layers) }]
+      case 'local':
+        return [await this.#folder(operation, work)]
+      default:
+        return notBuilt(operation)
+    }
+  }
+
+  async contentDigest({ tree, report }: StepInput, selection: Selection, signal: AbortSignal): Promise<ContentDigest> {
+    const [first] = tree.layers
+    const folder = first?.kind === 'snapshot' ? this.#folders.get(first.id) : undefined
+    const layers = await this.#layers(tree, { report, signal, builds: () => [] })
+    const { digest, paths, isCut } = await contentDigest({
+      pool: this.#options.engine.pool,
+      layers: layers.map(stackLayer),
+      selection,
+      ref: refOf(tree),
+      digests: this.#digests,
+      explained,
+      signal,
+      ...(folder ? { known: path => folder.digests.get(path) } : {}),
+    })
+    return isCut ? { digest } : { digest, files: paths }
+  }
+
+  /** A copy of a client's folder, of which every file is the same one on disk. */
+  async keep(tree: Tree, signal: AbortSignal): Promise<Tree> {
+    const report = silent
+    const operation: FileOperation = { kind: 'file', base: undefined, actions: [wholeCopy] }
+    return await this.#files(operation, { inputs: [{ tree, report }], work: { report, signal, builds: () => [] } })
+  }
+
+  async isWhole({ layers }: Tree): Promise<boolean> {
+    return layers.every(layer => layer.kind === 'image' || this.#options.snapshots.find(layer.id) !== undefined)
+  }
+
+  async discard(layers: readonly LayerRef[]): Promise<void> {
+    for (const layer of layers) {
+      if (layer.kind !== 'snapshot') continue
+      try {
+        const folder = this.#folders.get(layer.id)
+        this.#folders.delete(layer.id)
+        if (folder) await folder[Symbol.asyncDispose]()
+        else await this.#options.snapshots.remove(layer.id)
+      } catch (error) {
+        this.#options.engine.log.error('what a build step made could not be removed', { error: messageOf(error) })
+      }
+    }
+  }
+
+  /** Mountable; what is not here is fetched. */
+  async #layers(
+    tree: Tree,
+    { report, signal, builds }: Pick<Work, 'report' | 'signal' | 'builds'>,
+  ): Promise<Layer[]> {
+    const [only] = tree.layers
+    const folder = only?.kind === 'snapshot' ? this.#folders.get(only.id) : undefined
+    if (folder && only?.kind === 'snapshot') return [layerOfFolder(only.id, folder.path)]
+    const { engine, snapshots } = this.#options
+    const parts = new Parts(report)
+    return await layersOf(
+      {
+        engine,
+        snapshots,
+        credentials: (domain, asking) => this.#credentials(builds(), domain, asking),
+        report: line => parts.pulled(line),
+        signal,
+      },
+      tree,
+    )
+  }
+
+  async #credentials(builds: readonly BuildContext[], domain: string, signal: AbortSignal) {
+    for (const build of builds) {
+      const found = await this.#options.clientOf(build).credentials(domain, signal)
+      if (found) return found
+    }
+    return undefined
+  }
+
+  #clients(work: Work): StepClients {
+    const first = async <T>(ask: (client: BuildClient) => Promise<T | undefined>): Promise<T | undefined> => {
+      for (const build of work.builds()) {
+        const found = await ask(this.#options.clientOf(build))
+        if (found !== undefined) return found
+      }
+      return undefined
+    }
+    return {
+      secret: async (id, signal) => await first(client => client.secret(id, signal)),
+      agent: async (id, signal) => await first(client => client.agent(id, signal)),
+    }
+  }
+
+  async #exec(work: Work, inputs: readonly StepInput[]): Promise<Tree[]> {
+    const { operation } = work.vertex
+    if (operation.kind !== 'exec') throw internal('no exec operation')
+    const { engine, snapshots, cacheMounts } = this.#options
+    const reports = new Map(inputs.map(({ tree, report }) => [tree.layers, report]))
+    return await runExec(
+      {
+        engine,
+        snapshots,
+        cacheMounts,
+        layersOf: async (tree, signal) =>
+          await this.#layers(tree, {
+            signal,
+            report: reports.get(tree.layers) ?? work.report,
+            builds: work.builds,
+          }),
+      },
+      {
+        operation,
+        inputs: inputs.map(({ tree }) => tree),
+        clients: this.#clients(work),
+        report: work.report,
+        signal: work.signal,
+      },
+    )
+  }
+
+  async #file(operation: FileOperation, work: Work, inputs: readonly StepInput[]): Promise<Tree> {
+    return await this.#files(operation, { inputs, work })
+  }
+
+  async #files(
+    operation: FileOperation,
+    { inputs, work }: { inputs: readonly StepInput[]; work: Pick<Work, 'report' | 'signal' | 'builds'> },
+  ): Promise<Tree> {
+    const { engine, snapshots } = this.#options
+    const base = operation.base === undefined ? undefined : inputs[operation.base]?.tree
+    const id = newId()
+    const stacks = await Promise.all(
+      inputs.map(({ tree, report }) =>
+        this.#layers(tree, { report, signal: work.signal, builds: work.builds }),
+      ),
+    )
+    const below = operation.base === undefined ? [] : (stacks[operation.base] ?? [])
+    const given: FileInput[] = stacks.map((layers, index) => ({
+      layers: layers.map(stackLayer),
+      isShareable: inputs[index]?.tree.layers.some(layer => layer.kind === 'snapshot' && this.#folders.has(layer.id)) ?? false,
+      ref: refOf(inputs[index]?.tree ?? { layers: [] }),
+    }))
+    await runFile(operation, {
+      pool: engine.pool,
+      inputs: given,
+      begin: async ({ isDirect }) => await snapshots.begin(id, below, { isDirect }),
+      signal: work.signal,
+    })
+    return snapshotTree(base?.layers ?? [], id)
+  }
+
+  async #folder(
+    { name, include, exclude, follow, sharedKey, differ }: SourceOperation & { kind: 'local' },
+    { builds, report, signal }: Work,
+  ): Promise<Tree> {
+    const [build] = builds()
+    if (!build) throw internal('a folder is wanted by no build')
+    const parts = new Parts(report)
+    const request = {
+      ...{ name, sharedKey, differ },
+      ...(include ? { include } : {}),
+      ...(exclude ? { exclude } : {}),
+      ...(follow ? { follow } : {}),
+    }
+    const held = await this.#options
+      .clientOf(build)
+      .folder(request, signal, bytes => parts.transferred(`transferring ${name}:`, bytes))
+    parts.finish()
+    const id = `folder-${newId()}`
+    const digests = new Map(held.entries.flatMap(({ path, digest }) => (digest ? [[toBytes(path).toString('utf8'), digest] as const] : [])))
+    this.#folders.set(id, {
+      path: held.path,
+      entries: held.entries,
+      digests,
+      [Symbol.asyncDispose]: async () => held[Symbol.asyncDispose](),
+    })
+    return { layers: [{ kind: 'snapshot', id }] }
+  }
+}
+
+const refOf = ({ layers }: Tree): string => {
+  const last = layers.at(-1)
+  if (!last) return 'scratch'
+  return last.kind === 'snapshot' ? last.id : last.diffId.slice('sha256:'.length)
+}
+
+const silent: StepReport = { output: () => {}, status: () => {}, warning: () => {} }
+
+const layerOfFolder = (id: string, path: string): Layer => ({
+  key: digestOf(Buffer.from(id)),
+  diffId: digestOf(Buffer.from(id)),
+  path,
+  size: 0,
+  diskBytes: 0,
+  entries: 0,
+  opaqueRoot: false,
+})
+
+const wholeCopy: FileOperation['actions'][number] = {
+  kind: 'copy',
+  from: 0,
+  source: '/',
+  destination: '/',
+  followLinks: false,
+  contentsOnly: true,
+  unpack: false,
+  createDestination: true,
+  wildcards: false,
+  allowEmpty: true,
+  include: [],
+  exclude: [],
+  keepParents: false,
+  replace: false,
+}
