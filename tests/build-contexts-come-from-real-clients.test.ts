@@ -80,7 +80,8 @@ const builderFor = async (work: Work): Promise<TestBuilder> => {
         solve: async (_request, { requestHeader, signal }) => {
           const session = await builder.sessions.wait(await builds.sessionOf(requestHeader), signal)
           try {
-            throw new ConnectError(await work(session, signal), Code.FailedPrecondition)
+            const done = await work(session, signal).catch((error: Error) => error.message)
+            throw new ConnectError(done, Code.FailedPrecondition)
           } finally {
             builds.end(requestHeader)
           }
