@@ -14,9 +14,13 @@ import { test } from 'node:test'
 import { Code, ConnectError, type ConnectRouter } from '@connectrpc/connect'
 import { ContextFolder } from '../src/build/session/contextSync.ts'
 import { ContextWorker } from '../src/build/session/contextWorker.ts'
+import { folderSource } from '../src/build/session/folderSource.ts'
 import { readFiles } from '../src/build/session/readFiles.ts'
 import { getSecret } from '../src/build/session/secrets.ts'
+import { sendFile } from '../src/build/session/sendFile.ts'
+import { sendTree } from '../src/build/session/sendTree.ts'
 import type { Session } from '../src/build/session/session.ts'
+import { fill, picture } from '../src/build/session/testing/folders.ts'
 import type { ContextRequest, SyncedTree } from '../src/build/session/types.ts'
 import { abandonable } from '../src/core/abort.ts'
 import { Control } from '../src/wire/buildkit/control_pb.ts'
@@ -56,7 +60,7 @@ class Builds {
 }
 
 /** A builder whose builds do what a test says, and then fail with a message of it, as the client shows that. */
-const builderFor = async (work: Work): Promise<TestBuilder> => {
+const builderFor = async (work: Work, send?: (session: Session) => Promise<void>): Promise<TestBuilder> => {
   const builds = new Builds()
   const record = [{ id: 'worker', platforms: [{ os: 'linux', architecture: 'amd64' }] }]
   // Without it clients do not say when a build is over.
@@ -64,8 +68,9 @@ const builderFor = async (work: Work): Promise<TestBuilder> => {
   const builder: TestBuilder = await startBuilder({
     routes: (router: ConnectRouter) => {
       router.service(Control, {
-        solve: async ({ ref, session }, { signal }) => {
+        solve: async ({ ref, session, internal }, { signal }) => {
           await abandonable(signal, builds.begin(ref, session))
+          if (!internal) await send?.(await builder.sessions.wait(session, signal))
           return {}
         },
         async *status() {},
@@ -79,8 +84,10 @@ const builderFor = async (work: Work): Promise<TestBuilder> => {
         },
         solve: async (_request, { requestHeader, signal }) => {
           const session = await builder.sessions.wait(await builds.sessionOf(requestHeader), signal)
+          if (send) return { result: { result: { case: 'ref', value: { id: 'result' } } } }
           try {
-            throw new ConnectError(await work(session, signal), Code.FailedPrecondition)
+            const done = await work(session, signal).catch((error: Error) => error.message)
+            throw new ConnectError(done, Code.FailedPrecondition)
           } finally {
             builds.end(requestHeader)
           }
@@ -204,6 +211,55 @@ test('secrets of a real client, and those that it does not have', async () => {
   writeFileSync(path.join(builder.base, 'secret'), 'hidden')
   const args = ['build', '--secret', `id=known,src=${path.join(builder.base, 'secret')}`, context]
   assert.equal(told(await builder.docker(args)), 'hidden / secret unknown: not found')
+})
+
+test('a tree and a file go to the real client', async () => {
+  let tree = ''
+  const { signal } = new AbortController()
+  await using builder = await builderFor(
+    async () => '',
+    async session => {
+      using source = folderSource(tree, { prefix: 'linux_amd64', mtime: 1_000_000_000_123_456_789n })
+      await sendTree(session, { exporter: 0, source }, signal)
+    },
+  )
+  tree = path.join(builder.base, 'tree')
+  const out = path.join(builder.base, 'out')
+  mkdirSync(tree)
+  fill(tree)
+  const context = path.join(builder.base, 'context')
+  mkdirSync(context)
+  writeFileSync(path.join(context, 'Dockerfile'), 'FROM scratch\n')
+  const outcome = await builder.docker(['buildx', 'build', '--output', `type=local,dest=${out}`, context])
+  assert.equal(outcome.code, 0, outcome.stderr)
+  const withoutTimes = (lines: string[]): string[] => lines.map(line => line.replace(/ \d+( [^ ]*)$/, '$1'))
+  const came = picture(path.join(out, 'linux_amd64'))
+  assert.deepEqual(withoutTimes(came), withoutTimes(picture(tree)))
+  assert.ok(came.some(line => line.startsWith('large ') && line.includes(' 1000000000123456789 ')))
+})
+
+test('a file goes to the real client', async () => {
+  const { signal } = new AbortController()
+  const bytes = async function* (): AsyncGenerator<Buffer> {
+    yield Buffer.alloc(5_000_000, 'berth')
+    yield Buffer.from('end')
+  }
+  await using builder = await builderFor(
+    async () => '',
+    session =>
+      sendFile(
+        session,
+        { exporter: 0, fields: { 'containerimage.digest': 'sha256:0' }, bytes: bytes() },
+        signal,
+      ),
+  )
+  const context = path.join(builder.base, 'context')
+  const out = path.join(builder.base, 'out.tar')
+  mkdirSync(context)
+  writeFileSync(path.join(context, 'Dockerfile'), 'FROM scratch\n')
+  const outcome = await builder.docker(['buildx', 'build', '--output', `type=tar,dest=${out}`, context])
+  assert.equal(outcome.code, 0, outcome.stderr)
+  assert.deepEqual(readFileSync(out), Buffer.concat([Buffer.alloc(5_000_000, 'berth'), Buffer.from('end')]))
 })
 
 test('a client that is killed takes its session and its calls with it, and leaves no connection', async () => {

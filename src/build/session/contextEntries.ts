@@ -1,5 +1,5 @@
 import type { ByteString } from '../../archive/paths.ts'
-import { toByteString } from '../../archive/paths.ts'
+import { toByteString, toBytes } from '../../archive/paths.ts'
 import {
   chmodFd,
   deviceNumber,
@@ -53,10 +53,13 @@ export const looksSame = (there: FileStat, wanted: Stat): boolean =>
   permissions(there) === permissionsOf(wanted.mode)
 
 /** Leaves a directory or makes one; its times are set at the end, as its content changes them. */
-export const keepDirectory = (places: ContextPlaces, entry: SyncedEntry, stat: Stat): { isNew: boolean } => {
-  const there = places.stat(entry.path)
-  if (there && isDirectory(there) && permissions(there) === entry.mode) return { isNew: false }
+export const keepDirectory = (
+  places: ContextPlaces,
+  entry: SyncedEntry,
+  { stat, there }: { stat: Stat; there: FileStat | undefined },
+): { isNew: boolean } => {
   const isNew = !there || !isDirectory(there)
+  if (!isNew && permissions(there) === entry.mode) return { isNew }
   if (there && isNew) places.remove(entry.path)
   const { dir, name } = places.at(entry.path)
   if (isNew) makeDirAt(dir, name, 0o700)
@@ -73,18 +76,23 @@ export const keepDirectoryTime = (places: ContextPlaces, { path, mtime }: Synced
   setTimesFd(directory.fd, mtime, mtime)
 }
 
-const isSameLink = (places: ContextPlaces, entry: SyncedEntry): boolean => {
-  const there = places.stat(entry.path)
+/** What was there of an entry, and the number of what may take its place. */
+interface Place {
+  there: FileStat | undefined
+  number: number
+}
+
+const isSameLink = (places: ContextPlaces, entry: SyncedEntry, there: FileStat | undefined): boolean => {
   if (!there || (there.mode & S_IFMT) !== S_IFLNK || there.mtime !== entry.mtime) return false
   const { dir, name } = places.at(entry.path)
   return toByteString(readLinkAt(dir, name)) === entry.target
 }
 
 /** A symbolic link. */
-export const keepLink = (places: ContextPlaces, entry: SyncedEntry, number: number): void => {
-  if (isSameLink(places, entry)) return
+export const keepLink = (places: ContextPlaces, entry: SyncedEntry, { there, number }: Place): void => {
+  if (isSameLink(places, entry, there)) return
   const unfinished = { dir: places.unfinished, name: String(number) }
-  symlinkAt(Buffer.from(entry.target ?? '', 'latin1'), unfinished.dir, unfinished.name)
+  symlinkAt(toBytes(entry.target ?? ''), unfinished.dir, unfinished.name)
   setTimesAt(unfinished, entry.mtime, entry.mtime)
   places.place(number, entry.path)
 }
@@ -96,8 +104,7 @@ const nodeTypes: Partial<Record<SyncedEntry['kind'], number>> = {
 }
 
 /** A device or a FIFO. */
-export const keepNode = (places: ContextPlaces, entry: SyncedEntry, number: number): void => {
-  const there = places.stat(entry.path)
+export const keepNode = (places: ContextPlaces, entry: SyncedEntry, { there, number }: Place): void => {
   const mode = (nodeTypes[entry.kind] ?? S_IFIFO) | entry.mode
   const { major, minor } = entry.device ?? { major: 0, minor: 0 }
   if (

@@ -67,9 +67,10 @@ export class ArrivingFile implements Disposable {
     if (this.#first) writeWhole(fd, this.#first)
     this.#first = undefined
     setXattrs(fd, this.wanted.xattrs)
-    chmodFd(fd, this.wanted.mode)
     setTimesFd(fd, this.wanted.mtime, this.wanted.mtime)
     const stat = statFd(fd)
+    // A umask, or what a write takes away.
+    if ((stat.mode & 0o7777) !== this.wanted.mode) chmodFd(fd, this.wanted.mode)
     this[Symbol.dispose]()
     failpoint('context.file')
     this.#places.place(this.wanted.number, this.wanted.path)
@@ -93,7 +94,7 @@ export class ArrivingFile implements Disposable {
       this.#places.unfinished,
       String(this.wanted.number),
       O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW,
-      0o600,
+      this.wanted.mode,
     )
     return this.#fd
   }

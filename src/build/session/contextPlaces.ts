@@ -19,7 +19,7 @@ import {
   owned,
   renameAt,
 } from '../../linux/files.ts'
-import { type FileStat, isDirectory, statIfThere } from '../../linux/stat.ts'
+import { type FileStat, statIfThere } from '../../linux/stat.ts'
 import { setXattrFd } from '../../linux/xattrs.ts'
 import type { Digest } from '../../oci/digest.ts'
 
@@ -82,11 +82,15 @@ export class ContextPlaces implements Disposable {
 
   /** Gives an unfinished entry its name, in place of whatever has it. */
   place(number: number, path: ByteString): void {
-    const to = this.at(path)
-    const there = statIfThere(to.dir, to.name)
-    if (there && isDirectory(there)) this.remove(path)
+    const from = { dir: this.unfinished, name: String(number) }
     failpoint('context.place')
-    renameAt({ dir: this.unfinished, name: String(number) }, this.at(path))
+    try {
+      renameAt(from, this.at(path))
+    } catch (error) {
+      if (!(error instanceof SystemError && error.code === 'EISDIR')) throw error
+      this.remove(path)
+      renameAt(from, this.at(path))
+    }
   }
 
   /** Whole trees too. */

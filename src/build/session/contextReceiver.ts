@@ -35,6 +35,13 @@ export interface ReceiverOptions {
   send(packet: Packet): void
 }
 
+interface Sent {
+  stat: Stat
+  /** Its name was there before the sync. */
+  wasThere: boolean
+  number: number
+}
+
 const packet = (type: Packet_PacketType, id = 0): Packet => create(PacketSchema, { type, id })
 
 export class ContextReceiver implements Disposable {
@@ -43,8 +50,8 @@ export class ContextReceiver implements Disposable {
   readonly #index: ContextIndex
   readonly #order = new PacketOrder(path => this.#leave(path))
   readonly #entries: SyncedEntry[] = []
-  /** Names that came, of each directory that nothing has been removed from yet. */
-  readonly #names = new Map<ByteString, Set<ByteString>>([['', new Set()]])
+  /** Of each directory that was there and is open, the names that were in it and have not come. */
+  readonly #left = new Map<ByteString, Set<ByteString>>()
   /** Files by path, for hard links to them. */
   readonly #files = new Map<ByteString, SyncedEntry>()
   readonly #kept = new Set<number>()
@@ -65,6 +72,7 @@ export class ContextReceiver implements Disposable {
     this.#places = new ContextPlaces(options.folder)
     this.#index = new ContextIndex(`${options.folder}.index`)
     if (options.differ === 'none') this.#index.discard()
+    this.#left.set('', new Set(this.#places.names('')))
   }
 
   /** Errors: `bad-request` for what no sender sends, what the sender failed with, SystemError. */
@@ -92,24 +100,26 @@ export class ContextReceiver implements Disposable {
     }
     const entry = entryOf(stat)
     this.#order.next(entry.path, entry.kind === 'directory')
-    this.#names.get(parentOf(entry.path))?.add(baseOf(entry.path))
+    const wasThere = this.#left.get(parentOf(entry.path))?.delete(baseOf(entry.path)) ?? false
     this.#entries.push(entry)
-    this.#keep(entry, stat, this.#count++)
+    this.#keep(entry, { stat, wasThere, number: this.#count++ })
     this.#goOn()
   }
 
-  #keep(entry: SyncedEntry, stat: Stat, number: number): void {
+  #keep(entry: SyncedEntry, sent: Sent): void {
+    const { stat, number } = sent
+    const there = sent.wasThere ? this.#places.stat(entry.path) : undefined
     if (entry.kind === 'directory') {
-      const { isNew } = keepDirectory(this.#places, entry, stat)
-      if (!isNew) this.#names.set(entry.path, new Set())
+      const { isNew } = keepDirectory(this.#places, entry, { stat, there })
+      if (!isNew) this.#left.set(entry.path, new Set(this.#places.names(entry.path)))
     } else if (entry.kind === 'link') {
       entry.target = toByteString(stat.linkname)
-      keepLink(this.#places, entry, number)
+      keepLink(this.#places, entry, { number, there })
     } else if (stat.linkname.length > 0) this.#linkLater(entry, toByteString(stat.linkname), number)
-    else if (entry.kind === 'file') this.#keepFile(entry, stat, number)
+    else if (entry.kind === 'file') this.#keepFile(entry, sent, there)
     else {
       entry.device = { major: Number(stat.devmajor), minor: Number(stat.devminor) }
-      keepNode(this.#places, entry, number)
+      keepNode(this.#places, entry, { number, there })
       this.#files.set(entry.path, entry)
     }
   }
@@ -121,9 +131,8 @@ export class ContextReceiver implements Disposable {
     this.#links.push({ path: entry.path, sameAs, number })
   }
 
-  #keepFile(entry: SyncedEntry, stat: Stat, number: number): void {
+  #keepFile(entry: SyncedEntry, { stat, number }: Sent, there: FileStat | undefined): void {
     this.#files.set(entry.path, entry)
-    const there = this.#places.stat(entry.path)
     const digest = there && this.#isKept(there, stat) ? this.#digestOfKept(entry.path, there) : undefined
     if (there && digest) {
       this.#kept.add(there.inode)
@@ -181,14 +190,11 @@ export class ContextReceiver implements Disposable {
   }
 
   #leave(directory: ByteString): void {
-    const came = this.#names.get(directory)
-    this.#names.delete(directory)
-    if (!came) return
-    for (const name of this.#places.names(directory))
-      if (!came.has(name)) {
-        failpoint('context.remove')
-        this.#places.remove(joinPath(directory, name))
-      }
+    for (const name of this.#left.get(directory) ?? []) {
+      failpoint('context.remove')
+      this.#places.remove(joinPath(directory, name))
+    }
+    this.#left.delete(directory)
   }
 
   #finish(): void {

@@ -8,7 +8,6 @@ import {
   mkdtempSync,
   readdirSync,
   readFileSync,
-  readlinkSync,
   renameSync,
   rmSync,
   symlinkSync,
@@ -30,6 +29,7 @@ import {
   openRawClient,
   statPacket,
 } from './testing/folderClient.ts'
+import { fill, picture } from './testing/folders.ts'
 import type { ContextRequest, SyncedTree } from './types.ts'
 
 const worker = new ContextWorker()
@@ -55,36 +55,6 @@ const syncFrom = (
 const sync = async (source: string, kept: string): Promise<SyncedTree> => {
   await using client = await openFolderClient({ context: source })
   return await syncFrom(client, kept)
-}
-
-/** All of a folder that a build can see, but owners. */
-const picture = (folder: string, below = ''): string[] =>
-  readdirSync(path.join(folder, below))
-    .toSorted()
-    .flatMap(name => {
-      const relative = path.join(below, name)
-      const full = path.join(folder, relative)
-      const stat = lstatSync(full, { bigint: true })
-      const what = stat.isSymbolicLink()
-        ? readlinkSync(full)
-        : stat.isFile()
-          ? createHash('sha256').update(readFileSync(full)).digest('hex')
-          : ''
-      const line = `${relative} ${stat.mode.toString(8)} ${stat.mtimeNs} ${what}`
-      return stat.isDirectory() ? [line, ...picture(folder, relative)] : [line]
-    })
-
-const fill = (source: string): void => {
-  mkdirSync(path.join(source, 'a/b'), { recursive: true })
-  mkdirSync(path.join(source, 'a.d'))
-  writeFileSync(path.join(source, 'a/b/one'), 'one\n')
-  writeFileSync(path.join(source, 'a.d/two'), 'two\n', { mode: 0o755 })
-  writeFileSync(path.join(source, 'a/empty'), '')
-  writeFileSync(path.join(source, 'large'), Buffer.alloc(3_000_000, 'berth'))
-  symlinkSync('../nowhere', path.join(source, 'a/link'))
-  linkSync(path.join(source, 'a/b/one'), path.join(source, 'z-same'))
-  chmodSync(path.join(source, 'a/b'), 0o1770)
-  utimesSync(path.join(source, 'a/b'), 1_000, 1_000.25)
 }
 
 test('a folder comes as it is, and its list tells what is in it', async t => {

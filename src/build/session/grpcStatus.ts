@@ -54,3 +54,19 @@ export const callError = (code: number, message: string): BerthError => {
     `rpc error: code = ${names[code] ?? `Code(${code})`} desc = ${message}`,
   )
 }
+
+/** gRPC's codes of servers and proxies that speak HTTP only. */
+const httpCodes = new Map([
+  [400, 13],
+  [401, 16],
+  [403, 7],
+  [404, 12],
+  [429, 14],
+  [502, 14],
+  [503, 14],
+  [504, 14],
+])
+
+/** An answer that is none of gRPC's. */
+export const httpError = (status: number | undefined): BerthError =>
+  callError(httpCodes.get(status ?? 0) ?? 2, `unexpected HTTP status code received from server: ${status}`)

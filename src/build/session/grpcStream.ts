@@ -7,7 +7,7 @@ import {
 import { type DescMessage, fromBinary, type MessageShape, toBinary } from '@bufbuild/protobuf'
 import { BerthError } from '../../core/errors.ts'
 import { FrameSplitter, frame, messageLimit } from './grpcFrames.ts'
-import { callError, statusOf } from './grpcStatus.ts'
+import { callError, httpError, statusOf } from './grpcStatus.ts'
 import type { Metadata } from './metadata.ts'
 
 /** One call to a client, both ways at once: framed bytes, at the pace of who reads them. */
@@ -56,12 +56,7 @@ export class GrpcStream implements Disposable {
 
   #begun(headers: IncomingHttpHeaders & { ':status'?: number | undefined }): void {
     this.#status ??= statusOf(headers)
-    if (headers[':status'] !== 200)
-      this.#failure ??= new BerthError(
-        'session-call-failed',
-        500,
-        `the client answered with the HTTP status ${headers[':status']}`,
-      )
+    if (headers[':status'] !== 200) this.#failure ??= httpError(headers[':status'])
   }
 
   /** Writes bytes that are framed; settles when more may follow. Errors: the signal's reason, the call's end. */

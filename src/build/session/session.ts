@@ -35,7 +35,9 @@ const connectOver = ({ socket, head }: SessionConnection): ClientHttp2Session =>
     settings: { initialWindowSize: streamWindow, maxFrameSize: frameSize, enablePush: false },
     maxSendHeaderBlockLength: headerLimit,
   })
-  http2.once('connect', () => http2.setLocalWindowSize(sessionWindow))
+  http2.once('connect', () => {
+    if (!http2.destroyed) http2.setLocalWindowSize(sessionWindow)
+  })
   return http2
 }
 
