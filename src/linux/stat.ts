@@ -27,6 +27,8 @@ export interface FileStat {
   rdevMinor: number
   /** Nanoseconds since the epoch. */
   mtime: bigint
+  /** Nanoseconds since the epoch: when the inode changed last. */
+  ctime: bigint
 }
 
 const call = sys('int statx(int dir, const void *path, int flags, unsigned int mask, void *out)')
@@ -35,6 +37,9 @@ const emptyPath = Buffer.alloc(1)
 const BASIC = 0x7ff
 
 const number64 = (at: number): number => out.readUInt32LE(at) + out.readUInt32LE(at + 4) * 0x1_0000_0000
+
+const nanosAt = (at: number): bigint =>
+  out.readBigInt64LE(at) * 1_000_000_000n + BigInt(out.readUInt32LE(at + 8))
 
 // Offsets are those of struct statx in linux/stat.h.
 const decode = (): FileStat => ({
@@ -45,7 +50,8 @@ const decode = (): FileStat => ({
   inode: number64(32),
   size: number64(40),
   diskBytes: number64(48) * 512,
-  mtime: out.readBigInt64LE(112) * 1_000_000_000n + BigInt(out.readUInt32LE(120)),
+  ctime: nanosAt(96),
+  mtime: nanosAt(112),
   rdevMajor: out.readUInt32LE(128),
   rdevMinor: out.readUInt32LE(132),
   device: out.readUInt32LE(136) * 0x10_0000 + out.readUInt32LE(140),

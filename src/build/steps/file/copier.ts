@@ -39,8 +39,8 @@ import {
   xattrNames,
   xattrNamesOfFd,
 } from '../../../linux/xattrs.ts'
-import type { IgnoreMatcher, Matched } from '../../dockerfile/ignore.ts'
 import { pathError, shown } from './errors.ts'
+import type { Filter, Within } from './filter.ts'
 import type { Links } from './links.ts'
 import type { ModeChange } from './mode.ts'
 import type { Ids } from './owner.ts'
@@ -54,9 +54,7 @@ export interface Copying {
   ways: CopyWays
   owner?: Ids | undefined
   mode?: ModeChange | undefined
-  /** Just what these match comes, and the directories that it is in. */
-  include?: IgnoreMatcher | undefined
-  exclude?: IgnoreMatcher | undefined
+  filter: Filter
   /** What is in the way gives way, but for a directory where one comes. */
   replace: boolean
 }
@@ -70,12 +68,6 @@ interface Item {
   to: ByteString
 }
 
-/** What matched a directory, for what is in it. */
-interface Within {
-  include?: Matched | undefined
-  exclude?: Matched | undefined
-}
-
 /** A directory that comes as soon as something that is in it does. */
 interface Waiting {
   item: Item
@@ -84,8 +76,6 @@ interface Waiting {
   /** It was not there before. */
   isNew: boolean
 }
-
-const text = (path: ByteString): string => toBytes(path).toString('utf8')
 
 /**
  * Copies as BuildKit does: directories that are there are merged into, and
@@ -110,31 +100,12 @@ export class Copier {
 
   *#copy(item: Item, within: Within): Generator<void> {
     yield
-    const { isIncluded, isPruned, matched } = this.#match(item.relative, within)
+    const { isIncluded, isPruned, matched } = this.#copying.filter.match(item.relative, within)
     if (isPruned) return
     const stat = this.#copying.source.stat(item.from)
     if (!stat) throw pathError('lstat', item.from, 'ENOENT')
     if (isDirectory(stat)) yield* this.#directory(item, stat, { isIncluded, matched })
     else if (isIncluded) this.#file(item, stat)
-  }
-
-  /** Whether a path comes; whether nothing below can either. */
-  #match(relative: ByteString, within: Within): { isIncluded: boolean; isPruned: boolean; matched: Within } {
-    if (relative === '') return { isIncluded: true, isPruned: false, matched: {} }
-    const { include, exclude } = this.#copying
-    const path = text(relative)
-    const wanted = include?.visit(path, within.include)
-    const unwanted = exclude?.visit(path, within.exclude)
-    const isIncluded = (wanted?.ignored ?? true) && !unwanted?.ignored
-    const mayInclude =
-      wanted === undefined ||
-      wanted.ignored ||
-      include?.patterns.some(pattern => !pattern.isException && pattern.mayMatchBelow(path))
-    return {
-      isIncluded,
-      isPruned: !isIncluded && (!mayInclude || (unwanted?.canSkip ?? false)),
-      matched: { include: wanted?.matched, exclude: unwanted?.matched },
-    }
   }
 
   *#directory(

@@ -1,11 +1,11 @@
 import type { MergedTree } from '../../../archive/mergedTree.ts'
 import { type ByteString, baseOf, clampPath, joinPath, parentOf } from '../../../archive/paths.ts'
-import { type BerthError, badRequest, notFound } from '../../../core/errors.ts'
+import { type BerthError, notFound } from '../../../core/errors.ts'
 import { type FileStat, isDirectory } from '../../../linux/stat.ts'
-import { IgnoreMatcher } from '../../dockerfile/ignore.ts'
 import type { FileAction } from '../../graph/types.ts'
 import { Copier, type Copying } from './copier.ts'
 import { missingSource, pathError, shown } from './errors.ts'
+import { Filter } from './filter.ts'
 import { findMatches, hasWildcards } from './glob.ts'
 import { makeDirectories } from './makeDirectories.ts'
 import { octalMode, parseMode } from './mode.ts'
@@ -68,17 +68,6 @@ const placeOf = (
   return place
 }
 
-const matcherOf = (patterns: readonly string[], what: string): IgnoreMatcher | undefined => {
-  if (patterns.length === 0) return undefined
-  try {
-    return new IgnoreMatcher([...patterns])
-  } catch (error) {
-    throw badRequest(
-      `invalid ${what}: [${patterns.join(' ')}]: ${error instanceof Error ? error.message : error}`,
-    )
-  }
-}
-
 const missing = (action: CopyAction, path: ByteString, ref: string): BerthError =>
   missingSource(hasWildcards(action.source) ? shown(path) : action.source, ref)
 
@@ -93,8 +82,7 @@ export async function* copy(action: CopyAction, setting: CopySetting): AsyncGene
   const copier = new Copier({
     ...setting,
     mode: action.mode === undefined ? undefined : parseMode(action.mode),
-    include: matcherOf(action.include, 'includepatterns'),
-    exclude: matcherOf(action.exclude, 'excludepatterns'),
+    filter: new Filter(action),
     replace: action.replace,
   })
   for (const path of found) {
