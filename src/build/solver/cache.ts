@@ -12,6 +12,8 @@ export interface RecordStore {
 }
 
 const recordKind = 'build-record'
+/** When and how often a record was used: written often, and small. */
+const useKind = 'build-use'
 const lossKind = 'build-loss'
 
 /** Keys beyond these that a record was linked to; the oldest goes. */
@@ -23,6 +25,14 @@ const mostFileCharacters = 16 << 20
 type Put = { kind: string; id: string; value: unknown }
 
 const putOf = (record: CacheRecord): Put => ({ kind: recordKind, id: record.id, value: record })
+
+type Use = Pick<CacheRecord, 'lastUsedAt' | 'usageCount'>
+
+const usePut = ({ id, lastUsedAt, usageCount }: CacheRecord): Put => ({
+  kind: useKind,
+  id,
+  value: { lastUsedAt, usageCount } satisfies Use,
+})
 
 const fileCharacters = ({ made }: CacheRecord): number =>
   (made?.inputs ?? []).reduce(
@@ -66,7 +76,11 @@ export class Cache implements ResultCache {
   ): Promise<Cache> {
     const cache = new Cache(store)
     for (const { id, value } of await store.load(lossKind)) cache.#losses.set(id as KeyDigest, value as Loss)
-    const records = (await store.load(recordKind)).map(({ value }) => value as CacheRecord)
+    const uses = new Map((await store.load(useKind)).map(({ id, value }) => [id, value as Use]))
+    const records = (await store.load(recordKind)).map(({ id, value }) => ({
+      ...(value as CacheRecord),
+      ...uses.get(id),
+    }))
     const whole = await Promise.all(records.map(record => isWhole(record)))
     const there = records.filter((_, index) => whole[index]).sort((a, b) => a.createdAt - b.createdAt)
     for (const record of there) cache.#enter(record)
@@ -182,7 +196,7 @@ export class Cache implements ResultCache {
   async #writeUses(): Promise<void> {
     const records = [...this.#used].flatMap(id => this.#records.get(id) ?? [])
     this.#used.clear()
-    if (records.length > 0) await this.#store.write(records.map(putOf), { durable: false })
+    if (records.length > 0) await this.#store.write(records.map(usePut), { durable: false })
   }
 
   /** Those that may go, each after those that stand on it. */
@@ -235,7 +249,7 @@ export class Cache implements ResultCache {
     const forgotten = [...this.#losses.keys()].slice(0, tooMany)
     await this.#store.write(
       [
-        ...records.map(({ id }) => ({ kind: recordKind, id, value: undefined })),
+        ...records.flatMap(({ id }) => [recordKind, useKind].map(kind => ({ kind, id, value: undefined }))),
         ...staying.map(putOf),
         ...forgotten.map(key => ({ kind: lossKind, id: key, value: undefined })),
         ...keys.map(key => ({ kind: lossKind, id: key, value: loss })),

@@ -13,6 +13,7 @@ import { type Doing, runStep, treeOf } from './runStep.ts'
 import { everything, standsOn } from './seenBy.ts'
 import { Telling, type Told } from './telling.ts'
 import type {
+  BuildContext,
   ContentDigest,
   Identity,
   KeyDigest,
@@ -26,6 +27,8 @@ import type {
 export interface Shared extends Doing {
   identities: Flights<Identity>
   runs: Flights<Outcome>
+  /** Records that a build has made anew: what it solves later may use them. */
+  anew: WeakMap<BuildContext, Set<string>>
 }
 
 const isLocal = ({ operation }: Vertex): boolean => operation.kind === 'local'
@@ -245,8 +248,26 @@ export class BuildSolve {
     return await this.#shared.runner.contentDigest(input, selection, this.#controller.signal)
   }
 
+  /** What is to be made anew is so once in a build, however often that solves it. */
+  #mayUse({ vertex, wanted }: Node, key: KeyDigest): boolean {
+    if (!ignoresCache(vertex)) return true
+    const { anew, cache } = this.#shared
+    const made = anew.get(this.#request.build)
+    const records = recordsUnder(cache, key, wanted)
+    return (
+      made !== undefined && records !== undefined && [...records.values()].every(({ id }) => made.has(id))
+    )
+  }
+
+  #noteAnew({ records }: Outcome): void {
+    const { build } = this.#request
+    const made = this.#shared.anew.get(build) ?? new Set()
+    for (const id of records) if (id !== undefined) made.add(id)
+    this.#shared.anew.set(build, made)
+  }
+
   async #find(node: Node, key: KeyDigest): Promise<Outcome | undefined> {
-    if (ignoresCache(node.vertex)) return undefined
+    if (!this.#mayUse(node, key)) return undefined
     const found = await wholeUnder(this.#shared, key, node.wanted)
     if (!found) return undefined
     this.#holds.push({ node, hold: found.hold })
@@ -262,11 +283,10 @@ export class BuildSolve {
 
   /** What another build has made since it was looked for. */
   #madeMeanwhile(node: Node, keys: readonly KeyDigest[]): Outcome | undefined {
-    if (ignoresCache(node.vertex)) return undefined
     const { cache } = this.#shared
     for (const key of keys) {
       const records = recordsUnder(cache, key, node.wanted)
-      if (!records) continue
+      if (!records || !this.#mayUse(node, key)) continue
       const outcome = this.#keep(node, outcomeOf(cache, records))
       this.#tellFound(node, outcome)
       return outcome
@@ -290,6 +310,7 @@ export class BuildSolve {
       known: () => this.#madeMeanwhile(node, keys),
       begin: flight => runStep(this.#shared, { vertex, inputs, keys, made }, flight),
     })
+    if (ignoresCache(vertex)) this.#noteAnew(outcome)
     return this.#keep(node, outcome)
   }
 

@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import { setImmediate } from 'node:timers/promises'
 import fc from 'fast-check'
 import type { Edge, Graph } from '../graph/types.ts'
-import { assertNothingHeld, benchOf, build, ran } from './testing/builds.ts'
+import { assertNothingHeld, type Bench, benchOf, build, ran } from './testing/builds.ts'
 import { interpret, Script } from './testing/graphs.ts'
 import type { Outside } from './testing/world.ts'
 
@@ -124,6 +124,12 @@ test('what a step sees changes its key, and nothing else does', async () => {
   )
 })
 
+/** All that may go goes, with its files. */
+const prune = async ({ cache, world }: Bench): Promise<void> => {
+  const ids = [...cache.all()].map(({ id }) => id)
+  for (const id of await cache.remove(ids, 'pruned')) world.layers.delete(id)
+}
+
 /** What befalls a build, in turns of the loop after it begins. */
 const fate = fc.record({
   lines: lines(true),
@@ -138,7 +144,8 @@ test('whatever comes between, steps run one at a time, results are right, and no
       fc.infiniteStream(fc.nat(3)),
       fc.option(fc.nat(40), { nil: undefined }),
       fc.integer({ min: 1, max: 3 }),
-      async (fates, waits, failing, width) => {
+      fc.array(fc.boolean(), { maxLength: 5 }),
+      async (fates, waits, failing, width, prunes) => {
         const bench = await benchOf(outsideOf(), width)
         let steps = 0
         let most = 0
@@ -149,6 +156,13 @@ test('whatever comes between, steps run one at a time, results are right, and no
           if (what === 'run') running--
           if (what !== 'content' && steps++ === failing) throw new Error('broken')
         }
+        let isOver = false
+        const pruning = (async () => {
+          for (let turn = 0; prunes.length > 0 && !isOver; turn++) {
+            if (prunes[turn % prunes.length]) await prune(bench)
+            await setImmediate()
+          }
+        })()
         await Promise.all(
           fates.map(async ({ lines, begins, aborts }) => {
             for (let turns = begins; turns > 0; turns--) await setImmediate()
@@ -166,6 +180,8 @@ test('whatever comes between, steps run one at a time, results are right, and no
             }
           }),
         )
+        isOver = true
+        await pruning
         const isOrdinary = fates.every(({ lines }) => lines.every(({ anew }) => !anew))
         if (isOrdinary) assert.deepEqual(bench.world.doubled, [])
         assert.ok(most <= width)

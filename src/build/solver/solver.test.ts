@@ -2,10 +2,11 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { setImmediate } from 'node:timers/promises'
 import { hasCode } from '../../core/errors.ts'
+import type { ExecMount } from '../graph/types.ts'
 import { SolveError } from './errors.ts'
 import { assertNothingHeld, type Bench, benchOf, build, ran, states } from './testing/builds.ts'
-import { interpret, Script } from './testing/graphs.ts'
-import type { BuildEvent } from './types.ts'
+import { execOf, interpret, Script, vertexOf } from './testing/graphs.ts'
+import type { BuildEvent, CacheRecord } from './types.ts'
 
 const images = { alpine: { '/bin/sh': 'sh', '/etc/passwd': 'root' } }
 
@@ -189,6 +190,53 @@ test('two builds make the same anew once; one that began before for somebody els
   assert.equal(ran(bench.world.done).filter(name => name === 'RUN one').length, 2)
   assert.deepEqual(bench.world.doubled, [])
 })
+
+test('what is to be made anew is so once in a build, however often that solves it', async () => {
+  const bench = await benchOf({ images })
+  const context = { id: 'x', signal: new AbortController().signal }
+  const solve = async () => {
+    await using solution = await bench.solver.solve({
+      build: context,
+      graph: twoSteps({ ignoreCache: true }),
+      tell: () => {},
+    })
+    return solution.trees
+  }
+  assert.deepEqual(await solve(), await solve())
+  assert.deepEqual(ran(bench.world.done), ['RUN one', 'RUN two'])
+  await build(bench, twoSteps({ ignoreCache: true }))
+  assert.equal(ran(bench.world.done).length, 4)
+})
+
+test('a step with several results has a record for each, and runs again for one that is missing', async () => {
+  const bench = await benchOf({ images })
+  const script = new Script()
+  const mounts: ExecMount[] = ['/', '/more'].map((target, output) => {
+    return { kind: 'bind', target, readOnly: false, input: 0, source: '/', output }
+  })
+  const inputs = [script.image('alpine')]
+  const made = script.builder.add(vertexOf({ operation: execOf({ mounts, args: ['both'] }), inputs }))
+  const last = script.run({ ...made, index: 1 }, 'last')
+  const first = await build(bench, script.graph(last))
+  assert.deepEqual(ran(first.done), ['exec', 'RUN last'])
+  assert.equal([...bench.cache.all()].length, 3)
+  const both = script.graph(script.merge(made, last))
+  assert.deepEqual(ran((await build(bench, both)).done), ['merge'])
+  await setImmediate()
+  const second = [...bench.cache.all()].find(
+    ({ description }) => description === 'mount /more from exec both',
+  )
+  assert.ok(second)
+  bench.world.layers.delete(idOf(second))
+  const again = script.graph(script.run({ ...made, index: 1 }, 'other'))
+  assert.deepEqual(ran((await build(bench, again)).done), ['exec', 'RUN other'])
+  await assertNothingHeld(bench)
+})
+
+const idOf = ({ tree }: CacheRecord): string => {
+  const layer = tree.layers.at(-1)
+  return layer?.kind === 'snapshot' ? layer.id : ''
+}
 
 test('a record whose files are gone is made again', async () => {
   const bench = await benchOf({ images })

@@ -21,6 +21,7 @@ export const createSolver = ({ runner, cache, width, recorded = () => {} }: Solv
     turns: new Turns(width),
     identities: new Flights(),
     runs: new Flights(),
+    anew: new WeakMap(),
   }
   return {
     solve: async request => await new BuildSolve(shared, request).solve(),

@@ -57,7 +57,7 @@ export interface ContentDigest {
   files?: readonly FileDigest[]
 }
 
-/** A build, as those see it who do its steps. */
+/** A build, as those see it who do its steps: one and the same object in all that it has solved. */
 export interface BuildContext {
   id: string
   /** Aborted when the build ends early. */
