@@ -23,8 +23,7 @@ export class ClientFolders implements AsyncDisposable {
   async take(key: string, options: SyncOptions): Promise<HeldFolder> {
     const name = this.#free(createHash('sha256').update(key).digest('hex'))
     mkdirSync(this.#root, { recursive: true, mode: 0o700 })
-    const folder =
-      this.#folders.get(name) ?? new ContextFolder(path.join(this.#root, name), this.#worker)
+    const folder = this.#folders.get(name) ?? new ContextFolder(path.join(this.#root, name), this.#worker)
     this.#folders.set(name, folder)
     this.#taken.add(name)
     try {

@@ -1,6 +1,6 @@
 import { hasCode } from '../../core/errors.ts'
-import { credentialsOf } from '../session/credentials.ts'
 import { sharedKeyOf } from '../session/contextSync.ts'
+import { credentialsOf } from '../session/credentials.ts'
 import { readFiles } from '../session/readFiles.ts'
 import { getSecret } from '../session/secrets.ts'
 import type { Session } from '../session/session.ts'

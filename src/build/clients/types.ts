@@ -18,7 +18,11 @@ export interface BuildClient {
   /** Of its session; empty where it has none. */
   readonly session: string
   /** Errors: those of a sync (`ContextFolder.sync`). `onProgress`: bytes so far. */
-  folder(request: FolderRequest, signal: AbortSignal, onProgress: (bytes: number) => void): Promise<HeldFolder>
+  folder(
+    request: FolderRequest,
+    signal: AbortSignal,
+    onProgress: (bytes: number) => void,
+  ): Promise<HeldFolder>
   /** Small files of a folder, those that are there. */
   readFiles(folder: string, paths: readonly string[], signal: AbortSignal): Promise<Map<string, Buffer>>
   /** Undefined where it has none of this id. */

@@ -25,7 +25,10 @@ export class Parts {
     const { current = 0, total = 0 } = progressDetail ?? {}
     const part = this.#part(id, status === 'Extracting' ? `extracting ${id}` : id)
     const isNew = part.total === 0 && total > 0
-    this.#tell({ ...part, ...(total > 0 ? { current, total } : {}), ...(isLast ? { completedAt: nowNanos() } : {}) }, isLast || isNew)
+    this.#tell(
+      { ...part, ...(total > 0 ? { current, total } : {}), ...(isLast ? { completedAt: nowNanos() } : {}) },
+      isLast || isNew,
+    )
   }
 
   /** Bytes so far, of how many nobody knows. */

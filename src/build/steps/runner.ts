@@ -42,7 +42,9 @@ const explained = 10_000
 
 const notBuilt = ({ kind }: SourceOperation): never => {
   throw notImplemented(
-    kind === 'oci-layout' ? 'an image of a layout of the client (oci-layout://)' : `a source of a build (${kind})`,
+    kind === 'oci-layout'
+      ? 'an image of a layout of the client (oci-layout://)'
+      : `a source of a build (${kind})`,
   )
 }
 
@@ -71,7 +73,9 @@ export class Runner implements StepRunner {
       signal,
     })
     const layers = tree.layers.slice(0, operation.layerLimit ?? tree.layers.length)
-    const diffIds = layers.map(layer => (layer.kind === 'image' ? layer.diffId : digestOf(Buffer.from(layer.id))))
+    const diffIds = layers.map(layer =>
+      layer.kind === 'image' ? layer.diffId : digestOf(Buffer.from(layer.id)),
+    )
     return {
       key: layers.length > 0 ? chainId(diffIds) : digestOf(Buffer.alloc(0)),
       tree: { layers },
@@ -95,7 +99,11 @@ export class Runner implements StepRunner {
     }
   }
 
-  async contentDigest({ tree, report }: StepInput, selection: Selection, signal: AbortSignal): Promise<ContentDigest> {
+  async contentDigest(
+    { tree, report }: StepInput,
+    selection: Selection,
+    signal: AbortSignal,
+  ): Promise<ContentDigest> {
     const [first] = tree.layers
     const folder = first?.kind === 'snapshot' ? this.#folders.get(first.id) : undefined
     const layers = await this.#layers(tree, { report, signal, builds: () => [] })
@@ -116,11 +124,16 @@ export class Runner implements StepRunner {
   async keep(tree: Tree, signal: AbortSignal): Promise<Tree> {
     const report = silent
     const operation: FileOperation = { kind: 'file', base: undefined, actions: [wholeCopy] }
-    return await this.#files(operation, { inputs: [{ tree, report }], work: { report, signal, builds: () => [] } })
+    return await this.#files(operation, {
+      inputs: [{ tree, report }],
+      work: { report, signal, builds: () => [] },
+    })
   }
 
   async isWhole({ layers }: Tree): Promise<boolean> {
-    return layers.every(layer => layer.kind === 'image' || this.#options.snapshots.find(layer.id) !== undefined)
+    return layers.every(
+      layer => layer.kind === 'image' || this.#options.snapshots.find(layer.id) !== undefined,
+    )
   }
 
   async discard(layers: readonly LayerRef[]): Promise<void> {
@@ -132,7 +145,9 @@ export class Runner implements StepRunner {
         if (folder) await folder[Symbol.asyncDispose]()
         else await this.#options.snapshots.remove(layer.id)
       } catch (error) {
-        this.#options.engine.log.error('what a build step made could not be removed', { error: messageOf(error) })
+        this.#options.engine.log.error('what a build step made could not be removed', {
+          error: messageOf(error),
+        })
       }
     }
   }
@@ -227,7 +242,9 @@ export class Runner implements StepRunner {
     const below = operation.base === undefined ? [] : (stacks[operation.base] ?? [])
     const given: FileInput[] = stacks.map((layers, index) => ({
       layers: layers.map(stackLayer),
-      isShareable: inputs[index]?.tree.layers.some(layer => layer.kind === 'snapshot' && this.#folders.has(layer.id)) ?? false,
+      isShareable:
+        inputs[index]?.tree.layers.some(layer => layer.kind === 'snapshot' && this.#folders.has(layer.id)) ??
+        false,
       ref: refOf(inputs[index]?.tree ?? { layers: [] }),
     }))
     await runFile(operation, {
@@ -257,7 +274,11 @@ export class Runner implements StepRunner {
       .folder(request, signal, bytes => parts.transferred(`transferring ${name}:`, bytes))
     parts.finish()
     const id = `folder-${newId()}`
-    const digests = new Map(held.entries.flatMap(({ path, digest }) => (digest ? [[toBytes(path).toString('utf8'), digest] as const] : [])))
+    const digests = new Map(
+      held.entries.flatMap(({ path, digest }) =>
+        digest ? [[toBytes(path).toString('utf8'), digest] as const] : [],
+      ),
+    )
     this.#folders.set(id, {
       path: held.path,
       entries: held.entries,
