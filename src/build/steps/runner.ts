@@ -35,6 +35,8 @@ export interface RunnerOptions {
   cacheMounts: CacheMounts
   /** Who asked for a build that is under way. */
   clientOf(build: BuildContext): BuildClient
+  /** Layers that it needs until its end, whatever the cache has. */
+  using(build: BuildContext, layers: readonly LayerRef[]): void
 }
 
 /** Paths of a content digest that are told, so that users can see which file changed. */
@@ -73,6 +75,7 @@ export class Runner implements StepRunner {
       signal,
     })
     const layers = tree.layers.slice(0, operation.layerLimit ?? tree.layers.length)
+    for (const build of builds()) this.#options.using(build, layers)
     const diffIds = layers.map(layer =>
       layer.kind === 'image' ? layer.diffId : digestOf(Buffer.from(layer.id)),
     )

@@ -1,0 +1,232 @@
+import { nowNanos } from '../core/clock.ts'
+import { BerthError, messageOf } from '../core/errors.ts'
+import type { ImageRecord } from '../engine/images/types.ts'
+import type { Operation } from '../engine/operations.ts'
+import { digestOf } from '../oci/digest.ts'
+import type { Reference } from '../oci/reference.ts'
+import type { Builder } from './builder.ts'
+import type { BuildClient } from './clients/types.ts'
+import type { Warning } from './dockerfile/types.ts'
+import { exportImage } from './export/image.ts'
+import type { FrontendAttributes } from './frontend/attributes.ts'
+import { type FrontendHost, type PlannedBuild, planPlatforms } from './frontend/frontend.ts'
+import type { Vertex, VertexDigest } from './graph/types.ts'
+import type { Plan } from './plan/types.ts'
+import { BuildProgress } from './solver/progress.ts'
+import type { LayerRef, Solution, Tree } from './solver/types.ts'
+import { resolveImage } from './steps/image/resolve.ts'
+
+export interface BuildRequest {
+  builder: Builder
+  /** Of the client's making. */
+  id: string
+  client: BuildClient
+  operation: Operation
+}
+
+/** What a build of one platform came to. */
+export interface BuiltPlatform {
+  platform: string
+  plan: Plan
+  tree: Tree
+}
+
+const internalVertex = (name: string): Vertex => ({
+  digest: digestOf(Buffer.from(name)) as VertexDigest,
+  inputs: [],
+  operation: { kind: 'merge' },
+  platform: { os: 'linux', architecture: '' },
+  step: { name },
+})
+
+/** One build: what is planned, solved and exported for one request, and what is told of it meanwhile. */
+export class Build implements AsyncDisposable {
+  readonly id: string
+  readonly client: BuildClient
+  readonly progress = new BuildProgress()
+  readonly #builder: Builder
+  readonly #operation: Operation
+  readonly #solutions: Solution[] = []
+  readonly #used = new Set<LayerRef>()
+
+  constructor({ builder, id, client, operation }: BuildRequest) {
+    this.#builder = builder
+    this.id = id
+    this.client = client
+    this.#operation = operation
+  }
+
+  get signal(): AbortSignal {
+    return this.#operation.signal
+  }
+
+  /** Layers of images that it needs, and that no record of the cache may have yet. */
+  get used(): Iterable<LayerRef> {
+    return this.#used
+  }
+
+  use(layers: readonly LayerRef[]): void {
+    for (const layer of layers) this.#used.add(layer)
+  }
+
+  cancel(by: string): void {
+    this.#operation.cancel(by)
+  }
+
+  /** Does something that the user sees as a step. */
+  async step<T>(name: string, work: (vertex: Vertex) => Promise<T>): Promise<T> {
+    const vertex = internalVertex(name)
+    const startedAt = nowNanos()
+    this.progress.hear({ kind: 'vertex', vertex, state: 'running', startedAt })
+    const ended = (state: 'done' | 'failed', error?: string): void =>
+      this.progress.hear({
+        ...{ kind: 'vertex', vertex, state, startedAt, completedAt: nowNanos() },
+        ...(error === undefined ? {} : { error }),
+      })
+    try {
+      const result = await work(vertex)
+      ended('done')
+      return result
+    } catch (error) {
+      ended('failed', messageOf(error))
+      throw error
+    }
+  }
+
+  #host(): FrontendHost {
+    const { client, signal } = this
+    return {
+      session: client.session,
+      readFiles: async ({ folder, paths, step }) => {
+        const files = await this.step(step, async () => await client.readFiles(folder, paths, signal))
+        return new Map([...files].map(([name, bytes]) => [name, bytes.toString('utf8')]))
+      },
+      outside: {
+        image: async ({ reference, platform, resolve, step }) =>
+          await this.step(step, async () => {
+            const { config, digest } = await resolveImage(this.#builder.engine, {
+              ...{ reference, platform, resolve, signal },
+              credentials: async (domain, asking) => await client.credentials(domain, asking),
+            })
+            return { config, digest }
+          }),
+        layout: async () => {
+          throw new BerthError('not-implemented', 501, 'images of a layout of the client are not built yet')
+        },
+        ignoreFile: async ({ name, step }) => {
+          const files = await this.step(
+            step,
+            async () => await client.readFiles(name, ['.dockerignore'], signal),
+          )
+          return files.get('.dockerignore')?.toString('utf8') ?? ''
+        },
+        sourceDate: async () => undefined,
+      },
+      notice: text => void this.step(`[internal] ${text}`, async () => {}),
+    }
+  }
+
+  /** Reads the Dockerfile and plans all platforms. Errors: `FrontendError`, those of clients and registries. */
+  async plan(attributes: FrontendAttributes): Promise<PlannedBuild> {
+    this.#operation.at('reading the Dockerfile')
+    const planned = await planPlatforms(attributes, this.#host())
+    for (const { plan } of planned.plans) for (const warning of plan.warnings) this.#warn(warning, planned)
+    return planned
+  }
+
+  #warn({ rule, message, url, description, ranges }: Warning, { source }: PlannedBuild): void {
+    this.progress.warn({
+      vertex: internalVertex(`[internal] load build definition from ${source.fileName}`).digest,
+      level: 1,
+      short: `${rule}: ${message} (line ${ranges[0]?.start.line ?? 0})`,
+      detail: [description],
+      url,
+      source: {
+        file: source.fileName,
+        ranges: ranges.map(({ start, end }) => ({ start: start.line, end: end.line })),
+      },
+    })
+  }
+
+  /** Solves all plans; the trees are held until this build is disposed of. Errors: `SolveError`. */
+  async solve({ plans }: PlannedBuild): Promise<BuiltPlatform[]> {
+    this.#operation.at('running its steps')
+    const build = { id: this.id, signal: this.signal }
+    const built = await Promise.all(
+      plans.map(async ({ platform, plan }) => {
+        const solution = await this.#builder.solver.solve({
+          build,
+          graph: plan.graph,
+          tell: event => this.progress.hear(event),
+        })
+        this.#solutions.push(solution)
+        return { platform, plan, tree: solution.trees[0] ?? { layers: [] } }
+      }),
+    )
+    return built
+  }
+
+  /** Into the engine's store. */
+  async exportImage({ plan, tree }: BuiltPlatform, names: readonly Reference[]): Promise<ImageRecord> {
+    const { engine, snapshots, cache } = this.#builder
+    this.#operation.at('exporting the image')
+    return await this.step('exporting to image', async vertex => {
+      const parts = new PartsInTurn(this.progress, vertex)
+      const image = await exportImage({
+        ...{ engine, snapshots, plan, tree, names },
+        operation: this.#operation,
+        originOf: id => originOf(cache.all(), id),
+        say: text => parts.next(text),
+      })
+      parts.end()
+      return image
+    })
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const solution of this.#solutions.splice(0)) await solution[Symbol.asyncDispose]()
+    this.progress.end()
+    this.#builder.end(this)
+  }
+}
+
+type Records = ReturnType<Builder['cache']['all']>
+
+const originOf = (records: Records, snapshot: string): { created: string; description: string } => {
+  for (const { tree, createdAt, description } of records) {
+    const top = tree.layers.at(-1)
+    if (top?.kind === 'snapshot' && top.id === snapshot)
+      return { created: new Date(createdAt).toISOString(), description }
+  }
+  return { created: new Date().toISOString(), description: '' }
+}
+
+/** Parts of a step, one after another. */
+class PartsInTurn {
+  readonly #progress: BuildProgress
+  readonly #vertex: Vertex
+  #current: { id: string; startedAt: bigint } | undefined
+
+  constructor(progress: BuildProgress, vertex: Vertex) {
+    this.#progress = progress
+    this.#vertex = vertex
+  }
+
+  next(id: string): void {
+    this.end()
+    this.#current = { id, startedAt: nowNanos() }
+    this.#tell({})
+  }
+
+  end(): void {
+    if (this.#current) this.#tell({ completedAt: nowNanos() })
+    this.#current = undefined
+  }
+
+  #tell(more: { completedAt?: bigint }): void {
+    if (!this.#current) return
+    const { id, startedAt } = this.#current
+    const part = { id, name: id, current: 0, total: 0, startedAt, ...more }
+    this.#progress.hear({ kind: 'status', vertex: this.#vertex.digest, part, time: nowNanos() })
+  }
+}

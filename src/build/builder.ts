@@ -1,0 +1,160 @@
+import { statfsSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
+import path from 'node:path'
+import { messageOf } from '../core/errors.ts'
+import type { Engine, Keeper } from '../engine/engine.ts'
+import type { Digest } from '../oci/digest.ts'
+import type { Trash } from '../store/trash.ts'
+import type { SnapshotStore } from '../store/types.ts'
+import { Build, type BuildRequest } from './build.ts'
+import { ClientFolders } from './clients/folders.ts'
+import type { BuildClient } from './clients/types.ts'
+import { Sessions } from './session/sessions.ts'
+import { Cache } from './solver/cache.ts'
+import { Collector } from './solver/collect.ts'
+import { readGcRules } from './solver/gc.ts'
+import { createSolver } from './solver/solver.ts'
+import type { BuildContext, LayerRef, Solver } from './solver/types.ts'
+import { CacheMounts } from './steps/exec/cacheMounts.ts'
+import { Runner } from './steps/runner.ts'
+
+export interface BuilderParts {
+  engine: Engine
+  snapshots: SnapshotStore
+  trash: Trash
+  /** `builder.gc` of daemon.json. */
+  gc?: unknown
+}
+
+/** All builds of a daemon, and what they share: the solver, its cache, the clients' sessions and folders. */
+export class Builder implements Keeper, AsyncDisposable {
+  readonly engine: Engine
+  readonly snapshots: SnapshotStore
+  readonly sessions = new Sessions()
+  readonly folders: ClientFolders
+  readonly cache: Cache
+  readonly collector: Collector
+  readonly cacheMounts: CacheMounts
+  readonly solver: Solver
+  readonly #builds = new Map<string, Build>()
+
+  private constructor(parts: BuilderParts, cache: Cache, cacheMounts: CacheMounts) {
+    this.engine = parts.engine
+    this.snapshots = parts.snapshots
+    this.cache = cache
+    this.cacheMounts = cacheMounts
+    this.folders = new ClientFolders(path.join(parts.engine.settings.dataRoot, 'build', 'contexts'))
+    this.collector = new Collector({ ...this.#place(), ...limitsOf(parts) })
+    this.solver = createSolver({
+      runner: new Runner({
+        engine: parts.engine,
+        snapshots: parts.snapshots,
+        cacheMounts,
+        clientOf: build => this.#clientOf(build),
+        using: (build, layers) => this.#builds.get(build.id)?.use(layers),
+      }),
+      cache,
+      width: availableParallelism(),
+      recorded: () =>
+        this.#quietly('the build cache could not be kept within its cap', this.collector.recorded()),
+    })
+  }
+
+  /** Takes back what is there; once, when snapshots and layers are recovered. */
+  static async open(parts: BuilderParts): Promise<Builder> {
+    const { engine, snapshots, trash } = parts
+    const cacheMounts = new CacheMounts({
+      root: path.join(engine.settings.dataRoot, 'build', 'cache-mounts'),
+      database: engine.database,
+      trash,
+    })
+    await cacheMounts.recover()
+    const cache = await Cache.open(engine.database, ({ tree }) =>
+      tree.layers.every(layer => layer.kind === 'image' || snapshots.find(layer.id) !== undefined),
+    )
+    for (const id of await snapshots.list()) if (!cache.hasSnapshot(id)) await snapshots.remove(id)
+    return new Builder(parts, cache, cacheMounts)
+  }
+
+  /** Begins a build. */
+  begin(request: Omit<BuildRequest, 'builder'>): Build {
+    const build = new Build({ ...request, builder: this })
+    this.#builds.set(build.id, build)
+    return build
+  }
+
+  find(id: string): Build | undefined {
+    return this.#builds.get(id)
+  }
+
+  /** Nobody waits for it any more. */
+  end(build: Build): void {
+    if (this.#builds.get(build.id) === build) this.#builds.delete(build.id)
+    this.#quietly('the build cache could not be cleaned up', this.collector.collect())
+  }
+
+  *blobs(): Iterable<Digest> {
+    for (const layer of this.#layers()) if (layer.kind === 'image') yield layer.blob
+  }
+
+  *layers(): Iterable<Digest> {
+    const seen = new Set<string>()
+    for (const layer of this.#layers()) {
+      const key = layer.kind === 'image' ? layer.diffId : this.snapshots.find(layer.id)?.key
+      if (key === undefined || seen.has(key)) continue
+      seen.add(key)
+      yield key as Digest
+    }
+  }
+
+  *#layers(): Iterable<LayerRef> {
+    for (const { tree } of this.cache.all()) yield* tree.layers
+    for (const build of this.#builds.values()) yield* build.used
+  }
+
+  #clientOf(build: BuildContext): BuildClient {
+    const found = this.#builds.get(build.id)
+    if (!found) throw new Error(`the build ${build.id} has ended`)
+    return found.client
+  }
+
+  #place() {
+    const { snapshots, engine } = this
+    return {
+      cache: this.cache,
+      snapshotSizes: async () => {
+        const ids = await snapshots.list()
+        return new Map(
+          await Promise.all(ids.map(async id => [id, (await snapshots.usage(id)).diskBytes] as const)),
+        )
+      },
+      isShared: () => false,
+      free: async () => {
+        const { bavail, bsize } = statfsSync(engine.settings.dataRoot)
+        return bavail * bsize
+      },
+      removeSnapshots: async (ids: readonly string[]) => {
+        for (const id of ids) await snapshots.remove(id)
+      },
+    }
+  }
+
+  #quietly(what: string, work: Promise<unknown>): void {
+    work.catch((error: unknown) => this.engine.log.error(what, { error: messageOf(error) }))
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const build of this.#builds.values()) build.cancel('the daemon is shutting down')
+    await this.sessions[Symbol.asyncDispose]()
+    await this.folders[Symbol.asyncDispose]()
+    await this.cache.idle()
+  }
+}
+
+/** The cap is what the rules would have at most, of all. */
+const limitsOf = ({ engine, gc }: BuilderParts) => {
+  const { blocks, bsize } = statfsSync(engine.settings.dataRoot)
+  const rules = readGcRules(gc, { total: blocks * bsize }, Date.now())
+  const cap = Math.max(0, ...rules.map(({ maxUsedSpace = 0 }) => maxUsedSpace)) || Number.POSITIVE_INFINITY
+  return { rules, cap }
+}

@@ -1,0 +1,104 @@
+import { failpoint } from '../../core/failpoint.ts'
+import type { Engine } from '../../engine/engine.ts'
+import {
+  type AssembledLayer,
+  assembleImage,
+  plainLayer,
+  publishTag,
+  withIncoming,
+} from '../../engine/images/assemble.ts'
+import type { ImageRecord } from '../../engine/images/types.ts'
+import type { Operation } from '../../engine/operations.ts'
+import type { Digest } from '../../oci/digest.ts'
+import { familiar, type Reference } from '../../oci/reference.ts'
+import type { SnapshotStore } from '../../store/types.ts'
+import { dateOf } from '../plan/history.ts'
+import type { Plan } from '../plan/types.ts'
+import type { LayerRef, Tree } from '../solver/types.ts'
+import { type ExportedLayer, exportedConfig } from './imageConfig.ts'
+
+/** What is known of a layer that a step made. */
+export interface LayerOrigin {
+  /** RFC 3339 */
+  created: string
+  description: string
+}
+
+export interface ImageExport {
+  engine: Engine
+  snapshots: SnapshotStore
+  plan: Pick<Plan, 'image' | 'baseImage' | 'epoch'>
+  tree: Tree
+  originOf(snapshot: string): LayerOrigin
+  names: readonly Reference[]
+  operation: Operation
+  /** What is done now: `writing image sha256:…`. */
+  say(text: string): void
+}
+
+interface Sealed extends AssembledLayer {
+  told: ExportedLayer
+}
+
+/** The layer's archive goes into the store while its diff id is found. */
+const sealLayer = async (
+  { engine, snapshots, originOf, operation }: ImageExport,
+  id: string,
+  brought: Digest[],
+): Promise<Sealed> => {
+  const { signal } = operation
+  let blob: { digest: Digest; size: number } | undefined
+  const known = snapshots.find(id)
+  const there = known && (await engine.content.info(known.diffId))
+  const { diffId } = await snapshots.seal(id, {
+    signal,
+    ...(there
+      ? {}
+      : {
+          through: async archive => {
+            blob = await engine.content.write(archive, { signal })
+          },
+        }),
+  })
+  const stored = blob ?? there ?? { digest: diffId, size: 0 }
+  brought.push(stored.digest)
+  failpoint('build-export.sealed')
+  return { descriptor: plainLayer(stored), diffId, told: { diffId, ...originOf(id) } }
+}
+
+const imageLayer = ({ blob: digest, size, mediaType, diffId }: LayerRef & { kind: 'image' }): Sealed => ({
+  descriptor: { mediaType, digest, size },
+  diffId,
+  told: { diffId, description: '' },
+})
+
+/** Into the engine's own store, with its names. The caller holds the tree. */
+export const exportImage = async (request: ImageExport): Promise<ImageRecord> => {
+  const { engine, plan, tree, names, operation, say } = request
+  return await withIncoming(engine, operation.signal, async brought => {
+    say('exporting layers')
+    const layers: Sealed[] = []
+    for (const layer of tree.layers)
+      layers.push(layer.kind === 'image' ? imageLayer(layer) : await sealLayer(request, layer.id, brought))
+    const { epoch, baseImage } = plan
+    const config = exportedConfig(
+      plan.image,
+      layers.map(({ told }) => told),
+      { ...(epoch === undefined ? {} : { epoch: dateOf(epoch) }), ...(baseImage ? { base: baseImage } : {}) },
+    )
+    const [first, ...others] = names
+    const image = await assembleImage(engine, { config, layers, name: first, operation }, brought)
+    say(`writing image ${image.id}`)
+    const target = image.targets[0]?.descriptor.digest
+    for (const name of others) await engine.images.tag({ image, ...(target ? { target } : {}) }, name)
+    for (const name of names) {
+      say(`naming to ${name.domain}/${name.path}:${name.tag ?? 'latest'}`)
+      publishTag(engine, image.id, name)
+    }
+    failpoint('build-export.named')
+    return image
+  })
+}
+
+/** As docker's clients are told of an image that was made. */
+export const shownNames = (names: readonly Reference[]): string => names.map(familiar).join(',')
