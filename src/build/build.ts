@@ -9,11 +9,15 @@ import type { BuildClient } from './clients/types.ts'
 import type { Warning } from './dockerfile/types.ts'
 import { exportImage } from './export/image.ts'
 import type { FrontendAttributes } from './frontend/attributes.ts'
-import { type FrontendHost, type PlannedBuild, planPlatforms } from './frontend/frontend.ts'
+import {
+  type DockerfileSource,
+  type FrontendHost,
+  type PlannedBuild,
+  planPlatforms,
+} from './frontend/frontend.ts'
 import type { Vertex, VertexDigest } from './graph/types.ts'
 import type { Plan } from './plan/types.ts'
-import { BuildProgress } from './solver/progress.ts'
-import type { LayerRef, Solution, Tree } from './solver/types.ts'
+import type { BuildEvent, LayerRef, Solution, Tree } from './solver/types.ts'
 import { resolveImage } from './steps/image/resolve.ts'
 
 export interface BuildRequest {
@@ -22,6 +26,15 @@ export interface BuildRequest {
   id: string
   client: BuildClient
   operation: Operation
+  /** Hears of all that it does; never waits, never throws. */
+  tell(event: BuildEvent): void
+  /** What checks found. */
+  warn(warning: BuildWarning): void
+}
+
+export interface BuildWarning extends Warning {
+  vertex: VertexDigest
+  source: DockerfileSource
 }
 
 /** What a build of one platform came to. */
@@ -43,17 +56,20 @@ const internalVertex = (name: string): Vertex => ({
 export class Build implements AsyncDisposable {
   readonly id: string
   readonly client: BuildClient
-  readonly progress = new BuildProgress()
   readonly #builder: Builder
   readonly #operation: Operation
+  readonly #tell: BuildRequest['tell']
+  readonly #warn: BuildRequest['warn']
   readonly #solutions: Solution[] = []
   readonly #used = new Set<LayerRef>()
 
-  constructor({ builder, id, client, operation }: BuildRequest) {
+  constructor({ builder, id, client, operation, tell, warn }: BuildRequest) {
     this.#builder = builder
     this.id = id
     this.client = client
     this.#operation = operation
+    this.#tell = tell
+    this.#warn = warn
   }
 
   get signal(): AbortSignal {
@@ -77,9 +93,9 @@ export class Build implements AsyncDisposable {
   async step<T>(name: string, work: (vertex: Vertex) => Promise<T>): Promise<T> {
     const vertex = internalVertex(name)
     const startedAt = nowNanos()
-    this.progress.hear({ kind: 'vertex', vertex, state: 'running', startedAt })
+    this.#tell({ kind: 'vertex', vertex, state: 'running', startedAt })
     const ended = (state: 'done' | 'failed', error?: string): void =>
-      this.progress.hear({
+      this.#tell({
         ...{ kind: 'vertex', vertex, state, startedAt, completedAt: nowNanos() },
         ...(error === undefined ? {} : { error }),
       })
@@ -130,22 +146,11 @@ export class Build implements AsyncDisposable {
   async plan(attributes: FrontendAttributes): Promise<PlannedBuild> {
     this.#operation.at('reading the Dockerfile')
     const planned = await planPlatforms(attributes, this.#host())
-    for (const { plan } of planned.plans) for (const warning of plan.warnings) this.#warn(warning, planned)
+    const { source } = planned
+    const { digest: vertex } = internalVertex(`[internal] load build definition from ${source.fileName}`)
+    for (const { plan } of planned.plans)
+      for (const warning of plan.warnings) this.#warn({ ...warning, vertex, source })
     return planned
-  }
-
-  #warn({ rule, message, url, description, ranges }: Warning, { source }: PlannedBuild): void {
-    this.progress.warn({
-      vertex: internalVertex(`[internal] load build definition from ${source.fileName}`).digest,
-      level: 1,
-      short: `${rule}: ${message} (line ${ranges[0]?.start.line ?? 0})`,
-      detail: [description],
-      url,
-      source: {
-        file: source.fileName,
-        ranges: ranges.map(({ start, end }) => ({ start: start.line, end: end.line })),
-      },
-    })
   }
 
   /** Solves all plans; the trees are held until this build is disposed of. Errors: `SolveError`. */
@@ -157,7 +162,7 @@ export class Build implements AsyncDisposable {
         const solution = await this.#builder.solver.solve({
           build,
           graph: plan.graph,
-          tell: event => this.progress.hear(event),
+          tell: this.#tell,
         })
         this.#solutions.push(solution)
         return { platform, plan, tree: solution.trees[0] ?? { layers: [] } }
@@ -171,7 +176,7 @@ export class Build implements AsyncDisposable {
     const { engine, snapshots, cache } = this.#builder
     this.#operation.at('exporting the image')
     return await this.step('exporting to image', async vertex => {
-      const parts = new PartsInTurn(this.progress, vertex)
+      const parts = new PartsInTurn(this.#tell, vertex)
       const image = await exportImage({
         ...{ engine, snapshots, plan, tree, names },
         operation: this.#operation,
@@ -185,7 +190,6 @@ export class Build implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     for (const solution of this.#solutions.splice(0)) await solution[Symbol.asyncDispose]()
-    this.progress.end()
     this.#builder.end(this)
   }
 }
@@ -203,12 +207,12 @@ const originOf = (records: Records, snapshot: string): { created: string; descri
 
 /** Parts of a step, one after another. */
 class PartsInTurn {
-  readonly #progress: BuildProgress
+  readonly #hear: BuildRequest['tell']
   readonly #vertex: Vertex
   #current: { id: string; startedAt: bigint } | undefined
 
-  constructor(progress: BuildProgress, vertex: Vertex) {
-    this.#progress = progress
+  constructor(tell: BuildRequest['tell'], vertex: Vertex) {
+    this.#hear = tell
     this.#vertex = vertex
   }
 
@@ -227,6 +231,6 @@ class PartsInTurn {
     if (!this.#current) return
     const { id, startedAt } = this.#current
     const part = { id, name: id, current: 0, total: 0, startedAt, ...more }
-    this.#progress.hear({ kind: 'status', vertex: this.#vertex.digest, part, time: nowNanos() })
+    this.#hear({ kind: 'status', vertex: this.#vertex.digest, part, time: nowNanos() })
   }
 }
