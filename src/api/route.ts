@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
 import type { WebSocket } from 'ws'
 import { badRequest } from '../core/errors.ts'
 import type { RawClient } from '../engine/containers/rawClient.ts'
@@ -17,6 +18,8 @@ export interface Call {
   takeOver(kind: 'stream' | 'wait', head: Record<string, string>): Promise<RawClient>
   /** Takes the connection over as a websocket. Errors: `bad-request` where the client asked for none. */
   takeWebSocket(): Promise<WebSocket>
+  /** Takes the connection over as HTTP/2, which begins behind the answer; to be used in the same turn. Errors: `bad-request` where the client asked for none. */
+  takeH2c(fields?: Record<string, string>): Socket
   /** True where the client asked for an upgrade. */
   upgrade: boolean
   /** Aborts when the client goes away before the answer is complete. */

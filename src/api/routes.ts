@@ -1,4 +1,6 @@
+import type { Builder } from '../build/builder.ts'
 import { archiveRoutes } from './archiveRoutes.ts'
+import { buildRoutes } from './buildRoutes.ts'
 import { checkpointRoutes } from './checkpointRoutes.ts'
 import { cleanUpRoutes } from './cleanUpRoutes.ts'
 import { containerRoutes } from './containerRoutes.ts'
@@ -22,10 +24,17 @@ import { volumeRoutes } from './volumeRoutes.ts'
 import { webSocketRoutes } from './webSocketRoutes.ts'
 import { whyRoutes } from './whyRoutes.ts'
 
+/** What routes say of the daemon, and the builder that they ask, if they are to be served. */
+export interface Identity {
+  id: string
+  builder?: Builder
+}
+
 /** Every route of the Engine API, built or not; docs/api.md is made from it. */
-export const allRoutes = (identity: { id: string }): Route[] => [
+export const allRoutes = ({ id, builder }: Identity): Route[] => [
+  ...buildRoutes(builder),
   ...eventRoutes,
-  ...systemRoutes(identity),
+  ...systemRoutes({ id }),
   ...checkpointRoutes,
   ...containerRoutes,
   ...streamRoutes,

@@ -86,7 +86,6 @@ export const unbuiltRoutes: UnbuiltRoute[] = [
     { CachesDeleted: null, SpaceReclaimed: 0 },
     ['until', 'id', 'parent', 'type', 'description', 'inuse', 'shared', 'private'],
   ),
-  absent('POST', '/session', 'Session', 'a build session'),
   empty({ method: 'GET', path: '/plugins', operation: 'PluginList' }, [], ['capability', 'enabled']),
   absent('GET', '/plugins/privileges', 'GetPluginPrivileges', managedPlugin),
   absent('POST', '/plugins/pull', 'PluginPull', managedPlugin),

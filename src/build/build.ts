@@ -17,6 +17,7 @@ import {
 } from './frontend/frontend.ts'
 import type { Vertex, VertexDigest } from './graph/types.ts'
 import type { Plan } from './plan/types.ts'
+import { SolveError } from './solver/errors.ts'
 import type { BuildEvent, LayerRef, Solution, Tree } from './solver/types.ts'
 import { resolveImage } from './steps/image/resolve.ts'
 
@@ -51,6 +52,18 @@ const internalVertex = (name: string): Vertex => ({
   platform: { os: 'linux', architecture: '' },
   step: { name },
 })
+
+/** A step failed, with the lines that it comes from. */
+export class StepError extends BerthError {
+  readonly source: DockerfileSource
+  readonly lines: { start: number; end: number }[]
+
+  constructor(source: DockerfileSource, error: SolveError) {
+    super(error.code, error.status, error.message, { cause: error })
+    this.source = source
+    this.lines = error.vertex.step.source?.ranges ?? []
+  }
+}
 
 /** One build: what is planned, solved and exported for one request, and what is told of it meanwhile. */
 export class Build implements AsyncDisposable {
@@ -153,11 +166,19 @@ export class Build implements AsyncDisposable {
     return planned
   }
 
-  /** Solves all plans; the trees are held until this build is disposed of. Errors: `SolveError`. */
-  async solve({ plans }: PlannedBuild): Promise<BuiltPlatform[]> {
+  /** Solves all plans; the trees are held until this build is disposed of. Errors: `StepError`. */
+  async solve({ plans, source }: PlannedBuild): Promise<BuiltPlatform[]> {
     this.#operation.at('running its steps')
+    try {
+      return await this.#solve(plans)
+    } catch (error) {
+      throw error instanceof SolveError ? new StepError(source, error) : error
+    }
+  }
+
+  async #solve(plans: PlannedBuild['plans']): Promise<BuiltPlatform[]> {
     const build = { id: this.id, signal: this.signal }
-    const built = await Promise.all(
+    return await Promise.all(
       plans.map(async ({ platform, plan }) => {
         const solution = await this.#builder.solver.solve({
           build,
@@ -168,7 +189,6 @@ export class Build implements AsyncDisposable {
         return { platform, plan, tree: solution.trees[0] ?? { layers: [] } }
       }),
     )
-    return built
   }
 
   /** Into the engine's store. */

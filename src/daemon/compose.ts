@@ -4,6 +4,7 @@ import { accessWatcher } from '../api/access.ts'
 import { allRoutes } from '../api/routes.ts'
 import { createApiServer, serverVersion } from '../api/server.ts'
 import { WorkerPool } from '../archive/pool.ts'
+import { Builder } from '../build/builder.ts'
 import { messageOf } from '../core/errors.ts'
 import { newId } from '../core/ids.ts'
 import type { Log } from '../core/log.ts'
@@ -58,7 +59,9 @@ import { openContentStore } from '../store/content.ts'
 import { Database } from '../store/database.ts'
 import { openLayerStore } from '../store/layers.ts'
 import { Ballast } from '../store/reserve.ts'
+import { openSnapshotStore } from '../store/snapshots.ts'
 import { Trash } from '../store/trash.ts'
+import type { SnapshotStore } from '../store/types.ts'
 import { Unmounter } from '../store/unmounter.ts'
 import { openUpperStore } from '../store/uppers.ts'
 import type { AuditLog } from './auditLog.ts'
@@ -175,7 +178,7 @@ export const openDaemon = async (
   store.onReplaced(holder => claimMonitorScope(settings.engine, holder.pid, log))
   const events = new Events(database)
   const pool = new WorkerPool()
-  const { content, layers, uppers, unmounter, trash } = openStores({
+  const { content, layers, uppers, snapshots, unmounter, trash } = openStores({
     settings,
     log,
     pool,
@@ -243,7 +246,10 @@ export const openDaemon = async (
     restoring: true,
     stopping: false,
   }
-  await recover(engine, identity.bootChanged)
+  await recover(engine, { snapshots, bootChanged: identity.bootChanged })
+  const builder = await Builder.open({ engine, snapshots, trash })
+  engine.keepers.push(builder)
+  await collectEverything(engine)
   engine.lastUse.keepOnly(new Set(engine.images.all().map(({ id }) => id)))
   for (const schedule of engine.schedules) await schedule.arm(engine)
   watchOverlaps(engine)
@@ -253,7 +259,7 @@ export const openDaemon = async (
     log.warn(
       'AppArmor is on, but nothing can load its profiles, so containers get none: install it (apt-get install apparmor) and restart the daemon',
     )
-  const http = createApiServer(engine, allRoutes({ id: identity.id }), [
+  const http = createApiServer(engine, allRoutes({ id: identity.id, builder }), [
     countRequests(engine),
     ...(audit ? [audit.watcher] : []),
     accessWatcher(engine),
@@ -280,6 +286,7 @@ export const openDaemon = async (
     },
     close: async () => {
       metricsServer?.[Symbol.dispose]()
+      await builder[Symbol.asyncDispose]()
       await stopDeliveries(engine)
       await endCompressions(engine)
       await engine.registries.close()
@@ -336,12 +343,22 @@ const openStores = ({ settings, log, pool, bootId, onDeleted }: StoreNeeds) => {
     onDeleted,
     onUnmounted: id => layers.released(id),
   })
-  return { content, layers, uppers, unmounter, trash: new Trash({ root, pool, onError, onDeleted }) }
+  const snapshots = openSnapshotStore({
+    ...{ root, execRoot, layers, pool, unmounter, bootId, onError, onDeleted },
+    namespaceHelper: [settings.engine.monitorBinary, 'userns'],
+    snapshotter: probe.path ?? 'copy',
+  })
+  const trash = new Trash({ root, pool, onError, onDeleted })
+  return { content, layers, uppers, snapshots, unmounter, trash }
 }
 
-const recover = async (engine: Engine, bootChanged: boolean): Promise<void> => {
+const recover = async (
+  engine: Engine,
+  { snapshots, bootChanged }: { snapshots: SnapshotStore; bootChanged: boolean },
+): Promise<void> => {
   await engine.content.recover()
   await engine.layers.recover()
+  await snapshots.recover()
   recoverViews(engine)
   await engine.uppers.recover()
   if (engine.settings.idMaps) await engine.uppers.checkOwners(engine.settings.idMaps)
@@ -349,7 +366,6 @@ const recover = async (engine: Engine, bootChanged: boolean): Promise<void> => {
   await recoverVolumes(engine)
   await remakeLayers(engine)
   await restoreContainers(engine, bootChanged)
-  await collectEverything(engine)
   sweepSessions(engine)
   resumeDeliveries(engine)
   void countLogs(engine).catch(error =>
