@@ -47,7 +47,7 @@ export interface TestBuilder extends AsyncDisposable {
 }
 
 export interface BuilderOptions {
-  routes: (router: ConnectRouter) => void
+  routes: (router: ConnectRouter, sessions: Sessions) => void
   /** Sees each upgrade before it is answered. */
   onUpgrade?: (req: IncomingMessage) => void
 }
@@ -66,7 +66,7 @@ const runKillable = async (
 export const startBuilder = async ({ routes, onUpgrade }: BuilderOptions): Promise<TestBuilder> => {
   const base = mkdtempSync(path.join(tmpdir(), 'berth-builder-'))
   const sessions = new Sessions()
-  const door = createGrpcDoor(routes)
+  const door = createGrpcDoor(router => routes(router, sessions))
   const open = new Set<Socket>()
   const server = createServer(answer)
   server.on('connection', (socket: Socket) => {

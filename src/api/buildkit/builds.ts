@@ -1,0 +1,65 @@
+import { abandonable } from '../../core/abort.ts'
+import { BerthError, conflict } from '../../core/errors.ts'
+import type { StatusFeed } from './statusFeed.ts'
+import type { Build, Builder, BuildResult } from './types.ts'
+
+/** How long a call waits for the build that it names: the two may come in any order. Milliseconds. */
+const patience = 6_000
+
+/** A build while its `Control.Solve` lasts. */
+export interface OpenBuild {
+  ref: string
+  build: Build
+  feed: StatusFeed
+  /** Ends when the build does. */
+  signal: AbortSignal
+  /** What a client that leads the build returns. */
+  returned: PromiseWithResolvers<BuildResult>
+}
+
+const noSuchBuild = (ref: string): BerthError => new BerthError('no-such-build', 404, `no such job ${ref}`)
+
+/** The builds that are there, by ref. */
+export class Builds {
+  readonly #open = new Map<string, OpenBuild>()
+  readonly #awaited = new Map<string, Set<() => void>>()
+
+  /** Errors: `conflict`. */
+  add(build: OpenBuild): void {
+    if (this.#open.has(build.ref)) throw conflict(`job ID ${build.ref} exists`)
+    this.#open.set(build.ref, build)
+    for (const arrived of this.#awaited.get(build.ref) ?? []) arrived()
+    this.#awaited.delete(build.ref)
+  }
+
+  remove(ref: string): void {
+    this.#open.delete(ref)
+  }
+
+  /** Errors: `no-such-build` after some seconds, the signal's reason. */
+  async wait(ref: string, signal: AbortSignal, milliseconds = patience): Promise<OpenBuild> {
+    if (ref === '') throw new BerthError('bad-request', 400, 'no buildid found in context')
+    const late = AbortSignal.timeout(milliseconds)
+    for (;;) {
+      const there = this.#open.get(ref)
+      if (there) return there
+      const { promise, resolve } = Promise.withResolvers<void>()
+      const waiting = this.#awaited.getOrInsertComputed(ref, () => new Set())
+      waiting.add(resolve)
+      try {
+        await abandonable(AbortSignal.any([signal, late]), promise)
+      } catch (error) {
+        throw signal.aborted || !late.aborted ? error : noSuchBuild(ref)
+      } finally {
+        waiting.delete(resolve)
+        if (waiting.size === 0 && this.#awaited.get(ref) === waiting) this.#awaited.delete(ref)
+      }
+    }
+  }
+}
+
+/** What all services stand on. */
+export interface Services {
+  builder: Builder
+  builds: Builds
+}

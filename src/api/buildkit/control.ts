@@ -1,0 +1,162 @@
+import { Code, ConnectError, type ServiceImpl } from '@connectrpc/connect'
+import { bytesDuplex } from '../../build/session/bytesDuplex.ts'
+import { abandonable } from '../../core/abort.ts'
+import { BerthError } from '../../core/errors.ts'
+import type {
+  BytesMessage,
+  CacheOptions,
+  Control,
+  PruneRequest,
+  SolveRequest,
+  StatusResponse,
+  UsageRecord,
+} from '../../wire/buildkit/control_pb.ts'
+import type { OpenBuild, Services } from './builds.ts'
+import { grpcError, told } from './grpcErrors.ts'
+import { StatusFeed } from './statusFeed.ts'
+import { statusMessage } from './statusMessages.ts'
+import type { Attributed, BuildRequest, BuildResult } from './types.ts'
+import { usageMessage, versionMessage, workerMessages } from './workerMessages.ts'
+
+/** `moby.buildkit.v1.Control`: what a client asks of a builder. */
+
+const attributed = (entry: { type: string; attrs: Record<string, string> }): Attributed => ({
+  type: entry.type,
+  attributes: entry.attrs,
+})
+
+/** Clients once knew one exporter only. */
+const exportersOf = (request: SolveRequest): Attributed[] =>
+  request.exporters.length > 0 || request.exporterDeprecated === ''
+    ? request.exporters.map(attributed)
+    : [{ type: request.exporterDeprecated, attributes: request.exporterAttrsDeprecated }]
+
+const cacheExports = (cache: CacheOptions | undefined): Attributed[] => {
+  if (!cache) return []
+  const old = { ref: cache.exportRefDeprecated, ...cache.exportAttrsDeprecated }
+  return cache.exportRefDeprecated === ''
+    ? cache.exports.map(attributed)
+    : [...cache.exports.map(attributed), { type: 'registry', attributes: old }]
+}
+
+const cacheImports = (cache: CacheOptions | undefined): Attributed[] => [
+  ...(cache?.imports ?? []).map(attributed),
+  ...(cache?.importRefsDeprecated ?? []).map(ref => ({ type: 'registry', attributes: { ref } })),
+]
+
+const buildRequest = (request: SolveRequest): BuildRequest => ({
+  ref: request.ref,
+  session: request.session,
+  frontend: request.frontend,
+  options: request.frontendAttrs,
+  inputs: request.frontendInputs,
+  ...(request.definition ? { definition: request.definition } : {}),
+  entitlements: request.entitlements,
+  exporters: exportersOf(request),
+  cacheImports: cacheImports(request.cache),
+  cacheExports: cacheExports(request.cache),
+  isInternal: request.internal,
+})
+
+/** Who leads it: a frontend of ours, a graph as it is, or the client, who returns the result. */
+const resultOf = (open: OpenBuild, request: BuildRequest): Promise<BuildResult> => {
+  const { frontend, options, inputs, definition } = request
+  if (frontend === '' && !definition) return abandonable(open.signal, open.returned.promise)
+  return open.build.solve(
+    {
+      frontend,
+      options,
+      inputs,
+      ...(definition ? { definition } : {}),
+      cacheImports: request.cacheImports,
+      evaluate: false,
+    },
+    open.signal,
+  )
+}
+
+const solve = async (
+  { builder, builds }: Services,
+  request: BuildRequest,
+  signal: AbortSignal,
+): Promise<{ exporterResponse: Record<string, string> }> => {
+  const feed = new StatusFeed()
+  const end = new AbortController()
+  await using build = builder.begin(request, event => feed.tell(event))
+  const returned = Promise.withResolvers<BuildResult>()
+  returned.promise.catch(() => {})
+  const open: OpenBuild = {
+    ref: request.ref,
+    build,
+    feed,
+    signal: AbortSignal.any([signal, end.signal]),
+    returned,
+  }
+  builds.add(open)
+  try {
+    const result = await resultOf(open, request)
+    return { exporterResponse: await build.finish(result, open.signal) }
+  } finally {
+    builds.remove(request.ref)
+    end.abort(new BerthError('cancelled', 499, 'the build has ended'))
+    feed.end()
+  }
+}
+
+async function* status(services: Services, ref: string, signal: AbortSignal): AsyncGenerator<StatusResponse> {
+  const { feed } = await told(services, () => services.builds.wait(ref, signal))
+  for await (const events of feed.follow(signal)) yield statusMessage(events)
+}
+
+async function* session(
+  { builder }: Services,
+  messages: AsyncIterable<BytesMessage>,
+  headers: Headers,
+): AsyncGenerator<BytesMessage> {
+  const field = (name: string): string => headers.get(`x-docker-expose-session-${name}`) ?? ''
+  if (field('uuid') === '') throw new ConnectError('the session has no id', Code.InvalidArgument)
+  const { socket, outgoing } = bytesDuplex(messages)
+  builder.sessions.open({
+    socket,
+    id: field('uuid'),
+    name: field('name'),
+    sharedKey: field('sharedkey'),
+    // The library joins the fields of one name; a path has no comma.
+    methods: field('grpc-method').split(/,\s*/),
+  })
+  yield* outgoing
+}
+
+async function* prune(
+  services: Services,
+  request: PruneRequest,
+  signal: AbortSignal,
+): AsyncGenerator<UsageRecord> {
+  const { filter, all, keepDuration, reservedSpace, maxUsedSpace, minFreeSpace } = request
+  const policy = { filters: filter, all, keepDuration, reservedSpace, maxUsedSpace, minFreeSpace }
+  try {
+    for await (const usage of services.builder.prune(policy, signal)) yield usageMessage(usage)
+  } catch (error) {
+    throw grpcError(error, services.builder)
+  }
+}
+
+export const controlService = (services: Services): Partial<ServiceImpl<typeof Control>> => {
+  const { builder } = services
+  return {
+    solve: (request, { signal }) => told(services, () => solve(services, buildRequest(request), signal)),
+    status: ({ ref }, { signal }) => status(services, ref, signal),
+    session: (messages, { requestHeader }) => session(services, messages, requestHeader),
+    listWorkers: () => ({ record: workerMessages(builder) }),
+    info: () => ({ buildkitVersion: versionMessage(builder) }),
+    diskUsage: ({ filter, ageLimit }, { signal }) =>
+      told(services, async () => ({
+        record: (await builder.usage({ filters: filter, ageLimit }, signal)).map(usageMessage),
+      })),
+    prune: (request, { signal }) => prune(services, request, signal),
+    // No history is kept: who asks for it finds none.
+    async *listenBuildHistory() {
+      yield* []
+    },
+  }
+}

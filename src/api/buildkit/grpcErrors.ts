@@ -1,0 +1,88 @@
+import { create, toBinary } from '@bufbuild/protobuf'
+import { Code, ConnectError } from '@connectrpc/connect'
+import { BerthError, messageOf } from '../../core/errors.ts'
+import { type Status, StatusSchema } from '../../wire/buildkit/status_pb.ts'
+import type { Builder, SourceExcerpt } from './types.ts'
+
+/**
+ * Errors as BuildKit's clients take them: a code, a message, and details with
+ * the places that they come from. A code other than `Unknown` is shown before
+ * the message, so most have that one.
+ */
+
+const codes = new Map<string, Code>([
+  ['cancelled', Code.Canceled],
+  ['client-gone', Code.Canceled],
+  ['session-closed', Code.Canceled],
+  ['not-implemented', Code.Unimplemented],
+  ['no-such-build', Code.NotFound],
+])
+
+const codeOf = (error: unknown): Code => {
+  if (error instanceof BerthError) return codes.get(error.code) ?? Code.Unknown
+  return error instanceof Error && error.name === 'AbortError' ? Code.Canceled : Code.Unknown
+}
+
+/** The name by which Go's clients know a detail; its value is JSON. */
+const sourceUrl = 'github.com/moby/buildkit/errdefs.Source+json'
+
+const sourceJson = (source: SourceExcerpt): Uint8Array =>
+  Buffer.from(
+    JSON.stringify({
+      info: {
+        filename: source.file,
+        data: Buffer.from(source.text).toString('base64'),
+        language: source.language,
+      },
+      ranges: source.ranges,
+    }),
+  )
+
+/** An error of a client's own that came back: its code and details stay as they are. */
+export class ReturnedError extends Error {
+  readonly status: Status
+
+  constructor(status: Status) {
+    super(status.message)
+    this.name = 'ReturnedError'
+    this.status = status
+  }
+}
+
+const statusOf = (error: unknown, sources: readonly SourceExcerpt[]): Status =>
+  error instanceof ReturnedError
+    ? error.status
+    : create(StatusSchema, {
+        code: codeOf(error),
+        message: messageOf(error),
+        details: sources.map(source => ({ typeUrl: sourceUrl, value: sourceJson(source) })),
+      })
+
+/** The trailer in which a whole status travels, under the name that `namedTrailers` gives it. */
+export const detailsTrailer = 'berth-status-details'
+
+/** An error to throw in a handler. */
+export const grpcError = (error: unknown, builder: Builder): ConnectError => {
+  if (error instanceof ConnectError) return error
+  const status = statusOf(error, builder.sourcesOf(error))
+  const trailers: Record<string, string> =
+    status.details.length > 0
+      ? { [detailsTrailer]: Buffer.from(toBinary(StatusSchema, status)).toString('base64') }
+      : {}
+  return new ConnectError(status.message, status.code || Code.Unknown, trailers)
+}
+
+/** What a handler does, with its errors as clients take them. */
+export const told = async <T>({ builder }: { builder: Builder }, work: () => Promise<T>): Promise<T> => {
+  try {
+    return await work()
+  } catch (error) {
+    throw grpcError(error, builder)
+  }
+}
+
+/** Details are gRPC's own field, which handlers may not set: it has another name until it is sent. */
+export const namedTrailers = <T>(trailers: Record<string, T>): Record<string, T> => {
+  const { [detailsTrailer]: details, ...rest } = trailers
+  return details === undefined ? trailers : { ...rest, 'grpc-status-details-bin': details }
+}
