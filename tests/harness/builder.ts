@@ -8,6 +8,7 @@ import path from 'node:path'
 import type { Duplex } from 'node:stream'
 import type { ConnectRouter } from '@connectrpc/connect'
 import { createGrpcDoor, sessionFields, upgradeToH2c } from '../../src/api/buildkit/upgrade.ts'
+import { stopReading } from '../../src/api/hijack.ts'
 import { Sessions } from '../../src/build/session/sessions.ts'
 import { clientPath } from './daemon.ts'
 import { projectRoot } from './images.ts'
@@ -47,7 +48,7 @@ export interface TestBuilder extends AsyncDisposable {
 }
 
 export interface BuilderOptions {
-  routes: (router: ConnectRouter) => void
+  routes: (router: ConnectRouter, sessions: Sessions) => void
   /** Sees each upgrade before it is answered. */
   onUpgrade?: (req: IncomingMessage) => void
 }
@@ -66,7 +67,7 @@ const runKillable = async (
 export const startBuilder = async ({ routes, onUpgrade }: BuilderOptions): Promise<TestBuilder> => {
   const base = mkdtempSync(path.join(tmpdir(), 'berth-builder-'))
   const sessions = new Sessions()
-  const door = createGrpcDoor(routes)
+  const door = createGrpcDoor(router => routes(router, sessions))
   const open = new Set<Socket>()
   const server = createServer(answer)
   server.on('connection', (socket: Socket) => {
@@ -75,6 +76,8 @@ export const startBuilder = async ({ routes, onUpgrade }: BuilderOptions): Promi
   })
   server.on('upgrade', (req: IncomingMessage, wrapper: Duplex, head: Buffer) => {
     onUpgrade?.(req)
+    // As the daemon's own server does with what comes without a body.
+    stopReading(req)
     const left = { head, wrapper }
     if (req.url?.endsWith('/grpc')) door.take(upgradeToH2c(req, left))
     else sessions.open({ ...sessionFields(req), socket: upgradeToH2c(req, left) })

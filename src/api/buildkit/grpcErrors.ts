@@ -59,7 +59,7 @@ const statusOf = (error: unknown, sources: readonly SourceExcerpt[]): Status =>
       })
 
 /** The trailer in which a whole status travels, under the name that `namedTrailers` gives it. */
-export const detailsTrailer = 'berth-status-details'
+const detailsTrailer = 'berth-status-details'
 
 /** An error to throw in a handler. */
 export const grpcError = (error: unknown, builder: Builder): ConnectError => {

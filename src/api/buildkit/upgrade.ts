@@ -7,6 +7,7 @@ import { connectNodeAdapter } from '@connectrpc/connect-node'
 import type { SessionConnection } from '../../build/session/types.ts'
 import { badRequest } from '../../core/errors.ts'
 import type { UpgradeLeft } from '../hijack.ts'
+import { namedTrailers } from './grpcErrors.ts'
 
 /**
  * Connections that BuildKit's clients turn from HTTP/1.1 into HTTP/2: `/grpc`,
@@ -83,18 +84,22 @@ const messageLimit = 16 * 1024 * 1024
 /** Attributes and inputs of a build are in messages, what ties calls to builds in headers. Bytes. */
 const headerLimit = 1024 * 1024
 
-const createHttp2 = (routes: (router: ConnectRouter) => void): Http2Server =>
-  createServer(
-    { maxSendHeaderBlockLength: headerLimit, settings: { maxHeaderListSize: headerLimit } },
-    connectNodeAdapter({
-      routes,
-      connect: false,
-      grpcWeb: false,
-      readMaxBytes: messageLimit,
-      writeMaxBytes: messageLimit,
-      acceptCompression: [],
-    }),
-  )
+const createHttp2 = (routes: (router: ConnectRouter) => void): Http2Server => {
+  const handle = connectNodeAdapter({
+    routes,
+    connect: false,
+    grpcWeb: false,
+    readMaxBytes: messageLimit,
+    writeMaxBytes: messageLimit,
+    acceptCompression: [],
+  })
+  const settings = { maxHeaderListSize: headerLimit }
+  return createServer({ maxSendHeaderBlockLength: headerLimit, settings }, (req, res) => {
+    const send = res.addTrailers.bind(res)
+    res.addTrailers = trailers => send(namedTrailers(trailers))
+    handle(req, res)
+  })
+}
 
 /** Disposal ends all connections. */
 export const createGrpcDoor = (routes: (router: ConnectRouter) => void): GrpcDoor => {

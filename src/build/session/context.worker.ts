@@ -1,6 +1,6 @@
 import { parentPort } from 'node:worker_threads'
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
-import { BerthError, messageOf } from '../../core/errors.ts'
+import { asBerthError, BerthError } from '../../core/errors.ts'
 import { ownUmask } from '../../linux/files.ts'
 import { type Packet, Packet_PacketType, PacketSchema } from '../../wire/buildkit/fsutil_pb.ts'
 import { ContextReceiver } from './contextReceiver.ts'
@@ -12,10 +12,10 @@ import { FrameSplitter, frame } from './grpcFrames.ts'
 const port = parentPort
 const send = (message: FromContextWorker): void => port?.postMessage(message)
 
-const recordOf = (error: unknown): TaskError =>
-  error instanceof BerthError
-    ? { code: error.code, status: error.status, message: error.message }
-    : { code: 'internal', status: 500, message: messageOf(error) }
+const recordOf = (error: unknown): TaskError => {
+  const { code, status, message } = asBerthError(error)
+  return { code, status, message }
+}
 
 class Sync {
   readonly #id: number

@@ -29,6 +29,9 @@ import type { SyncedEntry, SyncedTree } from './types.ts'
 /** So many files may be asked for and not be there. */
 const mostAskedFor = 128
 
+/** What a client lists is kept in memory. */
+const mostEntries = 4_000_000
+
 export interface ReceiverOptions {
   folder: string
   differ: 'metadata' | 'none'
@@ -98,6 +101,8 @@ export class ContextReceiver implements Disposable {
       this.#goOn()
       return
     }
+    if (this.#count === mostEntries)
+      throw badRequest(`the client's folder has more than ${mostEntries} entries`)
     const entry = entryOf(stat)
     this.#order.next(entry.path, entry.kind === 'directory')
     const wasThere = this.#left.get(parentOf(entry.path))?.delete(baseOf(entry.path)) ?? false

@@ -107,6 +107,7 @@ class Work implements ContextWork, Listener {
   #held = 0
   #free = window
   #wake = (): void => {}
+  #isOver = false
 
   constructor(options: {
     id: number
@@ -125,15 +126,21 @@ class Work implements ContextWork, Listener {
   hear(message: FromContextWorker): void {
     if (message.kind === 'bytes') this.#answer(message.bytes)
     else if (message.kind === 'done') this.#done.resolve(message.tree)
-    else if (message.kind === 'failed')
-      this.#done.reject(new BerthError(message.error.code, message.error.status, message.error.message))
-    else if (message.kind === 'left') this.#left.resolve()
+    else if (message.kind === 'failed') {
+      const { code, status, message: text } = message.error
+      this.#fail(new BerthError(code, status, text))
+    } else if (message.kind === 'left') this.#left.resolve()
     else this.#taken()
   }
 
   lost(error: Error): void {
-    this.#done.reject(error)
+    this.#fail(error)
     this.#left.resolve()
+  }
+
+  #fail(error: Error): void {
+    this.#isOver = true
+    this.#done.reject(error)
     this.#wake()
   }
 
@@ -142,8 +149,8 @@ class Work implements ContextWork, Listener {
     this.#held += bytes.length
     // While the worker has nothing to do it gets what there is.
     if (this.#free === window || this.#held >= pieceSize) this.#flush()
-    while (this.#free <= 0)
-      await Promise.race([this.failed, new Promise<void>(resolve => (this.#wake = resolve))])
+    // Once it has failed, nothing is taken any more; who pushes hears of that by `failed`.
+    while (this.#free <= 0 && !this.#isOver) await new Promise<void>(resolve => (this.#wake = resolve))
   }
 
   end(): Promise<SyncedTree> {

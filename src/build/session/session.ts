@@ -15,6 +15,9 @@ const frameSize = 256 * 1024
 /** Patterns and paths that are followed are fields of a header. */
 const headerLimit = 1024 * 1024
 
+/** What Node holds for a session before it refuses streams: above what the windows let come. Megabytes. */
+const maxSessionMemory = 64
+
 export interface CallOptions {
   signal: AbortSignal
   metadata?: Metadata
@@ -34,6 +37,7 @@ const connectOver = ({ socket, head }: SessionConnection): ClientHttp2Session =>
     createConnection: () => socket,
     settings: { initialWindowSize: streamWindow, maxFrameSize: frameSize, enablePush: false },
     maxSendHeaderBlockLength: headerLimit,
+    maxSessionMemory,
   })
   http2.once('connect', () => {
     if (!http2.destroyed) http2.setLocalWindowSize(sessionWindow)
