@@ -1,4 +1,4 @@
-import { lstatSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import type { StackLayer } from '../../../archive/merged.ts'
 import { MergedTree } from '../../../archive/mergedTree.ts'
@@ -57,17 +57,6 @@ export const treeOf = (layers: readonly StackLayer[]): string[] => {
     })
   return walk('')
 }
-
-/** A folder as the kernel shows it. */
-export const treeAt = (root: string): string[] =>
-  readdirSync(root, { recursive: true, encoding: 'utf8' })
-    .sort()
-    .map(path => {
-      const stat = lstatSync(join(root, path))
-      const text = stat.isFile() ? ` ${readFileSync(join(root, path), 'utf8')}` : ''
-      const link = stat.isSymbolicLink() ? ` -> ${readlinkSync(join(root, path))}` : ''
-      return `${path} ${stat.mode.toString(8)} ${stat.uid}:${stat.gid}${text}${link}`
-    })
 
 /** An action of COPY as the Dockerfile's plan makes it. */
 export const copyOf = (
