@@ -1,5 +1,5 @@
-import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
-import { join } from 'node:path'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import type { StackLayer } from '../../../archive/merged.ts'
 import { MergedTree } from '../../../archive/mergedTree.ts'
 import { joinPath, toBytes } from '../../../archive/paths.ts'
@@ -57,6 +57,19 @@ export const treeOf = (layers: readonly StackLayer[]): string[] => {
     })
   return walk('')
 }
+
+/** Files by path; one that ends with a slash is a folder. */
+export const fill = (folder: string, files: Record<string, string>): string => {
+  for (const [path, content] of Object.entries(files)) {
+    const at = join(folder, path)
+    mkdirSync(path.endsWith('/') ? at : dirname(at), { recursive: true })
+    if (!path.endsWith('/')) writeFileSync(at, content)
+  }
+  return folder
+}
+
+/** The paths of a tree's lines. */
+export const names = (lines: readonly string[]): string[] => lines.map(text => text.split(' ')[0] ?? '')
 
 /** An action of COPY as the Dockerfile's plan makes it. */
 export const copyOf = (
