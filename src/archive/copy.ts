@@ -44,14 +44,20 @@ export interface CopyWays {
   ranges: boolean
 }
 
-/**
- * The content, by shared extents where the filesystem can, else inside the kernel, else by hand. Errors: ENOSPC and
- * such.
- */
+/** All of it; where its size is known a call is spared. */
+const copyRanges = (from: number, to: number, size = Number.POSITIVE_INFINITY): void => {
+  for (let done = 0; done < size; ) {
+    const count = copyRange(from, to, 1 << 30)
+    if (count === 0) return
+    done += count
+  }
+}
+
+/** The content, by shared extents where the filesystem can, else inside the kernel, else by hand. Errors: ENOSPC. */
 export const copyContent = (
   from: number,
   to: number,
-  ways: CopyWays = { clones: true, ranges: true },
+  { ways = { clones: true, ranges: true }, size }: { ways?: CopyWays; size?: number } = {},
 ): void => {
   if (ways.clones) {
     if (cloneFile(from, to)) return
@@ -59,7 +65,7 @@ export const copyContent = (
   }
   if (ways.ranges)
     try {
-      while (copyRange(from, to, 1 << 30) > 0);
+      copyRanges(from, to, size)
       return
     } catch {
       ways.ranges = false

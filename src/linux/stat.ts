@@ -1,4 +1,5 @@
-import { sys } from './ffi.ts'
+import { constants } from 'node:os'
+import { errno, libc, SystemError, sys } from './ffi.ts'
 import { AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW, type Name, zeroEnded } from './files.ts'
 
 export const S_IFMT = 0o170000
@@ -31,7 +32,9 @@ export interface FileStat {
   ctime: bigint
 }
 
-const call = sys('int statx(int dir, const void *path, int flags, unsigned int mask, void *out)')
+const prototype = 'int statx(int dir, const void *path, int flags, unsigned int mask, void *out)'
+const call = sys(prototype)
+const rawCall = libc.func(prototype)
 const out = Buffer.alloc(256)
 const emptyPath = Buffer.alloc(1)
 const BASIC = 0x7ff
@@ -63,15 +66,14 @@ export const statAt = (dir: number, name: Name): FileStat => {
   return decode()
 }
 
-/** As `statAt`, with undefined for a name that is not there. */
+const absent = new Set([constants.errno.ENOENT, constants.errno.ENOTDIR])
+
+/** As `statAt`, with undefined for a name that is not there, which is no rare case: no error is made of it. */
 export const statIfThere = (dir: number, name: Name): FileStat | undefined => {
-  try {
-    return statAt(dir, name)
-  } catch (error) {
-    const code = error instanceof Error && 'code' in error ? error.code : undefined
-    if (code === 'ENOENT' || code === 'ENOTDIR') return undefined
-    throw error
-  }
+  if (Number(rawCall(dir, zeroEnded(name), AT_SYMLINK_NOFOLLOW, BASIC, out)) >= 0) return decode()
+  const code = errno()
+  if (absent.has(code)) return undefined
+  throw new SystemError('statx', code)
 }
 
 export const statFd = (fd: number): FileStat => {

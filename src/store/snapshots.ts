@@ -256,7 +256,7 @@ class DirectorySnapshotStore implements SnapshotStore {
       id,
       root: open.target ?? join(snapshotLayer(open.home), UPPER),
       below: shows ? [] : open.stack.map(stackLayer),
-      linked: new Set(open.stack.flatMap(layer => this.#linkedOf(layer))),
+      linked: this.#linkedIn(open.stack),
       commit: async options => {
         const layer = await this.#commit(id, open, options)
         isOpen = false
@@ -271,9 +271,13 @@ class DirectorySnapshotStore implements SnapshotStore {
     }
   }
 
-  #linkedOf({ key }: Layer): number[] {
-    const record = [...this.#records.values()].find(({ id, sealed }) => key === (sealed ?? snapshotKey(id)))
-    return record?.linked ?? []
+  /** Inodes that files of a stack share with files outside. */
+  #linkedIn(stack: readonly Layer[]): Set<number> {
+    const keys = new Set(stack.map(({ key }) => key))
+    const records = [...this.#records.values()].filter(
+      ({ id, sealed, linked }) => linked && keys.has(sealed ?? snapshotKey(id)),
+    )
+    return new Set(records.flatMap(({ linked }) => linked ?? []))
   }
 
   async #commit(

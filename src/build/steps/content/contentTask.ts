@@ -6,7 +6,7 @@ import type { StackLayer } from '../../../archive/merged.ts'
 import { MergedTree } from '../../../archive/mergedTree.ts'
 import { mayRestore } from '../../../archive/metadata.ts'
 import { type ByteString, baseOf, joinPath, toBytes } from '../../../archive/paths.ts'
-import { owned } from '../../../linux/files.ts'
+import { owned, readLinkAt } from '../../../linux/files.ts'
 import {
   type FileStat,
   isDirectory,
@@ -59,6 +59,12 @@ const attributesOf = (path: Buffer): string =>
     .map(name => `${name}=${getXattr(path, name)?.toString('base64')}`)
     .join(',')
 
+/** A name, and the open directory that holds it, valid until the tree is asked again. */
+interface Found {
+  stat: FileStat
+  dir?: number
+}
+
 class Selecting {
   readonly #tree: MergedTree
   readonly #selection: Selection
@@ -95,11 +101,11 @@ class Selecting {
     yield
     const { isIncluded, isPruned, matched } = this.#filter.match(relative, within)
     if (isPruned) return
-    const stat = this.#tree.stat(at)
-    if (!stat) return
-    const isFolder = isDirectory(stat)
+    const found = this.#look(at)
+    if (!found) return
+    const isFolder = isDirectory(found.stat)
     if (!isIncluded && !isFolder) return
-    const entry = this.#entry(at, path, stat)
+    const entry = this.#entry(at, path, found)
     if (isIncluded) this.#take(entry)
     if (!isFolder) return
     this.#parents.push({ entry, isFound: isIncluded })
@@ -119,32 +125,33 @@ class Selecting {
     this.#found.push(entry)
   }
 
-  #entry(at: ByteString, path: ByteString, stat: FileStat): SelectedEntry {
-    const type = stat.mode & S_IFMT
-    const header = this.#header(at, stat)
-    if (type !== S_IFREG) return { path, header }
-    const identity = `${stat.device}:${stat.inode}:${stat.ctime}:${stat.size}`
-    return { path, header, file: { at, identity, size: stat.size } }
+  /** The root is no name in a directory. */
+  #look(at: ByteString): Found | undefined {
+    if (at !== '') return this.#tree.find(at)
+    const stat = this.#tree.stat('')
+    return stat && { stat }
   }
 
-  #header(at: ByteString, stat: FileStat): string {
+  #entry(at: ByteString, path: ByteString, found: Found): SelectedEntry {
+    const header = this.#header(at, found)
+    const { mode, device, inode, ctime, size } = found.stat
+    if ((mode & S_IFMT) !== S_IFREG) return { path, header }
+    return { path, header, file: { at, identity: `${device}:${inode}:${ctime}:${size}`, size } }
+  }
+
+  #header(at: ByteString, { stat, dir }: Found): string {
     const { ignoreMode, ignoreOwner } = this.#selection
     const type = stat.mode & S_IFMT
     const isLink = type === S_IFLNK
+    const name = toBytes(baseOf(at))
     return [
       type.toString(8),
       ignoreMode || isLink ? '' : (stat.mode & 0o7777).toString(8),
       ignoreOwner ? '' : `${stat.uid}:${stat.gid}`,
-      isLink ? this.#tree.readLink(at).toString('base64') : '',
+      isLink && dir !== undefined ? readLinkAt(dir, name).toString('base64') : '',
       type === S_IFCHR || type === S_IFBLK ? `${stat.rdevMajor}:${stat.rdevMinor}` : '',
-      this.#attributes(at),
+      dir === undefined ? '' : attributesOf(pathAt(dir, name)),
     ].join(' ')
-  }
-
-  #attributes(at: ByteString): string {
-    // The root is no name in a directory.
-    const found = at === '' ? undefined : this.#tree.find(at)
-    return found ? attributesOf(pathAt(found.dir, toBytes(baseOf(at)))) : ''
   }
 }
 

@@ -138,7 +138,7 @@ export class Copier {
   #comes(item: Item, stat: FileStat): void {
     const { target, replace } = this.#copying
     this.count++
-    if (replace) {
+    if (replace && !this.#parents.at(-1)?.isNew) {
       const there = target.stat(item.to)
       if (there && !(isDirectory(stat) && isDirectory(there))) target.remove(item.to)
     }
@@ -174,7 +174,8 @@ export class Copier {
   #file(item: Item, stat: FileStat): void {
     const { target } = this.#copying
     this.#comes(item, stat)
-    const there = target.stat(item.to)
+    // In a directory that is new nothing is in the way.
+    const there = this.#parents.at(-1)?.isNew ? undefined : target.stat(item.to)
     if (there && isDirectory(there))
       throw badRequest(`cannot replace to directory ${shown(item.to)} with file`)
     if (there) target.giveWay(item.to)
@@ -228,7 +229,7 @@ export class Copier {
     using from = owned(source.open(item.from) ?? gone(item.from))
     target.place(item.to, (dir, name) => {
       using to = owned(openAt(dir, name, O_CREAT | O_EXCL | O_WRONLY | O_NOFOLLOW, 0o600))
-      if (stat.size > 0) copyContent(from.fd, to.fd, ways)
+      if (stat.size > 0) copyContent(from.fd, to.fd, { ways, size: stat.size })
       this.#own(to.fd, stat)
       copyAttributes(from.fd, to.fd)
       setTimesFd(to.fd, stat.mtime, stat.mtime)

@@ -1,6 +1,5 @@
 import { type ByteString, toBytes } from '../../../archive/paths.ts'
 import { type BerthError, badRequest, notFound } from '../../../core/errors.ts'
-import { SystemError } from '../../../linux/ffi.ts'
 
 /** What goes wrong with files of a build, in the words of BuildKit, whose users look for them. */
 
@@ -21,10 +20,6 @@ export const pathError = (call: string, path: ByteString, code: string): BerthEr
   const message = `${call} ${shown(path)}: ${words[code] ?? code}`
   return code === 'ENOENT' ? notFound(message) : badRequest(message)
 }
-
-/** A refusal of the kernel that a user can do something about, by the path; all else as it is. */
-export const explained = (error: unknown, call: string, path: ByteString): unknown =>
-  error instanceof SystemError && words[error.code] ? pathError(call, path, error.code) : error
 
 /** What is said where nothing is at a path that a step takes. */
 export const missingSource = (path: string, ref: string): BerthError =>

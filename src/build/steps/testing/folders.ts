@@ -1,5 +1,5 @@
-import { lstatSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs'
-import { join } from 'node:path'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import type { StackLayer } from '../../../archive/merged.ts'
 import { MergedTree } from '../../../archive/mergedTree.ts'
 import { joinPath, toBytes } from '../../../archive/paths.ts'
@@ -58,16 +58,18 @@ export const treeOf = (layers: readonly StackLayer[]): string[] => {
   return walk('')
 }
 
-/** A folder as the kernel shows it. */
-export const treeAt = (root: string): string[] =>
-  readdirSync(root, { recursive: true, encoding: 'utf8' })
-    .sort()
-    .map(path => {
-      const stat = lstatSync(join(root, path))
-      const text = stat.isFile() ? ` ${readFileSync(join(root, path), 'utf8')}` : ''
-      const link = stat.isSymbolicLink() ? ` -> ${readlinkSync(join(root, path))}` : ''
-      return `${path} ${stat.mode.toString(8)} ${stat.uid}:${stat.gid}${text}${link}`
-    })
+/** Files by path; one that ends with a slash is a folder. */
+export const fill = (folder: string, files: Record<string, string>): string => {
+  for (const [path, content] of Object.entries(files)) {
+    const at = join(folder, path)
+    mkdirSync(path.endsWith('/') ? at : dirname(at), { recursive: true })
+    if (!path.endsWith('/')) writeFileSync(at, content)
+  }
+  return folder
+}
+
+/** The paths of a tree's lines. */
+export const names = (lines: readonly string[]): string[] => lines.map(text => text.split(' ')[0] ?? '')
 
 /** An action of COPY as the Dockerfile's plan makes it. */
 export const copyOf = (
