@@ -120,8 +120,13 @@ test('steps, their output and warnings are shown, and what was exported', async 
       asked.push(request)
       const part = { id: 'sha256:abc', name: 'downloading', current: 5, total: 10, startedAt: at(0) }
       tell({ kind: 'vertex', vertex: base, state: 'running', startedAt: at(0) })
-      tell({ kind: 'status', vertex: base.digest, part })
-      tell({ kind: 'status', vertex: base.digest, part: { ...part, current: 10, completedAt: at(1) } })
+      tell({ kind: 'status', time: at(0), vertex: base.digest, part })
+      tell({
+        kind: 'status',
+        time: at(0),
+        vertex: base.digest,
+        part: { ...part, current: 10, completedAt: at(1) },
+      })
       tell({ kind: 'vertex', vertex: base, state: 'cached', startedAt: at(0), completedAt: at(1) })
       tell({ kind: 'vertex', vertex: run, state: 'running', startedAt: at(1) })
       for (const line of ['making\n', 'half a ', 'line\n'])

@@ -157,7 +157,7 @@ describe('the daemon dies at each step', { concurrency: 2 }, () => {
 })
 
 test('every fail point of the source is in these tests', () => {
-  const files = globSync('src/{engine,daemon,net,store}/**/*.ts', { cwd: projectRoot })
+  const files = globSync('src/{build,engine,daemon,net,store}/**/*.ts', { cwd: projectRoot })
   const names = files.flatMap(file =>
     [...readFileSync(path.join(projectRoot, file), 'utf8').matchAll(/failpoint\('([^']+)'\)/g)].map(
       match => match[1] ?? '',

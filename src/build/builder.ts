@@ -2,7 +2,7 @@ import { statfsSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import path from 'node:path'
 import { messageOf } from '../core/errors.ts'
-import type { Engine, Keeper } from '../engine/engine.ts'
+import type { CacheItem, Engine, Keeper } from '../engine/engine.ts'
 import type { Digest } from '../oci/digest.ts'
 import type { Trash } from '../store/trash.ts'
 import type { SnapshotStore } from '../store/types.ts'
@@ -11,7 +11,7 @@ import { ClientFolders } from './clients/folders.ts'
 import type { BuildClient } from './clients/types.ts'
 import { Sessions } from './session/sessions.ts'
 import { Cache } from './solver/cache.ts'
-import { Collector } from './solver/collect.ts'
+import { Collector, usageNow } from './solver/collect.ts'
 import { readGcRules } from './solver/gc.ts'
 import { createSolver } from './solver/solver.ts'
 import type { BuildContext, LayerRef, Solver } from './solver/types.ts'
@@ -91,6 +91,26 @@ export class Builder implements Keeper, AsyncDisposable {
   end(build: Build): void {
     if (this.#builds.get(build.id) === build) this.#builds.delete(build.id)
     this.#quietly('the build cache could not be cleaned up', this.collector.collect())
+  }
+
+  async items(): Promise<CacheItem[]> {
+    const rows = await usageNow(this.#place())
+    const records = rows.map(({ kind: type, ...row }) => ({ ...row, type }))
+    return [...records, ...(await this.#mountItems())]
+  }
+
+  async #mountItems(): Promise<CacheItem[]> {
+    const { pool } = this.engine
+    return await Promise.all(
+      this.cacheMounts.usage().map(async ({ id, path: directory, inUse, description, ...times }) => ({
+        ...{ id, description, inUse, createdAt: times.createdAt, lastUsedAt: times.lastUsedAt },
+        parents: [],
+        type: 'exec.cachemount',
+        shared: false,
+        size: (await pool.run('measure', { directory })).diskBytes,
+        usageCount: times.usageCount,
+      })),
+    )
   }
 
   *blobs(): Iterable<Digest> {

@@ -30,8 +30,24 @@ import type { PluginUses } from './volumes/pluginUses.ts'
 import type { Volumes } from './volumes/volumes.ts'
 import type { VolumeUsage } from './volumes/volumeUsage.ts'
 
+/** Of a build cache. Times in milliseconds since the epoch, bytes. */
+export interface CacheItem {
+  id: string
+  parents: readonly string[]
+  /** `regular`, `source.local`, `exec.cachemount`, … */
+  type: string
+  description: string
+  inUse: boolean
+  shared: boolean
+  size: number
+  createdAt: number
+  lastUsedAt: number
+  usageCount: number
+}
+
 /** Needs blobs and layers that no image names. */
 export interface Keeper {
+  items(): Promise<CacheItem[]>
   blobs(): Iterable<Digest>
   /** Keys of layers. */
   layers(): Iterable<Digest>

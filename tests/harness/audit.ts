@@ -96,7 +96,10 @@ const mountTargets = (below: string): string[] =>
     .filter(target => target.startsWith(`${below}/`))
     .map(target => target.slice(below.length + 1))
 
-const ownMounts = ['bare', 'bare/mnt', 'mapped-layers', 'mounts', 'netns', 'subpaths', 'userns', 'views']
+const ownMounts = [
+  ...['bare', 'bare/mnt', 'mapped-layers', 'mapped-snapshots', 'mounts', 'netns', 'snapshots', 'subpaths'],
+  ...['userns', 'views'],
+]
 
 const checkMounts = ({ daemon, owners, running }: State): string[] => {
   const due = owners.filter(owner => owner.running)
@@ -138,6 +141,7 @@ const checkExecRoot = ({ daemon, owners, ids, running }: State): string[] => {
       owners.filter(owner => owner.userNamespace).map(owner => owner.id),
     ),
     ...surplus('mapped layers', names(path.join(root, 'mapped-layers')), new Set()),
+    ...surplus('mount of a build', names(path.join(root, 'snapshots')), new Set()),
     ...surplus('exec directory', execs, new Set()),
     ...names(path.join(root, 'runtime')).flatMap(name =>
       surplus(
@@ -188,7 +192,7 @@ const isReplaced = (name: string): boolean => name.startsWith('.replaced-')
 
 const checkDataRoot = ({ daemon, owners, ids, running }: State): string[] => {
   const root = daemon.dataRoot
-  const half = ['blobs/sha256', 'layers', 'uppers', 'containers'].flatMap(folder =>
+  const half = ['blobs/sha256', 'layers', 'snapshots', 'uppers', 'containers'].flatMap(folder =>
     names(path.join(root, folder))
       .filter(name => isUnfinished(name) && !isPartial(name))
       .filter(name => !isReplaced(name) || running.size === 0)

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { buildVerbs } from './buildVerbs.ts'
 import type { TestDaemon } from './daemon.ts'
 import { deliveryVerbs } from './deliveryVerbs.ts'
 import { busyboxArchive } from './images.ts'
@@ -324,6 +325,7 @@ export const verbGroups: [string, Verb[]][] = [
   ['volumes of plugins', volumePluginVerbs],
   ['mounts made before a start', mountVerbs],
   ['containers in user namespaces', userNamespaceVerbs],
+  ['build', buildVerbs],
 ]
 
 /** Those whose daemon gives containers user namespaces. */

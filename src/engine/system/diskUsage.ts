@@ -3,7 +3,7 @@ import { Filters } from '../../wire/filters.ts'
 import type { ImageSummary } from '../../wire/image.ts'
 import type { ApiVersion } from '../../wire/version.ts'
 import { listContainers } from '../containers/list.ts'
-import type { Engine } from '../engine.ts'
+import type { CacheItem, Engine } from '../engine.ts'
 import { imageSummary, selectImages } from '../images/list.ts'
 import { volumeJson } from '../volumes/document.ts'
 
@@ -96,13 +96,41 @@ const volumeUsage = async (engine: Engine): Promise<Usage<ListedVolume>> => {
 const layersSize = async (engine: Engine): Promise<number> =>
   sumOf(await engine.layers.list(), ({ size }) => size)
 
-const noUsage: Usage<never> = { items: [], active: 0, reclaimable: 0, total: 0 }
+const rfc3339 = (milliseconds: number): string => new Date(milliseconds).toISOString()
+
+/** Engine API `BuildCache`. */
+const cacheJson = (item: CacheItem): object => ({
+  ID: item.id,
+  ...(item.parents.length > 0 ? { Parents: item.parents } : {}),
+  Type: item.type,
+  Description: item.description,
+  InUse: item.inUse,
+  Shared: item.shared,
+  Size: item.size,
+  CreatedAt: rfc3339(item.createdAt),
+  LastUsedAt: rfc3339(item.lastUsedAt),
+  UsageCount: item.usageCount,
+})
+
+const cacheUsage = async (engine: Engine): Promise<Usage<object>> => {
+  const items = (await Promise.all(engine.keepers.map(keeper => keeper.items()))).flat()
+  const own = items.filter(({ shared }) => !shared)
+  return {
+    items: items.map(cacheJson),
+    active: items.filter(({ inUse }) => inUse).length,
+    reclaimable: sumOf(
+      own.filter(({ inUse }) => !inUse),
+      ({ size }) => size,
+    ),
+    total: sumOf(own, ({ size }) => size),
+  }
+}
 
 interface Usages {
   images: Usage<ImageSummary> | undefined
   containers: Usage<ListedContainer> | undefined
   volumes: Usage<ListedVolume> | undefined
-  buildCache: Usage<never> | undefined
+  buildCache: Usage<object> | undefined
 }
 
 const listed = ({ images, containers, volumes, buildCache }: Usages, version: ApiVersion): object => ({
@@ -164,7 +192,7 @@ export const diskUsage = async (engine: Engine, options: DiskUsageOptions): Prom
     images: wanted.has('image') ? await imageUsage(engine) : undefined,
     containers: wanted.has('container') ? await containerUsage(engine, version) : undefined,
     volumes: wanted.has('volume') ? await volumeUsage(engine) : undefined,
-    buildCache: wanted.has('build-cache') ? noUsage : undefined,
+    buildCache: wanted.has('build-cache') ? await cacheUsage(engine) : undefined,
   }
   const isNew = version.atLeast('1.52')
   const verbose = isNew && options.verbose

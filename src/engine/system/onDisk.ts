@@ -71,6 +71,9 @@ export const onDisk = async (engine: Engine): Promise<object> => {
           ? await blocksOf(engine.volumes.home(record.name))
           : (await engine.volumeUsage.sizeOf(record)).diskBytes,
     ),
+    BuildBytes:
+      (await measured(engine, path.join(dataRoot, 'snapshots'))) +
+      (await measured(engine, path.join(dataRoot, 'build'))),
     DatabaseBytes: await ownFiles(dataRoot),
   }
 }

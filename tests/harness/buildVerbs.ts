@@ -1,0 +1,60 @@
+import assert from 'node:assert/strict'
+import { mkdirSync, writeFileSync } from 'node:fs'
+import path from 'node:path'
+import type { TestDaemon } from './daemon.ts'
+import type { Outcome } from './shell.ts'
+import type { Verb } from './verbs.ts'
+
+/** Builds, for the crash tests: whatever step the daemon dies at, the next build gives the image. */
+
+let count = 0
+
+/** Steps of every kind, none of which an earlier build has done. */
+const prepare = async (daemon: TestDaemon): Promise<void> => {
+  const context = path.join(daemon.base, 'context')
+  mkdirSync(context, { recursive: true })
+  count += 1
+  writeFileSync(path.join(context, 'file'), `content ${count}`)
+  writeFileSync(
+    path.join(context, 'Dockerfile'),
+    [
+      'FROM busybox AS made',
+      `RUN --mount=type=cache,target=/kept,id=kept-${count} echo ${count} >/made; touch /kept/file`,
+      'FROM busybox',
+      'COPY file /copied',
+      'COPY --from=made /made /made',
+    ].join('\n'),
+  )
+}
+
+const build = (daemon: TestDaemon): Promise<Outcome> =>
+  daemon.docker(['build', '-q', '-t', 'built', path.join(daemon.base, 'context')])
+
+/** The image is there if the client was told so, and it is what it says; nothing of it stays. */
+const isBuilt = async (daemon: TestDaemon, told: boolean): Promise<void> => {
+  const found = await daemon.docker(['image', 'inspect', 'built'])
+  if (told) assert.equal(found.code, 0, found.stderr)
+  const again = await build(daemon)
+  assert.equal(again.code, 0, again.stderr)
+  assert.equal(
+    await daemon.mustDocker(['run', '--rm', 'built', 'sh', '-c', 'cat /copied; echo; cat /made']),
+    `content ${count}\n${count}`,
+  )
+  await daemon.mustDocker(['rmi', '-f', 'built'])
+}
+
+export const buildVerbs: Verb[] = [
+  {
+    name: 'build',
+    points: [
+      ...['cache-mount.filled', 'snapshots.prepared', 'snapshots.mounted', 'exec-step.mounted'],
+      ...['exec-step.connected', 'exec-step.started', 'exec-step.ended', 'snapshots.unmounted'],
+      ...['snapshots.before-rename', 'snapshots.committed', 'snapshots.hashed', 'snapshots.sealing'],
+      ...['layers.before-adopt', 'layers.adopted', 'snapshots.sealed', 'build-export.sealed'],
+      'build-export.named',
+    ],
+    prepare,
+    run: build,
+    check: (daemon, { told }) => isBuilt(daemon, told),
+  },
+]
