@@ -7,6 +7,7 @@ import type { Reference } from '../oci/reference.ts'
 import type { Builder } from './builder.ts'
 import type { BuildClient } from './clients/types.ts'
 import type { Warning } from './dockerfile/types.ts'
+import { checkEntitlements, type Entitlement } from './entitlements.ts'
 import { exportImage } from './export/image.ts'
 import type { FrontendAttributes } from './frontend/attributes.ts'
 import {
@@ -27,6 +28,8 @@ export interface BuildRequest {
   id: string
   client: BuildClient
   operation: Operation
+  /** What its steps may do beyond their sandbox. */
+  granted: ReadonlySet<Entitlement>
   /** Hears of all that it does; never waits, never throws. */
   tell(event: BuildEvent): void
   /** What checks found. */
@@ -71,16 +74,18 @@ export class Build implements AsyncDisposable {
   readonly client: BuildClient
   readonly #builder: Builder
   readonly #operation: Operation
+  readonly #granted: BuildRequest['granted']
   readonly #tell: BuildRequest['tell']
   readonly #warn: BuildRequest['warn']
   readonly #solutions: Solution[] = []
   readonly #used = new Set<LayerRef>()
 
-  constructor({ builder, id, client, operation, tell, warn }: BuildRequest) {
+  constructor({ builder, id, client, operation, granted, tell, warn }: BuildRequest) {
     this.#builder = builder
     this.id = id
     this.client = client
     this.#operation = operation
+    this.#granted = granted
     this.#tell = tell
     this.#warn = warn
   }
@@ -168,6 +173,7 @@ export class Build implements AsyncDisposable {
 
   /** Solves all plans; the trees are held until this build is disposed of. Errors: `StepError`. */
   async solve({ plans, source }: PlannedBuild): Promise<BuiltPlatform[]> {
+    for (const { plan } of plans) checkEntitlements(plan.graph, this.#granted)
     this.#operation.at('running its steps')
     try {
       return await this.#solve(plans)

@@ -9,6 +9,7 @@ import type { SnapshotStore } from '../store/types.ts'
 import { Build, type BuildRequest } from './build.ts'
 import { ClientFolders } from './clients/folders.ts'
 import type { BuildClient } from './clients/types.ts'
+import type { Entitlement } from './entitlements.ts'
 import { Sessions } from './session/sessions.ts'
 import { Cache } from './solver/cache.ts'
 import { Collector, usageNow } from './solver/collect.ts'
@@ -24,6 +25,8 @@ export interface BuilderParts {
   trash: Trash
   /** `builder.gc` of daemon.json. */
   gc?: unknown
+  /** What clients may ask for; as with dockerd, the host's network unless told. */
+  entitlements?: ReadonlySet<Entitlement>
 }
 
 /** All builds of a daemon, and what they share: the solver, its cache, the clients' sessions and folders. */
@@ -36,6 +39,7 @@ export class Builder implements Keeper, AsyncDisposable {
   readonly collector: Collector
   readonly cacheMounts: CacheMounts
   readonly solver: Solver
+  readonly entitlements: ReadonlySet<Entitlement>
   readonly #builds = new Map<string, Build>()
 
   private constructor(parts: BuilderParts, cache: Cache, cacheMounts: CacheMounts) {
@@ -43,6 +47,7 @@ export class Builder implements Keeper, AsyncDisposable {
     this.snapshots = parts.snapshots
     this.cache = cache
     this.cacheMounts = cacheMounts
+    this.entitlements = parts.entitlements ?? new Set(['network.host'])
     this.folders = new ClientFolders(path.join(parts.engine.settings.dataRoot, 'build', 'contexts'))
     this.collector = new Collector({ ...this.#place(), ...limitsOf(parts) })
     this.solver = createSolver({

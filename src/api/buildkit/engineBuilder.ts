@@ -1,6 +1,7 @@
 import { type BuiltPlatform, type Build as EngineBuild, StepError } from '../../build/build.ts'
 import type { Builder as BuildEngine } from '../../build/builder.ts'
 import { sessionClient } from '../../build/clients/sessionClient.ts'
+import { readEntitlements } from '../../build/entitlements.ts'
 import { readAttributes } from '../../build/frontend/attributes.ts'
 import { FrontendError } from '../../build/frontend/frontend.ts'
 import { resolveImage } from '../../build/steps/image/resolve.ts'
@@ -94,6 +95,7 @@ class DoorBuild implements Build {
       id: request.ref,
       client: sessionClient(session, builder.folders),
       operation: this.#operation,
+      granted: readEntitlements(request.entitlements, builder.entitlements),
       tell,
       warn: ({ rule, message, description, url, ranges, vertex, source }) =>
         tell({

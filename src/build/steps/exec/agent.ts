@@ -1,4 +1,6 @@
+import { closeSync, openSync } from 'node:fs'
 import { createServer } from 'node:net'
+import path from 'node:path'
 import type { Duplex } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 
@@ -23,10 +25,16 @@ export const listenForAgent = async (
       () => client.destroy(),
     )
   })
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', reject)
-    server.listen(socket, resolve)
-  })
+  // By its folder's descriptor: an address has room for 107 bytes.
+  const folder = openSync(path.dirname(socket), 'r')
+  try {
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', reject)
+      server.listen(`/proc/self/fd/${folder}/${path.basename(socket)}`, resolve)
+    })
+  } finally {
+    closeSync(folder)
+  }
   return {
     [Symbol.asyncDispose]: async () => {
       for (const connection of open) connection.destroy()

@@ -150,9 +150,9 @@ const agentPoint = async (
 
 const bindOf = async (preparation: Preparation, mount: Bind): Promise<PreparedMounts> => {
   const { root, outputs } = await mountStack(preparation, mount)
-  const whole = path.posix.join('/', mount.source) === '/'
+  const subpath = path.posix.relative('/', path.posix.join('/', mount.source))
   const point = bindPoint({ source: root, destination: mount.target, readWrite: !mount.readOnly })
-  return { points: [whole ? point : { ...point, subpath: mount.source }], outputs }
+  return { points: [subpath === '' ? point : { ...point, subpath }], outputs }
 }
 
 const tmpfsPoint = ({ target, readOnly, size }: ExecMount & { kind: 'tmpfs' }): MountPoint => ({

@@ -1,7 +1,7 @@
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { UndoStack } from '../../../core/disposal.ts'
-import { BerthError, messageOf } from '../../../core/errors.ts'
+import { BerthError, hasCode, messageOf } from '../../../core/errors.ts'
 import { failpoint } from '../../../core/failpoint.ts'
 import { newId } from '../../../core/ids.ts'
 import { stringify } from '../../../core/json.ts'
@@ -21,7 +21,7 @@ import { killGroup } from '../../../linux/cgroups.ts'
 import { rootOf } from '../../../linux/idMaps.ts'
 import { startFailure } from '../../../runtime/errors.ts'
 import { launchMonitor } from '../../../runtime/launch.ts'
-import type { ExitRecord, MonitorClient, MonitorSpec } from '../../../runtime/types.ts'
+import type { ExitRecord, MonitorClient, MonitorSpec, MonitorStatus } from '../../../runtime/types.ts'
 import type { Tree } from '../../solver/types.ts'
 import { isFolder, mountStack, type Output, type Preparation, prepareMounts } from './mounts.ts'
 import { stepOutput } from './output.ts'
@@ -167,7 +167,7 @@ const runToEnd = async (preparation: Preparation, { monitor, exited }: Running):
   step.signal.addEventListener('abort', end, { once: true })
   try {
     step.signal.throwIfAborted()
-    const started = await monitor.start()
+    const started = await begin(step, monitor)
     failpoint('exec-step.started')
     if (step.signal.aborted) end()
     const exit = started.exit ?? (await exited)
@@ -177,6 +177,16 @@ const runToEnd = async (preparation: Preparation, { monitor, exited }: Running):
     if (exit.exitCode !== 0) throw new StepFailed(step.operation.args, exit)
   } finally {
     step.signal.removeEventListener('abort', end)
+  }
+}
+
+/** Errors: `StepFailed` where the runtime refused at once. */
+const begin = async (step: ExecStep, monitor: MonitorClient): Promise<MonitorStatus> => {
+  try {
+    return await monitor.start()
+  } catch (error) {
+    if (hasCode(error, 'monitor-refused')) return refuse(step, messageOf(error))
+    throw error
   }
 }
 
