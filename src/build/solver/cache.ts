@@ -59,6 +59,8 @@ export class Cache implements ResultCache {
   readonly #holds = new Map<string, number>()
   /** How many records stand on one. */
   readonly #children = new Map<string, number>()
+  /** Of how many inputs of records a key is the chain key. */
+  readonly #bases = new Map<string, number>()
   /** In how many trees a snapshot is. */
   readonly #snapshots = new Map<string, number>()
   #fileCharacters = 0
@@ -167,6 +169,10 @@ export class Cache implements ResultCache {
 
   isHeld(id: string): boolean {
     return this.#holds.has(id)
+  }
+
+  isBase(chain: KeyDigest): boolean {
+    return this.#bases.has(chain)
   }
 
   hasSnapshot(id: string): boolean {
@@ -286,7 +292,8 @@ export class Cache implements ResultCache {
     this.#countParts(record, -1)
   }
 
-  #countParts({ parents, tree }: CacheRecord, by: 1 | -1): void {
+  #countParts({ parents, tree, made }: CacheRecord, by: 1 | -1): void {
+    for (const { key } of made?.inputs ?? []) if (key !== undefined) count(this.#bases, key, by)
     for (const parent of parents) count(this.#children, parent, by)
     for (const layer of tree.layers) if (layer.kind === 'snapshot') count(this.#snapshots, layer.id, by)
   }

@@ -24,6 +24,8 @@ export interface Node {
   /** What was told last. */
   state: VertexState
   plan?: Promise<Plan>
+  /** Whether it cannot be found, known before its plan is. */
+  doom?: Promise<boolean>
   outcome?: Promise<Outcome>
   /** The same as what stays when the build has ended. */
   kept?: Promise<Outcome>

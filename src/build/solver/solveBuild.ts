@@ -3,6 +3,7 @@ import { messageOf } from '../../core/errors.ts'
 import type { Edge, Vertex, VertexDigest } from '../graph/types.ts'
 import { SolveError } from './errors.ts'
 import type { Flights, Waiter } from './flights.ts'
+import { isDoomed } from './foresee.ts'
 import { keepFolder } from './keepFolder.ts'
 import { localChain, resultKey } from './keys.ts'
 import { outcomeOf, recordsUnder, wholeUnder } from './lookup.ts'
@@ -179,10 +180,35 @@ export class BuildSolve {
   /** The results of a vertex, once it is wanted: what is found, or made now. */
   #outcome(node: Node): Promise<Outcome> {
     node.outcome ??= this.#begin(node, async () => {
+      this.#foresee(node)
       const plan = await this.#plan(node)
       return plan.found ?? (await this.#make(node, plan))
     })
     return node.outcome
+  }
+
+  #isDoomed(node: Node): Promise<boolean> {
+    node.doom ??= this.#begin(node, () =>
+      isDoomed(
+        {
+          planOf: other => this.#plan(other),
+          chainOf: (other, index) => this.#chainOf(other, index),
+          isBase: chain => this.#shared.cache.isBase(chain),
+          isDoomed: other => this.#isDoomed(other),
+        },
+        node,
+      ),
+    )
+    return node.doom
+  }
+
+  /** All that a step takes, as soon as it is known that it will be wanted: not first one, and then another. */
+  #foresee(node: Node): void {
+    const foreseeing = this.#begin(node, async () => {
+      if (!(await this.#isDoomed(node))) return
+      for (const input of node.inputs) this.#outcome(input.node).catch(() => {})
+    })
+    foreseeing.catch(() => {})
   }
 
   async #planSource(node: Node): Promise<Plan> {

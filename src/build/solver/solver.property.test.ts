@@ -145,8 +145,11 @@ test('whatever comes between, steps run one at a time, results are right, and no
       fc.option(fc.nat(40), { nil: undefined }),
       fc.integer({ min: 1, max: 3 }),
       fc.array(fc.boolean(), { maxLength: 5 }),
-      async (fates, waits, failing, width, prunes) => {
+      lines(false),
+      async (fates, waits, failing, width, prunes, common) => {
         const bench = await benchOf(outsideOf(), width)
+        await build(bench, graphOf(common))
+        await setImmediate()
         let steps = 0
         let most = 0
         let running = 0
@@ -167,7 +170,7 @@ test('whatever comes between, steps run one at a time, results are right, and no
           fates.map(async ({ lines, begins, aborts }) => {
             for (let turns = begins; turns > 0; turns--) await setImmediate()
             const controller = new AbortController()
-            const graph = graphOf(lines)
+            const graph = graphOf([...common, ...lines])
             const built = build(bench, graph, { signal: controller.signal })
             built.catch(() => {})
             for (let turns = aborts ?? 0; turns > 0; turns--) await setImmediate()

@@ -200,6 +200,8 @@ export interface ResultCache {
   /** What is held is not pruned. */
   hold(id: string): Disposable
   isHeld(id: string): boolean
+  /** Whether a record was made of what counts by this. */
+  isBase(chain: KeyDigest): boolean
   /** Whether a record has this snapshot. */
   hasSnapshot(id: string): boolean
   used(id: string): void
