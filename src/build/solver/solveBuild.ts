@@ -177,11 +177,18 @@ export class BuildSolve {
     return node.plan
   }
 
+  async #wholePlan(node: Node): Promise<Plan> {
+    const plan = await this.#plan(node)
+    if (!plan.rest) return plan
+    node.whole ??= this.#begin(node, plan.rest)
+    return await node.whole
+  }
+
   /** The results of a vertex, once it is wanted: what is found, or made now. */
   #outcome(node: Node): Promise<Outcome> {
     node.outcome ??= this.#begin(node, async () => {
       this.#foresee(node)
-      const plan = await this.#plan(node)
+      const plan = await this.#wholePlan(node)
       return plan.found ?? (await this.#make(node, plan))
     })
     return node.outcome
@@ -244,6 +251,7 @@ export class BuildSolve {
     chainOf: (node, index) => this.#chainOf(node, index),
     contentOf: (input, selection) => this.#contentOf(input, selection),
     find: (node, key) => this.#find(node, key),
+    pastChains: (node, key) => this.#pastChains(node, key),
     link: async ({ records }, key) => {
       for (const [index, id] of records.entries())
         if (id !== undefined) await this.#shared.cache.link(id, [resultKey(key, index)])
@@ -256,8 +264,19 @@ export class BuildSolve {
     const isNeeded = ignoresCache(node.vertex) || plan.keys.length === 0
     const outcome = isNeeded ? await this.#outcome(node) : plan.found
     const [key] = plan.keys
-    if (!outcome && key) return resultKey(key, index)
+    if (!outcome && key) return plan.past?.[index] ?? resultKey(key, index)
     return outcome?.chains[index] ?? (await this.#contentChain(node, index))
+  }
+
+  #pastChains({ vertex, wanted }: Node, key: KeyDigest): KeyDigest[] | undefined {
+    if (ignoresCache(vertex)) return undefined
+    const chains: KeyDigest[] = []
+    for (const index of wanted) {
+      const chain = this.#shared.cache.pastChain(resultKey(key, index))
+      if (chain === undefined) return undefined
+      chains[index] = chain
+    }
+    return chains
   }
 
   #contentChain(node: Node, index: number): Promise<KeyDigest> {

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { setImmediate } from 'node:timers/promises'
+import { isDeepStrictEqual } from 'node:util'
 import fc from 'fast-check'
 import type { Edge, Graph } from '../graph/types.ts'
 import { assertNothingHeld, type Bench, benchOf, build, ran } from './testing/builds.ts'
@@ -95,6 +96,30 @@ test('a second build runs nothing but folders of clients, however it was found',
       const bench = await benchOf(outsideOf())
       await build(bench, graphOf(lines))
       const { done } = await build(bench, graphOf(lines))
+      assert.deepEqual(
+        ran(done).filter(name => !name.startsWith('[internal]')),
+        [],
+      )
+    }),
+  )
+})
+
+test('whatever was pruned below a result that is there, nothing runs for it', async () => {
+  await fc.assert(
+    fc.asyncProperty(lines(false), fc.infiniteStream(fc.boolean()), async (lines, chances) => {
+      const bench = await benchOf(outsideOf())
+      const first = await build(bench, graphOf(lines))
+      await setImmediate()
+      const kept = [...bench.cache.all()].find(({ tree }) => isDeepStrictEqual(tree, first.tree))
+      const pruned = [...bench.cache.all()].filter(({ id }) => id !== kept?.id && chances.next().value)
+      for (const id of await bench.cache.remove(
+        pruned.map(({ id }) => id),
+        'pruned',
+      ))
+        bench.world.layers.delete(id)
+      const { done, tree } = await build(bench, graphOf(lines))
+      if (!kept) return
+      assert.deepEqual(tree, first.tree)
       assert.deepEqual(
         ran(done).filter(name => !name.startsWith('[internal]')),
         [],

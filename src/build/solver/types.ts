@@ -188,6 +188,8 @@ export interface ResultCache {
   all(): IterableIterator<CacheRecord>
   /** What has become of the last record under this key. */
   loss(key: KeyDigest): Loss | undefined
+  /** What that counted by in the keys of what was made of it. */
+  pastChain(key: KeyDigest): KeyDigest | undefined
   /** A record of this id is there under these keys, too. */
   link(id: string, keys: readonly KeyDigest[]): Promise<void>
   /** Found once this settles. Records that have one of its keys lose it. */
