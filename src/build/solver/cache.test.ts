@@ -64,10 +64,13 @@ test('links are bounded; the first key stays', async () => {
 test('what is removed is found no more, and its loss is known to the next daemon', async () => {
   const { cache, store } = await open()
   await cache.add(recordOf({ id: 'a', keys: [key('1')], tree: treeOf('x') }))
+  await cache.link('a', [key('2')])
   assert.deepEqual(await cache.remove(['a', 'nosuch'], 'pruned'), ['x'])
   for (const one of [cache, await reopened(store)]) {
     assert.equal(one.find(key('1')), undefined)
     assert.equal(one.loss(key('1')), 'pruned')
+    // What it counted by is known by each of its keys.
+    assert.equal(one.pastChain(key('2')), key('1'))
   }
   await cache.add(recordOf({ id: 'b', keys: [key('1')] }))
   assert.equal(cache.loss(key('1')), undefined)

@@ -26,6 +26,12 @@ type Put = { kind: string; id: string; value: unknown }
 
 const putOf = (record: CacheRecord): Put => ({ kind: recordKind, id: record.id, value: record })
 
+/** What is remembered of a key whose record is gone. */
+interface Past {
+  loss: Loss
+  chain: KeyDigest
+}
+
 type Use = Pick<CacheRecord, 'lastUsedAt' | 'usageCount'>
 
 const usePut = ({ id, lastUsedAt, usageCount }: CacheRecord): Put => ({
@@ -55,10 +61,12 @@ export class Cache implements ResultCache {
   readonly #queue = new SerialQueue()
   readonly #records = new Map<string, CacheRecord>()
   readonly #byKey = new Map<KeyDigest, string>()
-  readonly #losses = new Map<KeyDigest, Loss>()
+  readonly #losses = new Map<KeyDigest, Past>()
   readonly #holds = new Map<string, number>()
   /** How many records stand on one. */
   readonly #children = new Map<string, number>()
+  /** Of how many inputs of records a key is the chain key. */
+  readonly #bases = new Map<string, number>()
   /** In how many trees a snapshot is. */
   readonly #snapshots = new Map<string, number>()
   #fileCharacters = 0
@@ -75,7 +83,7 @@ export class Cache implements ResultCache {
     isWhole: (record: CacheRecord) => boolean | Promise<boolean>,
   ): Promise<Cache> {
     const cache = new Cache(store)
-    for (const { id, value } of await store.load(lossKind)) cache.#losses.set(id as KeyDigest, value as Loss)
+    for (const { id, value } of await store.load(lossKind)) cache.#losses.set(id as KeyDigest, value as Past)
     const uses = new Map((await store.load(useKind)).map(({ id, value }) => [id, value as Use]))
     const records = (await store.load(recordKind)).map(({ id, value }) => ({
       ...(value as CacheRecord),
@@ -103,7 +111,11 @@ export class Cache implements ResultCache {
   }
 
   loss(key: KeyDigest): Loss | undefined {
-    return this.#losses.get(key)
+    return this.#losses.get(key)?.loss
+  }
+
+  pastChain(key: KeyDigest): KeyDigest | undefined {
+    return this.#losses.get(key)?.chain
   }
 
   async link(id: string, keys: readonly KeyDigest[]): Promise<void> {
@@ -167,6 +179,10 @@ export class Cache implements ResultCache {
 
   isHeld(id: string): boolean {
     return this.#holds.has(id)
+  }
+
+  isBase(chain: KeyDigest): boolean {
+    return this.#bases.has(chain)
   }
 
   hasSnapshot(id: string): boolean {
@@ -244,20 +260,20 @@ export class Cache implements ResultCache {
     records: readonly CacheRecord[],
     { loss, staying = [] }: { loss: Loss; staying?: readonly CacheRecord[] },
   ): Promise<void> {
-    const keys = records.flatMap(record => record.keys).slice(-mostLosses)
-    const tooMany = Math.max(0, this.#losses.size + keys.length - mostLosses)
+    const past = records.flatMap(record => pastOf(record, loss)).slice(-mostLosses)
+    const tooMany = Math.max(0, this.#losses.size + past.length - mostLosses)
     const forgotten = [...this.#losses.keys()].slice(0, tooMany)
     await this.#store.write(
       [
         ...records.flatMap(({ id }) => [recordKind, useKind].map(kind => ({ kind, id, value: undefined }))),
         ...staying.map(putOf),
         ...forgotten.map(key => ({ kind: lossKind, id: key, value: undefined })),
-        ...keys.map(key => ({ kind: lossKind, id: key, value: loss })),
+        ...past.map(([id, value]) => ({ kind: lossKind, id, value })),
       ],
       { durable: true },
     )
     for (const key of forgotten) this.#losses.delete(key)
-    for (const key of keys) this.#losses.set(key, loss)
+    for (const [key, value] of past) this.#losses.set(key, value)
   }
 
   #enter(record: CacheRecord): void {
@@ -286,10 +302,16 @@ export class Cache implements ResultCache {
     this.#countParts(record, -1)
   }
 
-  #countParts({ parents, tree }: CacheRecord, by: 1 | -1): void {
+  #countParts({ parents, tree, made }: CacheRecord, by: 1 | -1): void {
+    for (const { key } of made?.inputs ?? []) if (key !== undefined) count(this.#bases, key, by)
     for (const parent of parents) count(this.#children, parent, by)
     for (const layer of tree.layers) if (layer.kind === 'snapshot') count(this.#snapshots, layer.id, by)
   }
+}
+
+const pastOf = ({ keys, chain }: CacheRecord, loss: Loss): [KeyDigest, Past][] => {
+  const [first] = keys
+  return first ? keys.map(key => [key, { loss, chain: chain ?? first }]) : []
 }
 
 /** Uses that came while it was being written. */

@@ -13,6 +13,10 @@ export interface Plan {
   /** What is there already. */
   found?: Outcome
   made?: KeyParts
+  /** It was there once, and counted by these: enough for what is above it. */
+  past?: KeyDigest[]
+  /** What is still to be found out where its result is wanted. */
+  rest?: () => Promise<Plan>
 }
 
 export interface Node {
@@ -24,6 +28,9 @@ export interface Node {
   /** What was told last. */
   state: VertexState
   plan?: Promise<Plan>
+  whole?: Promise<Plan>
+  /** Whether it cannot be found, known before its plan is. */
+  doom?: Promise<boolean>
   outcome?: Promise<Outcome>
   /** The same as what stays when the build has ended. */
   kept?: Promise<Outcome>

@@ -14,6 +14,8 @@ export interface Asked {
   contentOf(input: Node['inputs'][number], selection: Selection): Promise<ContentDigest>
   /** What is there under a key; undefined where the step is to be made anew. */
   find(node: Node, key: KeyDigest): Promise<Outcome | undefined>
+  /** What results that were there once counted by, by index; undefined where one is not known, or made anew. */
+  pastChains(node: Node, key: KeyDigest): KeyDigest[] | undefined
   /** What is found under one key is so under another. */
   link(outcome: Outcome, key: KeyDigest): Promise<void>
 }
@@ -59,6 +61,28 @@ const keyByContent = ({ vertex, seen }: Node, sights: readonly Sight[]): KeyDige
     ),
   )
 
+/** By what is seen, where being found by the keys of the inputs is out. */
+const planByContent = async (
+  asked: Asked,
+  node: Node,
+  { chains, fast }: { chains: readonly (KeyDigest | undefined)[]; fast: KeyDigest | undefined },
+): Promise<Plan> => {
+  const sights: Sight[] = await Promise.all(
+    chains.map(async (chain, index) => {
+      const content = await contentSeen(asked, node, index)
+      return { chain, ...(content ? { content } : {}) }
+    }),
+  )
+  const made = partsOf(node.vertex, inputParts(node, sights))
+  if (fast && node.seen.every(({ by }) => by === 'key')) return { keys: [fast], made }
+  const key = keyByContent(node, sights)
+  const keys = [key, ...(fast ? [fast] : [])]
+  const found = await asked.find(node, key)
+  if (!found) return { keys, made }
+  if (fast) await asked.link(found, fast)
+  return { keys, found }
+}
+
 /** Of a step that takes something, or needs nothing. */
 export const planStep = async (asked: Asked, node: Node): Promise<Plan> => {
   const { vertex, inputs, seen } = node
@@ -71,20 +95,10 @@ export const planStep = async (asked: Asked, node: Node): Promise<Plan> => {
   )
   const known = chains.filter(chain => chain !== undefined)
   const fast = known.length === chains.length ? fastKey(vertex, known) : undefined
-  const fastHit = fast && (await asked.find(node, fast))
-  if (fastHit) return { keys: [fast], found: fastHit }
-  const sights: Sight[] = await Promise.all(
-    chains.map(async (chain, index) => {
-      const content = await contentSeen(asked, node, index)
-      return { chain, ...(content ? { content } : {}) }
-    }),
-  )
-  const made = partsOf(vertex, inputParts(node, sights))
-  if (fast && seen.every(({ by }) => by === 'key')) return { keys: [fast], made }
-  const key = keyByContent(node, sights)
-  const keys = [key, ...(fast ? [fast] : [])]
-  const found = await asked.find(node, key)
-  if (!found) return { keys, made }
-  if (fast) await asked.link(found, fast)
-  return { keys, found }
+  const found = fast && (await asked.find(node, fast))
+  if (found) return { keys: [fast], found }
+  const rest = (): Promise<Plan> => planByContent(asked, node, { chains, fast })
+  // What is above it may be there still, and needs no more of it.
+  const past = fast && asked.pastChains(node, fast)
+  return past ? { keys: [fast], past, rest } : await rest()
 }

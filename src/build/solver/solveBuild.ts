@@ -3,6 +3,7 @@ import { messageOf } from '../../core/errors.ts'
 import type { Edge, Vertex, VertexDigest } from '../graph/types.ts'
 import { SolveError } from './errors.ts'
 import type { Flights, Waiter } from './flights.ts'
+import { isDoomed } from './foresee.ts'
 import { keepFolder } from './keepFolder.ts'
 import { localChain, resultKey } from './keys.ts'
 import { outcomeOf, recordsUnder, wholeUnder } from './lookup.ts'
@@ -176,13 +177,45 @@ export class BuildSolve {
     return node.plan
   }
 
+  async #wholePlan(node: Node): Promise<Plan> {
+    const plan = await this.#plan(node)
+    if (!plan.rest) return plan
+    node.whole ??= this.#begin(node, plan.rest)
+    return await node.whole
+  }
+
   /** The results of a vertex, once it is wanted: what is found, or made now. */
   #outcome(node: Node): Promise<Outcome> {
     node.outcome ??= this.#begin(node, async () => {
-      const plan = await this.#plan(node)
+      this.#foresee(node)
+      const plan = await this.#wholePlan(node)
       return plan.found ?? (await this.#make(node, plan))
     })
     return node.outcome
+  }
+
+  #isDoomed(node: Node): Promise<boolean> {
+    node.doom ??= this.#begin(node, () =>
+      isDoomed(
+        {
+          planOf: other => this.#plan(other),
+          chainOf: (other, index) => this.#chainOf(other, index),
+          isBase: chain => this.#shared.cache.isBase(chain),
+          isDoomed: other => this.#isDoomed(other),
+        },
+        node,
+      ),
+    )
+    return node.doom
+  }
+
+  /** All that a step takes, as soon as it is known that it will be wanted: not first one, and then another. */
+  #foresee(node: Node): void {
+    const foreseeing = this.#begin(node, async () => {
+      if (!(await this.#isDoomed(node))) return
+      for (const input of node.inputs) this.#outcome(input.node).catch(() => {})
+    })
+    foreseeing.catch(() => {})
   }
 
   async #planSource(node: Node): Promise<Plan> {
@@ -218,6 +251,7 @@ export class BuildSolve {
     chainOf: (node, index) => this.#chainOf(node, index),
     contentOf: (input, selection) => this.#contentOf(input, selection),
     find: (node, key) => this.#find(node, key),
+    pastChains: (node, key) => this.#pastChains(node, key),
     link: async ({ records }, key) => {
       for (const [index, id] of records.entries())
         if (id !== undefined) await this.#shared.cache.link(id, [resultKey(key, index)])
@@ -230,8 +264,19 @@ export class BuildSolve {
     const isNeeded = ignoresCache(node.vertex) || plan.keys.length === 0
     const outcome = isNeeded ? await this.#outcome(node) : plan.found
     const [key] = plan.keys
-    if (!outcome && key) return resultKey(key, index)
+    if (!outcome && key) return plan.past?.[index] ?? resultKey(key, index)
     return outcome?.chains[index] ?? (await this.#contentChain(node, index))
+  }
+
+  #pastChains({ vertex, wanted }: Node, key: KeyDigest): KeyDigest[] | undefined {
+    if (ignoresCache(vertex)) return undefined
+    const chains: KeyDigest[] = []
+    for (const index of wanted) {
+      const chain = this.#shared.cache.pastChain(resultKey(key, index))
+      if (chain === undefined) return undefined
+      chains[index] = chain
+    }
+    return chains
   }
 
   #contentChain(node: Node, index: number): Promise<KeyDigest> {

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { setImmediate } from 'node:timers/promises'
+import { isDeepStrictEqual } from 'node:util'
 import fc from 'fast-check'
 import type { Edge, Graph } from '../graph/types.ts'
 import { assertNothingHeld, type Bench, benchOf, build, ran } from './testing/builds.ts'
@@ -103,6 +104,30 @@ test('a second build runs nothing but folders of clients, however it was found',
   )
 })
 
+test('whatever was pruned below a result that is there, nothing runs for it', async () => {
+  await fc.assert(
+    fc.asyncProperty(lines(false), fc.infiniteStream(fc.boolean()), async (lines, chances) => {
+      const bench = await benchOf(outsideOf())
+      const first = await build(bench, graphOf(lines))
+      await setImmediate()
+      const kept = [...bench.cache.all()].find(({ tree }) => isDeepStrictEqual(tree, first.tree))
+      const pruned = [...bench.cache.all()].filter(({ id }) => id !== kept?.id && chances.next().value)
+      for (const id of await bench.cache.remove(
+        pruned.map(({ id }) => id),
+        'pruned',
+      ))
+        bench.world.layers.delete(id)
+      const { done, tree } = await build(bench, graphOf(lines))
+      if (!kept) return
+      assert.deepEqual(tree, first.tree)
+      assert.deepEqual(
+        ran(done).filter(name => !name.startsWith('[internal]')),
+        [],
+      )
+    }),
+  )
+})
+
 test('what a step sees changes its key, and nothing else does', async () => {
   const change = fc.constantFrom(...paths)
   await fc.assert(
@@ -145,8 +170,11 @@ test('whatever comes between, steps run one at a time, results are right, and no
       fc.option(fc.nat(40), { nil: undefined }),
       fc.integer({ min: 1, max: 3 }),
       fc.array(fc.boolean(), { maxLength: 5 }),
-      async (fates, waits, failing, width, prunes) => {
+      lines(false),
+      async (fates, waits, failing, width, prunes, common) => {
         const bench = await benchOf(outsideOf(), width)
+        await build(bench, graphOf(common))
+        await setImmediate()
         let steps = 0
         let most = 0
         let running = 0
@@ -167,7 +195,7 @@ test('whatever comes between, steps run one at a time, results are right, and no
           fates.map(async ({ lines, begins, aborts }) => {
             for (let turns = begins; turns > 0; turns--) await setImmediate()
             const controller = new AbortController()
-            const graph = graphOf(lines)
+            const graph = graphOf([...common, ...lines])
             const built = build(bench, graph, { signal: controller.signal })
             built.catch(() => {})
             for (let turns = aborts ?? 0; turns > 0; turns--) await setImmediate()

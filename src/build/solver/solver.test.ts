@@ -61,8 +61,12 @@ test('a copy counts by what it takes of a step that ran again, and steps above a
   const again = await build(bench, graph())
   assert.deepEqual(ran(again.done), ['[internal] load context', 'COPY / /work', 'RUN make'])
   // The new way to what was copied is known now: the copy need not be looked into any more.
-  bench.world.outside.locals['context'] = { '/src': '2', '/other': '1' }
-  assert.deepEqual(ran((await build(bench, graph())).done), ['[internal] load context'])
+  const third = await build(bench, graph())
+  assert.deepEqual(ran(third.done), ['[internal] load context'])
+  assert.deepEqual(
+    third.done.filter(text => text === 'content /bin'),
+    [],
+  )
   await assertNothingHeld(bench)
 })
 
@@ -72,6 +76,42 @@ test('what is not needed never runs', async () => {
   script.run(script.image('alpine'), 'unneeded')
   const graph = script.graph(script.run(script.image('alpine'), 'needed'))
   assert.deepEqual(ran((await build(bench, graph)).done), ['RUN needed'])
+})
+
+test('what a hit took is not made again where it was pruned', async () => {
+  const bench = await benchOf({ images })
+  const graph = () => {
+    const script = new Script()
+    const made = script.run(script.run(script.image('alpine'), 'below'), 'made')
+    return script.graph(script.copy(script.image('alpine'), made, ['/bin', '/x']))
+  }
+  await build(bench, graph())
+  await setImmediate()
+  const steps = [...bench.cache.all()].filter(({ description }) => description.includes('exec'))
+  for (const id of await bench.cache.remove(
+    steps.map(({ id }) => id),
+    'pruned',
+  ))
+    bench.world.layers.delete(id)
+  assert.deepEqual(ran((await build(bench, graph())).done), [])
+})
+
+test('stages that need nothing of one another run side by side, before the one that takes both is planned', async () => {
+  const bench = await benchOf({ images })
+  const both = new Set(['RUN left', 'RUN right'])
+  const [reached, waiting] = [Promise.withResolvers<void>(), new Set<string>()]
+  bench.world.hook = async (what, { step }) => {
+    if (what !== 'run' || !both.has(step.name)) return
+    if (waiting.add(step.name).size === both.size) reached.resolve()
+    await reached.promise
+  }
+  const script = new Script()
+  const [left, right] = [
+    script.run(script.image('alpine'), 'left'),
+    script.run(script.image('alpine'), 'right'),
+  ]
+  const graph = script.graph(script.run(script.copy(left, right, ['/made', '/x']), 'last'))
+  assert.ok('/made/last' in (await build(bench, graph)).files)
 })
 
 test('folders of clients are those of the build, however equal their vertices', async () => {
@@ -92,7 +132,7 @@ test('equal steps of two builds run once, and both hear of them', async () => {
   await assertNothingHeld(bench)
 })
 
-/** A world in which a step waits for the test. */
+/** A world in which a step waits for the test; its cleaning up after an abort does, too. */
 const held = (bench: Bench, name: string) => {
   const [reached, go] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
   const aborted = Promise.withResolvers<void>()
@@ -100,7 +140,7 @@ const held = (bench: Bench, name: string) => {
     if (what !== 'run' || vertex.step.name !== name) return
     reached.resolve()
     signal.addEventListener('abort', () => aborted.resolve())
-    await Promise.race([go.promise, aborted.promise])
+    await go.promise
   }
   return { reached: reached.promise, go: () => go.resolve(), aborted: aborted.promise }
 }
@@ -120,8 +160,54 @@ test('a build that ends leaves a shared step to the other; the last one takes it
   assert.deepEqual(ran(bench.world.done), ['RUN one'])
   second.abort(reason)
   await step.aborted
-  await assert.rejects(b, reason)
+  let isOver = false
+  const over = b.finally(() => {
+    isOver = true
+  })
+  over.catch(() => {})
+  await setImmediate()
+  assert.equal(isOver, false, 'it cleans up')
+  step.go()
+  await assert.rejects(over, reason)
   assert.equal([...bench.cache.all()].length, 0)
+  await assertNothingHeld(bench)
+})
+
+test('what a shared step takes of a client stays until it has ended, whoever has gone', async () => {
+  const bench = await benchOf({ locals: { context: { '/x': '1' } } })
+  const script = new Script()
+  const graph = script.graph(script.copy(undefined, script.local(), ['/x', '/y']))
+  const step = held(bench, 'COPY /x /y')
+  const controller = new AbortController()
+  const first = build(bench, graph, { signal: controller.signal })
+  await step.reached
+  const second = build(bench, graph)
+  await setImmediate()
+  controller.abort(new Error('enough'))
+  await assert.rejects(first, /enough/)
+  await setImmediate()
+  step.go()
+  assert.deepEqual((await second).files, { '/y': '1' })
+  assert.deepEqual(ran(bench.world.done), [
+    '[internal] load context',
+    'COPY /x /y',
+    '[internal] load context',
+  ])
+  await assertNothingHeld(bench)
+})
+
+test('a client’s folder that something is made upon is kept by its content', async () => {
+  const bench = await benchOf({ locals: { context: { '/x': '1' } } })
+  const script = new Script()
+  const graph = script.graph(script.run(script.local(), 'make'))
+  const [first, second] = await Promise.all([build(bench, graph), build(bench, graph)])
+  assert.deepEqual(first.tree, second.tree)
+  const [folder, step] = [...bench.cache.all()]
+  assert.deepEqual([folder?.kind, folder?.description], ['source.local', 'local source for context'])
+  assert.deepEqual(folder?.tree.layers, first.tree.layers.slice(0, 1))
+  assert.deepEqual(step?.parents, [folder?.id])
+  bench.world.outside.locals['context'] = { '/x': '2' }
+  assert.deepEqual(ran((await build(bench, graph)).done), ['[internal] load context', 'RUN make'])
   await assertNothingHeld(bench)
 })
 
@@ -133,6 +219,8 @@ test('who wants what is being aborted gets it anew', async () => {
   await step.reached
   controller.abort(new Error('enough'))
   const b = build(bench, twoSteps())
+  await setImmediate()
+  assert.deepEqual(ran(bench.world.done), ['RUN one'])
   step.go()
   await assert.rejects(a, /enough/)
   assert.deepEqual(Object.keys((await b).files).sort(), ['/bin/sh', '/etc/passwd', '/made/one', '/made/two'])
@@ -161,6 +249,38 @@ test('the first failure stops the rest of its build, is told with its vertex, an
   assert.equal(states(events)['COPY /nosuch /x'], 'failed')
   step.go()
   assert.ok('/made/slow' in (await other).files)
+  await assertNothingHeld(bench)
+})
+
+test('a build that failed has ended when its other steps have cleaned up', async () => {
+  const bench = await benchOf({ images })
+  const step = held(bench, 'RUN slow')
+  const { hook } = bench.world
+  bench.world.hook = async (what, vertex, signal) => {
+    if (vertex.step.name === 'gone') await step.reached
+    await hook(what, vertex, signal)
+  }
+  const script = new Script()
+  const slow = script.run(script.image('alpine'), 'slow')
+  const bad = script.copy(script.image('alpine'), script.download('gone'), ['/nosuch', '/x'])
+  const events: BuildEvent[] = []
+  let isOver = false
+  const failing = build(bench, script.graph(script.merge(slow, bad)), { events }).finally(() => {
+    isOver = true
+  })
+  failing.catch(() => {})
+  await step.aborted
+  await setImmediate()
+  assert.equal(isOver, false)
+  step.go()
+  await assert.rejects(failing, /not found/)
+  assert.deepEqual(states(events), {
+    'FROM alpine': 'done',
+    'RUN slow': 'cancelled',
+    gone: 'done',
+    'COPY /nosuch /x': 'failed',
+    merge: 'waiting',
+  })
   await assertNothingHeld(bench)
 })
 

@@ -188,6 +188,8 @@ export interface ResultCache {
   all(): IterableIterator<CacheRecord>
   /** What has become of the last record under this key. */
   loss(key: KeyDigest): Loss | undefined
+  /** What that counted by in the keys of what was made of it. */
+  pastChain(key: KeyDigest): KeyDigest | undefined
   /** A record of this id is there under these keys, too. */
   link(id: string, keys: readonly KeyDigest[]): Promise<void>
   /** Found once this settles. Records that have one of its keys lose it. */
@@ -200,6 +202,8 @@ export interface ResultCache {
   /** What is held is not pruned. */
   hold(id: string): Disposable
   isHeld(id: string): boolean
+  /** Whether a record was made of what counts by this. */
+  isBase(chain: KeyDigest): boolean
   /** Whether a record has this snapshot. */
   hasSnapshot(id: string): boolean
   used(id: string): void

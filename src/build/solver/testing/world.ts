@@ -78,7 +78,7 @@ export type Hook = (what: string, vertex: Vertex, signal: AbortSignal) => Promis
 export class World implements StepRunner {
   readonly outside: Outside
   readonly layers = new Map<string, Files>()
-  /** What was done: `run [name]`, `identify [name]`, `discard`. */
+  /** What was done: `run [name]`, `identify [name]`, `content [path]`, `discard`. */
   readonly done: string[] = []
   readonly running = new Map<string, number>()
   /** Vertices that ran twice at once. */
@@ -172,6 +172,7 @@ export class World implements StepRunner {
   }
 
   async contentDigest({ tree }: StepInput, selection: Selection): Promise<ContentDigest> {
+    this.done.push(`content ${selection.path}`)
     await this.hook('content', noVertex, new AbortController().signal)
     const chosen = part(this.files(tree), selection.path)
     if (chosen.size === 0) throw notFound(`"${selection.path}": not found`)
