@@ -276,3 +276,33 @@ test('two builds at once do a step of both once', async () => {
   assert.equal(await idOf('once'), await idOf('twice'))
   assert.ok(one.includes('DONE') && other.includes('DONE'))
 })
+
+test('what builds leave is listed, counted and pruned, but not what images have', async () => {
+  await daemon.mustDocker(['builder', 'prune', '-af'])
+  assert.match(await daemon.mustDocker(['buildx', 'du']), /Total:\s+0B/)
+  const folder = context(
+    ['FROM busybox', 'COPY file /', 'RUN --mount=type=cache,target=/kept echo x >/kept/x; echo y >/y'],
+    { file: 'content' },
+  )
+  await mustBuild(folder, '-t', 'pruned')
+  const kinds = await daemon.mustDocker(['buildx', 'du', '--verbose'])
+  for (const words of [
+    /Type:\s+regular/,
+    /Type:\s+source\.local/,
+    /Type:\s+exec\.cachemount/,
+    /mount \/ from exec/,
+  ])
+    assert.match(kinds, words)
+  assert.match(await daemon.mustDocker(['system', 'df']), /Build Cache\s+[1-9]/)
+  await daemon.mustDocker(['buildx', 'prune', '-f', '--filter', 'type=exec.cachemount'])
+  assert.doesNotMatch(await daemon.mustDocker(['buildx', 'du', '--verbose']), /exec\.cachemount/)
+  await daemon.mustDocker(['builder', 'prune', '-f'])
+  // What an image has is shared: nothing would be freed.
+  assert.match(await mustBuild(folder, '-t', 'pruned'), /CACHED/)
+  await daemon.mustDocker(['builder', 'prune', '-af'])
+  assert.equal(await inImage('pruned', 'cat /file /y'), 'contenty')
+  assert.equal((await mustBuild(folder)).match(/CACHED/g)?.length, 1)
+  await daemon.mustDocker(['rmi', '-f', 'pruned'])
+  await daemon.mustDocker(['builder', 'prune', '-af'])
+  await audit(daemon, 'all is pruned')
+})

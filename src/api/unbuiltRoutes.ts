@@ -81,11 +81,6 @@ export const unbuiltRoutes: UnbuiltRoute[] = [
     'volume update only valid for cluster volumes, but swarm is unavailable',
   ),
   absent('POST', '/build', 'ImageBuild', 'building an image'),
-  empty(
-    { method: 'POST', path: '/build/prune', operation: 'BuildPrune' },
-    { CachesDeleted: null, SpaceReclaimed: 0 },
-    ['until', 'id', 'parent', 'type', 'description', 'inuse', 'shared', 'private'],
-  ),
   empty({ method: 'GET', path: '/plugins', operation: 'PluginList' }, [], ['capability', 'enabled']),
   absent('GET', '/plugins/privileges', 'GetPluginPrivileges', managedPlugin),
   absent('POST', '/plugins/pull', 'PluginPull', managedPlugin),

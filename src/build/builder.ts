@@ -1,4 +1,3 @@
-import { statfsSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import path from 'node:path'
 import { messageOf } from '../core/errors.ts'
@@ -12,12 +11,11 @@ import type { BuildClient } from './clients/types.ts'
 import type { Entitlement } from './entitlements.ts'
 import { Sessions } from './session/sessions.ts'
 import { Cache } from './solver/cache.ts'
-import { Collector, usageNow } from './solver/collect.ts'
-import { readGcRules } from './solver/gc.ts'
 import { createSolver } from './solver/solver.ts'
 import type { BuildContext, LayerRef, Solver } from './solver/types.ts'
 import { CacheMounts } from './steps/exec/cacheMounts.ts'
 import { Runner } from './steps/runner.ts'
+import { Upkeep } from './upkeep.ts'
 
 export interface BuilderParts {
   engine: Engine
@@ -36,7 +34,7 @@ export class Builder implements Keeper, AsyncDisposable {
   readonly sessions = new Sessions()
   readonly folders: ClientFolders
   readonly cache: Cache
-  readonly collector: Collector
+  readonly upkeep: Upkeep
   readonly cacheMounts: CacheMounts
   readonly solver: Solver
   readonly entitlements: ReadonlySet<Entitlement>
@@ -48,8 +46,12 @@ export class Builder implements Keeper, AsyncDisposable {
     this.cache = cache
     this.cacheMounts = cacheMounts
     this.entitlements = parts.entitlements ?? new Set(['network.host'])
-    this.folders = new ClientFolders(path.join(parts.engine.settings.dataRoot, 'build', 'contexts'))
-    this.collector = new Collector({ ...this.#place(), ...limitsOf(parts) })
+    this.folders = new ClientFolders(
+      path.join(parts.engine.settings.dataRoot, 'build', 'contexts'),
+      parts.trash,
+    )
+    const { engine, snapshots, gc } = parts
+    this.upkeep = new Upkeep({ engine, snapshots, cache, cacheMounts, folders: this.folders, gc })
     this.solver = createSolver({
       runner: new Runner({
         engine: parts.engine,
@@ -61,7 +63,7 @@ export class Builder implements Keeper, AsyncDisposable {
       cache,
       width: availableParallelism(),
       recorded: () =>
-        this.#quietly('the build cache could not be kept within its cap', this.collector.recorded()),
+        this.#quietly('the build cache could not be kept within its cap', this.upkeep.recorded()),
     })
   }
 
@@ -95,27 +97,11 @@ export class Builder implements Keeper, AsyncDisposable {
   /** Nobody waits for it any more. */
   end(build: Build): void {
     if (this.#builds.get(build.id) === build) this.#builds.delete(build.id)
-    this.#quietly('the build cache could not be cleaned up', this.collector.collect())
+    this.#quietly('the build cache could not be cleaned up', this.upkeep.collect())
   }
 
-  async items(): Promise<CacheItem[]> {
-    const rows = await usageNow(this.#place())
-    const records = rows.map(({ kind: type, ...row }) => ({ ...row, type }))
-    return [...records, ...(await this.#mountItems())]
-  }
-
-  async #mountItems(): Promise<CacheItem[]> {
-    const { pool } = this.engine
-    return await Promise.all(
-      this.cacheMounts.usage().map(async ({ id, path: directory, inUse, description, ...times }) => ({
-        ...{ id, description, inUse, createdAt: times.createdAt, lastUsedAt: times.lastUsedAt },
-        parents: [],
-        type: 'exec.cachemount',
-        shared: false,
-        size: (await pool.run('measure', { directory })).diskBytes,
-        usageCount: times.usageCount,
-      })),
-    )
+  items(): Promise<CacheItem[]> {
+    return this.upkeep.items()
   }
 
   *blobs(): Iterable<Digest> {
@@ -143,27 +129,6 @@ export class Builder implements Keeper, AsyncDisposable {
     return found.client
   }
 
-  #place() {
-    const { snapshots, engine } = this
-    return {
-      cache: this.cache,
-      snapshotSizes: async () => {
-        const ids = await snapshots.list()
-        return new Map(
-          await Promise.all(ids.map(async id => [id, (await snapshots.usage(id)).diskBytes] as const)),
-        )
-      },
-      isShared: () => false,
-      free: async () => {
-        const { bavail, bsize } = statfsSync(engine.settings.dataRoot)
-        return bavail * bsize
-      },
-      removeSnapshots: async (ids: readonly string[]) => {
-        for (const id of ids) await snapshots.remove(id)
-      },
-    }
-  }
-
   #quietly(what: string, work: Promise<unknown>): void {
     work.catch((error: unknown) => this.engine.log.error(what, { error: messageOf(error) }))
   }
@@ -174,12 +139,4 @@ export class Builder implements Keeper, AsyncDisposable {
     await this.folders[Symbol.asyncDispose]()
     await this.cache.idle()
   }
-}
-
-/** The cap is what the rules would have at most, of all. */
-const limitsOf = ({ engine, gc }: BuilderParts) => {
-  const { blocks, bsize } = statfsSync(engine.settings.dataRoot)
-  const rules = readGcRules(gc, { total: blocks * bsize }, Date.now())
-  const cap = Math.max(0, ...rules.map(({ maxUsedSpace = 0 }) => maxUsedSpace)) || Number.POSITIVE_INFINITY
-  return { rules, cap }
 }

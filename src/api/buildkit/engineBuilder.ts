@@ -4,6 +4,8 @@ import { sessionClient } from '../../build/clients/sessionClient.ts'
 import { readEntitlements } from '../../build/entitlements.ts'
 import { readAttributes } from '../../build/frontend/attributes.ts'
 import { FrontendError } from '../../build/frontend/frontend.ts'
+import { parseRowFilters } from '../../build/solver/filter.ts'
+import type { UsageRow } from '../../build/solver/usage.ts'
 import { resolveImage } from '../../build/steps/image/resolve.ts'
 import { badRequest, notImplemented } from '../../core/errors.ts'
 import { newId } from '../../core/ids.ts'
@@ -22,6 +24,7 @@ import type {
   SolveRequest,
   SourceExcerpt,
   StatusEvent,
+  Usage,
 } from './types.ts'
 
 /** BuildKit's door of the engine's builder. */
@@ -256,10 +259,38 @@ export const engineBuilder = (builder: BuildEngine, version: string): Builder =>
       ]
     return []
   },
-  usage: async () => {
-    throw notImplemented('what the build cache has (docker buildx du)')
+  usage: async ({ filters, ageLimit }) => {
+    const filter = parseRowFilters(filters)
+    const until = Date.now() - Number(ageLimit / million)
+    const rows = await builder.upkeep.rows()
+    return rows.filter(row => filter(row) && (ageLimit === 0n || row.lastUsedAt <= until)).map(usageMessageOf)
   },
-  prune: () => {
-    throw notImplemented('pruning the build cache (docker buildx prune)')
+  prune: async function* (policy) {
+    const gone = await builder.upkeep.prune({
+      all: policy.all,
+      filter: parseRowFilters(policy.filters),
+      keepDuration: Number(policy.keepDuration / million),
+      reservedSpace: Number(policy.reservedSpace),
+      maxUsedSpace: Number(policy.maxUsedSpace),
+      minFreeSpace: Number(policy.minFreeSpace),
+    })
+    for (const row of gone) yield usageMessageOf(row)
   },
+})
+
+/** Nanoseconds of a millisecond. */
+const million = 1_000_000n
+
+const usageMessageOf = (row: UsageRow): Usage => ({
+  id: row.id,
+  isMutable: row.mutable,
+  isInUse: row.inUse,
+  isShared: row.shared,
+  size: BigInt(row.size),
+  parents: row.parents,
+  createdAt: BigInt(Math.round(row.createdAt)) * million,
+  lastUsedAt: BigInt(Math.round(row.lastUsedAt)) * million,
+  usageCount: BigInt(row.usageCount),
+  description: row.description,
+  type: row.kind,
 })

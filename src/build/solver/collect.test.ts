@@ -9,10 +9,13 @@ import { Script } from './testing/graphs.ts'
 import { ids, recordOf } from './testing/rows.ts'
 import { MemoryStore } from './testing/world.ts'
 import type { LayerRef } from './types.ts'
+import type { UsageRow } from './usage.ts'
 
 const layers = (...names: string[]): { layers: LayerRef[] } => ({
   layers: names.map(id => ({ kind: 'snapshot', id })),
 })
+
+const noOthers = { others: async () => [], removeOthers: async () => [] }
 
 const collectorOf = async (own: Partial<CollectorOptions> = {}) => {
   const cache = await Cache.open(new MemoryStore(), () => true)
@@ -23,6 +26,7 @@ const collectorOf = async (own: Partial<CollectorOptions> = {}) => {
     isShared: () => false,
     free: async () => 1000,
     removeSnapshots: async ids => void removed.push(...ids),
+    ...noOthers,
     rules: [],
     cap: 1000,
     ...own,
@@ -70,6 +74,32 @@ test('what a build takes after it was chosen stays', async () => {
   assert.deepEqual(removed, ['y'])
 })
 
+test('cache mounts and folders go as records do, but for those that were taken meanwhile', async () => {
+  const row = (id: string): UsageRow => ({
+    ...{
+      id,
+      kind: 'exec.cachemount',
+      description: id,
+      parents: [],
+      inUse: false,
+      held: false,
+      shared: false,
+    },
+    ...{ mutable: true, size: 5, createdAt: 1, lastUsedAt: 1, usageCount: 1, duration: 0, found: true },
+  })
+  const { collector, options } = await collectorOf({
+    others: async () => [row('free'), row('taken')],
+    removeOthers: async wanted => wanted.filter(id => id === 'free'),
+  })
+  assert.deepEqual((await usageNow(options)).map(({ id }) => id).toSorted(), [
+    'base',
+    'free',
+    'step',
+    'taken',
+  ])
+  assert.deepEqual(ids(await collector.prune({ filter: ({ kind }) => kind === 'exec.cachemount' })), ['free'])
+})
+
 test('the cap holds while a build runs, and what the build has stays', async () => {
   const bench = await benchOf({ images: { alpine: { '/a': '1' } } })
   const { world, cache } = bench
@@ -81,6 +111,7 @@ test('the cap holds while a build runs, and what the build has stays', async () 
     removeSnapshots: async ids => {
       for (const id of ids) world.layers.delete(id)
     },
+    ...noOthers,
     rules: [],
     cap: 25,
   })

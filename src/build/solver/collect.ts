@@ -17,6 +17,10 @@ export interface Place {
   free(): Promise<number>
   /** Snapshots that no record has any more. */
   removeSnapshots(ids: readonly string[]): Promise<void>
+  /** What is kept from one build to the next and is no result: cache mounts, folders of clients. */
+  others(): Promise<UsageRow[]>
+  /** Gives the ids of those that went: somebody may have taken one meanwhile. */
+  removeOthers(ids: readonly string[]): Promise<string[]>
 }
 
 export interface CollectorOptions extends Place {
@@ -36,14 +40,15 @@ const ownSnapshots = ({ tree, parents }: CacheRecord, cache: ResultCache): strin
 }
 
 /** What the cache holds, as it is now. */
-export const usageNow = async ({ cache, snapshotSizes, isShared }: Place): Promise<UsageRow[]> => {
+export const usageNow = async ({ cache, snapshotSizes, isShared, others }: Place): Promise<UsageRow[]> => {
   const sizes = await snapshotSizes()
-  return usageOf({
+  const records = usageOf({
     records: cache.all(),
     isHeld: id => cache.isHeld(id),
     isShared,
     sizeOf: record => ownSnapshots(record, cache).reduce((sum, id) => sum + (sizes.get(id) ?? 0), 0),
   })
+  return [...records, ...(await others())].sort((a, b) => b.lastUsedAt - a.lastUsedAt)
 }
 
 export class Collector {
@@ -87,17 +92,22 @@ export class Collector {
 
   #remove(choose: (rows: UsageRow[], state: PruneState) => UsageRow[]): Promise<UsageRow[]> {
     return this.#queue.run(async () => {
-      const { cache, free, removeSnapshots } = this.#options
+      const { cache, free, removeSnapshots, removeOthers } = this.#options
       const rows = await usageNow(this.#options)
       const chosen = choose(rows, { now: Date.now(), free: await free() })
       if (chosen.length === 0) return []
+      const [records, others] = [
+        chosen.filter(({ id }) => cache.get(id)),
+        chosen.filter(({ id }) => !cache.get(id)),
+      ]
       const left = await cache.remove(
-        chosen.map(({ id }) => id),
+        records.map(({ id }) => id),
         'pruned',
       )
       await removeSnapshots(left)
+      const gone = new Set(await removeOthers(others.map(({ id }) => id)))
       // A build may have taken some of them since they were chosen.
-      return chosen.filter(({ id }) => !cache.get(id))
+      return chosen.filter(row => (records.includes(row) ? !cache.get(row.id) : gone.has(row.id)))
     })
   }
 }

@@ -1,0 +1,154 @@
+import { statfsSync } from 'node:fs'
+import type { CacheItem, Engine } from '../engine/engine.ts'
+import { collectQuietly } from '../engine/images/collect.ts'
+import type { Digest } from '../oci/digest.ts'
+import type { SnapshotStore } from '../store/types.ts'
+import type { ClientFolders } from './clients/folders.ts'
+import type { Cache } from './solver/cache.ts'
+import { Collector, type Place, usageNow } from './solver/collect.ts'
+import { readGcRules } from './solver/gc.ts'
+import type { PruneRule } from './solver/prune.ts'
+import type { CacheRecord } from './solver/types.ts'
+import type { UsageRow } from './solver/usage.ts'
+import type { CacheMounts } from './steps/exec/cacheMounts.ts'
+
+export interface UpkeepParts {
+  engine: Engine
+  snapshots: SnapshotStore
+  cache: Cache
+  cacheMounts: CacheMounts
+  folders: ClientFolders
+  /** `builder.gc` of daemon.json. */
+  gc: unknown
+}
+
+const rowOf = (
+  row: Pick<
+    UsageRow,
+    'id' | 'kind' | 'description' | 'inUse' | 'size' | 'createdAt' | 'lastUsedAt' | 'usageCount'
+  >,
+): UsageRow => ({
+  ...row,
+  parents: [],
+  held: row.inUse,
+  shared: false,
+  mutable: true,
+  duration: 0,
+  found: true,
+})
+
+/** What builds leave for the next ones, as a whole: results, cache mounts, folders of clients; what of it goes. */
+export class Upkeep {
+  readonly #parts: UpkeepParts
+  readonly #collector: Collector
+
+  constructor(parts: UpkeepParts) {
+    this.#parts = parts
+    this.#collector = new Collector({ ...this.#place(), ...limitsOf(parts) })
+  }
+
+  rows(): Promise<UsageRow[]> {
+    return usageNow(this.#place())
+  }
+
+  /** As `docker system df -v` shows them. */
+  async items(): Promise<CacheItem[]> {
+    return (await this.rows()).map(({ kind: type, ...row }) => ({ ...row, type }))
+  }
+
+  /** Gives what went; layers of base images that nothing needs then go with it. */
+  async prune(rule: PruneRule): Promise<UsageRow[]> {
+    const { cache, engine } = this.#parts
+    const before = blobsOf(cache.all())
+    const gone = await this.#collector.prune(rule)
+    if (gone.length > 0) await collectQuietly(engine, [...before])
+    return gone
+  }
+
+  /** A record is new: the cap holds while builds run. */
+  recorded(): Promise<void> {
+    return this.#collector.recorded()
+  }
+
+  /** A build has ended. */
+  collect(): Promise<void> {
+    return this.#collector.collect()
+  }
+
+  #place(): Place {
+    const { engine, snapshots, cache } = this.#parts
+    return {
+      cache,
+      snapshotSizes: async () => {
+        const ids = await snapshots.list()
+        const sizes = ids.map(async id => [id, (await snapshots.usage(id)).diskBytes] as const)
+        return new Map(await Promise.all(sizes))
+      },
+      isShared: record => this.#isShared(record),
+      free: async () => {
+        const { bavail, bsize } = statfsSync(engine.settings.dataRoot)
+        return bavail * bsize
+      },
+      removeSnapshots: async ids => {
+        for (const id of ids) await snapshots.remove(id)
+      },
+      others: () => this.#others(),
+      removeOthers: async ids => {
+        const { cacheMounts, folders } = this.#parts
+        const gone: string[] = []
+        for (const id of ids) if ((await cacheMounts.remove(id)) || folders.remove(id)) gone.push(id)
+        return gone
+      },
+    }
+  }
+
+  #isShared({ tree }: CacheRecord): boolean {
+    const { engine, snapshots } = this.#parts
+    const top = tree.layers.at(-1)
+    const diffId = top?.kind === 'snapshot' ? snapshots.find(top.id)?.diffId : undefined
+    return (
+      diffId !== undefined &&
+      engine.images.all().some(({ config }) => config.rootfs.diff_ids.includes(diffId))
+    )
+  }
+
+  async #others(): Promise<UsageRow[]> {
+    const { engine, cacheMounts, folders } = this.#parts
+    const sized = async (directory: string): Promise<number> => {
+      try {
+        return (await engine.pool.run('measure', { directory })).diskBytes
+      } catch {
+        return 0
+      }
+    }
+    const mounts = cacheMounts
+      .usage()
+      .map(async ({ path, key: _key, ...mount }) =>
+        rowOf({ ...mount, kind: 'exec.cachemount', size: await sized(path) }),
+      )
+    const kept = folders.usage().map(async ({ path, ...folder }) =>
+      rowOf({
+        ...folder,
+        kind: 'source.local',
+        description: 'local source for a context',
+        size: await sized(path),
+      }),
+    )
+    return await Promise.all([...mounts, ...kept])
+  }
+}
+
+const blobsOf = (records: Iterable<CacheRecord>): Set<Digest> => {
+  const blobs = new Set<Digest>()
+  for (const { tree } of records)
+    for (const layer of tree.layers) if (layer.kind === 'image') blobs.add(layer.blob)
+  return blobs
+}
+
+/** The cap is what the rules would have at most, of all. */
+const limitsOf = ({ engine, gc }: UpkeepParts): { rules: PruneRule[]; cap: number } => {
+  const { blocks, bsize } = statfsSync(engine.settings.dataRoot)
+  const rules = readGcRules(gc, { total: blocks * bsize }, Date.now())
+  const cap = Math.max(0, ...rules.map(({ maxUsedSpace = 0 }) => maxUsedSpace))
+  return { rules, cap: cap > 0 ? cap : Number.POSITIVE_INFINITY }
+}
