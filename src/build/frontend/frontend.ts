@@ -32,6 +32,7 @@ export interface DockerfileSource {
 
 export interface PlannedBuild {
   source: DockerfileSource
+  dockerfile: Dockerfile
   /** One for each platform, in the order in which they were asked for. */
   plans: { platform: string; plan: Plan }[]
 }
@@ -158,5 +159,5 @@ export const planPlatforms = async (
     const plan = await within(opened.source, () => planBuild(opened.request(platform), host.outside))
     plans.push({ platform: formatPlatform(platform ?? plan.platform), plan })
   }
-  return { source: opened.source, plans }
+  return { source: opened.source, dockerfile: opened.dockerfile, plans }
 }

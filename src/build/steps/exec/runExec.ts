@@ -34,6 +34,7 @@ import { type ExecStep, type ExecTools, snapshotTree } from './types.ts'
 /** `exitCode`: of the process, or why it could not be begun (126, 127, 128). */
 export class StepFailed extends BerthError {
   readonly exitCode: number
+  readonly command: string
 
   constructor(args: readonly string[], { exitCode, oomKilled }: Pick<ExitRecord, 'exitCode' | 'oomKilled'>) {
     const why = oomKilled ? 'cannot allocate memory' : `exit code: ${exitCode}`
@@ -43,6 +44,7 @@ export class StepFailed extends BerthError {
       `process ${JSON.stringify(args.join(' '))} did not complete successfully: ${why}`,
     )
     this.exitCode = exitCode
+    this.command = args.join(' ')
   }
 }
 

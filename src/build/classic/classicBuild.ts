@@ -1,0 +1,58 @@
+import { newId } from '../../core/ids.ts'
+import type { Operation } from '../../engine/operations.ts'
+import type { Digest } from '../../oci/digest.ts'
+import { familiar, type Reference } from '../../oci/reference.ts'
+import type { Builder } from '../builder.ts'
+import type { BuildClient } from '../clients/types.ts'
+import type { FrontendAttributes } from '../frontend/attributes.ts'
+import { StepFailed } from '../steps/exec/runExec.ts'
+import { classicSteps } from './steps.ts'
+import { ClassicStream } from './stream.ts'
+
+export interface ClassicRequest {
+  builder: Builder
+  client: BuildClient
+  attributes: FrontendAttributes
+  names: readonly Reference[]
+  operation: Operation
+  /** Lines of the answer. */
+  tell(line: object): void
+}
+
+/** What a classic client is told of a process that failed. */
+export const failedCommand = (error: unknown): { code: number; message: string } | undefined => {
+  for (let cause: unknown = error; cause instanceof Error; cause = cause.cause)
+    if (cause instanceof StepFailed)
+      return {
+        code: cause.exitCode,
+        message: `The command '${cause.command}' returned a non-zero code: ${cause.exitCode}`,
+      }
+  return undefined
+}
+
+/** A build for a client of the classic builder (`POST /build`), by the same solver as all. */
+export const classicBuild = async (request: ClassicRequest): Promise<Digest> => {
+  const { builder, client, attributes, names, operation, tell } = request
+  const say = (stream: string): void => tell({ stream })
+  const stream = new ClassicStream(say)
+  await using build = builder.begin({
+    ...{ id: newId(), client, operation },
+    // The classic API has no word for it, and takes `--network=host`.
+    granted: new Set(['network.host']),
+    tell: event => stream.hear(event),
+    warn: ({ rule, message, ranges }) =>
+      say(`[Warning] ${rule}: ${message} (line ${ranges[0]?.start.line ?? 0})\n`),
+  })
+  const planned = await build.plan(attributes)
+  const [first] = planned.plans
+  if (first) stream.begin(classicSteps(planned.dockerfile, first.plan.graph, attributes.target))
+  const [built] = await build.solve(planned)
+  stream.end()
+  if (!built) throw new Error('a build without a platform')
+  const image = await build.exportImage(built, names)
+  tell({ aux: { ID: image.id } })
+  say(` ---> ${image.id.slice(7, 19)}\n`)
+  say(`Successfully built ${image.id.slice(7, 19)}\n`)
+  for (const name of names) say(`Successfully tagged ${familiar(name)}\n`)
+  return image.id
+}
