@@ -33,7 +33,10 @@ test('a build waits for its session, and only so long', async () => {
   assert.equal(await waiting, session)
   assert.equal(await sessions.wait('here', signal), session)
   assert.ok(session.supports('/a/b'))
-  assert.throws(() => sessions.open(connection), { code: 'conflict', message: 'session here already exists' })
+  assert.throws(() => sessions.open(connection), {
+    code: 'session-exists',
+    message: 'session here already exists',
+  })
   await assert.rejects(sessions.wait('absent', signal, 1), {
     code: 'no-session',
     message: 'no active session for absent: context deadline exceeded',
