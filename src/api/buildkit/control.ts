@@ -109,21 +109,22 @@ async function* status(services: Services, ref: string, signal: AbortSignal): As
 }
 
 async function* session(
-  { builder }: Services,
+  services: Services,
   messages: AsyncIterable<BytesMessage>,
   headers: Headers,
 ): AsyncGenerator<BytesMessage> {
   const field = (name: string): string => headers.get(`x-docker-expose-session-${name}`) ?? ''
   if (field('uuid') === '') throw new ConnectError('the session has no id', Code.InvalidArgument)
   const { socket, outgoing } = bytesDuplex(messages)
-  builder.sessions.open({
+  const connection = {
     socket,
     id: field('uuid'),
     name: field('name'),
     sharedKey: field('sharedkey'),
     // The library joins the fields of one name; a path has no comma.
     methods: field('grpc-method').split(/,\s*/),
-  })
+  }
+  await told(services, async () => services.builder.sessions.open(connection))
   yield* outgoing
 }
 

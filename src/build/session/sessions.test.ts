@@ -50,6 +50,18 @@ test('a build waits for its session, and only so long', async () => {
   assert.equal(sessions.find('here'), undefined)
 })
 
+test('a client that does not answer any more has no session', async () => {
+  await using sessions = new Sessions()
+  const [near, far] = await socketPair()
+  // Nobody speaks HTTP/2 there, and the connection stays.
+  far.resume()
+  const connection = { socket: near, id: 'silent', name: '', sharedKey: '', methods: [], healthTimeout: 1 }
+  const session = sessions.open(connection)
+  await session.closed
+  assert.equal(sessions.find('silent'), undefined)
+  await assert.rejects(getSecret(session, 'x', signal), { code: 'session-closed' })
+})
+
 test('secrets, found, not found, refused and too large', async () => {
   await using client = await openClient(
     router =>
