@@ -227,8 +227,10 @@ test('the ssh agent and the credentials of a real client', async () => {
     const agent = forwardAgent(session, 'default', signal)
     agent.write(Buffer.from([0, 0, 0, 1, 11]))
     let answer = ''
-    for await (const bytes of agent as AsyncIterable<Buffer>)
-      if ((answer += bytes.toString('hex')).length === 2 * keys.length) break
+    for await (const bytes of agent as AsyncIterable<Buffer>) {
+      answer += bytes.toString('hex')
+      if (answer.length === 2 * keys.length) break
+    }
     const known = await credentialsOf(session, host, signal)
     const unknown = await credentialsOf(session, 'elsewhere.example', signal)
     const publicKey = await tokenAuthority(session, host, signal)
