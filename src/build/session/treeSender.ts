@@ -10,6 +10,8 @@ export interface PacketLine {
   send(packet: Packet): Promise<void>
   /** Nothing more is sent. */
   end(): void
+  /** Ends it both ways at once: what waits for it fails or ends. */
+  close(): void
   packets: AsyncIterable<Packet>
 }
 
@@ -112,5 +114,16 @@ class Sending {
 /** Settles when the receiver has all. Errors: `bad-request` with what the receiver says, those of the source and the line. */
 export const sendPackets = async (line: PacketLine, source: TreeSource): Promise<void> => {
   const sending = new Sending(line, source)
-  await Promise.all([sending.list(), sending.give(), sending.hear()])
+  let failure: { error: unknown } | undefined
+  // All three have ended when this does: the source may be closed then.
+  const part = async (work: Promise<void>): Promise<void> => {
+    try {
+      await work
+    } catch (error) {
+      failure ??= { error }
+      line.close()
+    }
+  }
+  await Promise.all([part(sending.list()), part(sending.give()), part(sending.hear())])
+  if (failure) throw failure.error
 }
