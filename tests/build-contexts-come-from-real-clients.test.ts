@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
 import {
   lstatSync,
   mkdirSync,
@@ -9,17 +10,20 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs'
+import { createServer } from 'node:net'
 import path from 'node:path'
 import { test } from 'node:test'
 import { Code, ConnectError, type ConnectRouter } from '@connectrpc/connect'
 import { ContextFolder } from '../src/build/session/contextSync.ts'
 import { ContextWorker } from '../src/build/session/contextWorker.ts'
+import { credentialsOf, hasTokenAuthority, tokenAuthority } from '../src/build/session/credentials.ts'
 import { folderSource } from '../src/build/session/folderSource.ts'
 import { readFiles } from '../src/build/session/readFiles.ts'
 import { getSecret } from '../src/build/session/secrets.ts'
 import { sendFile } from '../src/build/session/sendFile.ts'
 import { sendTree } from '../src/build/session/sendTree.ts'
 import type { Session } from '../src/build/session/session.ts'
+import { checkAgent, forwardAgent } from '../src/build/session/ssh.ts'
 import { fill, picture } from '../src/build/session/testing/folders.ts'
 import type { ContextRequest, SyncedTree } from '../src/build/session/types.ts'
 import { abandonable } from '../src/core/abort.ts'
@@ -211,6 +215,42 @@ test('secrets of a real client, and those that it does not have', async () => {
   writeFileSync(path.join(builder.base, 'secret'), 'hidden')
   const args = ['build', '--secret', `id=known,src=${path.join(builder.base, 'secret')}`, context]
   assert.equal(told(await builder.docker(args)), 'hidden / secret unknown: not found')
+})
+
+test('the ssh agent and the credentials of a real client', async () => {
+  const host = 'registry.example'
+  // As an agent without keys answers who asks for them.
+  const keys = Buffer.from([0, 0, 0, 5, 12, 0, 0, 0, 0])
+  await using builder = await builderFor(async (session, signal) => {
+    await checkAgent(session, '', signal)
+    const missing = await checkAgent(session, 'other', signal).catch((error: Error) => error.message)
+    const agent = forwardAgent(session, 'default', signal)
+    agent.write(Buffer.from([0, 0, 0, 1, 11]))
+    let answer = ''
+    for await (const bytes of agent as AsyncIterable<Buffer>) {
+      answer += bytes.toString('hex')
+      if (answer.length === 2 * keys.length) break
+    }
+    const known = await credentialsOf(session, host, signal)
+    const unknown = await credentialsOf(session, 'elsewhere.example', signal)
+    const publicKey = await tokenAuthority(session, host, signal)
+    const isSame = publicKey && (await hasTokenAuthority(session, { host, publicKey }, signal))
+    return [answer, missing, known?.username, known?.password, unknown, isSame].join(' | ')
+  })
+  const context = path.join(builder.base, 'context')
+  mkdirSync(context)
+  writeFileSync(path.join(context, 'Dockerfile'), 'FROM scratch\n')
+  const config = path.join(builder.base, 'client/config.json')
+  const auths = { [host]: { auth: Buffer.from('me:word').toString('base64') } }
+  writeFileSync(config, JSON.stringify({ ...JSON.parse(readFileSync(config, 'utf8')), auths }))
+  const agent = createServer(socket => socket.on('data', () => socket.write(keys)))
+  agent.listen(path.join(builder.base, 'agent'))
+  await once(agent, 'listening')
+  const env = { SSH_AUTH_SOCK: path.join(builder.base, 'agent') }
+  const outcome = await builder.docker(['build', '--ssh', 'default', context], { env })
+  agent.close()
+  const missing = 'rpc error: code = Unknown desc = unset ssh forward key other'
+  assert.equal(told(outcome), `${keys.toString('hex')} | ${missing} | me | word |  | true`)
 })
 
 test('a tree and a file go to the real client', async () => {

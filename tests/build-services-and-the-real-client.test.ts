@@ -214,6 +214,19 @@ test('an export that fails', async () => {
   assert.match(stderr, /ERROR: failed to solve: failed to copy: no space left on device\n/)
 })
 
+test('a source policy is refused, as nobody keeps it', async () => {
+  await using builder = await start({})
+  const policy = path.join(builder.base, 'policy.json')
+  writeFileSync(
+    policy,
+    JSON.stringify({ rules: [{ action: 'DENY', selector: { identifier: 'docker-image://*' } }] }),
+  )
+  const env = { EXPERIMENTAL_BUILDKIT_SOURCE_POLICY: policy }
+  const { code, stderr } = await builder.docker(['build', builder.context], { env })
+  assert.equal(code, 1)
+  assert.match(stderr, /a source policy is not implemented/)
+})
+
 test('what a subrequest answers is printed', async () => {
   let id: string | undefined
   await using builder = await start({

@@ -1,7 +1,7 @@
 import { create, type MessageInitShape } from '@bufbuild/protobuf'
 import type { HandlerContext, ServiceImpl } from '@connectrpc/connect'
 import { toGoMode } from '../../build/session/goFileMode.ts'
-import { BerthError, badRequest } from '../../core/errors.ts'
+import { BerthError, badRequest, notImplemented } from '../../core/errors.ts'
 import type { StatSchema } from '../../wire/buildkit/fsutil_pb.ts'
 import {
   type LLBBridge,
@@ -89,6 +89,7 @@ const solve = async (
   request: SolveRequest,
   signal: AbortSignal,
 ): Promise<MessageInitShape<typeof SolveResponseSchema>> => {
+  if (request.sourcePolicies.length > 0) throw notImplemented('a source policy')
   const result = await build.solve(
     {
       frontend: request.frontend,

@@ -23,26 +23,39 @@ const noSuchBuild = (ref: string): BerthError => new BerthError('no-such-build',
 export class Builds {
   readonly #open = new Map<string, OpenBuild>()
   readonly #awaited = new Map<string, Set<() => void>>()
+  readonly #refused = new Map<string, unknown>()
 
   /** Errors: `conflict`. */
   add(build: OpenBuild): void {
     if (this.#open.has(build.ref)) throw conflict(`job ID ${build.ref} exists`)
     this.#open.set(build.ref, build)
-    for (const arrived of this.#awaited.get(build.ref) ?? []) arrived()
-    this.#awaited.delete(build.ref)
+    this.#wake(build.ref)
+  }
+
+  /** A build that could not begin: other calls of it hear why, instead of waiting for it. */
+  refuse(ref: string, error: unknown): void {
+    this.#refused.set(ref, error)
+    setTimeout(() => this.#refused.delete(ref), patience).unref()
+    this.#wake(ref)
   }
 
   remove(ref: string): void {
     this.#open.delete(ref)
   }
 
-  /** Errors: `no-such-build` after some seconds, the signal's reason. */
+  #wake(ref: string): void {
+    for (const arrived of this.#awaited.get(ref) ?? []) arrived()
+    this.#awaited.delete(ref)
+  }
+
+  /** Errors: `no-such-build` after some seconds, what refused it, the signal's reason. */
   async wait(ref: string, signal: AbortSignal, milliseconds = patience): Promise<OpenBuild> {
     if (ref === '') throw new BerthError('bad-request', 400, 'no buildid found in context')
     const late = AbortSignal.timeout(milliseconds)
     for (;;) {
       const there = this.#open.get(ref)
       if (there) return there
+      if (this.#refused.has(ref)) throw this.#refused.get(ref)
       const { promise, resolve } = Promise.withResolvers<void>()
       const waiting = this.#awaited.getOrInsertComputed(ref, () => new Set())
       waiting.add(resolve)

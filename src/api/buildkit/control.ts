@@ -1,7 +1,7 @@
 import { Code, ConnectError, type ServiceImpl } from '@connectrpc/connect'
 import { bytesDuplex } from '../../build/session/bytesDuplex.ts'
 import { abandonable } from '../../core/abort.ts'
-import { BerthError } from '../../core/errors.ts'
+import { BerthError, notImplemented } from '../../core/errors.ts'
 import type {
   BytesMessage,
   CacheOptions,
@@ -15,7 +15,7 @@ import type { OpenBuild, Services } from './builds.ts'
 import { grpcError, told } from './grpcErrors.ts'
 import { StatusFeed } from './statusFeed.ts'
 import { statusMessage } from './statusMessages.ts'
-import type { Attributed, BuildRequest, BuildResult } from './types.ts'
+import type { Attributed, Build, BuildRequest, BuildResult } from './types.ts'
 import { usageMessage, versionMessage, workerMessages } from './workerMessages.ts'
 
 /** `moby.buildkit.v1.Control`: what a client asks of a builder. */
@@ -43,6 +43,11 @@ const cacheImports = (cache: CacheOptions | undefined): Attributed[] => [
   ...(cache?.imports ?? []).map(attributed),
   ...(cache?.importRefsDeprecated ?? []).map(ref => ({ type: 'registry', attributes: { ref } })),
 ]
+
+/** Rules that are not kept must not look as if they were. */
+const refusePolicy = ({ sourcePolicy, sourcePolicySession }: SolveRequest): void => {
+  if (sourcePolicy.length > 0 || sourcePolicySession !== '') throw notImplemented('a source policy')
+}
 
 const buildRequest = (request: SolveRequest): BuildRequest => ({
   ref: request.ref,
@@ -75,14 +80,31 @@ const resultOf = (open: OpenBuild, request: BuildRequest): Promise<BuildResult> 
   )
 }
 
-const solve = async (
+const begin = (
   { builder, builds }: Services,
-  request: BuildRequest,
+  message: SolveRequest,
+  feed: StatusFeed,
+): { build: Build; request: BuildRequest } => {
+  const request = buildRequest(message)
+  try {
+    refusePolicy(message)
+    return { request, build: builder.begin(request, event => feed.tell(event)) }
+  } catch (error) {
+    builds.refuse(request.ref, error)
+    throw error
+  }
+}
+
+const solve = async (
+  services: Services,
+  message: SolveRequest,
   signal: AbortSignal,
 ): Promise<{ exporterResponse: Record<string, string> }> => {
+  const { builds } = services
   const feed = new StatusFeed()
   const end = new AbortController()
-  await using build = builder.begin(request, event => feed.tell(event))
+  const { build, request } = begin(services, message, feed)
+  await using _ = build
   const returned = Promise.withResolvers<BuildResult>()
   returned.promise.catch(() => {})
   const open: OpenBuild = {
@@ -109,21 +131,22 @@ async function* status(services: Services, ref: string, signal: AbortSignal): As
 }
 
 async function* session(
-  { builder }: Services,
+  services: Services,
   messages: AsyncIterable<BytesMessage>,
   headers: Headers,
 ): AsyncGenerator<BytesMessage> {
   const field = (name: string): string => headers.get(`x-docker-expose-session-${name}`) ?? ''
   if (field('uuid') === '') throw new ConnectError('the session has no id', Code.InvalidArgument)
   const { socket, outgoing } = bytesDuplex(messages)
-  builder.sessions.open({
+  const connection = {
     socket,
     id: field('uuid'),
     name: field('name'),
     sharedKey: field('sharedkey'),
     // The library joins the fields of one name; a path has no comma.
     methods: field('grpc-method').split(/,\s*/),
-  })
+  }
+  await told(services, async () => services.builder.sessions.open(connection))
   yield* outgoing
 }
 
@@ -144,7 +167,7 @@ async function* prune(
 export const controlService = (services: Services): Partial<ServiceImpl<typeof Control>> => {
   const { builder } = services
   return {
-    solve: (request, { signal }) => told(services, () => solve(services, buildRequest(request), signal)),
+    solve: (request, { signal }) => told(services, () => solve(services, request, signal)),
     status: ({ ref }, { signal }) => status(services, ref, signal),
     session: (messages, { requestHeader }) => session(services, messages, requestHeader),
     listWorkers: () => ({ record: workerMessages(builder) }),

@@ -8,6 +8,8 @@ import type { StatusEvent } from './types.ts'
 
 /** Output that is kept of one build. Bytes. */
 const keptOutput = 16 * 1024 * 1024
+/** What an event takes besides. Bytes. */
+const overhead = 128
 /** Most events of one message. */
 const batchSize = 256
 
@@ -16,6 +18,7 @@ const note = Buffer.from('[earlier output is not kept]\n')
 export class StatusFeed {
   readonly #events: (StatusEvent | undefined)[] = []
   readonly #outputs: number[] = []
+  readonly #parts = new Map<string, number>()
   #firstOutput = 0
   #held = 0
   #ended = false
@@ -24,9 +27,9 @@ export class StatusFeed {
   tell(event: StatusEvent): void {
     if (this.#ended) return
     if (event.kind === 'output') {
-      this.#held += event.bytes.length
+      this.#held += event.bytes.length + overhead
       this.#outputs.push(this.#events.length)
-    }
+    } else if (event.kind === 'status') this.#supersede(`${event.vertex} ${event.part.id}`)
     this.#events.push(event)
     this.#makeRoom()
     this.#wake()
@@ -51,12 +54,19 @@ export class StatusFeed {
     }
   }
 
+  /** Of how far a part has come, only the last is kept. */
+  #supersede(part: string): void {
+    const earlier = this.#parts.get(part)
+    if (earlier !== undefined) this.#events[earlier] = undefined
+    this.#parts.set(part, this.#events.length)
+  }
+
   #makeRoom(): void {
     while (this.#held > keptOutput) {
       const place = this.#outputs[this.#firstOutput++]
       const event = place === undefined ? undefined : this.#events[place]
       if (place === undefined || event?.kind !== 'output') return
-      this.#held -= event.bytes.length
+      this.#held -= event.bytes.length + overhead
       // Once for all that is gone: at the place of the first.
       this.#events[place] = this.#firstOutput === 1 ? { ...event, bytes: note } : undefined
     }

@@ -138,7 +138,10 @@ export interface Build extends AsyncDisposable {
   /** Links are not followed. */
   statFile(ref: string, path: string, signal: AbortSignal): Promise<FileEntry>
   resolveImage(query: ImageQuery, signal: AbortSignal): Promise<ImageAnswer>
-  /** Exports a result as the build's request says; gives what the client is told of it. */
+  /**
+   * Exports a result as the build's request says; gives what the client is told of it. Clients
+   * also make builds that only look what is there: those return an empty result and ask for nothing.
+   */
   finish(result: BuildResult, signal: AbortSignal): Promise<Record<string, string>>
 }
 

@@ -66,7 +66,9 @@ export const sessionFields = (req: IncomingMessage): Omit<SessionConnection, 'so
       req.headers.upgrade ? `protocol ${req.headers.upgrade} not supported` : 'no upgrade proto in request',
     )
   if (field('uuid') === '') throw badRequest('the session has no id: X-Docker-Expose-Session-Uuid is missing')
+  const timeout = Number(req.headers['x-buildkit-session-health-custom-timeout'])
   return {
+    ...(timeout > 0 ? { healthTimeout: timeout } : {}),
     id: field('uuid'),
     name: field('name'),
     sharedKey: field('sharedkey'),

@@ -39,7 +39,7 @@ const points = [
 
 for (const point of points)
   test(`killed at ${point}, the next sync is right, and its list is`, async t => {
-    const base = mkdtempSync(path.join(tmpdir(), 'berth-crash-'))
+    const base = mkdtempSync(path.join(tmpdir(), 'berth-sync-crash-'))
     t.after(() => rmSync(base, { recursive: true, force: true }))
     const [source, kept] = [path.join(base, 'source'), path.join(base, 'kept')]
     mkdirSync(source)

@@ -71,11 +71,13 @@ export class ContextReceiver implements Disposable {
   hasEnded = false
 
   constructor(options: ReceiverOptions) {
+    using undo = new DisposableStack()
     this.#options = options
-    this.#places = new ContextPlaces(options.folder)
+    this.#places = undo.use(new ContextPlaces(options.folder))
     this.#index = new ContextIndex(`${options.folder}.index`)
     if (options.differ === 'none') this.#index.discard()
     this.#left.set('', new Set(this.#places.names('')))
+    undo.move()
   }
 
   /** Errors: `bad-request` for what no sender sends, what the sender failed with, SystemError. */

@@ -365,3 +365,21 @@ test('one folder is given to one at a time', async t => {
   assert.deepEqual(await Promise.all([folder.sync(options, use), folder.sync(options, use)]), [4, 0])
   renameSync(kept, `${kept}-gone`)
 })
+
+test('several folders come at once, by sessions and by calls of one', async t => {
+  const [one, two] = [places(t), places(t)]
+  fill(one.source)
+  fill(two.source)
+  writeFileSync(path.join(two.source, 'more'), Buffer.alloc(2_000_000, 'more'))
+  await using first = await openFolderClient({ context: one.source, other: two.source })
+  await using second = await openFolderClient({ context: two.source })
+  const [third, fourth] = [path.join(one.base, 'third'), path.join(two.base, 'fourth')]
+  await Promise.all([
+    syncFrom(first, one.kept),
+    syncFrom(first, third, { name: 'other', differ: 'metadata' }),
+    syncFrom(second, two.kept),
+    syncFrom(second, fourth),
+  ])
+  assert.deepEqual(picture(one.kept), picture(one.source))
+  for (const kept of [two.kept, third, fourth]) assert.deepEqual(picture(kept), picture(two.source))
+})

@@ -1,6 +1,7 @@
 import { createPublicKey, randomBytes, timingSafeEqual, verify } from 'node:crypto'
 import { create } from '@bufbuild/protobuf'
 import { BerthError, hasCode } from '../../core/errors.ts'
+import type { Credentials } from '../../registry-client/types.ts'
 import {
   Auth,
   CredentialsRequestSchema,
@@ -27,20 +28,12 @@ const unlessUnserved = async <T>(call: Promise<T>, ...codes: string[]): Promise<
   }
 }
 
-/** As the registry's client takes them. */
-export interface SessionCredentials {
-  username: string
-  password: string
-  identityToken: string
-  registryToken: string
-}
-
 /** Undefined where the client has none for the host. Errors: those of a call. */
 export const credentialsOf = async (
   session: Session,
   host: string,
   signal: AbortSignal,
-): Promise<SessionCredentials | undefined> => {
+): Promise<Credentials | undefined> => {
   const request = create(CredentialsRequestSchema, { host })
   const answer = await unlessUnserved(
     session.unary(Auth.method.credentials, request, { signal: bounded(signal) }),

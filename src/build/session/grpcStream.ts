@@ -48,6 +48,8 @@ export class GrpcStream implements Disposable {
     this.#signal = options.signal
     this.#stream = session.request(requestHeaders(options), { endStream: false })
     this.#signal.addEventListener('abort', this.#cancel, { once: true })
+    // Each write that waits listens.
+    this.#stream.setMaxListeners(0)
     this.#stream.on('error', error => (this.#failure ??= error))
     this.#stream.once('close', () => this.#signal.removeEventListener('abort', this.#cancel))
     this.#stream.on('response', headers => this.#begun(headers))

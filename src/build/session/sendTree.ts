@@ -22,6 +22,7 @@ export const sendTree = async (session: Session, tree: TreeExport, signal: Abort
   await sendPackets(
     {
       end: () => stream.endSending(),
+      close: () => stream.close(),
       packets: stream.messages(PacketSchema),
       send: packet => {
         bytes += packet.data.length

@@ -72,7 +72,7 @@ export class Session implements Disposable {
       })
     })
     connection.socket.once('close', () => this.close())
-    watchHealth(this)
+    watchHealth(this, connection.healthTimeout)
   }
 
   /** Aborts when the session ends. */

@@ -1,20 +1,27 @@
 import assert from 'node:assert/strict'
 import { generateKeyPairSync, sign } from 'node:crypto'
 import { once } from 'node:events'
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
 import { buffer } from 'node:stream/consumers'
 import { test } from 'node:test'
+import { create } from '@bufbuild/protobuf'
 import { Code, ConnectError, type ConnectRouter, createClient } from '@connectrpc/connect'
 import { createGrpcTransport } from '@connectrpc/connect-node'
 import { Auth } from '../../wire/buildkit/auth_pb.ts'
 import { type BytesMessage, Control } from '../../wire/buildkit/control_pb.ts'
-import { FileSend } from '../../wire/buildkit/filesync_pb.ts'
+import { FileSend, FileSync } from '../../wire/buildkit/filesync_pb.ts'
+import { type Packet, Packet_PacketType, PacketSchema } from '../../wire/buildkit/fsutil_pb.ts'
 import { Secrets } from '../../wire/buildkit/secrets_pb.ts'
 import { SSH } from '../../wire/buildkit/ssh_pb.ts'
 import { Upload } from '../../wire/buildkit/upload_pb.ts'
 import { bytesDuplex } from './bytesDuplex.ts'
 import { credentialsOf, fetchToken, hasTokenAuthority, tokenAuthority } from './credentials.ts'
+import { folderSource } from './folderSource.ts'
 import { getSecret } from './secrets.ts'
 import { sendFile } from './sendFile.ts'
+import { sendTree } from './sendTree.ts'
 import { Sessions } from './sessions.ts'
 import { checkAgent, forwardAgent } from './ssh.ts'
 import { openClient, serveOver, socketPair } from './testing/client.ts'
@@ -22,6 +29,13 @@ import { pullUpload } from './upload.ts'
 
 const signal = AbortSignal.timeout(60_000)
 const sending = '/moby.filesync.v1.FileSend/DiffCopy'
+
+/** FileSend as clients serve it for a folder: with the packets of FileSync. */
+const packetTarget = {
+  ...FileSend,
+  method: { diffCopy: { ...FileSync.method.diffCopy, parent: FileSend } },
+  methods: [{ ...FileSync.method.diffCopy, parent: FileSend }],
+} as unknown as typeof FileSync
 
 test('a build waits for its session, and only so long', async () => {
   await using sessions = new Sessions()
@@ -33,7 +47,10 @@ test('a build waits for its session, and only so long', async () => {
   assert.equal(await waiting, session)
   assert.equal(await sessions.wait('here', signal), session)
   assert.ok(session.supports('/a/b'))
-  assert.throws(() => sessions.open(connection), { code: 'conflict', message: 'session here already exists' })
+  assert.throws(() => sessions.open(connection), {
+    code: 'session-exists',
+    message: 'session here already exists',
+  })
   await assert.rejects(sessions.wait('absent', signal, 1), {
     code: 'no-session',
     message: 'no active session for absent: context deadline exceeded',
@@ -45,6 +62,18 @@ test('a build waits for its session, and only so long', async () => {
   far.destroy()
   await session.closed
   assert.equal(sessions.find('here'), undefined)
+})
+
+test('a client that does not answer any more has no session', async () => {
+  await using sessions = new Sessions()
+  const [near, far] = await socketPair()
+  // Nobody speaks HTTP/2 there, and the connection stays.
+  far.resume()
+  const connection = { socket: near, id: 'silent', name: '', sharedKey: '', methods: [], healthTimeout: 1 }
+  const session = sessions.open(connection)
+  await session.closed
+  assert.equal(sessions.find('silent'), undefined)
+  await assert.rejects(getSecret(session, 'x', signal), { code: 'session-closed' })
 })
 
 test('secrets, found, not found, refused and too large', async () => {
@@ -220,4 +249,34 @@ test('a session that comes as messages of a call', async () => {
   near.destroy()
   await receiving
   server.close()
+})
+
+test('a tree that its receiver refuses fails with its words, and nothing of it is open any more', async () => {
+  const folder = mkdtempSync(path.join(tmpdir(), 'berth-tree-'))
+  for (let count = 0; count < 500; count++)
+    writeFileSync(path.join(folder, String(count)), 'x'.repeat(10_000))
+  await using client = await openClient(
+    router =>
+      router.service(packetTarget, {
+        async *diffCopy(packets: AsyncIterable<Packet>) {
+          for await (const { type } of packets)
+            if (type === Packet_PacketType.PACKET_STAT)
+              yield create(PacketSchema, {
+                type: Packet_PacketType.PACKET_ERR,
+                data: Buffer.from('disk full'),
+              })
+        },
+      }),
+    [sending],
+  )
+  const open = readdirSync('/proc/self/fd').length
+  {
+    using source = folderSource(folder)
+    await assert.rejects(
+      sendTree(client.session, { exporter: 0, source }, signal),
+      /error from receiver: disk full/,
+    )
+  }
+  assert.equal(readdirSync('/proc/self/fd').length, open)
+  rmSync(folder, { recursive: true })
 })

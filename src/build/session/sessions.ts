@@ -1,5 +1,5 @@
 import { abandonable } from '../../core/abort.ts'
-import { BerthError, conflict } from '../../core/errors.ts'
+import { BerthError } from '../../core/errors.ts'
 import { Session } from './session.ts'
 import type { SessionConnection } from './types.ts'
 
@@ -16,10 +16,11 @@ export class Sessions implements AsyncDisposable {
 
   /**
    * Takes a connection over. It is a session until the client leaves, or `close`
-   * of it is called. Errors: `conflict` for an id that is there already.
+   * of it is called. Errors: `session-exists`.
    */
   open(connection: SessionConnection): Session {
-    if (this.#sessions.has(connection.id)) throw conflict(`session ${connection.id} already exists`)
+    if (this.#sessions.has(connection.id))
+      throw new BerthError('session-exists', 400, `session ${connection.id} already exists`)
     const session = new Session(connection)
     this.#sessions.set(session.id, session)
     session.signal.addEventListener('abort', () => this.#sessions.delete(session.id), { once: true })

@@ -10,6 +10,8 @@ export interface PacketLine {
   send(packet: Packet): Promise<void>
   /** Nothing more is sent. */
   end(): void
+  /** Ends it both ways at once: what waits for it fails or ends. */
+  close(): void
   packets: AsyncIterable<Packet>
 }
 
@@ -50,50 +52,78 @@ class Requests {
 
 const canBeAskedFor = (stat: Stat): boolean => kindOf(stat.mode) === 'file'
 
-/** Settles when the receiver has all. Errors: `bad-request` with what the receiver says, those of the source and the line. */
-export const sendPackets = async (line: PacketLine, source: TreeSource): Promise<void> => {
-  const files = new Map<number, Stat>()
-  const requests = new Requests()
-  const send = (
-    type: Packet_PacketType,
-    fields: Partial<Pick<Packet, 'id' | 'data'>> & { stat?: Stat } = {},
-  ) => line.send(create(PacketSchema, { type, ...fields }))
+class Sending {
+  readonly #line: PacketLine
+  readonly #source: TreeSource
+  readonly #files = new Map<number, Stat>()
+  readonly #requests = new Requests()
 
-  const list = async (): Promise<void> => {
+  constructor(line: PacketLine, source: TreeSource) {
+    this.#line = line
+    this.#source = source
+  }
+
+  async list(): Promise<void> {
     let count = 0
-    for (const stat of source.entries()) {
-      if (canBeAskedFor(stat)) files.set(count, stat)
+    for (const stat of this.#source.entries()) {
+      if (canBeAskedFor(stat)) this.#files.set(count, stat)
       count++
-      await send(Packet_PacketType.PACKET_STAT, { stat })
+      await this.#send(Packet_PacketType.PACKET_STAT, { stat })
     }
-    await send(Packet_PacketType.PACKET_STAT)
+    await this.#send(Packet_PacketType.PACKET_STAT)
   }
-  const give = async (): Promise<void> => {
-    for await (const id of requests) {
-      const stat = files.get(id)
+
+  async give(): Promise<void> {
+    for await (const id of this.#requests) {
+      const stat = this.#files.get(id)
       if (!stat) throw badRequest(`invalid file id ${id}`)
-      files.delete(id)
-      for await (const data of source.open(stat)) await send(Packet_PacketType.PACKET_DATA, { id, data })
-      await send(Packet_PacketType.PACKET_DATA, { id })
+      this.#files.delete(id)
+      for await (const data of this.#source.open(stat))
+        await this.#send(Packet_PacketType.PACKET_DATA, { id, data })
+      await this.#send(Packet_PacketType.PACKET_DATA, { id })
     }
   }
-  const hear = async (): Promise<void> => {
+
+  /** To the line's end, as only that tells that all went well. */
+  async hear(): Promise<void> {
     let isDone = false
     try {
-      for await (const packet of line.packets) {
+      for await (const packet of this.#line.packets) {
         if (packet.type === Packet_PacketType.PACKET_ERR)
           throw badRequest(`error from receiver: ${Buffer.from(packet.data).toString()}`)
-        if (packet.type === Packet_PacketType.PACKET_REQ) requests.add(packet.id)
+        if (packet.type === Packet_PacketType.PACKET_REQ) this.#requests.add(packet.id)
         if (packet.type !== Packet_PacketType.PACKET_FIN) continue
         isDone = true
-        await send(Packet_PacketType.PACKET_FIN)
-        line.end()
+        await this.#send(Packet_PacketType.PACKET_FIN)
+        this.#line.end()
       }
-      // To its end, as only that tells that all went well.
       if (!isDone) throw badRequest('the receiver ended before it had all files')
     } finally {
-      requests.end()
+      this.#requests.end()
     }
   }
-  await Promise.all([list(), give(), hear()])
+
+  #send(
+    type: Packet_PacketType,
+    fields: { id?: number; data?: Uint8Array; stat?: Stat } = {},
+  ): Promise<void> {
+    return this.#line.send(create(PacketSchema, { type, ...fields }))
+  }
+}
+
+/** Settles when the receiver has all. Errors: `bad-request` with what the receiver says, those of the source and the line. */
+export const sendPackets = async (line: PacketLine, source: TreeSource): Promise<void> => {
+  const sending = new Sending(line, source)
+  let failure: { error: unknown } | undefined
+  // All three have ended when this does: the source may be closed then.
+  const part = async (work: Promise<void>): Promise<void> => {
+    try {
+      await work
+    } catch (error) {
+      failure ??= { error }
+      line.close()
+    }
+  }
+  await Promise.all([part(sending.list()), part(sending.give()), part(sending.hear())])
+  if (failure) throw failure.error
 }

@@ -23,6 +23,8 @@ export interface SessionConnection {
   sharedKey: string
   /** Paths of what the client serves. */
   methods: readonly string[]
+  /** The client's own word on how often it is asked whether it is there, and how long it may take. Milliseconds. */
+  healthTimeout?: number
 }
 
 /** What is asked of a folder of the client. */

@@ -41,11 +41,12 @@ class Line {
 async function* serveFolder(folder: string, requests: AsyncIterable<Packet>): AsyncGenerator<Packet> {
   using source = folderSource(folder)
   const line = new Line()
+  const end = (): void => line.end()
   const sending = sendPackets(
-    { packets: untilFin(requests), send: packet => line.send(packet), end: () => line.end() },
+    { packets: untilFin(requests), send: packet => line.send(packet), end, close: end },
     source,
   )
-  sending.catch(() => {}).finally(() => line.end())
+  sending.catch(() => {}).finally(end)
   yield* line
   await sending
 }
