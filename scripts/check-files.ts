@@ -5,7 +5,7 @@ import path from 'node:path'
 
 const wall = 600
 const emptyNames = /(^|\/)(utils?|helpers?|common|misc|manager|stuff)(\/|\.[a-z]+$)/
-const typesOnly = /(^|\/)types(\.|\/)|\.generated\./
+const typesOnly = /(^|\/)types(\.|\/)|\.generated\.|_pb\.ts$/
 
 const files = execFileSync('git', ['ls-files', '--cached', '--others', '--exclude-standard'], {
   encoding: 'utf8',

@@ -1,6 +1,7 @@
 import type { Builder } from '../build/builder.ts'
 import { pruneFilterKeys, readPruneFilters } from '../build/solver/filter.ts'
 import { type PruneRule, sumOf } from '../build/solver/prune.ts'
+import { badRequest } from '../core/errors.ts'
 import { Filters } from '../wire/filters.ts'
 import { engineBuilder } from './buildkit/engineBuilder.ts'
 import { buildkitServices } from './buildkit/services.ts'
@@ -38,6 +39,7 @@ export const buildRoutes = (builder: Builder | undefined): Route[] => {
       operation: 'Session',
       handle: async ({ req, takeH2c }) => {
         const fields = sessionFields(req)
+        if (builder?.sessions.find(fields.id)) throw badRequest(`session ${fields.id} already exists`)
         builder?.sessions.open({ socket: takeH2c(), ...fields })
         return undefined
       },

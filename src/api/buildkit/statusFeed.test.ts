@@ -8,6 +8,7 @@ const vertex: VertexDigest = 'sha256:1'
 const output = (bytes: Buffer): StatusEvent => ({ kind: 'output', vertex, stream: 'stdout', bytes, time: 0n })
 const part = (current: number): StatusEvent => ({
   kind: 'status',
+  time: 0n,
   vertex,
   part: { id: 'layer', name: 'layer', current, total: 10, startedAt: 0n },
 })

@@ -10,7 +10,7 @@ import {
 import type { ImageRecord } from '../../engine/images/types.ts'
 import type { Operation } from '../../engine/operations.ts'
 import type { Digest } from '../../oci/digest.ts'
-import { familiar, type Reference } from '../../oci/reference.ts'
+import type { Reference } from '../../oci/reference.ts'
 import type { SnapshotStore } from '../../store/types.ts'
 import { dateOf } from '../plan/history.ts'
 import type { Plan } from '../plan/types.ts'
@@ -99,6 +99,3 @@ export const exportImage = async (request: ImageExport): Promise<ImageRecord> =>
     return image
   })
 }
-
-/** As docker's clients are told of an image that was made. */
-export const shownNames = (names: readonly Reference[]): string => names.map(familiar).join(',')
