@@ -6,6 +6,7 @@ import { Filters } from '../wire/filters.ts'
 import { engineBuilder } from './buildkit/engineBuilder.ts'
 import { buildkitServices } from './buildkit/services.ts'
 import { createGrpcDoor, sessionFields } from './buildkit/upgrade.ts'
+import { classicBuildRoute } from './classicBuildRoute.ts'
 import type { Call, Route } from './route.ts'
 import { serverVersion } from './server.ts'
 
@@ -33,6 +34,7 @@ const pruneRule = ({ query, version }: Call): PruneRule => {
 export const buildRoutes = (builder: Builder | undefined): Route[] => {
   const door = builder && createGrpcDoor(buildkitServices(engineBuilder(builder, serverVersion)))
   return [
+    classicBuildRoute(builder),
     {
       method: 'POST',
       path: '/session',

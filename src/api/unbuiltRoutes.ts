@@ -80,7 +80,6 @@ export const unbuiltRoutes: UnbuiltRoute[] = [
     'VolumeUpdate',
     'volume update only valid for cluster volumes, but swarm is unavailable',
   ),
-  absent('POST', '/build', 'ImageBuild', 'building an image'),
   empty({ method: 'GET', path: '/plugins', operation: 'PluginList' }, [], ['capability', 'enabled']),
   absent('GET', '/plugins/privileges', 'GetPluginPrivileges', managedPlugin),
   absent('POST', '/plugins/pull', 'PluginPull', managedPlugin),

@@ -31,6 +31,7 @@ export interface BuilderParts {
 export class Builder implements Keeper, AsyncDisposable {
   readonly engine: Engine
   readonly snapshots: SnapshotStore
+  readonly trash: Trash
   readonly sessions = new Sessions()
   readonly folders: ClientFolders
   readonly cache: Cache
@@ -43,6 +44,7 @@ export class Builder implements Keeper, AsyncDisposable {
   private constructor(parts: BuilderParts, cache: Cache, cacheMounts: CacheMounts) {
     this.engine = parts.engine
     this.snapshots = parts.snapshots
+    this.trash = parts.trash
     this.cache = cache
     this.cacheMounts = cacheMounts
     this.entitlements = parts.entitlements ?? new Set(['network.host'])
@@ -75,6 +77,8 @@ export class Builder implements Keeper, AsyncDisposable {
       database: engine.database,
       trash,
     })
+    // What clients had sent for builds that a crash ended.
+    trash.take(path.join(engine.settings.dataRoot, 'build', 'uploads'))
     await cacheMounts.recover()
     const cache = await Cache.open(engine.database, ({ tree }) =>
       tree.layers.every(layer => layer.kind === 'image' || snapshots.find(layer.id) !== undefined),

@@ -45,7 +45,10 @@ export const classicBuild = async (request: ClassicRequest): Promise<Digest> => 
   })
   const planned = await build.plan(attributes)
   const [first] = planned.plans
-  if (first) stream.begin(classicSteps(planned.dockerfile, first.plan.graph, attributes.target))
+  if (first) {
+    const { graph } = first.plan
+    stream.begin(classicSteps(planned.dockerfile, graph, attributes.target), graph.vertices.values())
+  }
   const [built] = await build.solve(planned)
   stream.end()
   if (!built) throw new Error('a build without a platform')

@@ -25,8 +25,12 @@ export class ClassicStream {
     this.#say = say
   }
 
-  begin(steps: readonly ClassicStep[]): void {
+  /** `vertices`: all that is to be done. */
+  begin(steps: readonly ClassicStep[], vertices: Iterable<Vertex>): void {
     this.#steps = steps
+    for (const vertex of vertices)
+      if (!this.#known.has(vertex.digest))
+        this.#known.set(vertex.digest, { vertex, state: 'waiting', waiting: '' })
     this.#next()
     this.#advance()
   }
@@ -36,6 +40,7 @@ export class ClassicStream {
       const { vertex, state } = event
       const waiting = this.#known.get(vertex.digest)?.waiting ?? ''
       this.#known.set(vertex.digest, { vertex, state, waiting })
+      if (state !== 'waiting') this.#cacheInputs(vertex)
     }
     if (event.kind === 'output') this.#output(event.vertex, Buffer.from(event.bytes).toString('utf8'))
     this.#advance()
@@ -44,6 +49,16 @@ export class ClassicStream {
   /** All steps that are left are over. */
   end(): void {
     while (this.#place < this.#steps.length) this.#finish()
+  }
+
+  /** Nobody had to ask for what a step takes: it is there. */
+  #cacheInputs({ inputs }: Vertex): void {
+    for (const { vertex: digest } of inputs) {
+      const known = this.#known.get(digest)
+      if (known?.state !== 'waiting') continue
+      known.state = 'cached'
+      this.#cacheInputs(known.vertex)
+    }
   }
 
   #output(digest: VertexDigest, text: string): void {
