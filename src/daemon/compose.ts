@@ -247,7 +247,7 @@ export const openDaemon = async (
     stopping: false,
   }
   await recover(engine, { snapshots, bootChanged: identity.bootChanged })
-  const builder = await Builder.open({ engine, snapshots, trash })
+  const builder = await Builder.open({ engine, snapshots, trash, ...settings.builder })
   engine.keepers.push(builder)
   await collectEverything(engine)
   engine.lastUse.keepOnly(new Set(engine.images.all().map(({ id }) => id)))

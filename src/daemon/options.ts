@@ -134,7 +134,7 @@ export const optionTable: readonly OptionSpec[] = [
   option('oom-score-adjust', 'oom-score-adjust', 'int', 'ignored'),
   option('', 'features', 'object', 'later'),
   option('feature', '', 'map', 'later'),
-  option('', 'builder', 'object', 'later'),
+  option('', 'builder', 'object'),
   option('swarm-default-advertise-addr', 'swarm-default-advertise-addr', 'string', 'later'),
   option('node-generic-resource', 'node-generic-resources', 'list', 'later'),
   option('network-control-plane-mtu', 'network-control-plane-mtu', 'int', 'later'),

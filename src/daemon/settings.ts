@@ -18,6 +18,7 @@ import { defaultShmSize } from '../runtime/spec/defaults.ts'
 import { parseSize } from '../wire/sizes.ts'
 import { accessPoliciesOf } from './accessPolicies.ts'
 import { type AddedRuntime, addedRuntimesOf } from './addedRuntimes.ts'
+import { type BuilderSettings, builderSettingsOf } from './builderSettings.ts'
 import { cleanUpOf, imageCleanUpOf } from './cleanUp.ts'
 import type { Config } from './config.ts'
 import { type Host, parseHost, tlsHost } from './listen.ts'
@@ -32,6 +33,7 @@ import { type TlsSettings, tlsSettingsOf } from './tls.ts'
 
 /** The daemon's own part of its options: what the services need not know. */
 export interface DaemonSettings {
+  builder: BuilderSettings
   /** Empty for the default socket. */
   hosts: Host[]
   claimDockerSocket: boolean
@@ -267,6 +269,7 @@ export const settingsOf = ({ values }: Config): DaemonSettings => {
   const pools = ((values.get('default-address-pool') as unknown[] | undefined) ?? []).map(parsePool)
   const gateways = list('host-gateway-ips').filter(address => isIP(address) !== 6)
   return {
+    builder: builderSettingsOf(values.get('builder')),
     hosts: hostsOf(values, tls),
     tls,
     claimDockerSocket: flag('claim-docker-socket', true),
