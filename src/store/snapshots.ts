@@ -16,7 +16,7 @@ import { LayerUses } from './layerUses.ts'
 import { OverlaySnapshotter } from './overlay.ts'
 import { RecordSync } from './recordSync.ts'
 import { dropShortLink } from './shortLinks.ts'
-import { SnapshotMounts } from './snapshotMounts.ts'
+import { type SnapshotMount, SnapshotMounts } from './snapshotMounts.ts'
 import {
   layerOfSnapshot,
   readSnapshot,
@@ -115,13 +115,13 @@ class DirectorySnapshotStore implements SnapshotStore {
   async begin(
     id: string,
     below: readonly Layer[],
-    { owners, isDirect = false }: BeginSnapshot = {},
+    { isDirect = false, ...mount }: BeginSnapshot = {},
   ): Promise<PendingSnapshot> {
     if (!ID.test(id)) throw badRequest(`invalid id of a snapshot: ${JSON.stringify(id)}`)
     if (this.#records.has(id) || this.#pending.has(id)) throw conflict(`the snapshot ${id} is there already`)
     this.#pending.add(id)
     try {
-      const open = await this.#open(below, isDirect ? undefined : { owners })
+      const open = await this.#open(below, isDirect ? undefined : mount)
       return this.#pendingSnapshot(id, open)
     } catch (error) {
       this.#pending.delete(id)
@@ -129,9 +129,12 @@ class DirectorySnapshotStore implements SnapshotStore {
     }
   }
 
-  async view(layers: readonly Layer[]): Promise<StackView> {
+  async view(
+    layers: readonly Layer[],
+    options: Pick<BeginSnapshot, 'owners' | 'label'> = {},
+  ): Promise<StackView> {
     if (layers.length === 0) return { root: this.#emptyFolder(), [Symbol.asyncDispose]: async () => {} }
-    const open = await this.#open(layers, { isReadOnly: true })
+    const open = await this.#open(layers, { ...options, isReadOnly: true })
     return {
       root: open.target ?? '',
       [Symbol.asyncDispose]: () => this.#discard(open),
@@ -211,7 +214,7 @@ class DirectorySnapshotStore implements SnapshotStore {
   /** Makes a folder over layers, and mounts it where told how. */
   async #open(
     below: readonly Layer[],
-    mount: Pick<Parameters<SnapshotMounts['mount']>[0], 'owners' | 'isReadOnly'> | undefined,
+    mount: Omit<SnapshotMount, 'home' | 'layers'> | undefined,
   ): Promise<Open> {
     const stack = effectiveStack(below)
     const home = join(this.#directory, unfinishedName())

@@ -285,7 +285,10 @@ export interface StackView extends AsyncDisposable {
 }
 
 export interface BeginSnapshot {
+  /** Owners are seen by these, and what is written lies on disk as seen from inside. */
   owners?: IdMaps
+  /** SELinux context of the whole mount. */
+  label?: string
   /** Not mounted: who writes knows of whiteouts, and may hard-link files in. */
   isDirect?: boolean
 }
@@ -307,7 +310,7 @@ export interface SnapshotStore {
   /** Over layers, bottom first; none begin with an empty root, of root, 0755. Errors: `conflict` where the id is taken. */
   begin(id: string, below: readonly Layer[], options?: BeginSnapshot): Promise<PendingSnapshot>
   /** An empty stack gives an empty folder. */
-  view(layers: readonly Layer[]): Promise<StackView>
+  view(layers: readonly Layer[], options?: Pick<BeginSnapshot, 'owners' | 'label'>): Promise<StackView>
   /** Also of one that is sealed: then the layer of its diff id. */
   find(id: string): Layer | undefined
   /**

@@ -207,11 +207,10 @@ export class Copier {
   /** The same inode, where it may be; false where it is to be copied. */
   #share(item: Item, stat: FileStat): boolean {
     const { source, target, links } = this.#copying
-    if (!links.mayShare(stat)) return false
+    if (!links.mayShare(stat) || this.#hasReserved(item)) return false
     try {
       target.place(item.to, (dir, name) => {
-        const from = source.find(item.from)
-        if (!from) throw pathError('lstat', item.from, 'ENOENT')
+        const from = source.find(item.from) ?? gone(item.from)
         linkAt({ dir: from.dir, name: toBytes(baseOf(item.from)) }, { dir, name })
       })
     } catch (error) {
@@ -222,6 +221,12 @@ export class Copier {
     }
     links.shared(stat)
     return true
+  }
+
+  /** Attributes that would mean something to overlayfs come with an inode. */
+  #hasReserved(item: Item): boolean {
+    const from = this.#copying.source.find(item.from)
+    return from !== undefined && !xattrNames(pathAt(from.dir, toBytes(baseOf(item.from)))).every(mayRestore)
   }
 
   #copyFile(item: Item, stat: FileStat): void {
