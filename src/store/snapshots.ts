@@ -1,7 +1,6 @@
 import { existsSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
-import type { PackLayerTask } from '../archive/packLayer.ts'
 import type { WorkerPool } from '../archive/pool.ts'
 import type { SettledLayer } from '../archive/settle.ts'
 import { badRequest, conflict, internal, notFound } from '../core/errors.ts'
@@ -11,16 +10,17 @@ import type { OverlayPath } from '../linux/overlay.ts'
 import type { Digest } from '../oci/digest.ts'
 import { CopySnapshotter } from './copy.ts'
 import { UNFINISHED, unfinishedName } from './durable.ts'
-import { contentDirectory, effectiveStack, recordBlocks, stackLayer, whiteoutFile } from './layerRecord.ts'
+import { contentDirectory, effectiveStack, stackLayer, whiteoutFile } from './layerRecord.ts'
 import { LayerUses } from './layerUses.ts'
+import { recoverMappedDirectories } from './mappedLayers.ts'
 import { OverlaySnapshotter } from './overlay.ts'
 import { RecordSync } from './recordSync.ts'
+import { adoptSnapshot, digestArchive, packingOf } from './sealing.ts'
 import { dropShortLink } from './shortLinks.ts'
 import { type SnapshotMount, SnapshotMounts } from './snapshotMounts.ts'
 import {
   layerOfSnapshot,
   readSnapshot,
-  replaceSnapshot,
   type SnapshotRecord,
   snapshotFile,
   snapshotKey,
@@ -61,6 +61,9 @@ export interface SnapshotStoreOptions {
   onDeleted?: () => void
 }
 
+/** Below the exec root: layers with their owners mapped, while an overlay is made of them. */
+const MAPPED = 'mapped-snapshots'
+
 const ID = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$/
 
 /** Something that is written to or looked at: its folder, and where it is mounted. */
@@ -97,7 +100,7 @@ class DirectorySnapshotStore implements SnapshotStore {
     this.#snapshotter =
       snapshotter === 'copy'
         ? new CopySnapshotter(pool)
-        : new OverlaySnapshotter(root, { path: snapshotter, mapped: join(execRoot, 'mapped-snapshots') })
+        : new OverlaySnapshotter(root, { path: snapshotter, mapped: join(execRoot, MAPPED) })
     this.#mounts = new SnapshotMounts({
       ...options,
       directory: join(execRoot, 'snapshots'),
@@ -164,7 +167,7 @@ class DirectorySnapshotStore implements SnapshotStore {
   }
 
   archive(id: string, { epoch, signal }: { epoch?: number; signal?: AbortSignal } = {}): Readable {
-    const task = { ...this.#packing(id), ...(epoch === undefined ? {} : { epoch }) }
+    const task = packingOf(this.#found(id), epoch)
     const bytes = this.#options.pool.stream('packLayer', task, signal ? { signal } : {})
     return Readable.from(bytes, { objectMode: false })
   }
@@ -197,6 +200,7 @@ class DirectorySnapshotStore implements SnapshotStore {
   async recover(): Promise<void> {
     mkdirSync(this.#directory, { recursive: true, mode: 0o700 })
     await this.#mounts.recover(this.#onError)
+    recoverMappedDirectories(join(this.#options.execRoot, MAPPED))
     for (const name of readdirSync(this.#directory)) {
       const record = name.startsWith(UNFINISHED) ? undefined : this.#read(name)
       if (record) this.#records.set(name, record)
@@ -320,69 +324,27 @@ class DirectorySnapshotStore implements SnapshotStore {
   }
 
   async #seal(id: string, options: SealOptions): Promise<Layer> {
-    const record = this.#records.get(id)
+    const { pool, root, layers } = this.#options
     const known = this.#found(id)
+    const record = this.#records.get(id)
     if (!record) throw internal(`the snapshot ${id} has no record`)
-    if (record.sealed !== undefined) {
-      const again = options.through ? await this.#archived(id, options) : record.sealed
-      if (again === record.sealed) return known
+    const isSealed = record.sealed !== undefined
+    if (isSealed && !options.through) return known
+    const diffId = await digestArchive(pool, packingOf(known), options)
+    if (isSealed && diffId === record.sealed) return known
+    if (isSealed)
       throw internal(
-        `the layer ${record.sealed} of snapshot ${id} is not what it was: its archive is ${again} now`,
+        `the layer ${record.sealed} is not what it was: its archive has the digest ${diffId} now`,
       )
-    }
-    const diffId = await this.#archived(id, options)
     failpoint('snapshots.hashed')
-    return await this.#adopt(record, diffId)
-  }
-
-  /** The layer goes to the layers, where there is none yet, and its record stays. */
-  async #adopt(record: SnapshotRecord, diffId: Digest): Promise<Layer> {
-    const home = this.#home(record.id)
-    const unsealed = layerOfSnapshot(home, record)
-    const layerFolder = snapshotLayer(home)
-    const { size, diskBytes, entries, opaqueRoot, root } = record
-    const sealed = { ...record, sealed: diffId }
-    await replaceSnapshot(home, sealed)
-    failpoint('snapshots.sealing')
-    const layer = await this.#options.layers.adopt(layerFolder, {
-      diffId,
-      size,
-      diskBytes: diskBytes + (await recordBlocks(layerFolder)),
-      entries,
-      opaqueRoot,
-      ...(root ? { root } : {}),
-    })
-    this.#records.set(record.id, sealed)
+    const home = this.#home(id)
+    const { sealed, layer } = await adoptSnapshot(layers, home, { record, diffId })
+    this.#records.set(id, sealed)
     this.#sync.add([sealed])
-    if (existsSync(layerFolder)) this.#uses.discard(layerFolder, snapshotKey(record.id))
-    dropShortLink(this.#options.root, unsealed)
+    if (existsSync(snapshotLayer(home))) this.#uses.discard(snapshotLayer(home), snapshotKey(id))
+    dropShortLink(root, known)
     failpoint('snapshots.sealed')
     return layer
-  }
-
-  /** The diff id, with the archive's bytes given to who wants them. */
-  async #archived(id: string, { through, signal }: SealOptions): Promise<Digest> {
-    const { pool } = this.#options
-    const task = this.#packing(id)
-    const options = signal ? { signal } : {}
-    if (!through) return await pool.run('layerDigest', task, options)
-    let digest: Digest | undefined
-    const bytes = async function* (): AsyncGenerator<Buffer> {
-      digest = yield* pool.stream('packLayer', task, options)
-    }
-    const archive = Readable.from(bytes(), { objectMode: false })
-    try {
-      await through(archive)
-    } finally {
-      archive.destroy()
-    }
-    if (digest === undefined) throw internal(`the archive of snapshot ${id} was not read to its end`)
-    return digest
-  }
-
-  #packing(id: string): PackLayerTask {
-    const layer = this.#found(id)
-    return { directory: layer.path, ...recordOf(layer), hasRoot: layer.root !== undefined }
   }
 
   #found(id: string): Layer {
@@ -422,11 +384,6 @@ class DirectorySnapshotStore implements SnapshotStore {
   #home(id: string): string {
     return join(this.#directory, id)
   }
-}
-
-const recordOf = (layer: Layer): { record?: string } => {
-  const { record } = stackLayer(layer)
-  return record === undefined ? {} : { record }
 }
 
 /** The store of snapshots. Call `recover` once, after the layer store's and before anything else. */
