@@ -96,7 +96,11 @@ class DirectorySnapshotStore implements SnapshotStore {
     this.#onError = options.onError ?? (() => {})
     this.#directory = join(root, 'snapshots')
     this.#trash = new Trash(options)
-    this.#uses = new LayerUses(this.#directory, this.#trash)
+    this.#uses = new LayerUses({
+      directory: this.#directory,
+      trash: this.#trash,
+      onReleased: user => options.layers.released(user),
+    })
     this.#snapshotter =
       snapshotter === 'copy'
         ? new CopySnapshotter(pool)
@@ -181,10 +185,13 @@ class DirectorySnapshotStore implements SnapshotStore {
     return [...this.#records.keys()].filter(id => this.find(id) !== undefined)
   }
 
-  inUse(key: Digest): boolean {
-    const isSnapshot = (record: SnapshotRecord): boolean =>
-      record.sealed === key && this.#uses.has(snapshotKey(record.id))
-    return this.#uses.has(key) || [...this.#records.values()].some(isSnapshot)
+  mountedWith(key: Digest): string[] {
+    const sealed = [...this.#records.values()].filter(record => record.sealed === key)
+    return [key, ...sealed.map(({ id }) => snapshotKey(id))].flatMap(one => this.#uses.users(one))
+  }
+
+  hold(layers: readonly Layer[]): Disposable {
+    return this.#uses.hold(layers)
   }
 
   async remove(id: string): Promise<void> {

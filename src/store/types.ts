@@ -323,8 +323,13 @@ export interface SnapshotStore {
   archive(id: string, options?: { epoch?: number; signal?: AbortSignal }): Readable
   usage(id: string): Promise<UpperUsage>
   list(): Promise<string[]>
-  /** Something is mounted over this layer: an image's, a sealed or an unsealed one. */
-  inUse(key: Digest): boolean
+  /**
+   * Who has this layer in use, an image's or one of steps: mounts, and those who hold it. As `UpperStore.mountedWith`
+   * for `RemadeLayer.replace`; the layer store hears when one of them lets go.
+   */
+  mountedWith(key: Digest): string[]
+  /** For who reads layers without a mount. */
+  hold(layers: readonly Layer[]): Disposable
   /** Out of the way when it returns; what was sealed stays as a layer. Absent is fine. */
   remove(id: string): Promise<void>
   /** Removes what a crash left half-made; once, after the layers' and before anything else. */
