@@ -50,6 +50,8 @@ export type ContentTask = { layers: readonly StackLayer[] } & (
 
 const STEP = 256
 const CHUNK = 1 << 20
+/** What is read is hashed before anything else has a turn. */
+const chunk = Buffer.allocUnsafeSlow(CHUNK)
 
 /** Of regular files, links, directories and devices; a socket counts as what it is copied as. */
 const attributesOf = (path: Buffer): string =>
@@ -176,7 +178,6 @@ const digestFile = async (tree: MergedTree, path: ByteString, control: TaskContr
   if (fd === undefined) throw pathError('open', path, 'ENOENT')
   using file = owned(fd)
   const hash = createHash('sha256')
-  const chunk = Buffer.allocUnsafe(CHUNK)
   for (let count = readSync(file.fd, chunk); count > 0; count = readSync(file.fd, chunk)) {
     hash.update(chunk.subarray(0, count))
     if (count < CHUNK) continue
