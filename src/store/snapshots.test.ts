@@ -138,6 +138,7 @@ for (const [name, options] of ways)
       const tar = Buffer.concat(parts)
       assert.equal(sealed.diffId, digestOf(tar))
       assert.deepEqual(stores.snapshots.find('one'), sealed)
+      assert.deepEqual([...stores.snapshots.sealed()], [sealed.key])
       assert.deepEqual(await stores.layers.find([sealed.diffId]), [sealed])
       assert.deepEqual(await seen(stores.snapshots, [...layers, sealed]), before)
       const { differences } = await stores.layers.compare({

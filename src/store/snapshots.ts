@@ -20,11 +20,11 @@ import { dropShortLink } from './shortLinks.ts'
 import { type SnapshotMount, SnapshotMounts } from './snapshotMounts.ts'
 import {
   layerOfSnapshot,
-  readSnapshot,
   type SnapshotRecord,
   snapshotFile,
   snapshotKey,
   snapshotLayer,
+  trustedSnapshot,
   writeSnapshot,
 } from './snapshotRecord.ts'
 import { rootOfStack, type Snapshotter, UPPER } from './snapshotter.ts'
@@ -185,6 +185,10 @@ class DirectorySnapshotStore implements SnapshotStore {
     return [...this.#records.keys()].filter(id => this.find(id) !== undefined)
   }
 
+  sealed(): Set<Digest> {
+    return new Set([...this.#records.values()].flatMap(({ sealed }) => sealed ?? []))
+  }
+
   mountedWith(key: Digest): string[] {
     const sealed = [...this.#records.values()].filter(record => record.sealed === key)
     return [key, ...sealed.map(({ id }) => snapshotKey(id))].flatMap(one => this.#uses.users(one))
@@ -205,13 +209,15 @@ class DirectorySnapshotStore implements SnapshotStore {
   }
 
   async recover(): Promise<void> {
+    const { bootId, layers } = this.#options
     mkdirSync(this.#directory, { recursive: true, mode: 0o700 })
     await this.#mounts.recover(this.#onError)
     recoverMappedDirectories(join(this.#options.execRoot, MAPPED))
     for (const name of readdirSync(this.#directory)) {
-      const record = name.startsWith(UNFINISHED) ? undefined : this.#read(name)
+      const home = this.#home(name)
+      const record = name.startsWith(UNFINISHED) ? undefined : trustedSnapshot(home, { bootId, layers })
       if (record) this.#records.set(name, record)
-      else this.#trash.take(join(this.#directory, name))
+      else this.#trash.take(home)
     }
     this.#sync.add([...this.#records.values()].filter(({ unsynced }) => unsynced !== undefined))
     this.#trash.recover()
@@ -358,19 +364,6 @@ class DirectorySnapshotStore implements SnapshotStore {
     const layer = this.find(id)
     if (!layer) throw notFound(`the snapshot ${id} does not exist`)
     return layer
-  }
-
-  /** What another boot left unsynced is not trusted; of one that is sealed the layer store is asked. */
-  #read(id: string): SnapshotRecord | undefined {
-    const home = this.#home(id)
-    const record = readSnapshot(home)
-    if (record?.id !== id) return undefined
-    if (existsSync(contentDirectory(snapshotLayer(home)))) {
-      const { sealed: _, ...unsealed } = record
-      return record.unsynced === undefined || record.unsynced === this.#options.bootId ? unsealed : undefined
-    }
-    if (record.sealed === undefined) return undefined
-    return this.#options.layers.present([record.sealed])[0] ? record : undefined
   }
 
   #synced(id: string): SnapshotRecord | undefined {

@@ -323,6 +323,8 @@ export interface SnapshotStore {
   archive(id: string, options?: { epoch?: number; signal?: AbortSignal }): Readable
   usage(id: string): Promise<UpperUsage>
   list(): Promise<string[]>
+  /** Keys of the layers that snapshots were sealed into: no image need name them. */
+  sealed(): Set<Digest>
   /**
    * Who has this layer in use, an image's or one of steps: mounts, and those who hold it. As `UpperStore.mountedWith`
    * for `RemadeLayer.replace`; the layer store hears when one of them lets go.
