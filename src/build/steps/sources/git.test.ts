@@ -1,6 +1,14 @@
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
-import { existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
@@ -206,6 +214,33 @@ test('an abort ends git and its helpers', async () => {
   await assert.rejects(findCommit(operation, fetchOf({ signal: stop.signal })), /enough/)
   await ended
   await new Promise(resolve => server.close(resolve))
+})
+
+test('modes are the same whatever mask this process has', async () => {
+  await using folders = openFolders()
+  const { folder } = repository(folders)
+  const mask = process.umask(0o077)
+  try {
+    const root = await checkedOut(folders, operationOf(`file://${folder}`))
+    assert.deepEqual(
+      ['a', 'dir'].map(path => statSync(join(root, path)).mode & 0o777),
+      [0o644, 0o755],
+    )
+  } finally {
+    process.umask(mask)
+  }
+})
+
+test('a host without git is told', async () => {
+  const before = process.env['PATH']
+  process.env['PATH'] = '/nosuch'
+  try {
+    await assert.rejects(findCommit(operationOf('https://host/x.git', { ref: 'x' }), fetchOf()), error =>
+      hasCode(error, 'git-missing'),
+    )
+  } finally {
+    process.env['PATH'] = before
+  }
 })
 
 test('keys: the files alone, with .git also where they come from', () => {

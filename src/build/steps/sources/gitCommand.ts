@@ -46,15 +46,19 @@ const environment = ({ sshSocket, knownHostsFile }: GitSetting): NodeJS.ProcessE
 /** `protocol.file`: no repository may have the host's own as a submodule. */
 const fixed = ['-c', 'protocol.file.allow=user', '-c', 'core.hooksPath=/dev/null', '-c', 'init.templateDir=']
 
+/** Modes of files are the same whatever the daemon's own mask is. */
+const start = 'umask 022 && exec git "$@"'
+/** The shell's exit code for a program that is not there. */
+const NOT_FOUND = 127
+
 /** Most bytes of each stream that are kept: the first of what it answers, the last of what it says. */
 const KEPT = 1 << 20
 
-const missing = (cause: unknown): Error =>
+const missing = (): Error =>
   new BerthError(
     'git-missing',
     500,
     'cannot fetch a git repository: there is no git on this host. Install it, or give the files in another way',
-    { cause },
   )
 
 /**
@@ -75,7 +79,7 @@ export const git = (setting: GitSetting, place: GitPlace, args: readonly string[
       ...secretArgs,
       ...args,
     ]
-    const child = spawn('git', all, {
+    const child = spawn('/bin/sh', ['-c', start, 'sh', ...all], {
       cwd: place.workTree ?? '/',
       env: environment(setting),
       stdio: ['ignore', 'pipe', 'pipe'],
@@ -97,12 +101,13 @@ export const git = (setting: GitSetting, place: GitPlace, args: readonly string[
     })
     child.on('error', error => {
       signal.removeEventListener('abort', end)
-      reject('code' in error && error.code === 'ENOENT' ? missing(error) : error)
+      reject(error)
     })
     child.on('close', code => {
       signal.removeEventListener('abort', end)
       if (signal.aborted) reject(signal.reason)
       else if (code === 0) resolve(answer)
+      else if (code === NOT_FOUND) reject(missing())
       else reject(new BerthError('git-failed', 500, `git stderr:\n${said.trim()}`))
     })
   })
