@@ -32,10 +32,14 @@ export interface EntryAt {
 }
 
 const BUFFER = Buffer.allocUnsafeSlow(1 << 20)
+/** Bytes that are copied between two yields. */
+const PIECE = 256 << 20
 
-const plainCopy = (from: number, to: number): void => {
-  for (let count = readSync(from, BUFFER); count > 0; count = readSync(from, BUFFER))
+function* plainCopy(from: number, to: number): Generator<void> {
+  for (let count = readSync(from, BUFFER); count > 0; count = readSync(from, BUFFER)) {
     for (let done = 0; done < count; ) done += writeSync(to, BUFFER, done, count - done)
+    yield
+  }
 }
 
 /** What was found out of two file systems: what they cannot do is tried once. */
@@ -45,32 +49,36 @@ export interface CopyWays {
 }
 
 /** All of it; where its size is known a call is spared. */
-const copyRanges = (from: number, to: number, size = Number.POSITIVE_INFINITY): void => {
+function* copyRanges(from: number, to: number, size = Number.POSITIVE_INFINITY): Generator<void> {
   for (let done = 0; done < size; ) {
-    const count = copyRange(from, to, 1 << 30)
+    const count = copyRange(from, to, PIECE)
     if (count === 0) return
     done += count
+    yield
   }
 }
 
-/** The content, by shared extents where the filesystem can, else inside the kernel, else by hand. Errors: ENOSPC. */
-export const copyContent = (
+/**
+ * The content, by shared extents where the filesystem can, else inside the kernel, else by hand; it yields now and
+ * then. Errors: ENOSPC.
+ */
+export function* copyContent(
   from: number,
   to: number,
   { ways = { clones: true, ranges: true }, size }: { ways?: CopyWays; size?: number } = {},
-): void => {
+): Generator<void> {
   if (ways.clones) {
     if (cloneFile(from, to)) return
     ways.clones = false
   }
   if (ways.ranges)
     try {
-      copyRanges(from, to, size)
+      yield* copyRanges(from, to, size)
       return
     } catch {
       ways.ranges = false
     }
-  plainCopy(from, to)
+  yield* plainCopy(from, to)
 }
 
 /** Owner, mode, attributes and times, as one inode has them. */
@@ -87,7 +95,7 @@ export const copyMetadata = (from: number, to: number, stat: FileStat): void => 
 const copyFile = (from: EntryAt, to: EntryAt): void => {
   using source = owned(openAt(from.dir, toBytes(from.name), O_RDONLY | O_NOFOLLOW))
   using target = owned(openAt(to.dir, toBytes(to.name), O_CREAT | O_EXCL | O_WRONLY | O_NOFOLLOW, 0o600))
-  copyContent(source.fd, target.fd)
+  for (const _ of copyContent(source.fd, target.fd));
   copyMetadata(source.fd, target.fd, statFd(source.fd))
 }
 

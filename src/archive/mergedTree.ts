@@ -4,7 +4,7 @@ import { type MergedDirectory, type MergedEntry, mergedRoot, type StackLayer } f
 import { type ByteString, baseOf, comparePaths, parentOf, toBytes } from './paths.ts'
 
 /** Descriptors that are kept open for directories that may be asked for again. */
-const KEPT = 512
+const KEPT = 256
 
 /**
  * A stack of layers by paths, without a mount: what overlayfs would show. Paths

@@ -89,23 +89,16 @@ export const openStores = async (options: StoresOptions = {}): Promise<Stores> =
   const unmounter = new Unmounter()
   const content = openContentStore(root)
   const layers = openLayerStore({ root, content, pool, bootId: 'this boot', ...options })
-  const uppers = openUpperStore({
+  const mounting = {
     root,
     execRoot,
     pool,
     unmounter,
     snapshotter: options.snapshotter ?? 'api',
     namespaceHelper: [fileURLToPath(new URL('../../build/berth-monitor', import.meta.url)), 'userns'],
-  })
-  const snapshots = openSnapshotStore({
-    root,
-    execRoot,
-    layers,
-    pool,
-    unmounter,
-    snapshotter: options.snapshotter ?? 'api',
-    bootId: 'this boot',
-  })
+  } as const
+  const uppers = openUpperStore(mounting)
+  const snapshots = openSnapshotStore({ ...mounting, layers, bootId: 'this boot' })
   for (const store of [content, layers, uppers, snapshots]) await store.recover()
   layers.recoverReplaced(key => uppers.mountedWith(key))
   const source: Stores['source'] = async (tar, packed) => ({

@@ -14,33 +14,40 @@ import type { Layer } from './types.ts'
 export class LayerUses {
   readonly #directory: string
   readonly #trash: Trash
-  readonly #counts = new Map<Digest, number>()
+  readonly #onReleased: (user: string) => void
+  readonly #users = new Map<Digest, Set<string>>()
   readonly #aside = new Map<Digest, string[]>()
 
   /** `directory`: where folders are put aside; what is left of them by a crash goes with what is unfinished there. */
-  constructor(directory: string, trash: Trash) {
-    this.#directory = directory
-    this.#trash = trash
+  constructor(options: { directory: string; trash: Trash; onReleased: (user: string) => void }) {
+    this.#directory = options.directory
+    this.#trash = options.trash
+    this.#onReleased = options.onReleased
   }
 
-  has(key: Digest): boolean {
-    return this.#counts.has(key)
+  users(key: Digest): string[] {
+    return [...(this.#users.get(key) ?? [])]
   }
 
   /** Until it is disposed of; twice is fine. */
   hold(layers: readonly Layer[]): Disposable {
-    const keys = layers.map(({ key }) => key)
-    for (const key of keys) this.#counts.set(key, (this.#counts.get(key) ?? 0) + 1)
+    const user = `build-${nonce()}${nonce()}`
+    const keys = new Set(layers.map(({ key }) => key))
+    for (const key of keys) this.#users.set(key, (this.#users.get(key) ?? new Set()).add(user))
+    let isHeld = true
     return {
       [Symbol.dispose]: () => {
-        for (const key of keys.splice(0)) this.#release(key)
+        if (!isHeld) return
+        isHeld = false
+        for (const key of keys) this.#release(key, user)
+        this.#onReleased(user)
       },
     }
   }
 
   /** Takes a folder away that has been this layer's; its content goes with the last of its mounts. */
   discard(home: string, key: Digest): void {
-    if (!this.has(key)) {
+    if (!this.#users.has(key)) {
       this.#trash.take(home)
       return
     }
@@ -49,13 +56,11 @@ export class LayerUses {
     this.#aside.set(key, [...(this.#aside.get(key) ?? []), aside])
   }
 
-  #release(key: Digest): void {
-    const left = (this.#counts.get(key) ?? 1) - 1
-    if (left > 0) {
-      this.#counts.set(key, left)
-      return
-    }
-    this.#counts.delete(key)
+  #release(key: Digest, user: string): void {
+    const users = this.#users.get(key)
+    users?.delete(user)
+    if (!users || users.size > 0) return
+    this.#users.delete(key)
     for (const home of this.#aside.get(key) ?? []) this.#trash.take(home)
     this.#aside.delete(key)
   }

@@ -66,6 +66,23 @@ for (const [name, options] of ways)
     assert.deepEqual(existsSync(places) ? readdirSync(places) : [], [])
   })
 
+for (const [name, options] of ways)
+  test(`${name}: a snapshot’s owners are mapped in its mounts, and on disk they are not`, async () => {
+    await using stores = await openStores(options)
+    const layers = await stores.stack(image)
+    await using pending = await stores.snapshots.begin('one', layers, { owners })
+    assert.equal(ownerOf(join(pending.root, 'etc/passwd')), '200007:300008')
+    writeFileSync(join(pending.root, 'made'), 'x')
+    chownSync(join(pending.root, 'made'), 200_001, 300_002)
+    const layer = await pending.commit()
+    assert.equal(ownerOf(join(layer.path, 'made')), '1:2')
+    assert.equal(layer.root, undefined)
+    await using view = await stores.snapshots.view([...layers, layer], { owners })
+    assert.equal(ownerOf(join(view.root, 'made')), '200001:300002')
+    const places = join(stores.execRoot, 'mapped-snapshots')
+    assert.deepEqual(existsSync(places) ? readdirSync(places) : [], [])
+  })
+
 test('many layers are mapped whatever way they are mounted', async () => {
   for (const snapshotter of ['api', 'classic'] as const) {
     await using stores = await openStores({ snapshotter })

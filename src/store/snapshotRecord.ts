@@ -1,10 +1,10 @@
-import { readFileSync, renameSync, statSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { existsSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs'
+import { basename, join } from 'node:path'
 import type { RootMetadata } from '../archive/layer.ts'
 import { type Digest, digestOf } from '../oci/digest.ts'
 import { unfinishedName, writeDurably } from './durable.ts'
 import { contentDirectory, whiteoutFile } from './layerRecord.ts'
-import type { Layer } from './types.ts'
+import type { Layer, LayerStore } from './types.ts'
 
 /**
  * One snapshot on disk, `<root>/snapshots/<id>/`: `layer/` as the layer store
@@ -58,14 +58,31 @@ const ownBlocks = (home: string): number =>
     .map(blocksOf)
     .reduce((sum, bytes) => sum + bytes, 0)
 
-/** The record of a snapshot's folder; undefined where there is none or it is not readable as one. */
-export const readSnapshot = (home: string): SnapshotRecord | undefined => {
+/** Undefined where there is none or it is not readable as one. */
+const readSnapshot = (home: string): SnapshotRecord | undefined => {
   try {
     const record: SnapshotRecord = JSON.parse(readFileSync(snapshotFile(home), 'utf8'))
-    return record.version === 1 ? record : undefined
+    return record.version === 1 && record.id === basename(home) ? record : undefined
   } catch {
     return undefined
   }
+}
+
+/**
+ * The record of a folder that an earlier process left. What another boot left unsynced is not trusted; of one that is
+ * sealed the layers are asked.
+ */
+export const trustedSnapshot = (
+  home: string,
+  { bootId, layers }: { bootId: string; layers: Pick<LayerStore, 'present'> },
+): SnapshotRecord | undefined => {
+  const record = readSnapshot(home)
+  if (!record) return undefined
+  if (existsSync(contentDirectory(snapshotLayer(home)))) {
+    const { sealed: _, ...unsealed } = record
+    return record.unsynced === undefined || record.unsynced === bootId ? unsealed : undefined
+  }
+  return record.sealed !== undefined && layers.present([record.sealed])[0] ? record : undefined
 }
 
 /** The first record of a new one, not yet durable. */

@@ -23,7 +23,7 @@ import { readTar } from '../archive/reader.ts'
 import { hasCode } from '../core/errors.ts'
 import { setXattr } from '../linux/xattrs.ts'
 import { digestOf } from '../oci/digest.ts'
-import { directory, file, openStores, type Stores, type StoresOptions } from './fixture.ts'
+import { directory, file, makeTar, openStores, type Stores, type StoresOptions } from './fixture.ts'
 import { openSnapshotStore } from './snapshots.ts'
 import type { Layer, SnapshotStore } from './types.ts'
 
@@ -138,6 +138,7 @@ for (const [name, options] of ways)
       const tar = Buffer.concat(parts)
       assert.equal(sealed.diffId, digestOf(tar))
       assert.deepEqual(stores.snapshots.find('one'), sealed)
+      assert.deepEqual([...stores.snapshots.sealed()], [sealed.key])
       assert.deepEqual(await stores.layers.find([sealed.diffId]), [sealed])
       assert.deepEqual(await seen(stores.snapshots, [...layers, sealed]), before)
       const { differences } = await stores.layers.compare({
@@ -179,7 +180,7 @@ for (const [name, options] of ways)
       const view = await stores.snapshots.view([...layers, snapshot])
       const sealed = await stores.snapshots.seal('one')
       assert.equal(readFileSync(join(view.root, 'one'), 'utf8'), 'linked')
-      assert.equal(stores.snapshots.inUse(sealed.key), true)
+      assert.equal(stores.snapshots.mountedWith(sealed.key).length, 1)
       await stores.snapshots.remove('one')
       assert.deepEqual(await stores.snapshots.list(), [])
       assert.ok(existsSync(sealed.path), 'what was sealed stays')
@@ -192,7 +193,33 @@ for (const [name, options] of ways)
       await second[Symbol.asyncDispose]()
       await stores.snapshots.idle()
       assert.deepEqual(readdirSync(join(stores.root, 'snapshots')), [])
-      assert.equal(stores.snapshots.inUse(other.key), false)
+      assert.deepEqual(stores.snapshots.mountedWith(other.key), [])
+    })
+
+    test('what is held stays, and a layer that is mended under a mount does, too', async () => {
+      await using stores = await openStores(options)
+      const layers = await stores.stack(base)
+      const made = await step(stores.snapshots, 'one', layers, change)
+      const held = stores.snapshots.hold([made])
+      await stores.snapshots.remove('one')
+      await stores.snapshots.idle()
+      assert.equal(stores.snapshots.mountedWith(made.key).length, 1)
+      assert.ok(readdirSync(join(stores.root, 'snapshots')).length === 1)
+      held[Symbol.dispose]()
+      held[Symbol.dispose]()
+      await stores.snapshots.idle()
+      assert.deepEqual(readdirSync(join(stores.root, 'snapshots')), [])
+      const [layer] = layers
+      assert.ok(layer)
+      const view = await stores.snapshots.view(layers)
+      const source = await stores.source(await makeTar(base))
+      using remade = await stores.layers.remake({ layer, source, below: [] })
+      assert.equal(remade.replace(stores.snapshots.mountedWith(layer.key)), true)
+      await stores.layers.idle()
+      assert.equal(readFileSync(join(view.root, 'etc/hosts'), 'utf8'), 'localhost')
+      assert.equal(stores.layers.replaced().length, 1)
+      await view[Symbol.asyncDispose]()
+      assert.deepEqual(stores.layers.replaced(), [])
     })
 
     test('usage is what du tells, before and after sealing', async () => {

@@ -1,32 +1,31 @@
 import { existsSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
-import type { PackLayerTask } from '../archive/packLayer.ts'
 import type { WorkerPool } from '../archive/pool.ts'
 import type { SettledLayer } from '../archive/settle.ts'
 import { badRequest, conflict, internal, notFound } from '../core/errors.ts'
 import { failpoint } from '../core/failpoint.ts'
-import type { IdMaps } from '../linux/idMaps.ts'
 import type { NamespaceHelper } from '../linux/namespaceHelper.ts'
 import type { OverlayPath } from '../linux/overlay.ts'
 import type { Digest } from '../oci/digest.ts'
 import { CopySnapshotter } from './copy.ts'
 import { UNFINISHED, unfinishedName } from './durable.ts'
 import { ensureInitLayer, initLayerFor } from './initLayer.ts'
-import { contentDirectory, effectiveStack, recordBlocks, stackLayer, whiteoutFile } from './layerRecord.ts'
+import { contentDirectory, effectiveStack, stackLayer, whiteoutFile } from './layerRecord.ts'
 import { LayerUses } from './layerUses.ts'
+import { recoverMappedDirectories } from './mappedLayers.ts'
 import { OverlaySnapshotter } from './overlay.ts'
 import { RecordSync } from './recordSync.ts'
+import { adoptSnapshot, digestArchive, packingOf } from './sealing.ts'
 import { dropShortLink } from './shortLinks.ts'
 import { type SnapshotMount, SnapshotMounts } from './snapshotMounts.ts'
 import {
   layerOfSnapshot,
-  readSnapshot,
-  replaceSnapshot,
   type SnapshotRecord,
   snapshotFile,
   snapshotKey,
   snapshotLayer,
+  trustedSnapshot,
   writeSnapshot,
 } from './snapshotRecord.ts'
 import { rootOfStack, type Snapshotter, UPPER } from './snapshotter.ts'
@@ -63,6 +62,9 @@ export interface SnapshotStoreOptions {
   onDeleted?: () => void
 }
 
+/** Below the exec root: layers with their owners mapped, while an overlay is made of them. */
+const MAPPED = 'mapped-snapshots'
+
 const ID = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$/
 
 /** Something that is written to or looked at: its folder, and where it is mounted. */
@@ -77,7 +79,7 @@ interface Open {
   target: string | undefined
 }
 
-type MountOptions = Pick<SnapshotMount, 'owners' | 'isReadOnly'>
+type MountOptions = Omit<SnapshotMount, 'home' | 'layers' | 'init'>
 
 class DirectorySnapshotStore implements SnapshotStore {
   readonly #options: SnapshotStoreOptions
@@ -99,11 +101,15 @@ class DirectorySnapshotStore implements SnapshotStore {
     this.#onError = options.onError ?? (() => {})
     this.#directory = join(root, 'snapshots')
     this.#trash = new Trash(options)
-    this.#uses = new LayerUses(this.#directory, this.#trash)
+    this.#uses = new LayerUses({
+      directory: this.#directory,
+      trash: this.#trash,
+      onReleased: user => options.layers.released(user),
+    })
     this.#snapshotter =
       snapshotter === 'copy'
         ? new CopySnapshotter(pool)
-        : new OverlaySnapshotter(root, { path: snapshotter, mapped: join(execRoot, 'mapped-snapshots') })
+        : new OverlaySnapshotter(root, { path: snapshotter, mapped: join(execRoot, MAPPED) })
     this.#mounts = new SnapshotMounts({
       ...options,
       directory: join(execRoot, 'snapshots'),
@@ -121,13 +127,13 @@ class DirectorySnapshotStore implements SnapshotStore {
   async begin(
     id: string,
     below: readonly Layer[],
-    { owners, init = false, isDirect = false }: BeginSnapshot = {},
+    { init = false, isDirect = false, ...mount }: BeginSnapshot = {},
   ): Promise<PendingSnapshot> {
     if (!ID.test(id)) throw badRequest(`invalid id of a snapshot: ${JSON.stringify(id)}`)
     if (this.#records.has(id) || this.#pending.has(id)) throw conflict(`the snapshot ${id} is there already`)
     this.#pending.add(id)
     try {
-      const open = await this.#open(below, { init, mount: isDirect ? undefined : { owners } })
+      const open = await this.#open(below, { init, mount: isDirect ? undefined : mount })
       return this.#pendingSnapshot(id, open)
     } catch (error) {
       this.#pending.delete(id)
@@ -135,9 +141,12 @@ class DirectorySnapshotStore implements SnapshotStore {
     }
   }
 
-  async view(layers: readonly Layer[], { owners }: { owners?: IdMaps } = {}): Promise<StackView> {
+  async view(
+    layers: readonly Layer[],
+    options: Pick<BeginSnapshot, 'owners' | 'label'> = {},
+  ): Promise<StackView> {
     if (layers.length === 0) return { root: this.#emptyFolder(), [Symbol.asyncDispose]: async () => {} }
-    const open = await this.#open(layers, { mount: { owners, isReadOnly: true } })
+    const open = await this.#open(layers, { mount: { ...options, isReadOnly: true } })
     return {
       root: open.target ?? '',
       [Symbol.asyncDispose]: () => this.#discard(open),
@@ -167,7 +176,7 @@ class DirectorySnapshotStore implements SnapshotStore {
   }
 
   archive(id: string, { epoch, signal }: { epoch?: number; signal?: AbortSignal } = {}): Readable {
-    const task = { ...this.#packing(id), ...(epoch === undefined ? {} : { epoch }) }
+    const task = packingOf(this.#found(id), epoch)
     const bytes = this.#options.pool.stream('packLayer', task, signal ? { signal } : {})
     return Readable.from(bytes, { objectMode: false })
   }
@@ -181,10 +190,17 @@ class DirectorySnapshotStore implements SnapshotStore {
     return [...this.#records.keys()].filter(id => this.find(id) !== undefined)
   }
 
-  inUse(key: Digest): boolean {
-    const isSnapshot = (record: SnapshotRecord): boolean =>
-      record.sealed === key && this.#uses.has(snapshotKey(record.id))
-    return this.#uses.has(key) || [...this.#records.values()].some(isSnapshot)
+  sealed(): Set<Digest> {
+    return new Set([...this.#records.values()].flatMap(({ sealed }) => sealed ?? []))
+  }
+
+  mountedWith(key: Digest): string[] {
+    const sealed = [...this.#records.values()].filter(record => record.sealed === key)
+    return [key, ...sealed.map(({ id }) => snapshotKey(id))].flatMap(one => this.#uses.users(one))
+  }
+
+  hold(layers: readonly Layer[]): Disposable {
+    return this.#uses.hold(layers)
   }
 
   async remove(id: string): Promise<void> {
@@ -198,12 +214,15 @@ class DirectorySnapshotStore implements SnapshotStore {
   }
 
   async recover(): Promise<void> {
+    const { bootId, layers } = this.#options
     mkdirSync(this.#directory, { recursive: true, mode: 0o700 })
     await this.#mounts.recover(this.#onError)
+    recoverMappedDirectories(join(this.#options.execRoot, MAPPED))
     for (const name of readdirSync(this.#directory)) {
-      const record = name.startsWith(UNFINISHED) ? undefined : this.#read(name)
+      const home = this.#home(name)
+      const record = name.startsWith(UNFINISHED) ? undefined : trustedSnapshot(home, { bootId, layers })
       if (record) this.#records.set(name, record)
-      else this.#trash.take(join(this.#directory, name))
+      else this.#trash.take(home)
     }
     this.#sync.add([...this.#records.values()].filter(({ unsynced }) => unsynced !== undefined))
     this.#trash.recover()
@@ -327,88 +346,33 @@ class DirectorySnapshotStore implements SnapshotStore {
   }
 
   async #seal(id: string, options: SealOptions): Promise<Layer> {
-    const record = this.#records.get(id)
+    const { pool, root, layers } = this.#options
     const known = this.#found(id)
+    const record = this.#records.get(id)
     if (!record) throw internal(`the snapshot ${id} has no record`)
-    if (record.sealed !== undefined) {
-      const again = options.through ? await this.#archived(id, options) : record.sealed
-      if (again === record.sealed) return known
+    const isSealed = record.sealed !== undefined
+    if (isSealed && !options.through) return known
+    const diffId = await digestArchive(pool, packingOf(known), options)
+    if (isSealed && diffId === record.sealed) return known
+    if (isSealed)
       throw internal(
-        `the layer ${record.sealed} of snapshot ${id} is not what it was: its archive is ${again} now`,
+        `the layer ${record.sealed} is not what it was: its archive has the digest ${diffId} now`,
       )
-    }
-    const diffId = await this.#archived(id, options)
     failpoint('snapshots.hashed')
-    return await this.#adopt(record, diffId)
-  }
-
-  /** The layer goes to the layers, where there is none yet, and its record stays. */
-  async #adopt(record: SnapshotRecord, diffId: Digest): Promise<Layer> {
-    const home = this.#home(record.id)
-    const unsealed = layerOfSnapshot(home, record)
-    const layerFolder = snapshotLayer(home)
-    const { size, diskBytes, entries, opaqueRoot, root } = record
-    const sealed = { ...record, sealed: diffId }
-    await replaceSnapshot(home, sealed)
-    failpoint('snapshots.sealing')
-    const layer = await this.#options.layers.adopt(layerFolder, {
-      diffId,
-      size,
-      diskBytes: diskBytes + (await recordBlocks(layerFolder)),
-      entries,
-      opaqueRoot,
-      ...(root ? { root } : {}),
-    })
-    this.#records.set(record.id, sealed)
+    const home = this.#home(id)
+    const { sealed, layer } = await adoptSnapshot(layers, home, { record, diffId })
+    this.#records.set(id, sealed)
     this.#sync.add([sealed])
-    if (existsSync(layerFolder)) this.#uses.discard(layerFolder, snapshotKey(record.id))
-    dropShortLink(this.#options.root, unsealed)
+    if (existsSync(snapshotLayer(home))) this.#uses.discard(snapshotLayer(home), snapshotKey(id))
+    dropShortLink(root, known)
     failpoint('snapshots.sealed')
     return layer
-  }
-
-  /** The diff id, with the archive's bytes given to who wants them. */
-  async #archived(id: string, { through, signal }: SealOptions): Promise<Digest> {
-    const { pool } = this.#options
-    const task = this.#packing(id)
-    const options = signal ? { signal } : {}
-    if (!through) return await pool.run('layerDigest', task, options)
-    let digest: Digest | undefined
-    const bytes = async function* (): AsyncGenerator<Buffer> {
-      digest = yield* pool.stream('packLayer', task, options)
-    }
-    const archive = Readable.from(bytes(), { objectMode: false })
-    try {
-      await through(archive)
-    } finally {
-      archive.destroy()
-    }
-    if (digest === undefined) throw internal(`the archive of snapshot ${id} was not read to its end`)
-    return digest
-  }
-
-  #packing(id: string): PackLayerTask {
-    const layer = this.#found(id)
-    return { directory: layer.path, ...recordOf(layer), hasRoot: layer.root !== undefined }
   }
 
   #found(id: string): Layer {
     const layer = this.find(id)
     if (!layer) throw notFound(`the snapshot ${id} does not exist`)
     return layer
-  }
-
-  /** What another boot left unsynced is not trusted; of one that is sealed the layer store is asked. */
-  #read(id: string): SnapshotRecord | undefined {
-    const home = this.#home(id)
-    const record = readSnapshot(home)
-    if (record?.id !== id) return undefined
-    if (existsSync(contentDirectory(snapshotLayer(home)))) {
-      const { sealed: _, ...unsealed } = record
-      return record.unsynced === undefined || record.unsynced === this.#options.bootId ? unsealed : undefined
-    }
-    if (record.sealed === undefined) return undefined
-    return this.#options.layers.present([record.sealed])[0] ? record : undefined
   }
 
   #synced(id: string): SnapshotRecord | undefined {
@@ -429,11 +393,6 @@ class DirectorySnapshotStore implements SnapshotStore {
   #home(id: string): string {
     return join(this.#directory, id)
   }
-}
-
-const recordOf = (layer: Layer): { record?: string } => {
-  const { record } = stackLayer(layer)
-  return record === undefined ? {} : { record }
 }
 
 /** The store of snapshots. Call `recover` once, after the layer store's and before anything else. */

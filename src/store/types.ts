@@ -285,9 +285,12 @@ export interface StackView extends AsyncDisposable {
 }
 
 export interface BeginSnapshot {
+  /** Owners are seen by these, and what is written lies on disk as seen from inside. */
   owners?: IdMaps
   /** Places for what is mounted into every container lie between, as in `UpperStore.create`, and are no part of it. */
   init?: boolean
+  /** SELinux context of the whole mount. */
+  label?: string
   /** Not mounted: who writes knows of whiteouts, and may hard-link files in. */
   isDirect?: boolean
 }
@@ -309,7 +312,7 @@ export interface SnapshotStore {
   /** Over layers, bottom first; none begin with an empty root, of root, 0755. Errors: `conflict` where the id is taken. */
   begin(id: string, below: readonly Layer[], options?: BeginSnapshot): Promise<PendingSnapshot>
   /** An empty stack gives an empty folder. */
-  view(layers: readonly Layer[], options?: { owners?: IdMaps }): Promise<StackView>
+  view(layers: readonly Layer[], options?: Pick<BeginSnapshot, 'owners' | 'label'>): Promise<StackView>
   /** Also of one that is sealed: then the layer of its diff id. */
   find(id: string): Layer | undefined
   /**
@@ -322,8 +325,15 @@ export interface SnapshotStore {
   archive(id: string, options?: { epoch?: number; signal?: AbortSignal }): Readable
   usage(id: string): Promise<UpperUsage>
   list(): Promise<string[]>
-  /** Something is mounted over this layer: an image's, a sealed or an unsealed one. */
-  inUse(key: Digest): boolean
+  /** Keys of the layers that snapshots were sealed into: no image need name them. */
+  sealed(): Set<Digest>
+  /**
+   * Who has this layer in use, an image's or one of steps: mounts, and those who hold it. As `UpperStore.mountedWith`
+   * for `RemadeLayer.replace`; the layer store hears when one of them lets go.
+   */
+  mountedWith(key: Digest): string[]
+  /** For who reads layers without a mount. */
+  hold(layers: readonly Layer[]): Disposable
   /** Out of the way when it returns; what was sealed stays as a layer. Absent is fine. */
   remove(id: string): Promise<void>
   /** Removes what a crash left half-made; once, after the layers' and before anything else. */

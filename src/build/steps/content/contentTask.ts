@@ -21,8 +21,8 @@ import type { Digest } from '../../../oci/digest.ts'
 import type { Selection } from '../../solver/types.ts'
 import { missingSource, pathError } from '../file/errors.ts'
 import { Filter, type Within } from '../file/filter.ts'
-import { findMatches } from '../file/glob.ts'
-import { resolvePath } from '../file/resolve.ts'
+import { findMatches, hasWildcards } from '../file/glob.ts'
+import { resolvePath, toPath } from '../file/resolve.ts'
 
 /** What is selected of a stack, as a worker finds it: everything but the bytes, then the bytes of some. */
 
@@ -50,6 +50,8 @@ export type ContentTask = { layers: readonly StackLayer[] } & (
 
 const STEP = 256
 const CHUNK = 1 << 20
+/** What is read is hashed before anything else has a turn. */
+const chunk = Buffer.allocUnsafeSlow(CHUNK)
 
 /** Of regular files, links, directories and devices; a socket counts as what it is copied as. */
 const attributesOf = (path: Buffer): string =>
@@ -85,12 +87,13 @@ class Selecting {
 
   *run(ref: string): Generator<void> {
     const { path, wildcards, followLinks } = this.#selection
-    const matches = wildcards ? findMatches(this.#tree, path, { followLast: followLinks }) : [toPathOf(path)]
+    const isPattern = wildcards && hasWildcards(path)
+    const matches = isPattern ? findMatches(this.#tree, path, { followLast: followLinks }) : [toPath(path)]
     for (const match of matches) {
       const at = resolvePath(this.#tree, match, { followLast: followLinks })
       if (at !== '' && !this.#tree.stat(at)) throw missingSource(path, ref)
-      // A pattern tells nothing of what it matched: that name is part of what is seen.
-      yield* this.#visit({ at, relative: '', path: matches.length > 1 || wildcards ? match : '' }, {})
+      // A pattern does not tell what it matched: that name is part of what is seen.
+      yield* this.#visit({ at, relative: '', path: isPattern ? match : '' }, {})
     }
   }
 
@@ -155,8 +158,6 @@ class Selecting {
   }
 }
 
-const toPathOf = (path: string): ByteString => Buffer.from(path).toString('latin1')
-
 const select = async (
   tree: MergedTree,
   { selection, ref }: { selection: Selection; ref: string },
@@ -177,7 +178,6 @@ const digestFile = async (tree: MergedTree, path: ByteString, control: TaskContr
   if (fd === undefined) throw pathError('open', path, 'ENOENT')
   using file = owned(fd)
   const hash = createHash('sha256')
-  const chunk = Buffer.allocUnsafe(CHUNK)
   for (let count = readSync(file.fd, chunk); count > 0; count = readSync(file.fd, chunk)) {
     hash.update(chunk.subarray(0, count))
     if (count < CHUNK) continue

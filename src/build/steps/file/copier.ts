@@ -105,7 +105,7 @@ export class Copier {
     const stat = this.#copying.source.stat(item.from)
     if (!stat) throw pathError('lstat', item.from, 'ENOENT')
     if (isDirectory(stat)) yield* this.#directory(item, stat, { isIncluded, matched })
-    else if (isIncluded) this.#file(item, stat)
+    else if (isIncluded) yield* this.#file(item, stat)
   }
 
   *#directory(
@@ -171,7 +171,7 @@ export class Copier {
     copyAttributes(opened.fd, fd)
   }
 
-  #file(item: Item, stat: FileStat): void {
+  *#file(item: Item, stat: FileStat): Generator<void> {
     const { target } = this.#copying
     this.#comes(item, stat)
     // In a directory that is new nothing is in the way.
@@ -180,12 +180,12 @@ export class Copier {
       throw badRequest(`cannot replace to directory ${shown(item.to)} with file`)
     if (there) target.giveWay(item.to)
     const type = stat.mode & S_IFMT
-    if (type === S_IFREG) this.#regular(item, stat)
+    if (type === S_IFREG) yield* this.#regular(item, stat)
     else if (type === S_IFLNK) this.#symlink(item, stat)
     else this.#node(item, stat)
   }
 
-  #regular(item: Item, stat: FileStat): void {
+  *#regular(item: Item, stat: FileStat): Generator<void> {
     const { target, links, mode } = this.#copying
     const first = links.firstOf(stat)
     if (first !== undefined) {
@@ -195,7 +195,7 @@ export class Copier {
     }
     const isSame =
       this.#keepsOwner(stat) && (!mode || mode(stat.mode & 0o7777, false) === (stat.mode & 0o7777))
-    if (!isSame || !this.#share(item, stat)) this.#copyFile(item, stat)
+    if (!isSame || !this.#share(item, stat)) yield* this.#copyFile(item, stat)
     links.note(stat, item.to)
   }
 
@@ -207,11 +207,10 @@ export class Copier {
   /** The same inode, where it may be; false where it is to be copied. */
   #share(item: Item, stat: FileStat): boolean {
     const { source, target, links } = this.#copying
-    if (!links.mayShare(stat)) return false
+    if (!links.mayShare(stat) || this.#hasReserved(item)) return false
     try {
       target.place(item.to, (dir, name) => {
-        const from = source.find(item.from)
-        if (!from) throw pathError('lstat', item.from, 'ENOENT')
+        const from = source.find(item.from) ?? gone(item.from)
         linkAt({ dir: from.dir, name: toBytes(baseOf(item.from)) }, { dir, name })
       })
     } catch (error) {
@@ -224,16 +223,28 @@ export class Copier {
     return true
   }
 
-  #copyFile(item: Item, stat: FileStat): void {
-    const { source, target, ways } = this.#copying
+  /** Attributes that would mean something to overlayfs come with an inode. */
+  #hasReserved(item: Item): boolean {
+    const from = this.#copying.source.find(item.from)
+    return from !== undefined && !xattrNames(pathAt(from.dir, toBytes(baseOf(item.from)))).every(mayRestore)
+  }
+
+  *#copyFile(item: Item, stat: FileStat): Generator<void> {
+    const { source, ways } = this.#copying
     using from = owned(source.open(item.from) ?? gone(item.from))
-    target.place(item.to, (dir, name) => {
-      using to = owned(openAt(dir, name, O_CREAT | O_EXCL | O_WRONLY | O_NOFOLLOW, 0o600))
-      if (stat.size > 0) copyContent(from.fd, to.fd, { ways, size: stat.size })
-      this.#own(to.fd, stat)
-      copyAttributes(from.fd, to.fd)
-      setTimesFd(to.fd, stat.mtime, stat.mtime)
+    using to = owned(this.#create(item.to))
+    if (stat.size > 0) yield* copyContent(from.fd, to.fd, { ways, size: stat.size })
+    this.#own(to.fd, stat)
+    copyAttributes(from.fd, to.fd)
+    setTimesFd(to.fd, stat.mtime, stat.mtime)
+  }
+
+  #create(path: ByteString): number {
+    let fd = -1
+    this.#copying.target.place(path, (dir, name) => {
+      fd = openAt(dir, name, O_CREAT | O_EXCL | O_WRONLY | O_NOFOLLOW, 0o600)
     })
+    return fd
   }
 
   #symlink(item: Item, stat: FileStat): void {

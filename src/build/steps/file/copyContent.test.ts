@@ -4,6 +4,7 @@ import { chownSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, test } from 'node:test'
 import { hasCode } from '../../../core/errors.ts'
+import { setXattr, xattrNames } from '../../../linux/xattrs.ts'
 import { copyOf, fill, names, openFolders } from '../testing/folders.ts'
 
 describe('links to files that are never changed', () => {
@@ -36,6 +37,14 @@ describe('links to files that are never changed', () => {
     assert.equal(await isLinked({ owner: { user: '1', names: 'base' } }), false)
     assert.equal(await isLinked({}, { inputs: [{ layers: [{ path: source }] }] }), false)
     assert.equal(await isLinked({}, { linked: new Set([ino]) }), false)
+  })
+
+  test('are not where the file has attributes of overlayfs', async () => {
+    await using folders = openFolders()
+    const source = fill(folders.folder(), { large })
+    setXattr(join(source, 'large'), 'trusted.overlay.metacopy', Buffer.alloc(0))
+    const outcome = await folders.run([copyOf('/large', '/x')], { inputs: shared(source) })
+    assert.deepEqual(xattrNames(join(outcome.path, 'x')), [])
   })
 
   test('one inode comes once', async () => {

@@ -31,8 +31,8 @@ export interface FileTaskResult {
   linked: readonly number[]
 }
 
-/** Entries between two looks at whether the work is to end. */
-const STEP = 64
+/** Milliseconds between two looks at whether the work is to end. */
+const STEP = 20
 
 class FileWork implements Disposable {
   readonly #task: FileTask
@@ -75,11 +75,12 @@ class FileWork implements Disposable {
       ref: input?.ref ?? 'scratch',
       unpack: (from, to) => this.#unpack({ source, from, to, owner }),
     })
-    let count = 0
+    let looked = performance.now()
     for await (const _ of steps) {
-      if (++count % STEP !== 0) continue
+      if (performance.now() - looked < STEP) continue
       await setImmediate()
       this.#control.check()
+      looked = performance.now()
     }
   }
 

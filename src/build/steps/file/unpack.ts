@@ -1,4 +1,5 @@
 import { readSync } from 'node:fs'
+import { setImmediate } from 'node:timers/promises'
 import { Budget } from '../../../archive/budget.ts'
 import { decompress } from '../../../archive/compression.ts'
 import { Extractor } from '../../../archive/extractor.ts'
@@ -19,6 +20,8 @@ async function* plain(fd: number): AsyncGenerator<Buffer> {
     if (count === 0) return
     at += count
     yield chunk.subarray(0, count)
+    // An abort is heard between two turns of the loop only.
+    await setImmediate()
   }
 }
 
