@@ -6,12 +6,13 @@ import type { Flights, Waiter } from './flights.ts'
 import { isDoomed } from './foresee.ts'
 import { keepFolder } from './keepFolder.ts'
 import { localChain, resultKey } from './keys.ts'
-import { outcomeOf, recordsUnder, wholeUnder } from './lookup.ts'
+import { outcomeOf, pastChains, recordsUnder, wholeUnder } from './lookup.ts'
 import { type Node, nodeAt, nodesOf, type Plan } from './nodes.ts'
 import { type Hold, noHold, type Outcome } from './outcome.ts'
 import { type Asked, planStep } from './plan.ts'
 import { type Doing, runStep, treeOf } from './runStep.ts'
 import { everything, standsOn } from './seenBy.ts'
+import { Tasks } from './tasks.ts'
 import { Telling, type Told } from './telling.ts'
 import type {
   BuildContext,
@@ -43,9 +44,7 @@ export class BuildSolve {
   readonly #request: SolveRequest
   readonly #edges: readonly Edge[]
   readonly #nodes: Map<VertexDigest, Node>
-  /** Aborted by the first failure, and with the build. */
-  readonly #controller = new AbortController()
-  readonly #begun: Promise<unknown>[] = []
+  readonly #tasks = new Tasks()
   readonly #holds: { node: Node; hold: Hold }[] = []
 
   constructor(shared: Shared, request: SolveRequest) {
@@ -57,24 +56,24 @@ export class BuildSolve {
 
   async solve(): Promise<Solution> {
     const { signal } = this.#request.build
-    const abort = (): void => this.#controller.abort(signal.reason)
+    const abort = (): void => this.#tasks.abort(signal.reason)
     signal.addEventListener('abort', abort, { once: true })
     if (signal.aborted) abort()
     try {
       return await this.#solve()
     } catch (error) {
-      if (!this.#controller.signal.aborted) this.#controller.abort(error)
-      await this.#ended()
+      this.#tasks.abort(error)
+      await this.#tasks.ended()
       this.#tellCancelled()
       await this.#release(() => true)
-      throw this.#controller.signal.reason
+      throw this.#tasks.signal.reason
     } finally {
       signal.removeEventListener('abort', abort)
     }
   }
 
   async #solve(): Promise<Solution> {
-    this.#controller.signal.throwIfAborted()
+    this.#tasks.signal.throwIfAborted()
     for (const node of this.#nodes.values()) this.#tell(node, { kind: 'vertex', state: 'waiting' })
     // Each after those that it takes, so that none has to begin another within itself.
     for (const node of this.#nodes.values()) void this.#plan(node)
@@ -83,16 +82,11 @@ export class BuildSolve {
         treeOf(await this.#outcome(nodeAt(this.#nodes, vertex)), index),
       ),
     )
-    await this.#ended()
-    this.#controller.signal.throwIfAborted()
+    await this.#tasks.ended()
+    this.#tasks.signal.throwIfAborted()
     const wanted = new Set(this.#edges.map(({ vertex }) => vertex))
     await this.#release(({ vertex }) => !wanted.has(vertex.digest))
     return { trees, [Symbol.asyncDispose]: () => this.#release(() => true) }
-  }
-
-  /** What was begun may begin more. */
-  async #ended(): Promise<void> {
-    for (let index = 0; index < this.#begun.length; index++) await this.#begun[index]?.catch(() => {})
   }
 
   async #release(which: (node: Node) => boolean): Promise<void> {
@@ -106,34 +100,16 @@ export class BuildSolve {
     return outcome
   }
 
-  /** The first failure is the build's; what follows from it is none. */
   #begin<T>(node: Node, work: () => Promise<T>): Promise<T> {
-    const attempt = async (): Promise<T> => {
-      try {
-        this.#controller.signal.throwIfAborted()
-        return await work()
-      } catch (error) {
-        if (!this.#controller.signal.aborted) this.#fail(node, error)
-        throw this.#controller.signal.reason
-      }
-    }
-    const begun = attempt()
-    this.#begun.push(begun)
-    begun.catch(() => {})
-    return begun
+    return this.#tasks.begin(work, error => this.#failed(node, error))
   }
 
-  #fail(node: Node, error: unknown): void {
+  #failed(node: Node, error: unknown): SolveError {
     const now = nowNanos()
+    const times = { startedAt: now, completedAt: now }
     if (node.state !== 'failed')
-      this.#tell(node, {
-        kind: 'vertex',
-        state: 'failed',
-        startedAt: now,
-        completedAt: now,
-        error: messageOf(error),
-      })
-    this.#controller.abort(new SolveError(node.vertex, error))
+      this.#tell(node, { kind: 'vertex', state: 'failed', ...times, error: messageOf(error) })
+    return new SolveError(node.vertex, error)
   }
 
   #tell(node: Node, told: Told): void {
@@ -155,7 +131,7 @@ export class BuildSolve {
   #waiter(node: Node): Waiter {
     return {
       build: this.#request.build,
-      signal: this.#controller.signal,
+      signal: this.#tasks.signal,
       hear: told => this.#tell(node, told),
       hearInput: (index, told) => {
         const input = node.inputs[index]
@@ -251,7 +227,8 @@ export class BuildSolve {
     chainOf: (node, index) => this.#chainOf(node, index),
     contentOf: (input, selection) => this.#contentOf(input, selection),
     find: (node, key) => this.#find(node, key),
-    pastChains: (node, key) => this.#pastChains(node, key),
+    pastChains: ({ vertex, wanted }, key) =>
+      ignoresCache(vertex) ? undefined : pastChains(this.#shared.cache, key, wanted),
     link: async ({ records }, key) => {
       for (const [index, id] of records.entries())
         if (id !== undefined) await this.#shared.cache.link(id, [resultKey(key, index)])
@@ -268,17 +245,6 @@ export class BuildSolve {
     return outcome?.chains[index] ?? (await this.#contentChain(node, index))
   }
 
-  #pastChains({ vertex, wanted }: Node, key: KeyDigest): KeyDigest[] | undefined {
-    if (ignoresCache(vertex)) return undefined
-    const chains: KeyDigest[] = []
-    for (const index of wanted) {
-      const chain = this.#shared.cache.pastChain(resultKey(key, index))
-      if (chain === undefined) return undefined
-      chains[index] = chain
-    }
-    return chains
-  }
-
   #contentChain(node: Node, index: number): Promise<KeyDigest> {
     const begin = (): Promise<KeyDigest> =>
       this.#begin(node, async () => localChain((await this.#contentOf({ node, index }, everything)).digest))
@@ -290,7 +256,7 @@ export class BuildSolve {
   async #contentOf({ node, index }: Node['inputs'][number], selection: Selection): Promise<ContentDigest> {
     const tree = treeOf(await this.#outcome(node), index)
     const input = { tree, report: this.#reportOf(node) }
-    return await this.#shared.runner.contentDigest(input, selection, this.#controller.signal)
+    return await this.#shared.runner.contentDigest(input, selection, this.#tasks.signal)
   }
 
   /** What is to be made anew is so once in a build, however often that solves it. */
