@@ -65,7 +65,7 @@ test('the instruction of a copy', async () => {
   })
 })
 
-test('a build argument or variable', async () => {
+test('a variable', async () => {
   const run =
     (...env: string[]) =>
     (script: Script) =>
@@ -75,6 +75,17 @@ test('a build argument or variable', async () => {
       { kind: 'variable', name: 'V', before: '1', after: '2' },
       { kind: 'variable', name: 'NEW', after: 'x=y' },
     ],
+  })
+})
+
+test('a build argument', async () => {
+  const run = (value: string) => (script: Script) =>
+    script.run(script.image('alpine'), 'make', {
+      env: [`V=${value}`, 'PATH=/bin'],
+      step: { name: `${first}RUN make`, described: `RUN |1 V=${value} /bin/sh -c make` },
+    })
+  assert.deepEqual(await twice(run('1'), run('2')), {
+    '[build 1/2] RUN make': [{ kind: 'argument', name: 'V', before: '1', after: '2' }],
   })
 })
 
