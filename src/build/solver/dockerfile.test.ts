@@ -57,7 +57,7 @@ test('a Dockerfile is built, found again, and tells what changed', async () => {
   assert.deepEqual((await built(bench, text)).steps, [])
   bench.world.outside.locals['context'] = { ...files, '/src/b': '2' }
   assert.deepEqual((await built(bench, text)).causes, [
-    ['[stage-1 2/4] COPY s', 'file', 'b'],
+    ['[stage-1 2/4] COPY s', 'file', 'src/b'],
     ['[stage-1 3/4] RUN ma', 'parent', ''],
     ['[stage-1 4/4] COPY -', 'parent', ''],
   ])
@@ -82,6 +82,6 @@ END
   const { causes } = await built(bench, linked('bye'))
   assert.deepEqual(
     causes.filter(([, kind]) => kind === 'file').map(([, , path]) => path),
-    [''],
+    ['END'],
   )
 })

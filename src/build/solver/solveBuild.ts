@@ -1,6 +1,7 @@
 import { nowNanos } from '../../core/clock.ts'
 import { messageOf } from '../../core/errors.ts'
 import type { Edge, Vertex, VertexDigest } from '../graph/types.ts'
+import type { BuildMemories, BuildMemory } from './buildMemory.ts'
 import { SolveError } from './errors.ts'
 import type { Flights, Waiter } from './flights.ts'
 import { isDoomed } from './foresee.ts'
@@ -15,7 +16,6 @@ import { everything, standsOn } from './seenBy.ts'
 import { Tasks } from './tasks.ts'
 import { Telling, type Told } from './telling.ts'
 import type {
-  BuildContext,
   ContentDigest,
   Identity,
   KeyDigest,
@@ -29,8 +29,7 @@ import type {
 export interface Shared extends Doing {
   identities: Flights<Identity>
   runs: Flights<Outcome>
-  /** Records that a build has made anew: what it solves later may use them. */
-  anew: WeakMap<BuildContext, Set<string>>
+  memories: BuildMemories
 }
 
 const isLocal = ({ operation }: Vertex): boolean => operation.kind === 'local'
@@ -45,11 +44,13 @@ export class BuildSolve {
   readonly #edges: readonly Edge[]
   readonly #nodes: Map<VertexDigest, Node>
   readonly #tasks = new Tasks()
+  readonly #memory: BuildMemory
   readonly #holds: { node: Node; hold: Hold }[] = []
 
   constructor(shared: Shared, request: SolveRequest) {
     this.#shared = shared
     this.#request = request
+    this.#memory = shared.memories.of(request.build)
     this.#edges = request.edges ?? (request.graph.result ? [request.graph.result] : [])
     this.#nodes = nodesOf(request.graph, this.#edges)
   }
@@ -114,12 +115,10 @@ export class BuildSolve {
 
   #tell(node: Node, told: Told): void {
     const { vertex } = node
-    if (told.kind !== 'vertex') {
-      this.#request.tell({ ...told, vertex: vertex.digest })
-      return
-    }
-    node.state = told.state
-    this.#request.tell({ ...told, vertex })
+    if (told.kind === 'vertex') node.state = told.state
+    if (!this.#memory.isNews(vertex.digest, told)) return
+    if (told.kind === 'vertex') this.#request.tell({ ...told, vertex })
+    else this.#request.tell({ ...told, vertex: vertex.digest })
   }
 
   #tellCancelled(): void {
@@ -197,7 +196,15 @@ export class BuildSolve {
   async #planSource(node: Node): Promise<Plan> {
     const { vertex } = node
     if (isLocal(vertex)) return { keys: [] }
-    const identity = await this.#shared.identities.join({
+    const { identities } = this.#memory
+    const identity = identities.get(vertex.digest) ?? (await this.#identify(node))
+    identities.set(vertex.digest, identity)
+    return await this.#planIdentified(node, identity)
+  }
+
+  async #identify(node: Node): Promise<Identity> {
+    const { vertex } = node
+    return await this.#shared.identities.join({
       key: vertex.digest,
       waiter: this.#waiter(node),
       anew: false,
@@ -213,7 +220,6 @@ export class BuildSolve {
         }
       },
     })
-    return await this.#planIdentified(node, identity)
   }
 
   async #planIdentified(node: Node, { key, tree }: Identity): Promise<Plan> {
@@ -255,26 +261,15 @@ export class BuildSolve {
 
   async #contentOf({ node, index }: Node['inputs'][number], selection: Selection): Promise<ContentDigest> {
     const tree = treeOf(await this.#outcome(node), index)
-    const input = { tree, report: this.#reportOf(node) }
+    const input = { tree, report: this.#reportOf(node), builds: () => [this.#request.build] }
     return await this.#shared.runner.contentDigest(input, selection, this.#tasks.signal)
   }
 
   /** What is to be made anew is so once in a build, however often that solves it. */
   #mayUse({ vertex, wanted }: Node, key: KeyDigest): boolean {
     if (!ignoresCache(vertex)) return true
-    const { anew, cache } = this.#shared
-    const made = anew.get(this.#request.build)
-    const records = recordsUnder(cache, key, wanted)
-    return (
-      made !== undefined && records !== undefined && [...records.values()].every(({ id }) => made.has(id))
-    )
-  }
-
-  #noteAnew({ records }: Outcome): void {
-    const { build } = this.#request
-    const made = this.#shared.anew.get(build) ?? new Set()
-    for (const id of records) if (id !== undefined) made.add(id)
-    this.#shared.anew.set(build, made)
+    const found = recordsUnder(this.#shared.cache, key, wanted)
+    return found !== undefined && [...found.values()].every(({ id }) => this.#memory.anew.has(id))
   }
 
   async #find(node: Node, key: KeyDigest): Promise<Outcome | undefined> {
@@ -321,7 +316,8 @@ export class BuildSolve {
       known: () => this.#madeMeanwhile(node, keys),
       begin: flight => runStep(this.#shared, { vertex, inputs, keys, made }, flight),
     })
-    if (ignoresCache(vertex)) this.#noteAnew(outcome)
+    if (ignoresCache(vertex))
+      for (const id of outcome.records) if (id !== undefined) this.#memory.anew.add(id)
     return this.#keep(node, outcome)
   }
 

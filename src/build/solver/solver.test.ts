@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { setImmediate } from 'node:timers/promises'
 import { hasCode } from '../../core/errors.ts'
-import type { ExecMount } from '../graph/types.ts'
+import type { ExecMount, Graph } from '../graph/types.ts'
 import { SolveError } from './errors.ts'
 import { assertNothingHeld, type Bench, benchOf, build, ran, states } from './testing/builds.ts'
 import { execOf, interpret, Script, vertexOf } from './testing/graphs.ts'
@@ -326,6 +326,34 @@ test('what is to be made anew is so once in a build, however often that solves i
   assert.deepEqual(ran(bench.world.done), ['RUN one', 'RUN two'])
   await build(bench, twoSteps({ ignoreCache: true }))
   assert.equal(ran(bench.world.done).length, 4)
+})
+
+test('two solves of one build are told as one', async () => {
+  const bench = await benchOf({ images, locals: { context: { '/a': '1' } } })
+  const step = held(bench, 'RUN one')
+  const context = { id: 'x', signal: new AbortController().signal }
+  const events: BuildEvent[] = []
+  const solve = async (graph: Graph) => {
+    await using _solution = await bench.solver.solve({
+      build: context,
+      graph,
+      tell: event => events.push(event),
+    })
+  }
+  const both = [solve(twoSteps()), solve(twoSteps())]
+  await step.reached
+  await setImmediate()
+  step.go()
+  await Promise.all(both)
+  await solve(twoSteps())
+  const told = events.flatMap(event =>
+    event.kind === 'vertex' ? [`${event.vertex.step.name} ${event.state}`] : [],
+  )
+  assert.deepEqual(
+    told.filter(text => text.includes('two')),
+    ['RUN two waiting', 'RUN two running', 'RUN two done'],
+  )
+  assert.deepEqual(told.length, new Set(told).size)
 })
 
 test('a step with several results has a record for each, and runs again for one that is missing', async () => {

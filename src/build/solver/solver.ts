@@ -1,3 +1,4 @@
+import { BuildMemories } from './buildMemory.ts'
 import { Flights } from './flights.ts'
 import { BuildSolve, type Shared } from './solveBuild.ts'
 import { Turns } from './turns.ts'
@@ -21,7 +22,7 @@ export const createSolver = ({ runner, cache, width, recorded = () => {} }: Solv
     turns: new Turns(width),
     identities: new Flights(),
     runs: new Flights(),
-    anew: new WeakMap(),
+    memories: new BuildMemories(),
   }
   return {
     solve: async request => await new BuildSolve(shared, request).solve(),

@@ -97,7 +97,7 @@ test('files, by their paths, with digests', async () => {
   const causes = (await causesOf(bench, graph()))['COPY /src /x']
   assert.deepEqual(
     causes?.map(cause => (cause.kind === 'file' ? `${cause.change} ${cause.path} of ${cause.from}` : cause)),
-    ['changed a', 'removed b', 'added c'].map(text => `${text} of [internal] load context`),
+    ['changed src/a', 'removed src/b', 'added src/c'].map(text => `${text} of [internal] load context`),
   )
   const [changed] = causes ?? []
   assert.ok(changed?.kind === 'file' && changed.before && changed.after && changed.before !== changed.after)
@@ -146,7 +146,7 @@ test('what is bound to it', async () => {
   bench.world.outside.locals['context'] = { '/src/a': '2', '/src/b': '1' }
   const [cause] = (await causesOf(bench, graph()))['RUN make'] ?? []
   assert.ok(cause?.kind === 'file')
-  assert.deepEqual([cause.role, cause.path, cause.change], ['bind /mnt/0', 'a', 'changed'])
+  assert.deepEqual([cause.role, cause.path, cause.change], ['bind /mnt/0', 'src/a', 'changed'])
 })
 
 test('the platform', async () => {

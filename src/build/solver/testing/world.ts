@@ -176,7 +176,10 @@ export class World implements StepRunner {
     await this.hook('content', noVertex, new AbortController().signal)
     const chosen = part(this.files(tree), selection.path)
     if (chosen.size === 0) throw notFound(`"${selection.path}": not found`)
-    const files: FileDigest[] = [...chosen].map(([path, text]) => [path, digestOf(text)])
+    const files: FileDigest[] = [...chosen].map(([path, text]) => [
+      joined(selection.path, path),
+      digestOf(text),
+    ])
     return { digest: digestOf(filesText(chosen)), files }
   }
 
