@@ -96,22 +96,35 @@ test('what a hit took is not made again where it was pruned', async () => {
   assert.deepEqual(ran((await build(bench, graph())).done), [])
 })
 
-test('stages that need nothing of one another run side by side, before the one that takes both is planned', async () => {
-  const bench = await benchOf({ images })
-  const both = new Set(['RUN left', 'RUN right'])
+/** Two steps of which neither goes on before the other has begun. */
+const sideBySide = (bench: Bench, names: string[]): void => {
   const [reached, waiting] = [Promise.withResolvers<void>(), new Set<string>()]
   bench.world.hook = async (what, { step }) => {
-    if (what !== 'run' || !both.has(step.name)) return
-    if (waiting.add(step.name).size === both.size) reached.resolve()
+    if (what !== 'run' || !names.includes(step.name)) return
+    if (waiting.add(step.name).size === names.length) reached.resolve()
     await reached.promise
   }
+}
+
+const twoStages = (step: { ignoreCache?: boolean } = {}) => {
   const script = new Script()
-  const [left, right] = [
-    script.run(script.image('alpine'), 'left'),
-    script.run(script.image('alpine'), 'right'),
-  ]
-  const graph = script.graph(script.run(script.copy(left, right, ['/made', '/x']), 'last'))
-  assert.ok('/made/last' in (await build(bench, graph)).files)
+  const left = script.run(script.image('alpine'), 'left', { step })
+  const right = script.run(script.image('alpine'), 'right', { step })
+  return script.graph(script.run(script.copy(left, right, ['/made', '/x'], step), 'last', { step }))
+}
+
+test('stages that need nothing of one another run side by side, before the one that takes both is planned', async () => {
+  const bench = await benchOf({ images })
+  sideBySide(bench, ['RUN left', 'RUN right'])
+  assert.ok('/made/last' in (await build(bench, twoStages())).files)
+})
+
+test('so do those that are made anew', async () => {
+  const bench = await benchOf({ images })
+  await build(bench, twoStages())
+  sideBySide(bench, ['RUN left', 'RUN right'])
+  const { done } = await build(bench, twoStages({ ignoreCache: true }))
+  assert.equal(ran(done).length, 4)
 })
 
 test('folders of clients are those of the build, however equal their vertices', async () => {
