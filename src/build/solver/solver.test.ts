@@ -127,6 +127,27 @@ test('so do those that are made anew', async () => {
   assert.equal(ran(done).length, 4)
 })
 
+test('a folder of a client waits for no process of another build', async () => {
+  const bench = await benchOf({ images, locals: { context: { '/a': '1' } } }, 1)
+  const step = held(bench, 'RUN one')
+  const first = build(bench, twoSteps())
+  await step.reached
+  const script = new Script()
+  const loaded = Promise.withResolvers<void>()
+  const { hook } = bench.world
+  bench.world.hook = async (what, vertex, signal) => {
+    if (vertex.operation.kind === 'local') loaded.resolve()
+    await hook(what, vertex, signal)
+  }
+  const second = build(bench, script.graph(script.copy(undefined, script.local(), ['/a', '/b'])))
+  await loaded.promise
+  await setImmediate()
+  assert.deepEqual(ran(bench.world.done), ['RUN one', '[internal] load context'])
+  step.go()
+  await Promise.all([first, second])
+  assert.ok(ran(bench.world.done).includes('COPY /a /b'))
+})
+
 test('folders of clients are those of the build, however equal their vertices', async () => {
   const bench = await benchOf({ locals: { 'a/context': { '/x': 'a' }, 'b/context': { '/x': 'b' } } })
   const script = new Script()

@@ -7,7 +7,7 @@ import type { ResultCache, Solver, StepRunner } from './types.ts'
 export interface SolverOptions {
   runner: StepRunner
   cache: ResultCache
-  /** Steps that run at once, of all builds. */
+  /** Processes and operations on files that run at once, of all builds; sources come beside them. */
   width: number
   /** A record is new: the cache may have become too large. */
   recorded?: () => void
