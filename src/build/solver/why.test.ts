@@ -103,6 +103,26 @@ test('files, by their paths, with digests', async () => {
   assert.ok(changed?.kind === 'file' && changed.before && changed.after && changed.before !== changed.after)
 })
 
+test('content, where there are too many files to tell', async () => {
+  const bench = await benchOf(outside())
+  bench.world.tellsFiles = false
+  const graph = () => graphOf(script => script.copy(script.image('alpine'), script.local(), ['/src', '/x']))
+  await build(bench, graph())
+  bench.world.outside.locals['context'] = { '/src/a': '2' }
+  assert.deepEqual(await causesOf(bench, graph()), {
+    'COPY /src /x': [{ kind: 'content', role: 'files copied', from: '[internal] load context' }],
+  })
+})
+
+test('a result whose files were lost', async () => {
+  const bench = await benchOf(outside())
+  const graph = () => graphOf(script => script.run(script.image('alpine'), 'make'))
+  const { tree } = await build(bench, graph())
+  const top = tree.layers.at(-1)
+  bench.world.layers.delete(top?.kind === 'snapshot' ? top.id : '')
+  assert.deepEqual(await causesOf(bench, graph()), { 'RUN make': [{ kind: 'lost' }] })
+})
+
 test('what it stands on, and only there what changed', async () => {
   const two = (image: string) => (script: Script) =>
     script.run(script.run(script.image(image), 'one', { step: named(`${first}RUN one`) }), 'two', {

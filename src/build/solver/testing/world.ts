@@ -84,6 +84,8 @@ export class World implements StepRunner {
   /** Vertices that ran twice at once. */
   readonly doubled: string[] = []
   hook: Hook = async () => {}
+  /** Whether content digests come with their files. */
+  tellsFiles = true
   #next = 1
 
   constructor(outside: Outside) {
@@ -180,7 +182,8 @@ export class World implements StepRunner {
       joined(selection.path, path),
       digestOf(text),
     ])
-    return { digest: digestOf(filesText(chosen)), files }
+    const digest = digestOf(filesText(chosen))
+    return this.tellsFiles ? { digest, files } : { digest }
   }
 
   async keep(tree: Tree, signal: AbortSignal): Promise<Tree> {
