@@ -15,15 +15,14 @@ export interface Asked {
 }
 
 /**
- * True as soon as it is known that no record can be found for a step, though its keys may not be known
- * yet: it is made anew, or stands on something that is, that cannot be found, or that no record was
- * made of. A record keeps those that it stands on: where the one below is not there, neither is the one above.
+ * True as soon as it is known that no record can be found for a step, though its keys may not be known yet: it stands
+ * on something that cannot be found, or that no record was made of. A record keeps those that it stands on: where the
+ * one below is not there, neither is the one above.
  */
 export const isDoomed = async (asked: Asked, node: Node): Promise<boolean> => {
   // Not within the call for what is above it: files can be long.
   await null
   const { vertex, inputs, seen } = node
-  if (vertex.step.ignoreCache && inputs.length > 0) return true
   const { promise, resolve, reject } = Promise.withResolvers<boolean>()
   const doom = (isDoom: boolean): void => {
     if (isDoom) resolve(true)

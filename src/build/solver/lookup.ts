@@ -26,6 +26,21 @@ export const recordsUnder = (
   return found.size === wanted.length ? found : undefined
 }
 
+/** What results that were there once counted by, by index; undefined where one is not known. */
+export const pastChains = (
+  cache: ResultCache,
+  key: KeyDigest,
+  wanted: readonly number[],
+): KeyDigest[] | undefined => {
+  const chains: KeyDigest[] = []
+  for (const index of wanted) {
+    const chain = cache.pastChain(resultKey(key, index))
+    if (chain === undefined) return undefined
+    chains[index] = chain
+  }
+  return chains
+}
+
 export const outcomeOf = (cache: ResultCache, found: Found): Outcome => {
   const trees: CacheRecord['tree'][] = []
   const chains: (KeyDigest | undefined)[] = []

@@ -176,11 +176,17 @@ export const runStep = async (doing: Doing, step: Step, flight: Flight): Promise
   }
 }
 
+/** Files that come from afar want neither processor nor disk: nobody waits for them, nor they for anybody. */
+const takesTurn = ({ operation }: Vertex): boolean => operation.kind === 'exec' || operation.kind === 'file'
+
+const enter = ({ turns }: Doing, { builds, signal }: Flight): Promise<Disposable> =>
+  turns.enter(builds()[0]?.id ?? '', signal)
+
 /** What it takes stays there while it runs, whoever has gone by then. */
 const withInputs = async (doing: Doing, step: Step, flight: Flight): Promise<Held> => {
   const inputs = step.inputs.map(({ outcome }) => outcome.hold())
   try {
-    using _turn = await doing.turns.enter(flight.builds()[0]?.id ?? '', flight.signal)
+    using _turn = takesTurn(step.vertex) ? await enter(doing, flight) : undefined
     tellCauses(doing, step, flight)
     flight.report.started()
     return await recordMade(doing, step, await make(doing, step, flight))

@@ -1,20 +1,21 @@
 import { nowNanos } from '../../core/clock.ts'
 import { messageOf } from '../../core/errors.ts'
 import type { Edge, Vertex, VertexDigest } from '../graph/types.ts'
+import type { BuildMemories, BuildMemory } from './buildMemory.ts'
 import { SolveError } from './errors.ts'
 import type { Flights, Waiter } from './flights.ts'
 import { isDoomed } from './foresee.ts'
 import { keepFolder } from './keepFolder.ts'
 import { localChain, resultKey } from './keys.ts'
-import { outcomeOf, recordsUnder, wholeUnder } from './lookup.ts'
+import { outcomeOf, pastChains, recordsUnder, wholeUnder } from './lookup.ts'
 import { type Node, nodeAt, nodesOf, type Plan } from './nodes.ts'
 import { type Hold, noHold, type Outcome } from './outcome.ts'
 import { type Asked, planStep } from './plan.ts'
 import { type Doing, runStep, treeOf } from './runStep.ts'
 import { everything, standsOn } from './seenBy.ts'
+import { Tasks } from './tasks.ts'
 import { Telling, type Told } from './telling.ts'
 import type {
-  BuildContext,
   ContentDigest,
   Identity,
   KeyDigest,
@@ -28,8 +29,7 @@ import type {
 export interface Shared extends Doing {
   identities: Flights<Identity>
   runs: Flights<Outcome>
-  /** Records that a build has made anew: what it solves later may use them. */
-  anew: WeakMap<BuildContext, Set<string>>
+  memories: BuildMemories
 }
 
 const isLocal = ({ operation }: Vertex): boolean => operation.kind === 'local'
@@ -43,38 +43,38 @@ export class BuildSolve {
   readonly #request: SolveRequest
   readonly #edges: readonly Edge[]
   readonly #nodes: Map<VertexDigest, Node>
-  /** Aborted by the first failure, and with the build. */
-  readonly #controller = new AbortController()
-  readonly #begun: Promise<unknown>[] = []
+  readonly #tasks = new Tasks()
+  readonly #memory: BuildMemory
   readonly #holds: { node: Node; hold: Hold }[] = []
 
   constructor(shared: Shared, request: SolveRequest) {
     this.#shared = shared
     this.#request = request
+    this.#memory = shared.memories.of(request.build)
     this.#edges = request.edges ?? (request.graph.result ? [request.graph.result] : [])
     this.#nodes = nodesOf(request.graph, this.#edges)
   }
 
   async solve(): Promise<Solution> {
     const { signal } = this.#request.build
-    const abort = (): void => this.#controller.abort(signal.reason)
+    const abort = (): void => this.#tasks.abort(signal.reason)
     signal.addEventListener('abort', abort, { once: true })
     if (signal.aborted) abort()
     try {
       return await this.#solve()
     } catch (error) {
-      if (!this.#controller.signal.aborted) this.#controller.abort(error)
-      await this.#ended()
+      this.#tasks.abort(error)
+      await this.#tasks.ended()
       this.#tellCancelled()
       await this.#release(() => true)
-      throw this.#controller.signal.reason
+      throw this.#tasks.signal.reason
     } finally {
       signal.removeEventListener('abort', abort)
     }
   }
 
   async #solve(): Promise<Solution> {
-    this.#controller.signal.throwIfAborted()
+    this.#tasks.signal.throwIfAborted()
     for (const node of this.#nodes.values()) this.#tell(node, { kind: 'vertex', state: 'waiting' })
     // Each after those that it takes, so that none has to begin another within itself.
     for (const node of this.#nodes.values()) void this.#plan(node)
@@ -83,16 +83,11 @@ export class BuildSolve {
         treeOf(await this.#outcome(nodeAt(this.#nodes, vertex)), index),
       ),
     )
-    await this.#ended()
-    this.#controller.signal.throwIfAborted()
+    await this.#tasks.ended()
+    this.#tasks.signal.throwIfAborted()
     const wanted = new Set(this.#edges.map(({ vertex }) => vertex))
     await this.#release(({ vertex }) => !wanted.has(vertex.digest))
     return { trees, [Symbol.asyncDispose]: () => this.#release(() => true) }
-  }
-
-  /** What was begun may begin more. */
-  async #ended(): Promise<void> {
-    for (let index = 0; index < this.#begun.length; index++) await this.#begun[index]?.catch(() => {})
   }
 
   async #release(which: (node: Node) => boolean): Promise<void> {
@@ -106,44 +101,24 @@ export class BuildSolve {
     return outcome
   }
 
-  /** The first failure is the build's; what follows from it is none. */
   #begin<T>(node: Node, work: () => Promise<T>): Promise<T> {
-    const attempt = async (): Promise<T> => {
-      try {
-        this.#controller.signal.throwIfAborted()
-        return await work()
-      } catch (error) {
-        if (!this.#controller.signal.aborted) this.#fail(node, error)
-        throw this.#controller.signal.reason
-      }
-    }
-    const begun = attempt()
-    this.#begun.push(begun)
-    begun.catch(() => {})
-    return begun
+    return this.#tasks.begin(work, error => this.#failed(node, error))
   }
 
-  #fail(node: Node, error: unknown): void {
+  #failed(node: Node, error: unknown): SolveError {
     const now = nowNanos()
+    const times = { startedAt: now, completedAt: now }
     if (node.state !== 'failed')
-      this.#tell(node, {
-        kind: 'vertex',
-        state: 'failed',
-        startedAt: now,
-        completedAt: now,
-        error: messageOf(error),
-      })
-    this.#controller.abort(new SolveError(node.vertex, error))
+      this.#tell(node, { kind: 'vertex', state: 'failed', ...times, error: messageOf(error) })
+    return new SolveError(node.vertex, error)
   }
 
   #tell(node: Node, told: Told): void {
     const { vertex } = node
-    if (told.kind !== 'vertex') {
-      this.#request.tell({ ...told, vertex: vertex.digest })
-      return
-    }
-    node.state = told.state
-    this.#request.tell({ ...told, vertex })
+    if (told.kind === 'vertex') node.state = told.state
+    if (!this.#memory.isNews(vertex.digest, told)) return
+    if (told.kind === 'vertex') this.#request.tell({ ...told, vertex })
+    else this.#request.tell({ ...told, vertex: vertex.digest })
   }
 
   #tellCancelled(): void {
@@ -155,7 +130,7 @@ export class BuildSolve {
   #waiter(node: Node): Waiter {
     return {
       build: this.#request.build,
-      signal: this.#controller.signal,
+      signal: this.#tasks.signal,
       hear: told => this.#tell(node, told),
       hearInput: (index, told) => {
         const input = node.inputs[index]
@@ -221,7 +196,15 @@ export class BuildSolve {
   async #planSource(node: Node): Promise<Plan> {
     const { vertex } = node
     if (isLocal(vertex)) return { keys: [] }
-    const identity = await this.#shared.identities.join({
+    const { identities } = this.#memory
+    const identity = identities.get(vertex.digest) ?? (await this.#identify(node))
+    identities.set(vertex.digest, identity)
+    return await this.#planIdentified(node, identity)
+  }
+
+  async #identify(node: Node): Promise<Identity> {
+    const { vertex } = node
+    return await this.#shared.identities.join({
       key: vertex.digest,
       waiter: this.#waiter(node),
       anew: false,
@@ -237,7 +220,6 @@ export class BuildSolve {
         }
       },
     })
-    return await this.#planIdentified(node, identity)
   }
 
   async #planIdentified(node: Node, { key, tree }: Identity): Promise<Plan> {
@@ -251,7 +233,8 @@ export class BuildSolve {
     chainOf: (node, index) => this.#chainOf(node, index),
     contentOf: (input, selection) => this.#contentOf(input, selection),
     find: (node, key) => this.#find(node, key),
-    pastChains: (node, key) => this.#pastChains(node, key),
+    pastChains: ({ vertex, wanted }, key) =>
+      ignoresCache(vertex) ? undefined : pastChains(this.#shared.cache, key, wanted),
     link: async ({ records }, key) => {
       for (const [index, id] of records.entries())
         if (id !== undefined) await this.#shared.cache.link(id, [resultKey(key, index)])
@@ -268,17 +251,6 @@ export class BuildSolve {
     return outcome?.chains[index] ?? (await this.#contentChain(node, index))
   }
 
-  #pastChains({ vertex, wanted }: Node, key: KeyDigest): KeyDigest[] | undefined {
-    if (ignoresCache(vertex)) return undefined
-    const chains: KeyDigest[] = []
-    for (const index of wanted) {
-      const chain = this.#shared.cache.pastChain(resultKey(key, index))
-      if (chain === undefined) return undefined
-      chains[index] = chain
-    }
-    return chains
-  }
-
   #contentChain(node: Node, index: number): Promise<KeyDigest> {
     const begin = (): Promise<KeyDigest> =>
       this.#begin(node, async () => localChain((await this.#contentOf({ node, index }, everything)).digest))
@@ -289,26 +261,15 @@ export class BuildSolve {
 
   async #contentOf({ node, index }: Node['inputs'][number], selection: Selection): Promise<ContentDigest> {
     const tree = treeOf(await this.#outcome(node), index)
-    const input = { tree, report: this.#reportOf(node) }
-    return await this.#shared.runner.contentDigest(input, selection, this.#controller.signal)
+    const input = { tree, report: this.#reportOf(node), builds: () => [this.#request.build] }
+    return await this.#shared.runner.contentDigest(input, selection, this.#tasks.signal)
   }
 
   /** What is to be made anew is so once in a build, however often that solves it. */
   #mayUse({ vertex, wanted }: Node, key: KeyDigest): boolean {
     if (!ignoresCache(vertex)) return true
-    const { anew, cache } = this.#shared
-    const made = anew.get(this.#request.build)
-    const records = recordsUnder(cache, key, wanted)
-    return (
-      made !== undefined && records !== undefined && [...records.values()].every(({ id }) => made.has(id))
-    )
-  }
-
-  #noteAnew({ records }: Outcome): void {
-    const { build } = this.#request
-    const made = this.#shared.anew.get(build) ?? new Set()
-    for (const id of records) if (id !== undefined) made.add(id)
-    this.#shared.anew.set(build, made)
+    const found = recordsUnder(this.#shared.cache, key, wanted)
+    return found !== undefined && [...found.values()].every(({ id }) => this.#memory.anew.has(id))
   }
 
   async #find(node: Node, key: KeyDigest): Promise<Outcome | undefined> {
@@ -355,7 +316,8 @@ export class BuildSolve {
       known: () => this.#madeMeanwhile(node, keys),
       begin: flight => runStep(this.#shared, { vertex, inputs, keys, made }, flight),
     })
-    if (ignoresCache(vertex)) this.#noteAnew(outcome)
+    if (ignoresCache(vertex))
+      for (const id of outcome.records) if (id !== undefined) this.#memory.anew.add(id)
     return this.#keep(node, outcome)
   }
 

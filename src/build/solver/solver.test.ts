@@ -1,12 +1,10 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { setImmediate } from 'node:timers/promises'
-import { hasCode } from '../../core/errors.ts'
 import type { ExecMount } from '../graph/types.ts'
-import { SolveError } from './errors.ts'
 import { assertNothingHeld, type Bench, benchOf, build, ran, states } from './testing/builds.ts'
 import { execOf, interpret, Script, vertexOf } from './testing/graphs.ts'
-import type { BuildEvent, CacheRecord } from './types.ts'
+import type { CacheRecord } from './types.ts'
 
 const images = { alpine: { '/bin/sh': 'sh', '/etc/passwd': 'root' } }
 
@@ -96,104 +94,35 @@ test('what a hit took is not made again where it was pruned', async () => {
   assert.deepEqual(ran((await build(bench, graph())).done), [])
 })
 
-test('stages that need nothing of one another run side by side, before the one that takes both is planned', async () => {
-  const bench = await benchOf({ images })
-  const both = new Set(['RUN left', 'RUN right'])
+/** Two steps of which neither goes on before the other has begun. */
+const sideBySide = (bench: Bench, names: string[]): void => {
   const [reached, waiting] = [Promise.withResolvers<void>(), new Set<string>()]
   bench.world.hook = async (what, { step }) => {
-    if (what !== 'run' || !both.has(step.name)) return
-    if (waiting.add(step.name).size === both.size) reached.resolve()
+    if (what !== 'run' || !names.includes(step.name)) return
+    if (waiting.add(step.name).size === names.length) reached.resolve()
     await reached.promise
   }
-  const script = new Script()
-  const [left, right] = [
-    script.run(script.image('alpine'), 'left'),
-    script.run(script.image('alpine'), 'right'),
-  ]
-  const graph = script.graph(script.run(script.copy(left, right, ['/made', '/x']), 'last'))
-  assert.ok('/made/last' in (await build(bench, graph)).files)
-})
-
-test('folders of clients are those of the build, however equal their vertices', async () => {
-  const bench = await benchOf({ locals: { 'a/context': { '/x': 'a' }, 'b/context': { '/x': 'b' } } })
-  const script = new Script()
-  const graph = script.graph(script.copy(undefined, script.local(), ['/x', '/y']))
-  const [a, b] = await Promise.all([build(bench, graph, { id: 'a' }), build(bench, graph, { id: 'b' })])
-  assert.deepEqual([a.files, b.files], [{ '/y': 'a' }, { '/y': 'b' }])
-  await assertNothingHeld(bench)
-})
-
-test('equal steps of two builds run once, and both hear of them', async () => {
-  const bench = await benchOf({ images })
-  bench.world.hook = async () => await setImmediate()
-  const both = await Promise.all([build(bench, twoSteps()), build(bench, twoSteps())])
-  assert.deepEqual(ran(bench.world.done).sort(), ['RUN one', 'RUN two'])
-  for (const { events } of both) assert.equal(states(events)['RUN two'], 'done')
-  await assertNothingHeld(bench)
-})
-
-/** A world in which a step waits for the test; its cleaning up after an abort does, too. */
-const held = (bench: Bench, name: string) => {
-  const [reached, go] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
-  const aborted = Promise.withResolvers<void>()
-  bench.world.hook = async (what, vertex, signal) => {
-    if (what !== 'run' || vertex.step.name !== name) return
-    reached.resolve()
-    signal.addEventListener('abort', () => aborted.resolve())
-    await go.promise
-  }
-  return { reached: reached.promise, go: () => go.resolve(), aborted: aborted.promise }
 }
 
-test('a build that ends leaves a shared step to the other; the last one takes it along', async () => {
+const twoStages = (step: { ignoreCache?: boolean } = {}) => {
+  const script = new Script()
+  const left = script.run(script.image('alpine'), 'left', { step })
+  const right = script.run(script.image('alpine'), 'right', { step })
+  return script.graph(script.run(script.copy(left, right, ['/made', '/x'], step), 'last', { step }))
+}
+
+test('stages that need nothing of one another run side by side, before the one that takes both is planned', async () => {
   const bench = await benchOf({ images })
-  const step = held(bench, 'RUN one')
-  const [first, second] = [new AbortController(), new AbortController()]
-  const events: BuildEvent[] = []
-  const a = build(bench, twoSteps(), { signal: first.signal, events })
-  const b = build(bench, twoSteps(), { signal: second.signal })
-  await step.reached
-  const reason = new Error('enough')
-  first.abort(reason)
-  await assert.rejects(a, reason)
-  assert.equal(states(events)['RUN one'], 'cancelled')
-  assert.deepEqual(ran(bench.world.done), ['RUN one'])
-  second.abort(reason)
-  await step.aborted
-  let isOver = false
-  const over = b.finally(() => {
-    isOver = true
-  })
-  over.catch(() => {})
-  await setImmediate()
-  assert.equal(isOver, false, 'it cleans up')
-  step.go()
-  await assert.rejects(over, reason)
-  assert.equal([...bench.cache.all()].length, 0)
-  await assertNothingHeld(bench)
+  sideBySide(bench, ['RUN left', 'RUN right'])
+  assert.ok('/made/last' in (await build(bench, twoStages())).files)
 })
 
-test('what a shared step takes of a client stays until it has ended, whoever has gone', async () => {
-  const bench = await benchOf({ locals: { context: { '/x': '1' } } })
-  const script = new Script()
-  const graph = script.graph(script.copy(undefined, script.local(), ['/x', '/y']))
-  const step = held(bench, 'COPY /x /y')
-  const controller = new AbortController()
-  const first = build(bench, graph, { signal: controller.signal })
-  await step.reached
-  const second = build(bench, graph)
-  await setImmediate()
-  controller.abort(new Error('enough'))
-  await assert.rejects(first, /enough/)
-  await setImmediate()
-  step.go()
-  assert.deepEqual((await second).files, { '/y': '1' })
-  assert.deepEqual(ran(bench.world.done), [
-    '[internal] load context',
-    'COPY /x /y',
-    '[internal] load context',
-  ])
-  await assertNothingHeld(bench)
+test('so do those that are made anew', async () => {
+  const bench = await benchOf({ images })
+  await build(bench, twoStages())
+  sideBySide(bench, ['RUN left', 'RUN right'])
+  const { done } = await build(bench, twoStages({ ignoreCache: true }))
+  assert.equal(ran(done).length, 4)
 })
 
 test('a client’s folder that something is made upon is kept by its content', async () => {
@@ -211,79 +140,6 @@ test('a client’s folder that something is made upon is kept by its content', a
   await assertNothingHeld(bench)
 })
 
-test('who wants what is being aborted gets it anew', async () => {
-  const bench = await benchOf({ images })
-  const step = held(bench, 'RUN one')
-  const controller = new AbortController()
-  const a = build(bench, twoSteps(), { signal: controller.signal })
-  await step.reached
-  controller.abort(new Error('enough'))
-  const b = build(bench, twoSteps())
-  await setImmediate()
-  assert.deepEqual(ran(bench.world.done), ['RUN one'])
-  step.go()
-  await assert.rejects(a, /enough/)
-  assert.deepEqual(Object.keys((await b).files).sort(), ['/bin/sh', '/etc/passwd', '/made/one', '/made/two'])
-  assert.deepEqual(bench.world.doubled, [])
-})
-
-test('the first failure stops the rest of its build, is told with its vertex, and leaves the steps of others', async () => {
-  const bench = await benchOf({ images })
-  const step = held(bench, 'RUN slow')
-  const slow = (() => {
-    const script = new Script()
-    return script.graph(script.run(script.image('alpine'), 'slow'))
-  })()
-  const script = new Script()
-  const bad = script.copy(script.image('alpine'), script.image('alpine'), ['/nosuch', '/x'])
-  const failing = script.graph(script.merge(bad, script.run(script.image('alpine'), 'slow')))
-  const other = build(bench, slow)
-  await step.reached
-  const events: BuildEvent[] = []
-  await assert.rejects(build(bench, failing, { events }), (error: unknown) => {
-    assert.ok(error instanceof SolveError)
-    assert.equal(error.message, '"/nosuch": not found')
-    assert.equal(error.vertex.step.name, 'COPY /nosuch /x')
-    return hasCode(error, 'not-found')
-  })
-  assert.equal(states(events)['COPY /nosuch /x'], 'failed')
-  step.go()
-  assert.ok('/made/slow' in (await other).files)
-  await assertNothingHeld(bench)
-})
-
-test('a build that failed has ended when its other steps have cleaned up', async () => {
-  const bench = await benchOf({ images })
-  const step = held(bench, 'RUN slow')
-  const { hook } = bench.world
-  bench.world.hook = async (what, vertex, signal) => {
-    if (vertex.step.name === 'gone') await step.reached
-    await hook(what, vertex, signal)
-  }
-  const script = new Script()
-  const slow = script.run(script.image('alpine'), 'slow')
-  const bad = script.copy(script.image('alpine'), script.download('gone'), ['/nosuch', '/x'])
-  const events: BuildEvent[] = []
-  let isOver = false
-  const failing = build(bench, script.graph(script.merge(slow, bad)), { events }).finally(() => {
-    isOver = true
-  })
-  failing.catch(() => {})
-  await step.aborted
-  await setImmediate()
-  assert.equal(isOver, false)
-  step.go()
-  await assert.rejects(failing, /not found/)
-  assert.deepEqual(states(events), {
-    'FROM alpine': 'done',
-    'RUN slow': 'cancelled',
-    gone: 'done',
-    'COPY /nosuch /x': 'failed',
-    merge: 'waiting',
-  })
-  await assertNothingHeld(bench)
-})
-
 test('a step made anew replaces the old one, and nothing that stands on that is found by it', async () => {
   const bench = await benchOf({ images })
   const first = await build(bench, twoSteps())
@@ -294,21 +150,6 @@ test('a step made anew replaces the old one, and nothing that stands on that is 
   assert.deepEqual(ran(after.done), [])
   assert.deepEqual(after.tree, anew.tree)
   await assertNothingHeld(bench)
-})
-
-test('two builds make the same anew once; one that began before for somebody else is not joined', async () => {
-  const bench = await benchOf({ images })
-  const step = held(bench, 'RUN one')
-  const ordinary = build(bench, twoSteps())
-  await step.reached
-  const anew = [build(bench, twoSteps({ ignoreCache: true })), build(bench, twoSteps({ ignoreCache: true }))]
-  await setImmediate()
-  step.go()
-  await ordinary
-  const [a, b] = await Promise.all(anew)
-  assert.deepEqual(a?.tree, b?.tree)
-  assert.equal(ran(bench.world.done).filter(name => name === 'RUN one').length, 2)
-  assert.deepEqual(bench.world.doubled, [])
 })
 
 test('what is to be made anew is so once in a build, however often that solves it', async () => {

@@ -1,3 +1,4 @@
+import { BuildMemories } from './buildMemory.ts'
 import { Flights } from './flights.ts'
 import { BuildSolve, type Shared } from './solveBuild.ts'
 import { Turns } from './turns.ts'
@@ -6,7 +7,7 @@ import type { ResultCache, Solver, StepRunner } from './types.ts'
 export interface SolverOptions {
   runner: StepRunner
   cache: ResultCache
-  /** Steps that run at once, of all builds. */
+  /** Processes and operations on files that run at once, of all builds; sources come beside them. */
   width: number
   /** A record is new: the cache may have become too large. */
   recorded?: () => void
@@ -21,7 +22,7 @@ export const createSolver = ({ runner, cache, width, recorded = () => {} }: Solv
     turns: new Turns(width),
     identities: new Flights(),
     runs: new Flights(),
-    anew: new WeakMap(),
+    memories: new BuildMemories(),
   }
   return {
     solve: async request => await new BuildSolve(shared, request).solve(),

@@ -48,7 +48,7 @@ export interface Identity {
   atHand?: boolean
 }
 
-/** A path within what is selected, and what its name, kind, mode, owner and bytes come to: the digest or its beginning. */
+/** A path in the tree, and what its name, kind, mode, owner and bytes come to: the digest or its beginning. */
 export type FileDigest = readonly [path: string, digest: string]
 
 export interface ContentDigest {
@@ -99,6 +99,12 @@ export interface StepInput {
   report: StepReport
 }
 
+/** What is looked into. */
+export interface SeenInput extends StepInput {
+  /** Whose clients are asked where something has to be fetched for it. */
+  builds(): readonly BuildContext[]
+}
+
 /** Does what operations say; given to the solver, which knows no file and no process. */
 export interface StepRunner {
   /** Not asked for local sources, of which only the content tells. Errors: those of fetching. */
@@ -112,7 +118,7 @@ export interface StepRunner {
    * The digest of the names, kinds, modes, owners and bytes of what is selected; of no times. Errors: `not-found`
    * where a path without wildcards is not there.
    */
-  contentDigest(input: StepInput, selection: Selection, signal: AbortSignal): Promise<ContentDigest>
+  contentDigest(input: SeenInput, selection: Selection, signal: AbortSignal): Promise<ContentDigest>
   /** Of a client's folder, which the next build may change, a tree that stays: others will stand on it. */
   keep(tree: Tree, signal: AbortSignal): Promise<Tree>
   /** Whether all of it is there, or can be had again. */
@@ -150,7 +156,7 @@ export interface CacheRecord {
   usageCount: number
   /** Milliseconds that making it took. */
   duration: number
-  /** What a later build is compared with; absent where no step made it. */
+  /** What a later build is compared with, and by whose inputs it is known what can still be found; absent where no step made it. */
   made?: KeyParts
 }
 
@@ -228,6 +234,7 @@ export type BuildEvent =
   | { kind: 'causes'; vertex: VertexDigest; causes: Cause[] }
 
 export interface SolveRequest {
+  /** One object for all that a build solves, so that it is told of each vertex once, and has it made anew once. */
   build: BuildContext
   graph: Graph
   /** Results that are wanted; that of the graph unless told. */

@@ -65,7 +65,7 @@ test('the instruction of a copy', async () => {
   })
 })
 
-test('a build argument or variable', async () => {
+test('a variable', async () => {
   const run =
     (...env: string[]) =>
     (script: Script) =>
@@ -78,6 +78,17 @@ test('a build argument or variable', async () => {
   })
 })
 
+test('a build argument', async () => {
+  const run = (value: string) => (script: Script) =>
+    script.run(script.image('alpine'), 'make', {
+      env: [`V=${value}`, 'PATH=/bin'],
+      step: { name: `${first}RUN make`, described: `RUN |1 V=${value} /bin/sh -c make` },
+    })
+  assert.deepEqual(await twice(run('1'), run('2')), {
+    '[build 1/2] RUN make': [{ kind: 'argument', name: 'V', before: '1', after: '2' }],
+  })
+})
+
 test('files, by their paths, with digests', async () => {
   const bench = await benchOf(outside())
   const graph = () => graphOf(script => script.copy(script.image('alpine'), script.local(), ['/src', '/x']))
@@ -86,10 +97,30 @@ test('files, by their paths, with digests', async () => {
   const causes = (await causesOf(bench, graph()))['COPY /src /x']
   assert.deepEqual(
     causes?.map(cause => (cause.kind === 'file' ? `${cause.change} ${cause.path} of ${cause.from}` : cause)),
-    ['changed a', 'removed b', 'added c'].map(text => `${text} of [internal] load context`),
+    ['changed src/a', 'removed src/b', 'added src/c'].map(text => `${text} of [internal] load context`),
   )
   const [changed] = causes ?? []
   assert.ok(changed?.kind === 'file' && changed.before && changed.after && changed.before !== changed.after)
+})
+
+test('content, where there are too many files to tell', async () => {
+  const bench = await benchOf(outside())
+  bench.world.tellsFiles = false
+  const graph = () => graphOf(script => script.copy(script.image('alpine'), script.local(), ['/src', '/x']))
+  await build(bench, graph())
+  bench.world.outside.locals['context'] = { '/src/a': '2' }
+  assert.deepEqual(await causesOf(bench, graph()), {
+    'COPY /src /x': [{ kind: 'content', role: 'files copied', from: '[internal] load context' }],
+  })
+})
+
+test('a result whose files were lost', async () => {
+  const bench = await benchOf(outside())
+  const graph = () => graphOf(script => script.run(script.image('alpine'), 'make'))
+  const { tree } = await build(bench, graph())
+  const top = tree.layers.at(-1)
+  bench.world.layers.delete(top?.kind === 'snapshot' ? top.id : '')
+  assert.deepEqual(await causesOf(bench, graph()), { 'RUN make': [{ kind: 'lost' }] })
 })
 
 test('what it stands on, and only there what changed', async () => {
@@ -135,7 +166,7 @@ test('what is bound to it', async () => {
   bench.world.outside.locals['context'] = { '/src/a': '2', '/src/b': '1' }
   const [cause] = (await causesOf(bench, graph()))['RUN make'] ?? []
   assert.ok(cause?.kind === 'file')
-  assert.deepEqual([cause.role, cause.path, cause.change], ['bind /mnt/0', 'a', 'changed'])
+  assert.deepEqual([cause.role, cause.path, cause.change], ['bind /mnt/0', 'src/a', 'changed'])
 })
 
 test('the platform', async () => {

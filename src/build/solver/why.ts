@@ -10,8 +10,8 @@ export type Cause =
   /** Its very result was there once. */
   | { kind: Loss }
   | { kind: 'instruction'; before: string; after: string }
-  /** A build argument or a variable. */
-  | { kind: 'variable'; name: string; before?: string; after?: string }
+  /** A build argument, or a variable of the image or the file. */
+  | { kind: 'argument' | 'variable'; name: string; before?: string; after?: string }
   | { kind: 'platform'; before?: string; after?: string }
   | { kind: 'mount'; target: string; before?: string; after?: string }
   /** Of the operation, by its name: `directory`, `user`, `network`. */
@@ -78,12 +78,21 @@ const beforeAndAfter = (
   ...(after === undefined ? {} : { after }),
 })
 
-const settingCause = (name: string, before: string | undefined, after: string | undefined): Cause => {
+/** `RUN |1 NAME=value make`: arguments are told of before the command. */
+const isArgument = ({ described, settings }: KeyParts, name: string): boolean =>
+  /^RUN \|\d+ /.test(described) && described.includes(` ${name}=${settings[`variable ${name}`]} `)
+
+const settingCause = (name: string, old: KeyParts, made: KeyParts): Cause => {
+  const [before, after] = [old.settings[name], made.settings[name]]
   const values = beforeAndAfter(before, after)
   const [word = '', ...rest] = name.split(' ')
   if (name === 'platform') return { kind: 'platform', ...values }
   if (name === 'command') return { kind: 'instruction', before: before ?? '', after: after ?? '' }
-  if (word === 'variable') return { kind: 'variable', name: rest.join(' '), ...values }
+  if (word === 'variable') {
+    const variable = rest.join(' ')
+    const kind = [old, made].some(parts => isArgument(parts, variable)) ? 'argument' : 'variable'
+    return { kind, name: variable, ...values }
+  }
   if (word === 'mount') return { kind: 'mount', target: rest.join(' '), ...values }
   return { kind: 'setting', name, ...values }
 }
@@ -92,7 +101,7 @@ const settingCauses = (before: KeyParts, after: KeyParts): Cause[] => {
   const names = new Set([...Object.keys(after.settings), ...Object.keys(before.settings)])
   return [...names]
     .filter(name => before.settings[name] !== after.settings[name])
-    .map(name => settingCause(name, before.settings[name], after.settings[name]))
+    .map(name => settingCause(name, before, after))
 }
 
 const operationCauses = (before: KeyParts, after: KeyParts): Cause[] => {

@@ -71,3 +71,16 @@ export const assertNothingHeld = async ({ cache, world }: Bench): Promise<void> 
   for (const id of world.layers.keys())
     assert.ok(id.startsWith('sha256:') || recorded.has(id), `${id} is left`)
 }
+
+/** A world in which a step waits for the test; its cleaning up after an abort does, too. */
+export const held = (bench: Bench, name: string) => {
+  const [reached, go] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
+  const aborted = Promise.withResolvers<void>()
+  bench.world.hook = async (what, vertex, signal) => {
+    if (what !== 'run' || vertex.step.name !== name) return
+    reached.resolve()
+    signal.addEventListener('abort', () => aborted.resolve())
+    await go.promise
+  }
+  return { reached: reached.promise, go: () => go.resolve(), aborted: aborted.promise }
+}

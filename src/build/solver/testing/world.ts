@@ -84,6 +84,8 @@ export class World implements StepRunner {
   /** Vertices that ran twice at once. */
   readonly doubled: string[] = []
   hook: Hook = async () => {}
+  /** Whether content digests come with their files. */
+  tellsFiles = true
   #next = 1
 
   constructor(outside: Outside) {
@@ -176,8 +178,12 @@ export class World implements StepRunner {
     await this.hook('content', noVertex, new AbortController().signal)
     const chosen = part(this.files(tree), selection.path)
     if (chosen.size === 0) throw notFound(`"${selection.path}": not found`)
-    const files: FileDigest[] = [...chosen].map(([path, text]) => [path, digestOf(text)])
-    return { digest: digestOf(filesText(chosen)), files }
+    const files: FileDigest[] = [...chosen].map(([path, text]) => [
+      joined(selection.path, path),
+      digestOf(text),
+    ])
+    const digest = digestOf(filesText(chosen))
+    return this.tellsFiles ? { digest, files } : { digest }
   }
 
   async keep(tree: Tree, signal: AbortSignal): Promise<Tree> {
