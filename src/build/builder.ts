@@ -39,6 +39,7 @@ export class Builder implements Keeper, AsyncDisposable {
   readonly cacheMounts: CacheMounts
   readonly solver: Solver
   readonly entitlements: ReadonlySet<Entitlement>
+  readonly #runner: Runner
   readonly #builds = new Map<string, Build>()
 
   private constructor(parts: BuilderParts, cache: Cache, cacheMounts: CacheMounts) {
@@ -54,16 +55,18 @@ export class Builder implements Keeper, AsyncDisposable {
     )
     const { engine, snapshots, gc } = parts
     this.upkeep = new Upkeep({ engine, snapshots, cache, cacheMounts, folders: this.folders, gc })
+    this.#runner = new Runner({
+      engine: parts.engine,
+      snapshots: parts.snapshots,
+      cacheMounts,
+      clientOf: build => this.#clientOf(build),
+      using: (build, layers) => this.#builds.get(build.id)?.use(layers),
+    })
     this.solver = createSolver({
-      runner: new Runner({
-        engine: parts.engine,
-        snapshots: parts.snapshots,
-        cacheMounts,
-        clientOf: build => this.#clientOf(build),
-        using: (build, layers) => this.#builds.get(build.id)?.use(layers),
-      }),
+      runner: this.#runner,
       cache,
-      width: availableParallelism(),
+      // Steps wait for disks and networks, too.
+      width: Math.max(4, 2 * availableParallelism()),
       recorded: () =>
         this.#quietly('the build cache could not be kept within its cap', this.upkeep.recorded()),
     })
@@ -77,8 +80,8 @@ export class Builder implements Keeper, AsyncDisposable {
       database: engine.database,
       trash,
     })
-    // What clients had sent for builds that a crash ended.
-    trash.take(path.join(engine.settings.dataRoot, 'build', 'uploads'))
+    // Of builds that a crash ended.
+    for (const name of ['uploads', 'fetching']) trash.take(path.join(engine.settings.dataRoot, 'build', name))
     await cacheMounts.recover()
     const cache = await Cache.open(engine.database, ({ tree }) =>
       tree.layers.every(layer => layer.kind === 'image' || snapshots.find(layer.id) !== undefined),
@@ -101,6 +104,7 @@ export class Builder implements Keeper, AsyncDisposable {
   /** Nobody waits for it any more. */
   end(build: Build): void {
     if (this.#builds.get(build.id) === build) this.#builds.delete(build.id)
+    this.#quietly('what a build left could not be removed', this.#runner.ended(build))
     this.#quietly('the build cache could not be cleaned up', this.upkeep.collect())
   }
 
@@ -141,6 +145,7 @@ export class Builder implements Keeper, AsyncDisposable {
     for (const build of this.#builds.values()) build.cancel('the daemon is shutting down')
     await this.sessions[Symbol.asyncDispose]()
     await this.folders[Symbol.asyncDispose]()
+    await this.#runner[Symbol.asyncDispose]()
     await this.cache.idle()
   }
 }

@@ -1,4 +1,5 @@
 import { statfsSync } from 'node:fs'
+import { hasCode } from '../core/errors.ts'
 import type { CacheItem, Engine } from '../engine/engine.ts'
 import { collectQuietly } from '../engine/images/collect.ts'
 import type { Digest } from '../oci/digest.ts'
@@ -75,6 +76,8 @@ export class Upkeep {
     return this.#collector.collect()
   }
 
+  readonly #sizes = new Map<string, { bytes: number; usedAt: number }>()
+
   #place(): Place {
     const { engine, snapshots, cache } = this.#parts
     return {
@@ -114,24 +117,30 @@ export class Upkeep {
 
   async #others(): Promise<UsageRow[]> {
     const { engine, cacheMounts, folders } = this.#parts
-    const sized = async (directory: string): Promise<number> => {
+    // What nobody has used since is as large as it was.
+    const sized = async (directory: string, usedAt: number, inUse: boolean): Promise<number> => {
+      const known = this.#sizes.get(directory)
+      if (known && (inUse || known.usedAt === usedAt)) return known.bytes
       try {
-        return (await engine.pool.run('measure', { directory })).diskBytes
-      } catch {
-        return 0
+        const { diskBytes: bytes } = await engine.pool.run('measure', { directory })
+        this.#sizes.set(directory, { bytes, usedAt: inUse ? 0 : usedAt })
+        return bytes
+      } catch (error) {
+        if (hasCode(error, 'not-found')) return 0
+        throw error
       }
     }
     const mounts = cacheMounts
       .usage()
       .map(async ({ path, key: _key, ...mount }) =>
-        rowOf({ ...mount, kind: 'exec.cachemount', size: await sized(path) }),
+        rowOf({ ...mount, kind: 'exec.cachemount', size: await sized(path, mount.lastUsedAt, mount.inUse) }),
       )
     const kept = folders.usage().map(async ({ path, ...folder }) =>
       rowOf({
         ...folder,
         kind: 'source.local',
         description: 'local source for a context',
-        size: await sized(path),
+        size: await sized(path, folder.lastUsedAt, folder.inUse),
       }),
     )
     return await Promise.all([...mounts, ...kept])

@@ -1,3 +1,4 @@
+import path from 'node:path'
 import { toBytes } from '../../archive/paths.ts'
 import { internal, messageOf, notImplemented } from '../../core/errors.ts'
 import { newId } from '../../core/ids.ts'
@@ -12,6 +13,7 @@ import type {
   ContentDigest,
   Identity,
   LayerRef,
+  SeenInput,
   Selection,
   StepInput,
   StepReport,
@@ -28,6 +30,7 @@ import { type FileInput, runFile } from './file/runFile.ts'
 import { layersOf } from './image/layers.ts'
 import { resolveImage } from './image/resolve.ts'
 import { Parts } from './parts.ts'
+import { RemoteSources } from './remote.ts'
 
 export interface RunnerOptions {
   engine: Engine
@@ -58,14 +61,32 @@ export class Runner implements StepRunner {
   readonly #digests = new FileDigests()
   /** Folders of clients, by the layer that stands for one. */
   readonly #folders = new Map<string, Folder>()
+  readonly #remote: RemoteSources
 
   constructor(options: RunnerOptions) {
     this.#options = options
+    this.#remote = new RemoteSources({
+      snapshots: options.snapshots,
+      root: path.join(options.engine.settings.dataRoot, 'build', 'fetching'),
+      clientsOf: work => this.#clients(work),
+    })
   }
 
-  async identify({ vertex, builds, signal }: Work): Promise<Identity> {
+  /** A build has ended: nothing of it is kept that no record has. */
+  async ended(build: BuildContext): Promise<void> {
+    await this.#remote.ended(build)
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#remote[Symbol.asyncDispose]()
+  }
+
+  async identify(work: Work): Promise<Identity> {
+    const { vertex, builds, signal } = work
     const { operation, platform } = vertex
     const { engine } = this.#options
+    if (operation.kind === 'git' || operation.kind === 'http')
+      return { key: await this.#remote.identify(operation, work) }
     if (operation.kind !== 'image') return notBuilt(operation as SourceOperation)
     const { tree } = await resolveImage(engine, {
       reference: operation.reference,
@@ -97,19 +118,22 @@ export class Runner implements StepRunner {
         return [{ layers: inputs.flatMap(({ tree }) => tree.layers) }]
       case 'local':
         return [await this.#folder(operation, work)]
+      case 'git':
+      case 'http':
+        return [await this.#remote.run(operation, work)]
       default:
         return notBuilt(operation)
     }
   }
 
   async contentDigest(
-    { tree, report }: StepInput,
+    { tree, report, builds }: SeenInput,
     selection: Selection,
     signal: AbortSignal,
   ): Promise<ContentDigest> {
     const [first] = tree.layers
     const folder = first?.kind === 'snapshot' ? this.#folders.get(first.id) : undefined
-    const layers = await this.#layers(tree, { report, signal, builds: () => [] })
+    const layers = await this.#layers(tree, { report, signal, builds })
     const { digest, paths, isCut } = await contentDigest({
       pool: this.#options.engine.pool,
       layers: layers.map(stackLayer),
