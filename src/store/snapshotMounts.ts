@@ -21,6 +21,7 @@ export interface MountsOptions {
 export interface SnapshotMount {
   home: string
   layers: readonly Layer[]
+  init?: string | undefined
   owners?: IdMaps
   label?: string
   isReadOnly?: boolean
@@ -37,12 +38,12 @@ export class SnapshotMounts {
   }
 
   /** Gives the mount point. Nothing of it stays where that fails. */
-  async mount({ home, layers, owners, label, isReadOnly }: SnapshotMount): Promise<string> {
+  async mount({ home, layers, init, owners, label, isReadOnly }: SnapshotMount): Promise<string> {
     const mapped = owners && (await this.#namespaces.of(owners))
     const target = join(this.#options.directory, `${nonce()}${nonce()}`)
     mkdirSync(target, { mode: 0o700 })
     try {
-      const request = { home, layers, init: undefined, target, label, owners: mapped }
+      const request = { home, layers, init, target, label, owners: mapped }
       this.#options.snapshotter.mount({ ...request, volatile: true })
       if (isReadOnly) mount({ source: 'none', target, flags: MS_REMOUNT | MS_BIND | MS_RDONLY })
       return target

@@ -10,6 +10,7 @@ import type { OverlayPath } from '../linux/overlay.ts'
 import type { Digest } from '../oci/digest.ts'
 import { CopySnapshotter } from './copy.ts'
 import { UNFINISHED, unfinishedName } from './durable.ts'
+import { ensureInitLayer, initLayerFor } from './initLayer.ts'
 import { contentDirectory, effectiveStack, stackLayer, whiteoutFile } from './layerRecord.ts'
 import { LayerUses } from './layerUses.ts'
 import { recoverMappedDirectories } from './mappedLayers.ts'
@@ -71,10 +72,14 @@ interface Open {
   /** `.new-…`; `layer` in it is what a snapshotter makes. */
   home: string
   stack: readonly Layer[]
+  /** The init layer that lies over them. */
+  init: string | undefined
   held: Disposable
   /** Undefined for one that is not mounted. */
   target: string | undefined
 }
+
+type MountOptions = Omit<SnapshotMount, 'home' | 'layers' | 'init'>
 
 class DirectorySnapshotStore implements SnapshotStore {
   readonly #options: SnapshotStoreOptions
@@ -122,13 +127,13 @@ class DirectorySnapshotStore implements SnapshotStore {
   async begin(
     id: string,
     below: readonly Layer[],
-    { isDirect = false, ...mount }: BeginSnapshot = {},
+    { init = false, isDirect = false, ...mount }: BeginSnapshot = {},
   ): Promise<PendingSnapshot> {
     if (!ID.test(id)) throw badRequest(`invalid id of a snapshot: ${JSON.stringify(id)}`)
     if (this.#records.has(id) || this.#pending.has(id)) throw conflict(`the snapshot ${id} is there already`)
     this.#pending.add(id)
     try {
-      const open = await this.#open(below, isDirect ? undefined : mount)
+      const open = await this.#open(below, { init, mount: isDirect ? undefined : mount })
       return this.#pendingSnapshot(id, open)
     } catch (error) {
       this.#pending.delete(id)
@@ -141,7 +146,7 @@ class DirectorySnapshotStore implements SnapshotStore {
     options: Pick<BeginSnapshot, 'owners' | 'label'> = {},
   ): Promise<StackView> {
     if (layers.length === 0) return { root: this.#emptyFolder(), [Symbol.asyncDispose]: async () => {} }
-    const open = await this.#open(layers, { ...options, isReadOnly: true })
+    const open = await this.#open(layers, { mount: { ...options, isReadOnly: true } })
     return {
       root: open.target ?? '',
       [Symbol.asyncDispose]: () => this.#discard(open),
@@ -231,18 +236,21 @@ class DirectorySnapshotStore implements SnapshotStore {
   /** Makes a folder over layers, and mounts it where told how. */
   async #open(
     below: readonly Layer[],
-    mount: Omit<SnapshotMount, 'home' | 'layers'> | undefined,
+    { init: hasInit = false, mount }: { init?: boolean; mount: MountOptions | undefined },
   ): Promise<Open> {
     const stack = effectiveStack(below)
     const home = join(this.#directory, unfinishedName())
-    const open: Open = { home, stack, held: this.#uses.hold(stack), target: undefined }
+    const init = hasInit
+      ? ensureInitLayer(this.#options.root, initLayerFor(stack.map(stackLayer)))
+      : undefined
+    const open: Open = { home, stack, init, held: this.#uses.hold(stack), target: undefined }
     try {
       const layer = snapshotLayer(home)
       mkdirSync(home, { mode: 0o710 })
       mkdirSync(layer, { mode: 0o710 })
-      await this.#snapshotter.prepare({ home: layer, layers: stack, init: undefined })
+      await this.#snapshotter.prepare({ home: layer, layers: stack, init })
       failpoint('snapshots.prepared')
-      if (mount) open.target = await this.#mounts.mount({ home: layer, layers: stack, ...mount })
+      if (mount) open.target = await this.#mounts.mount({ home: layer, layers: stack, init, ...mount })
       failpoint('snapshots.mounted')
       return open
     } catch (error) {
@@ -320,13 +328,14 @@ class DirectorySnapshotStore implements SnapshotStore {
 
   /** Makes what was written a layer, and looks at it. */
   async #settle(
-    { home, stack }: Open,
+    { home, stack, init }: Open,
     signal: AbortSignal | undefined,
   ): Promise<Omit<SnapshotRecord, 'version' | 'id'>> {
     const { pool } = this.#options
     const layer = snapshotLayer(home)
     const isRecorded = this.#snapshotter.kind === 'full'
-    const task = { directory: contentDirectory(layer), layers: stack.map(stackLayer) }
+    const layers = [...stack.map(stackLayer), ...(init === undefined ? [] : [{ path: init }])]
+    const task = { directory: contentDirectory(layer), layers }
     const options = signal ? { signal } : {}
     if (isRecorded) await pool.run('reduceCopy', { ...task, record: whiteoutFile(layer) }, options)
     else rmSync(join(layer, 'work'), { recursive: true, force: true })

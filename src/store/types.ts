@@ -287,6 +287,8 @@ export interface StackView extends AsyncDisposable {
 export interface BeginSnapshot {
   /** Owners are seen by these, and what is written lies on disk as seen from inside. */
   owners?: IdMaps
+  /** Places for what is mounted into every container lie between, as in `UpperStore.create`, and are no part of it. */
+  init?: boolean
   /** SELinux context of the whole mount. */
   label?: string
   /** Not mounted: who writes knows of whiteouts, and may hard-link files in. */
