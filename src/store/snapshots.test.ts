@@ -238,6 +238,16 @@ for (const [name, options] of ways)
       assert.equal(sealed.diskBytes, du(join(sealed.path, '..')))
     })
 
+    test('places for mounts lie between, and are no part of it', async () => {
+      await using stores = await openStores(options)
+      const layers = await stores.stack(base)
+      await using pending = await stores.snapshots.begin('one', layers, { init: true })
+      assert.ok(existsSync(join(pending.root, 'etc/resolv.conf')))
+      writeFileSync(join(pending.root, 'made'), 'x')
+      await pending.commit()
+      assert.deepEqual(await namesOf(stores.snapshots.archive('one')), ['made'])
+    })
+
     test('without layers it begins with an empty root', async () => {
       await using stores = await openStores(options)
       await using empty = await stores.snapshots.view([])
