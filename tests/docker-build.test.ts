@@ -7,7 +7,7 @@ import path from 'node:path'
 import { after, before, test } from 'node:test'
 import { audit } from './harness/audit.ts'
 import { startDaemon, type TestDaemon } from './harness/daemon.ts'
-import { type Outcome, until } from './harness/shell.ts'
+import { must, type Outcome, until } from './harness/shell.ts'
 
 /** `docker build` of the real client, by BuildKit's protocol. */
 
@@ -242,6 +242,81 @@ test('networks as they are asked for, the host’s only where that is allowed', 
     (await build(host, '--allow', 'security.insecure')).stderr,
     /security\.insecure is not allowed/,
   )
+})
+
+/** A server in the daemon's network, until it is disposed of. */
+const serving = async (command: string[], ready: () => Promise<boolean>): Promise<AsyncDisposable> => {
+  const server = spawn('nsenter', [`--net=${daemon.namespace}`, ...command], { stdio: 'ignore' })
+  await until(`${command[0]} serves`, ready)
+  return {
+    [Symbol.asyncDispose]: async () => {
+      const ended = new Promise(resolve => server.once('close', resolve))
+      server.kill('SIGKILL')
+      await ended
+    },
+  }
+}
+
+test('downloads are added, and made anew when they are something else', async () => {
+  const folder = path.join(base, 'served')
+  mkdirSync(folder)
+  writeFileSync(path.join(folder, 'file'), 'first\n')
+  await using _server = await serving(
+    ['python3', '-m', 'http.server', '-b', '127.0.0.1', '-d', folder, '8123'],
+    async () => (await daemon.onHost(['curl', '-sf', 'http://127.0.0.1:8123/file'])).code === 0,
+  )
+  const steps = (...flags: string[]): string =>
+    context([
+      'FROM busybox',
+      `ADD ${flags.join(' ')} http://127.0.0.1:8123/file /`,
+      'RUN cat /file; stat -c %a /file',
+    ])
+  assert.match(await mustBuild(steps('--chmod=640')), /\d first\n.* 640/)
+  const again = steps()
+  assert.match(await mustBuild(again), /\d first\n.* 600/)
+  assert.match(await mustBuild(again), /RUN cat \/file; stat -c %a \/file\n#\d+ CACHED/)
+  writeFileSync(path.join(folder, 'file'), 'second\n')
+  assert.match(await mustBuild(again), /\d second/)
+  const wrong = `--checksum=sha256:${'0'.repeat(64)}`
+  assert.match((await build(steps(wrong))).stderr, /digest mismatch .*expected: sha256:0+/)
+  const missing = context(['FROM busybox', 'ADD http://127.0.0.1:8123/none /'])
+  assert.match((await build(missing)).stderr, /invalid response status 404/)
+})
+
+test('a repository is added as it is at a branch', async () => {
+  const repository = path.join(base, 'repository')
+  const git = (...args: string[]): Promise<string> =>
+    must(['git', '-C', repository, '-c', 'user.name=t', '-c', 'user.email=t@t', ...args])
+  const commit = async (text: string): Promise<void> => {
+    writeFileSync(path.join(repository, 'tracked'), `${text}\n`)
+    await git('add', '.')
+    await git('commit', '-qm', text)
+  }
+  mkdirSync(repository)
+  await git('init', '-q', '-b', 'main')
+  await commit('first')
+  const served = [
+    'git',
+    'daemon',
+    '--export-all',
+    `--base-path=${base}`,
+    '--listen=127.0.0.1',
+    '--port=9418',
+    base,
+  ]
+  await using _server = await serving(
+    served,
+    async () => (await daemon.onHost(['git', 'ls-remote', 'git://127.0.0.1/repository'])).code === 0,
+  )
+  const folder = context([
+    'FROM busybox',
+    'ADD git://127.0.0.1/repository#main /src',
+    'RUN cat /src/tracked; ls -A /src',
+  ])
+  assert.match(await mustBuild(folder), /\d first\n.* tracked\n#\d+ DONE/)
+  assert.match(await mustBuild(folder), /ls -A \/src\n#\d+ CACHED/)
+  await commit('second')
+  assert.match(await mustBuild(folder), /\d second/)
 })
 
 test('a build that is given up stops its process, and leaves nothing', async () => {

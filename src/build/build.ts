@@ -78,7 +78,7 @@ export class Build implements AsyncDisposable {
   readonly #tell: BuildRequest['tell']
   readonly #warn: BuildRequest['warn']
   readonly #solutions: Solution[] = []
-  readonly #used = new Set<LayerRef>()
+  readonly #used: (readonly LayerRef[])[] = []
 
   constructor({ builder, id, client, operation, granted, tell, warn }: BuildRequest) {
     this.#builder = builder
@@ -94,13 +94,13 @@ export class Build implements AsyncDisposable {
     return this.#operation.signal
   }
 
-  /** Layers of images that it needs, and that no record of the cache may have yet. */
-  get used(): Iterable<LayerRef> {
+  /** Stacks of images that it needs, and that no record of the cache may have yet. */
+  get used(): Iterable<readonly LayerRef[]> {
     return this.#used
   }
 
   use(layers: readonly LayerRef[]): void {
-    for (const layer of layers) this.#used.add(layer)
+    this.#used.push(layers)
   }
 
   cancel(by: string): void {

@@ -113,21 +113,27 @@ export class Builder implements Keeper, AsyncDisposable {
   }
 
   *blobs(): Iterable<Digest> {
-    for (const layer of this.#layers()) if (layer.kind === 'image') yield layer.blob
+    for (const stack of this.#stacks())
+      for (const layer of stack) if (layer.kind === 'image') yield layer.blob
   }
 
   *layers(): Iterable<Digest> {
+    yield* this.snapshots.sealed()
     const seen = new Set<string>()
-    for (const layer of this.#layers()) {
-      const key = layer.kind === 'image' ? layer.diffId : this.snapshots.find(layer.id)?.key
-      if (key === undefined || seen.has(key)) continue
-      seen.add(key)
-      yield key as Digest
+    for (const stack of this.#stacks()) {
+      const diffIds = stack.flatMap(layer => (layer.kind === 'image' ? [layer.diffId] : []))
+      if (seen.has(diffIds.join())) continue
+      seen.add(diffIds.join())
+      for (const layer of this.engine.layers.present(diffIds)) if (layer) yield layer.key
     }
   }
 
-  *#layers(): Iterable<LayerRef> {
-    for (const { tree } of this.cache.all()) yield* tree.layers
+  mountedWith(key: Digest): string[] {
+    return this.snapshots.mountedWith(key)
+  }
+
+  *#stacks(): Iterable<readonly LayerRef[]> {
+    for (const { tree } of this.cache.all()) yield tree.layers
     for (const build of this.#builds.values()) yield* build.used
   }
 

@@ -51,6 +51,8 @@ export interface Keeper {
   blobs(): Iterable<Digest>
   /** Keys of layers. */
   layers(): Iterable<Digest>
+  /** Names of what has a layer mounted, for itself alone. */
+  mountedWith(key: Digest): string[]
 }
 
 /** What the services work with; made once by the composition root in `daemon/`. */

@@ -134,6 +134,7 @@ export class Runner implements StepRunner {
     const [first] = tree.layers
     const folder = first?.kind === 'snapshot' ? this.#folders.get(first.id) : undefined
     const layers = await this.#layers(tree, { report, signal, builds })
+    using _held = this.#options.snapshots.hold(layers)
     const { digest, paths, isCut } = await contentDigest({
       pool: this.#options.engine.pool,
       layers: layers.map(stackLayer),
@@ -266,6 +267,7 @@ export class Runner implements StepRunner {
         this.#layers(tree, { report, signal: work.signal, builds: work.builds }),
       ),
     )
+    using _held = this.#options.snapshots.hold(stacks.flat())
     const below = operation.base === undefined ? [] : (stacks[operation.base] ?? [])
     const given: FileInput[] = stacks.map((layers, index) => ({
       layers: layers.map(stackLayer),

@@ -87,7 +87,10 @@ const remake = async (engine: Engine, place: KnownLayer, request: CheckRequest):
   using _held = engine.fetches.hold(place.source.blob)
   using remade = await engine.layers.remake(place, { signal: operation.signal })
   using _alone = await withoutIncoming(engine, operation)
-  const users = engine.uppers.mountedWith(layer.key)
+  const users = [
+    ...engine.uppers.mountedWith(layer.key),
+    ...engine.keepers.flatMap(keeper => keeper.mountedWith(layer.key)),
+  ]
   if (!remade.replace(users)) return { result: 'removed', text: 'it was removed meanwhile' }
   const names = users.map(id => engine.containers.byId(id)?.record.name ?? id)
   const later = names.length > 0 ? `; ${names.join(', ')} will have it from the next start on` : ''
