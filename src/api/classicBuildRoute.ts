@@ -151,6 +151,7 @@ export const classicBuildRoute = (builder: Builder | undefined): Route => ({
   method: 'POST',
   path: '/build',
   operation: 'ImageBuild',
+  lacks: 'limits of memory and processors, squash, cachefrom, outputs',
   handle: async call => {
     if (!builder) throw notImplemented('building an image')
     return await build(builder, call)

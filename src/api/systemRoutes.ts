@@ -47,7 +47,6 @@ export const systemRoutes = (identity: { id: string }): Route[] => [
     method: 'GET',
     path: '/system/df',
     operation: 'SystemDataUsage',
-    lacks: 'build cache, of which there is none',
     handle: async call => {
       const { engine, query, version } = call
       const subject = { type: 'data root', id: '', name: '' }

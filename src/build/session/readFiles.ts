@@ -135,13 +135,3 @@ export const readFiles = async (
     throw badRequest(`the client did not send all of ${request.paths.map(show).join(', ')}`)
   return new Map([...wanted].map(([path, number]) => [path, contents.get(number)]))
 }
-
-/** One of them; undefined where it is not there. */
-export const readFile = async (
-  session: Session,
-  request: { name: string; path: string; limit: number },
-  signal: AbortSignal,
-): Promise<Buffer | undefined> => {
-  const { name, path, limit } = request
-  return (await readFiles(session, { name, paths: [path], limit }, signal)).get(path)
-}
