@@ -7,7 +7,7 @@ import { tracked } from './track.ts'
 
 const ping = async ({ req, res }: Call): Promise<undefined> => {
   res.writeHead(200, {
-    'Builder-Version': '1',
+    'Builder-Version': '2',
     Swarm: 'inactive',
     'Cache-Control': 'no-cache, no-store, must-revalidate',
     Pragma: 'no-cache',
