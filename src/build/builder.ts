@@ -1,6 +1,6 @@
 import { availableParallelism } from 'node:os'
 import path from 'node:path'
-import { messageOf } from '../core/errors.ts'
+import { BerthError, messageOf } from '../core/errors.ts'
 import type { CacheItem, Engine, Keeper } from '../engine/engine.ts'
 import type { Digest } from '../oci/digest.ts'
 import type { Trash } from '../store/trash.ts'
@@ -90,8 +90,9 @@ export class Builder implements Keeper, AsyncDisposable {
     return new Builder(parts, cache, cacheMounts)
   }
 
-  /** Begins a build. */
+  /** Begins a build. Errors: `stopping`. */
   begin(request: Omit<BuildRequest, 'builder'>): Build {
+    if (this.engine.stopping) throw new BerthError('stopping', 503, 'the daemon is shutting down')
     const build = new Build({ ...request, builder: this })
     this.#builds.set(build.id, build)
     return build

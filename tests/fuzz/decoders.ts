@@ -7,7 +7,14 @@ import { decompress } from '../../src/archive/compression.ts'
 import { TarParser } from '../../src/archive/parser.ts'
 import { cleanPath } from '../../src/archive/paths.ts'
 import { archiveEnd, encodeHeader, paddingAfter, tarEntry } from '../../src/archive/writer.ts'
+import { IgnoreMatcher, readIgnoreFile } from '../../src/build/dockerfile/ignore.ts'
+import { parseDockerfile } from '../../src/build/dockerfile/parse.ts'
+import { readAttributes } from '../../src/build/frontend/attributes.ts'
+import { parseRowFilters } from '../../src/build/solver/filter.ts'
+import { parseGlob } from '../../src/build/steps/file/glob.ts'
+import { parseMode } from '../../src/build/steps/file/mode.ts'
 import { parseTime } from '../../src/core/clock.ts'
+import { BerthError } from '../../src/core/errors.ts'
 import { readConfig } from '../../src/daemon/config.ts'
 import { parseHost } from '../../src/daemon/listen.ts'
 import { settingsOf } from '../../src/daemon/settings.ts'
@@ -60,7 +67,7 @@ const tryOurs = (decode: () => unknown): void => {
   try {
     decode()
   } catch (error) {
-    if (!(error instanceof Error) || error.name !== 'BerthError') throw error
+    if (!(error instanceof BerthError)) throw error
   }
 }
 
@@ -266,6 +273,22 @@ export const targets: Readonly<Record<string, Target>> = {
     given => parseSecurityOptions([given]),
   ),
   'resolv.conf': text(['nameserver 1.1.1.1\nsearch a b\noptions ndots:5 edns0\n'], parseResolvConf),
+  dockerfile: text(
+    [
+      '# syntax=a\nFROM a AS b\nRUN --mount=type=cache,target=/x <<EOF\necho $A\nEOF\nCOPY --from=b ["x", "/"]\n',
+    ],
+    parseDockerfile,
+  ),
+  builds: text(
+    ['a/**/*.go', '!a', 'u=rwX,go-w', '0644', 'type==regular,id~=/x/', 'nofile=1:2,core=0', 'a=10.0.0.1'],
+    given => new IgnoreMatcher(readIgnoreFile(given)).ignores('a/b'),
+    given => parseGlob(given).matches('a/b'),
+    parseMode,
+    given => parseRowFilters([given]),
+    ...['ulimit', 'add-hosts', 'platform', 'cache-imports', 'shm-size'].map(
+      name => (given: string) => readAttributes({ [name]: given }),
+    ),
+  ),
   seccomp: text(
     [
       '{"defaultAction":"SCMP_ACT_ERRNO","archMap":[{"architecture":"SCMP_ARCH_X86_64","subArchitectures":["SCMP_ARCH_X86"]}],"syscalls":[{"names":["read"],"action":"SCMP_ACT_ALLOW","args":[{"index":0,"value":1,"op":"SCMP_CMP_EQ"}],"includes":{"caps":["CAP_SYS_ADMIN"],"minKernel":"4.8"}}]}',
