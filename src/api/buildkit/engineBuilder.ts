@@ -5,6 +5,7 @@ import { readEntitlements } from '../../build/entitlements.ts'
 import { readAttributes } from '../../build/frontend/attributes.ts'
 import { FrontendError } from '../../build/frontend/frontend.ts'
 import { parseRowFilters } from '../../build/solver/filter.ts'
+import type { SourceExcerpt } from '../../build/solver/progress.ts'
 import type { UsageRow } from '../../build/solver/usage.ts'
 import { resolveImage } from '../../build/steps/image/resolve.ts'
 import { badRequest, notImplemented } from '../../core/errors.ts'
@@ -22,7 +23,6 @@ import type {
   ImageAnswer,
   ImageQuery,
   SolveRequest,
-  SourceExcerpt,
   StatusEvent,
   Usage,
 } from './types.ts'

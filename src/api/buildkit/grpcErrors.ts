@@ -1,8 +1,9 @@
 import { create, toBinary } from '@bufbuild/protobuf'
 import { Code, ConnectError } from '@connectrpc/connect'
+import type { SourceExcerpt } from '../../build/solver/progress.ts'
 import { BerthError, messageOf } from '../../core/errors.ts'
 import { type Status, StatusSchema } from '../../wire/buildkit/status_pb.ts'
-import type { Builder, SourceExcerpt } from './types.ts'
+import type { Builder } from './types.ts'
 
 /**
  * Errors as BuildKit's clients take them: a code, a message, and details with

@@ -1,5 +1,5 @@
-import type { VertexDigest } from '../../build/graph/types.ts'
 import type { Sessions } from '../../build/session/sessions.ts'
+import type { SourceExcerpt, WarningInfo } from '../../build/solver/progress.ts'
 import type { BuildEvent } from '../../build/solver/types.ts'
 import type { Platform } from '../../oci/platform.ts'
 import type { Definition } from '../../wire/buildkit/ops_pb.ts'
@@ -61,29 +61,9 @@ export interface BuildResult {
   metadata: Record<string, Uint8Array>
 }
 
-/** A part of a file that a message is about. */
-export interface SourceRange {
-  /** Lines from 1, characters from 0. */
-  start: { line: number; character: number }
-  end: { line: number; character: number }
-}
-
-export interface SourceExcerpt {
-  file: string
-  text: Uint8Array
-  language: string
-  ranges: SourceRange[]
-}
-
 /** What a check of a Dockerfile found. */
-export interface CheckWarning {
+export interface CheckWarning extends WarningInfo {
   kind: 'check'
-  vertex: VertexDigest
-  level: number
-  short: string
-  detail: string[]
-  url: string
-  source?: SourceExcerpt
 }
 
 export type StatusEvent = BuildEvent | CheckWarning
