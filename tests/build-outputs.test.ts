@@ -53,3 +53,38 @@ test('steps, output and warnings are told once each, with the lines that they ar
   assert.match(stderr, /1 warning found/)
   assert.match(stderr, /FromAsCasing: 'as' and 'FROM' keywords' casing do not match \(line 1\)/)
 })
+
+/** What is asked of a Dockerfile; the client shows it as an experiment. */
+const ask = (folder: string, question: string, ...options: string[]): Promise<Outcome> =>
+  daemon.docker(['buildx', 'build', `--print=${question}`, ...options, folder], {
+    env: { BUILDX_EXPERIMENTAL: '1' },
+  })
+
+test('what a Dockerfile takes, what it can build, and what is wrong with it is told without a step', async () => {
+  const folder = context([
+    '# WHO is greeted',
+    'ARG WHO=world',
+    'FROM busybox as first',
+    'ARG WHO',
+    'RUN --mount=type=secret,id=key echo $WHO; false',
+    'FROM first AS second',
+    'RUN false',
+  ])
+  const outline = await ask(folder, 'outline', '--build-arg', 'WHO=us', '-t', 'asked')
+  assert.equal(outline.code, 0, outline.stderr)
+  assert.match(outline.stdout, /TARGET: +second/)
+  assert.match(outline.stdout, /WHO +us/)
+  assert.match(outline.stdout, /SECRET +REQUIRED\nkey/)
+  const targets = await ask(folder, 'targets')
+  assert.match(targets.stdout, /TARGET +DESCRIPTION\nfirst *\nsecond \(default\)/)
+  const json = JSON.parse((await ask(folder, 'targets,format=json')).stdout)
+  assert.equal(json.targets[1].name, 'second')
+  const lint = await ask(folder, 'lint')
+  assert.match(lint.stdout, /WARNING: FromAsCasing - https[\s\S]*Dockerfile:3\n/)
+  const described = await ask(folder, 'subrequests.describe')
+  assert.match(described.stdout, /outline +1\.0\.0/)
+  const other = await ask(folder, 'convertllb')
+  assert.notEqual(other.code, 0)
+  assert.match(other.stderr, /unsupported request frontend\.convertllb/)
+  assert.doesNotMatch(await daemon.mustDocker(['images']), /asked/)
+})

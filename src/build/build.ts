@@ -16,10 +16,12 @@ import {
   type PlannedBuild,
   planPlatforms,
 } from './frontend/frontend.ts'
+import { answerSubrequest } from './frontend/subrequests.ts'
 import type { Vertex, VertexDigest } from './graph/types.ts'
 import type { Plan } from './plan/types.ts'
 import { SolveError } from './solver/errors.ts'
 import type { BuildEvent, LayerRef, Solution, Tree } from './solver/types.ts'
+import { PartsInTurn } from './stepParts.ts'
 import { resolveImage } from './steps/image/resolve.ts'
 
 export interface BuildRequest {
@@ -171,6 +173,12 @@ export class Build implements AsyncDisposable {
     return planned
   }
 
+  /** Answers what is asked of a Dockerfile instead of a build. Errors: those of `answerSubrequest`. */
+  async answer(subrequest: string, attributes: FrontendAttributes): Promise<Record<string, string>> {
+    this.#operation.at('reading the Dockerfile')
+    return await answerSubrequest(subrequest, attributes, this.#host())
+  }
+
   /** Solves all plans; the trees are held until this build is disposed of. Errors: `StepError`. */
   async solve({ plans, source }: PlannedBuild): Promise<BuiltPlatform[]> {
     for (const { plan } of plans) checkEntitlements(plan.graph, this.#granted)
@@ -229,34 +237,4 @@ const originOf = (records: Records, snapshot: string): { created: string; descri
       return { created: new Date(createdAt).toISOString(), description }
   }
   return { created: new Date().toISOString(), description: '' }
-}
-
-/** Parts of a step, one after another. */
-class PartsInTurn {
-  readonly #hear: BuildRequest['tell']
-  readonly #vertex: Vertex
-  #current: { id: string; startedAt: bigint } | undefined
-
-  constructor(tell: BuildRequest['tell'], vertex: Vertex) {
-    this.#hear = tell
-    this.#vertex = vertex
-  }
-
-  next(id: string): void {
-    this.end()
-    this.#current = { id, startedAt: nowNanos() }
-    this.#tell({})
-  }
-
-  end(): void {
-    if (this.#current) this.#tell({ completedAt: nowNanos() })
-    this.#current = undefined
-  }
-
-  #tell(more: { completedAt?: bigint }): void {
-    if (!this.#current) return
-    const { id, startedAt } = this.#current
-    const part = { id, name: id, current: 0, total: 0, startedAt, ...more }
-    this.#hear({ kind: 'status', vertex: this.#vertex.digest, part, time: nowNanos() })
-  }
 }
