@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict'
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { createHash } from 'node:crypto'
+import { lstatSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { after, before, test } from 'node:test'
+import { audit } from './harness/audit.ts'
 import { startDaemon, type TestDaemon } from './harness/daemon.ts'
-import type { Outcome } from './harness/shell.ts'
+import { must, type Outcome } from './harness/shell.ts'
 
 /** What builds of the real client give besides images: what they tell, answers to questions, files, archives. */
 
@@ -87,4 +89,161 @@ test('what a Dockerfile takes, what it can build, and what is wrong with it is t
   assert.notEqual(other.code, 0)
   assert.match(other.stderr, /unsupported request frontend\.convertllb/)
   assert.doesNotMatch(await daemon.mustDocker(['images']), /asked/)
+})
+
+const files = [
+  'FROM busybox AS made',
+  'RUN mkdir -p /out/deep && echo said >/out/deep/file && chown 7:8 /out/deep/file && chmod 4711 /out/deep/file',
+  'RUN ln -s deep/file /out/link && ln /out/deep/file /out/other && mkfifo /out/fifo && : >/out/empty',
+  'FROM scratch',
+  'COPY --from=made /out /',
+]
+
+const seconds = (file: string): number => Math.floor(lstatSync(file).mtimeMs / 1000)
+
+test('files of a result come into a folder of the client, and nothing else', async () => {
+  const folder = fresh('files')
+  await mustBuild(context(files), '--output', `type=local,dest=${folder}`)
+  assert.deepEqual(readdirSync(folder).sort(), ['deep', 'empty', 'fifo', 'link', 'other'])
+  assert.equal(readFileSync(path.join(folder, 'link'), 'utf8'), 'said\n')
+  const { mode, nlink } = lstatSync(path.join(folder, 'deep/file'))
+  assert.deepEqual([mode & 0o777, nlink], [0o711, 2])
+  const whole = fresh('whole')
+  await mustBuild(context(['FROM busybox', 'RUN cat /etc/hosts /etc/resolv.conf']), '-o', whole)
+  assert.equal(lstatSync(path.join(whole, 'bin/sh')).isFile(), true)
+  for (const absent of ['.dockerenv', 'etc/hosts', 'etc/resolv.conf', 'run/secrets'])
+    assert.equal(lstatSync(path.join(whole, absent), { throwIfNoEntry: false }), undefined, absent)
+  const dated = fresh('dated')
+  await mustBuild(context(files), '-o', dated, '--build-arg', 'SOURCE_DATE_EPOCH=1000000000')
+  assert.equal(seconds(path.join(dated, 'deep/file')), 1_000_000_000)
+})
+
+const both = ['--platform', 'linux/amd64,linux/arm64']
+const split = ['FROM scratch', 'ARG TARGETARCH', 'COPY $TARGETARCH /']
+const perPlatform = (): string =>
+  context(split, { 'amd64/one': 'amd', 'amd64/same': 'x', 'arm64/two': 'arm', 'arm64/same': 'y' })
+
+test('files of several platforms come into folders of their own, unless they need none', async () => {
+  const folder = fresh('split')
+  await mustBuild(perPlatform(), ...both, '-o', folder)
+  assert.deepEqual(readdirSync(folder).sort(), ['linux_amd64', 'linux_arm64'])
+  assert.equal(readFileSync(path.join(folder, 'linux_arm64/two'), 'utf8'), 'arm')
+  const refused = await build(
+    perPlatform(),
+    ...both,
+    '-o',
+    `type=local,dest=${fresh('no')},platform-split=false`,
+  )
+  assert.match(refused.stderr, /cannot overwrite same from linux\/amd64 with linux\/arm64/)
+  const archive = fresh('split.tar')
+  await mustBuild(perPlatform(), ...both, '-o', `type=tar,dest=${archive}`)
+  const names = (await must(['tar', '-tf', archive])).split('\n').sort()
+  assert.deepEqual(names, [
+    ...['linux_amd64/', 'linux_amd64/one', 'linux_amd64/same'],
+    ...['linux_arm64/', 'linux_arm64/same', 'linux_arm64/two'],
+  ])
+})
+
+test('an archive has owners, modes, links and dates', async () => {
+  const archive = fresh('files.tar')
+  await mustBuild(
+    context(files),
+    ...['-o', `type=tar,dest=${archive}`, '--build-arg', 'SOURCE_DATE_EPOCH=1000000000'],
+  )
+  const listed = await must(['tar', '--numeric-owner', '--utc', '-tvf', archive])
+  assert.match(listed, /^-rws--x--x 7\/8 +5 2001-09-09 01:46 deep\/file$/m)
+  assert.match(listed, /^h.*other link to deep\/file$/m)
+  assert.match(listed, /^l.*link -> deep\/file$/m)
+  assert.match(listed, /^p.*fifo$/m)
+})
+
+const sha256 = (bytes: Buffer): string => `sha256:${createHash('sha256').update(bytes).digest('hex')}`
+
+/** A layout that was unpacked. */
+const layoutOf = async (archive: string) => {
+  const folder = fresh('layout')
+  mkdirSync(folder)
+  await must(['tar', '-xf', archive, '-C', folder])
+  const blob = (digest: string): Buffer => {
+    const bytes = readFileSync(path.join(folder, 'blobs/sha256', digest.slice(7)))
+    assert.equal(sha256(bytes), digest)
+    return bytes
+  }
+  return {
+    names: readdirSync(folder).sort(),
+    file: (name: string) => JSON.parse(readFileSync(path.join(folder, name), 'utf8')),
+    blob,
+    json: (digest: string) => JSON.parse(blob(digest).toString()),
+  }
+}
+
+test('an OCI layout comes as an archive, compressed and annotated as asked', async () => {
+  const archive = fresh('image.oci')
+  const metadata = fresh('metadata')
+  const folder = context(['FROM busybox', 'RUN echo made >/made', 'LABEL a=b'])
+  await mustBuild(
+    folder,
+    ...['-t', 'oci:1', '--metadata-file', metadata],
+    ...['-o', `type=oci,dest=${archive},compression=zstd,annotation.made=here`],
+  )
+  const layout = await layoutOf(archive)
+  assert.deepEqual(layout.names, ['blobs', 'index.json', 'oci-layout'])
+  const [entry] = layout.file('index.json').manifests
+  assert.equal(entry.annotations['io.containerd.image.name'], 'docker.io/library/oci:1')
+  assert.equal(entry.platform.os, 'linux')
+  const manifest = layout.json(entry.digest)
+  assert.deepEqual(manifest.annotations, { made: 'here' })
+  assert.equal(manifest.layers.at(-1).mediaType, 'application/vnd.oci.image.layer.v1.tar+zstd')
+  assert.deepEqual([...layout.blob(manifest.layers.at(-1).digest).subarray(0, 4)], [0x28, 0xb5, 0x2f, 0xfd])
+  const config = layout.json(manifest.config.digest)
+  assert.equal(config.config.Labels.a, 'b')
+  assert.equal(config.rootfs.diff_ids.length, manifest.layers.length)
+  const told = JSON.parse(readFileSync(metadata, 'utf8'))
+  assert.equal(told['containerimage.digest'], entry.digest)
+  assert.equal(told['containerimage.config.digest'], manifest.config.digest)
+  assert.equal(told['image.name'], 'docker.io/library/oci:1')
+  assert.equal(told['containerimage.descriptor'].digest, entry.digest)
+  assert.doesNotMatch(await daemon.mustDocker(['images']), /^oci /m)
+})
+
+test('Docker’s archive is loaded again, and the same image is built into the store', async () => {
+  const archive = fresh('image.tar')
+  const folder = context(['FROM busybox', 'RUN echo made >/made', 'CMD ["cat", "/made"]'])
+  await mustBuild(folder, '-t', 'archived:1', '-o', `type=docker,dest=${archive}`)
+  await daemon.mustDocker(['load', '-i', archive])
+  assert.equal(await daemon.mustDocker(['run', '--rm', 'archived:1']), 'made')
+  const id = await daemon.mustDocker(['inspect', '-f', '{{.Id}}', 'archived:1'])
+  await mustBuild(folder, '-t', 'archived:2')
+  assert.equal(await daemon.mustDocker(['inspect', '-f', '{{.Id}}', 'archived:2']), id)
+})
+
+test('an index of several platforms has an image for each; by Docker’s archive there is none', async () => {
+  const archive = fresh('several.oci')
+  await mustBuild(perPlatform(), ...both, '-o', `type=oci,dest=${archive}`)
+  const layout = await layoutOf(archive)
+  const index = layout.json(layout.file('index.json').manifests[0].digest)
+  const platforms = index.manifests.map(({ platform }: { platform: { architecture: string } }) => platform)
+  assert.deepEqual(platforms.map(({ architecture }: { architecture: string }) => architecture).sort(), [
+    'amd64',
+    'arm64',
+  ])
+  for (const { digest } of index.manifests) {
+    const [layer] = layout.json(digest).layers
+    assert.equal(layer.mediaType, 'application/vnd.oci.image.layer.v1.tar+gzip')
+    layout.blob(layer.digest)
+  }
+  const refused = await build(perPlatform(), ...both, '-o', `type=docker,dest=${fresh('no')}`)
+  assert.match(refused.stderr, /does not (currently )?support exporting manifest lists/)
+})
+
+test('an archive goes to the client’s standard output, and one that nobody takes leaves nothing', async () => {
+  const folder = context(files)
+  const listed = await must(['sh', '-c', `"$0" buildx build -q -o - "$1" | tar -t`, daemon.client, folder], {
+    env: daemon.dockerEnv,
+  })
+  assert.match(listed, /^deep\/file$/m)
+  const full = await build(folder, '-o', 'type=oci,dest=/dev/full')
+  assert.notEqual(full.code, 0)
+  await daemon.mustDocker(['builder', 'prune', '-af'])
+  await audit(daemon, 'exports')
 })

@@ -9,6 +9,7 @@ import type { BuildClient } from './clients/types.ts'
 import type { Warning } from './dockerfile/types.ts'
 import { checkEntitlements, type Entitlement } from './entitlements.ts'
 import { exportImage } from './export/image.ts'
+import type { ExportStep } from './export/types.ts'
 import type { FrontendAttributes } from './frontend/attributes.ts'
 import {
   type DockerfileSource,
@@ -22,6 +23,7 @@ import type { Plan } from './plan/types.ts'
 import { SolveError } from './solver/errors.ts'
 import type { BuildEvent, LayerRef, Solution, Tree } from './solver/types.ts'
 import { PartsInTurn } from './stepParts.ts'
+import { layersOf } from './steps/image/layers.ts'
 import { resolveImage } from './steps/image/resolve.ts'
 
 export interface BuildRequest {
@@ -49,6 +51,8 @@ export interface BuiltPlatform {
   plan: Plan
   tree: Tree
 }
+
+type ExportedPlatform = Pick<BuiltPlatform, 'tree'> & { plan: Pick<Plan, 'image' | 'baseImage' | 'epoch'> }
 
 const internalVertex = (name: string): Vertex => ({
   digest: digestOf(Buffer.from(name)) as VertexDigest,
@@ -205,21 +209,35 @@ export class Build implements AsyncDisposable {
     )
   }
 
-  /** Into the engine's store. */
-  async exportImage({ plan, tree }: BuiltPlatform, names: readonly Reference[]): Promise<ImageRecord> {
+  /** Does an export as a step of this name. */
+  async export<T>(name: string, work: (step: ExportStep) => Promise<T>): Promise<T> {
     const { engine, snapshots, cache } = this.#builder
-    this.#operation.at('exporting the image')
-    return await this.step('exporting to image', async vertex => {
+    const { signal, client } = this
+    this.#operation.at(name)
+    return await this.step(name, async vertex => {
       const parts = new PartsInTurn(this.#tell, vertex)
-      const image = await exportImage({
-        ...{ engine, snapshots, plan, tree, names },
-        operation: this.#operation,
+      const needs = {
+        ...{ engine, snapshots, signal },
+        credentials: async (domain: string, asking: AbortSignal) => await client.credentials(domain, asking),
+        report: () => {},
+      }
+      const result = await work({
+        ...{ engine, snapshots, operation: this.#operation },
+        layersOf: async tree => await layersOf(needs, tree),
         originOf: id => originOf(cache.all(), id),
         say: text => parts.next(text),
       })
       parts.end()
-      return image
+      return result
     })
+  }
+
+  /** Into the engine's store. */
+  async exportImage({ plan, tree }: ExportedPlatform, names: readonly Reference[]): Promise<ImageRecord> {
+    return await this.export(
+      'exporting to image',
+      async step => await exportImage({ ...step, plan, tree, names }),
+    )
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

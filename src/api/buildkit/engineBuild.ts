@@ -2,15 +2,18 @@ import type { BuiltPlatform, Build as EngineBuild } from '../../build/build.ts'
 import type { Builder as BuildEngine } from '../../build/builder.ts'
 import { sessionClient } from '../../build/clients/sessionClient.ts'
 import { readEntitlements } from '../../build/entitlements.ts'
+import { readNames } from '../../build/export/options.ts'
+import type { Told } from '../../build/export/types.ts'
 import { type FrontendAttributes, readAttributes } from '../../build/frontend/attributes.ts'
 import { resolveImage } from '../../build/steps/image/resolve.ts'
-import { badRequest, notImplemented } from '../../core/errors.ts'
+import { notImplemented } from '../../core/errors.ts'
 import { newId } from '../../core/ids.ts'
 import { hostPlatform } from '../../engine/images/reach.ts'
 import type { Operation, Requester } from '../../engine/operations.ts'
-import type { ImageConfig } from '../../oci/image.ts'
-import { familiar, parseReference, type Reference } from '../../oci/reference.ts'
+import { familiar } from '../../oci/reference.ts'
 import { excerptOf } from './excerpts.ts'
+import { exportResult } from './exporters.ts'
+import { jsonBytes, outcomeOf, resultMetadata } from './results.ts'
 import type {
   Attributed,
   Build,
@@ -32,18 +35,6 @@ interface Context {
 }
 
 const frontends = ['dockerfile.v0', 'gateway.v0']
-
-/** Of an exporter: `name=a,b`. */
-const namesOf = ({ attributes }: Attributed): Reference[] =>
-  (attributes['name'] ?? '')
-    .split(',')
-    .filter(Boolean)
-    .map(name => parseReference(name))
-
-/** Into the engine's own store, by the names under which clients know it. */
-const isOwnStore = ({ type }: Attributed): boolean => type === 'moby' || type === 'image'
-
-const jsonBytes = (value: unknown): Uint8Array => Buffer.from(JSON.stringify(value))
 
 /** An empty file system, with the answer beside it. */
 const answerOf = async (
@@ -73,7 +64,7 @@ export class DoorBuild implements Build {
       subject: {
         type: 'image',
         id: '',
-        name: request.exporters.flatMap(exporter => namesOf(exporter).map(familiar)).join(','),
+        name: request.exporters.flatMap(({ attributes }) => readNames(attributes).map(familiar)).join(','),
       },
       ...(requester ? { requester } : {}),
     })
@@ -135,26 +126,14 @@ export class DoorBuild implements Build {
       throw notImplemented('a cache that is imported (--cache-from)')
     if (Object.keys(request.inputs).length > 0) throw notImplemented('another target as a context of a build')
     const built = await this.#within(signal, async build => await build.solve(await build.plan(attributes)))
-    const metadata: Record<string, Uint8Array> = {}
-    const refs: Record<string, string> = {}
-    for (const one of built) {
+    const refs = built.map(one => {
       const ref = newId()
       this.#results.set(ref, one)
-      refs[one.platform] = ref
-      const suffix = attributes.multiPlatform ? `/${one.platform}` : ''
-      metadata[`containerimage.config${suffix}`] = jsonBytes(one.plan.image)
-      if (one.plan.baseImage) metadata[`containerimage.base.config${suffix}`] = jsonBytes(one.plan.baseImage)
-      if (one.plan.epoch !== undefined)
-        metadata[`source.date.epoch${suffix}`] = Buffer.from(String(one.plan.epoch))
-    }
-    metadata['refs.platforms'] = jsonBytes({
-      Platforms: built.map(({ platform, plan }) => ({
-        ID: platform,
-        Platform: { architecture: plan.platform.architecture, os: plan.platform.os },
-      })),
+      return [one.platform, ref] as const
     })
-    const [only] = Object.values(refs)
-    return attributes.multiPlatform ? { refs, metadata } : { ...(only ? { ref: only } : {}), metadata }
+    const metadata = resultMetadata(built, attributes.multiPlatform)
+    if (attributes.multiPlatform) return { refs: Object.fromEntries(refs), metadata }
+    return { ...(refs[0] ? { ref: refs[0][1] } : {}), metadata }
   }
 
   async evaluate(): Promise<void> {
@@ -194,34 +173,22 @@ export class DoorBuild implements Build {
     if (cacheExports.length > 0) throw notImplemented('a cache that is exported (--cache-to)')
     // Some clients name an exporter beside a question, whose answer is no image.
     if (result.metadata['result.json'] && !result.ref && !result.refs) return {}
-    const told: Record<string, string> = {}
-    for (const exporter of exporters) Object.assign(told, await this.#export(exporter, result, signal))
+    const told: Told = {}
+    for (const [index, exporter] of exporters.entries())
+      Object.assign(told, await this.#export(exporter, { index, result, signal }))
     return told
   }
 
   async #export(
     exporter: Attributed,
-    { ref, refs, metadata }: BuildResult,
-    signal: AbortSignal,
-  ): Promise<Record<string, string>> {
-    if (!isOwnStore(exporter)) throw notImplemented(`the output ${exporter.type} of a build`)
-    if (exporter.attributes['push'] === 'true') throw notImplemented('pushing what was built')
-    if (refs) throw notImplemented('an image of several platforms')
-    const found = ref ? this.#results.get(ref) : undefined
-    if (!found)
-      throw badRequest('the result of the build is not known: a frontend’s own results are not exported')
-    const text = metadata['containerimage.config']
-    const image = text ? (JSON.parse(Buffer.from(text).toString()) as ImageConfig) : found.plan.image
-    const names = namesOf(exporter)
-    const result = { ...found, plan: { ...found.plan, image } }
-    const record = await this.#within(signal, async build => await build.exportImage(result, names))
-    return {
-      'containerimage.digest': record.id,
-      'containerimage.config.digest': record.id,
-      ...(names.length > 0
-        ? { 'image.name': names.map(name => `${name.domain}/${name.path}:${name.tag ?? 'latest'}`).join(',') }
-        : {}),
-    }
+    { index, result, signal }: { index: number; result: BuildResult; signal: AbortSignal },
+  ): Promise<Told> {
+    const { builder, request } = this.#context
+    const outcome = outcomeOf(result, this.#results)
+    return await this.#within(signal, async build => {
+      const session = await builder.sessions.wait(request.session, signal)
+      return await exportResult(build, exporter, { outcome, target: { session, exporter: index } })
+    })
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
