@@ -4,6 +4,7 @@ import type { ImageRecord } from '../engine/images/types.ts'
 import type { Operation } from '../engine/operations.ts'
 import { digestOf } from '../oci/digest.ts'
 import type { Reference } from '../oci/reference.ts'
+import type { Layer } from '../store/types.ts'
 import type { Builder } from './builder.ts'
 import type { BuildClient } from './clients/types.ts'
 import type { Warning } from './dockerfile/types.ts'
@@ -23,7 +24,7 @@ import type { Plan } from './plan/types.ts'
 import { SolveError } from './solver/errors.ts'
 import type { BuildEvent, LayerRef, Solution, Tree } from './solver/types.ts'
 import { PartsInTurn } from './stepParts.ts'
-import { layersOf } from './steps/image/layers.ts'
+import { type LayerNeeds, layersOf } from './steps/image/layers.ts'
 import { resolveImage } from './steps/image/resolve.ts'
 
 export interface BuildRequest {
@@ -209,21 +210,29 @@ export class Build implements AsyncDisposable {
     )
   }
 
+  #layersOf(tree: Tree): Promise<Layer[]> {
+    const { engine, snapshots } = this.#builder
+    const { signal, client } = this
+    const credentials: LayerNeeds['credentials'] = async (domain, asking) =>
+      await client.credentials(domain, asking)
+    return layersOf({ engine, snapshots, signal, credentials, report: () => {} }, tree)
+  }
+
+  /** Mounts a result that this build holds, for reading. */
+  async look<T>({ tree }: Pick<BuiltPlatform, 'tree'>, work: (root: string) => T | Promise<T>): Promise<T> {
+    await using view = await this.#builder.snapshots.view(await this.#layersOf(tree))
+    return await work(view.root)
+  }
+
   /** Does an export as a step of this name. */
   async export<T>(name: string, work: (step: ExportStep) => Promise<T>): Promise<T> {
     const { engine, snapshots, cache } = this.#builder
-    const { signal, client } = this
     this.#operation.at(name)
     return await this.step(name, async vertex => {
       const parts = new PartsInTurn(this.#tell, vertex)
-      const needs = {
-        ...{ engine, snapshots, signal },
-        credentials: async (domain: string, asking: AbortSignal) => await client.credentials(domain, asking),
-        report: () => {},
-      }
       const result = await work({
         ...{ engine, snapshots, operation: this.#operation },
-        layersOf: async tree => await layersOf(needs, tree),
+        layersOf: tree => this.#layersOf(tree),
         originOf: id => originOf(cache.all(), id),
         say: text => parts.next(text),
       })

@@ -1,5 +1,6 @@
 import { create, type MessageInitShape } from '@bufbuild/protobuf'
 import type { HandlerContext, ServiceImpl } from '@connectrpc/connect'
+import type { ResultEntry } from '../../build/export/resultFiles.ts'
 import { toGoMode } from '../../build/session/goFileMode.ts'
 import type { WarningInfo } from '../../build/solver/progress.ts'
 import { BerthError, badRequest, notImplemented } from '../../core/errors.ts'
@@ -17,14 +18,14 @@ import {
 import type { OpenBuild, Services } from './builds.ts'
 import { gatewayCaps, graphCaps } from './caps.ts'
 import { ReturnedError, told } from './grpcErrors.ts'
-import type { BuildResult, FileEntry, ImageQuery } from './types.ts'
+import type { BuildResult, ImageQuery } from './types.ts'
 import { platformOf, workerMessages } from './workerMessages.ts'
 
 /** `moby.buildkit.v1.frontend.LLBBridge`: what leads one build. Calls are tied to it by a header. */
 
 const buildHeader = 'buildkit-controlapi-buildid'
 
-const statMessage = (entry: FileEntry): MessageInitShape<typeof StatSchema> => ({
+const statMessage = (entry: ResultEntry): MessageInitShape<typeof StatSchema> => ({
   path: Buffer.from(entry.path),
   mode: toGoMode(entry.mode),
   uid: entry.uid,

@@ -3,10 +3,17 @@ import type { Builder as BuildEngine } from '../../build/builder.ts'
 import { sessionClient } from '../../build/clients/sessionClient.ts'
 import { readEntitlements } from '../../build/entitlements.ts'
 import { readNames } from '../../build/export/options.ts'
+import {
+  type FilePart,
+  type ResultEntry,
+  readResultDirectory,
+  readResultFile,
+  statResultFile,
+} from '../../build/export/resultFiles.ts'
 import type { Told } from '../../build/export/types.ts'
 import { type FrontendAttributes, readAttributes } from '../../build/frontend/attributes.ts'
 import { resolveImage } from '../../build/steps/image/resolve.ts'
-import { notImplemented } from '../../core/errors.ts'
+import { notFound, notImplemented } from '../../core/errors.ts'
 import { newId } from '../../core/ids.ts'
 import { hostPlatform } from '../../engine/images/reach.ts'
 import type { Operation, Requester } from '../../engine/operations.ts'
@@ -140,16 +147,26 @@ export class DoorBuild implements Build {
     // Steps are done when a solve is answered.
   }
 
-  async readFile(): Promise<Uint8Array> {
-    throw notImplemented('reading files of a result of a build')
+  async #look<T>(ref: string, signal: AbortSignal, work: (root: string) => T | Promise<T>): Promise<T> {
+    const found = this.#results.get(ref)
+    if (!found) throw notFound(`no such ref: ${ref}`)
+    return await this.#within(signal, async build => await build.look(found, work))
   }
 
-  async readDirectory(): Promise<never> {
-    throw notImplemented('reading folders of a result of a build')
+  async readFile(ref: string, file: FilePart, signal: AbortSignal): Promise<Uint8Array> {
+    return await this.#look(ref, signal, root => readResultFile(root, file))
   }
 
-  async statFile(): Promise<never> {
-    throw notImplemented('looking at files of a result of a build')
+  async readDirectory(
+    ref: string,
+    directory: { path: string; pattern: string },
+    signal: AbortSignal,
+  ): Promise<ResultEntry[]> {
+    return await this.#look(ref, signal, root => readResultDirectory(root, directory))
+  }
+
+  async statFile(ref: string, path: string, signal: AbortSignal): Promise<ResultEntry> {
+    return await this.#look(ref, signal, root => statResultFile(root, path))
   }
 
   async resolveImage(query: ImageQuery, signal: AbortSignal): Promise<ImageAnswer> {

@@ -1,3 +1,4 @@
+import type { ResultEntry } from '../../build/export/resultFiles.ts'
 import type { Sessions } from '../../build/session/sessions.ts'
 import type { SourceExcerpt, WarningInfo } from '../../build/solver/progress.ts'
 import type { BuildEvent } from '../../build/solver/types.ts'
@@ -68,19 +69,6 @@ export interface CheckWarning extends WarningInfo {
 
 export type StatusEvent = BuildEvent | CheckWarning
 
-export interface FileEntry {
-  /** Its own name, or the path that was asked for. */
-  path: string
-  /** Linux's st_mode. */
-  mode: number
-  uid: number
-  gid: number
-  size: number
-  /** Nanoseconds since the epoch. */
-  mtime: bigint
-  target: string
-}
-
 export interface ImageQuery {
   reference: string
   platform?: Platform
@@ -114,9 +102,9 @@ export interface Build extends AsyncDisposable {
     ref: string,
     directory: { path: string; pattern: string },
     signal: AbortSignal,
-  ): Promise<FileEntry[]>
-  /** Links are not followed. */
-  statFile(ref: string, path: string, signal: AbortSignal): Promise<FileEntry>
+  ): Promise<ResultEntry[]>
+  /** Of what the path leads to within the result. */
+  statFile(ref: string, path: string, signal: AbortSignal): Promise<ResultEntry>
   resolveImage(query: ImageQuery, signal: AbortSignal): Promise<ImageAnswer>
   /**
    * Exports a result as the build's request says; gives what the client is told of it. Clients
