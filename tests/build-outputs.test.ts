@@ -6,18 +6,23 @@ import path from 'node:path'
 import { after, before, test } from 'node:test'
 import { audit } from './harness/audit.ts'
 import { startDaemon, type TestDaemon } from './harness/daemon.ts'
+import { ImageRegistry } from './harness/imageRegistry.ts'
+import { ociArchive, platformImages } from './harness/platformImages.ts'
 import { must, type Outcome } from './harness/shell.ts'
 
 /** What builds of the real client give besides images: what they tell, answers to questions, files, archives. */
 
 let daemon: TestDaemon
 let base: string
+let registry: ImageRegistry
 before(async () => {
   base = mkdtempSync(path.join(tmpdir(), 'berth-outputs-'))
   daemon = await startDaemon()
   await daemon.loadBusybox()
+  registry = await ImageRegistry.start(daemon.namespace)
 })
 after(async () => {
+  await registry[Symbol.asyncDispose]()
   await daemon.close()
   rmSync(base, { recursive: true })
 })
@@ -246,4 +251,61 @@ test('an archive goes to the client’s standard output, and one that nobody tak
   assert.notEqual(full.code, 0)
   await daemon.mustDocker(['builder', 'prune', '-af'])
   await audit(daemon, 'exports')
+})
+
+/** Names of an image’s platforms at a registry, with the media types of their layers. */
+const servedPlatforms = async (repository: string, tag: string): Promise<Record<string, string[]>> => {
+  const json = async (reference: string) => {
+    const found = await registry.manifest(repository, reference)
+    assert.ok(found, `${repository}:${reference}`)
+    return JSON.parse(found.text)
+  }
+  const index = await json(tag)
+  const found: Record<string, string[]> = {}
+  for (const { digest, platform } of index.manifests)
+    found[platform.architecture] = (await json(digest)).layers.map(({ mediaType }: { mediaType: string }) =>
+      mediaType.replace(/.*layer\.v1\./, ''),
+    )
+  return found
+}
+
+test('an image of several platforms is stored, run and pushed as one', async () => {
+  const loaded = await platformImages(['amd64', 'arm64'], 'base')
+  await daemon.mustDocker(['load', '-q'], { input: await ociArchive(loaded, 'docker.io/library/base:1') })
+  const folder = context([
+    'FROM base:1',
+    'ARG TARGETARCH',
+    'RUN echo $TARGETARCH >/made',
+    'CMD ["cat", "/made"]',
+  ])
+  const metadata = fresh('metadata')
+  const name = `${registry.address}/several:1`
+  await mustBuild(folder, ...both, '-t', 'several:1', '-t', name, '--metadata-file', metadata)
+  assert.equal(await daemon.mustDocker(['run', '--rm', 'several:1']), 'amd64')
+  assert.equal(await daemon.mustDocker(['run', '--rm', '--platform', 'linux/arm64', 'several:1']), 'arm64')
+  const told = JSON.parse(readFileSync(metadata, 'utf8'))
+  assert.match(told['containerimage.digest'], /^sha256:/)
+  assert.equal(told['image.name'], `docker.io/library/several:1,${name}`)
+  await mustBuild(folder, ...both, '-t', name, '--push')
+  const plain = ['tar', 'tar', 'tar+gzip']
+  assert.deepEqual(await servedPlatforms('several', '1'), { amd64: plain, arm64: plain })
+  const single = `${registry.address}/single:1`
+  await mustBuild(folder, '-t', single, '--push', '--metadata-file', metadata)
+  const { 'containerimage.digest': digest } = JSON.parse(readFileSync(metadata, 'utf8'))
+  assert.ok(await registry.manifest('single', digest))
+  await daemon.mustDocker(['rmi', 'several:1', name, single, 'base:1'])
+  await daemon.mustDocker(['builder', 'prune', '-af'])
+  await audit(daemon, 'images of several platforms')
+})
+
+test('a step of a platform that this host cannot run says how it could', async () => {
+  const lines = ['FROM scratch', 'COPY --chmod=755 program /program', 'RUN ["/program"]']
+  const foreign = process.arch === 'arm64' ? 'linux/amd64' : 'linux/arm64'
+  const { code, stderr } = await build(
+    context(lines, { program: '\x7fELF of another world' }),
+    '--platform',
+    foreign,
+  )
+  assert.notEqual(code, 0)
+  assert.match(stderr, /runs no programs of linux\/\w+: .*tonistiigi\/binfmt --install/)
 })

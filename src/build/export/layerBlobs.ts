@@ -30,6 +30,8 @@ interface Making {
   options: ImageOptions
   /** Blobs that nothing names yet. */
   brought: Digest[]
+  /** It is for the store: results become layers of it where they are as they were made. */
+  isKept?: boolean
 }
 
 /** A plain blob of the store, compressed into another one. */
@@ -47,17 +49,37 @@ const compressed = async ({ step, options, brought }: Making, plain: BlobInfo): 
   return blob
 }
 
+/** The archive of a result, into the store. */
+const plainBlob = async (
+  { step, brought, isKept = false }: Making,
+  id: string,
+  epoch: number | undefined,
+): Promise<BlobInfo> => {
+  const { snapshots, engine, operation } = step
+  const { signal } = operation
+  const write = async (archive: Readable): Promise<BlobInfo> => {
+    const blob = await engine.content.write(archive, { signal })
+    brought.push(blob.digest)
+    failpoint('build-export.archived')
+    return blob
+  }
+  if (!isKept || epoch !== undefined)
+    return await write(snapshots.archive(id, { signal, ...(epoch === undefined ? {} : { epoch }) }))
+  const blobs: BlobInfo[] = []
+  const { diffId } = await snapshots.seal(id, {
+    signal,
+    through: async archive => void blobs.push(await write(archive)),
+  })
+  return blobs[0] ?? { digest: diffId, size: 0 }
+}
+
 const snapshotBlob = async (
   making: Making,
   { id }: LayerRef & { kind: 'snapshot' },
   epoch: number | undefined,
 ): Promise<LayerBlob> => {
-  const { step, options, brought } = making
-  const { signal } = step.operation
-  const archive = step.snapshots.archive(id, { signal, ...(epoch === undefined ? {} : { epoch }) })
-  const plain = await step.engine.content.write(archive, { signal })
-  brought.push(plain.digest)
-  failpoint('build-export.archived')
+  const { step, options } = making
+  const plain = await plainBlob(making, id, epoch)
   const { digest, size } = await compressed(making, plain)
   return {
     descriptor: { mediaType: typeOf(options.compression, options.isOci), digest, size },
