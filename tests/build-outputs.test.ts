@@ -309,3 +309,10 @@ test('a step of a platform that this host cannot run says how it could', async (
   assert.notEqual(code, 0)
   assert.match(stderr, /runs no programs of linux\/\w+: .*tonistiigi\/binfmt --install/)
 })
+
+test('attestations that a user asks for are refused, and not left out', async () => {
+  const folder = context(['FROM busybox'])
+  for (const option of ['--sbom=true', '--provenance=mode=max'])
+    assert.match((await build(folder, option)).stderr, /the attestation \w+ of a build .* is not implemented/)
+  await mustBuild(folder, '--provenance=false')
+})

@@ -43,6 +43,14 @@ interface Context {
 
 const frontends = ['dockerfile.v0', 'gateway.v0']
 
+/** What clients ask for by themselves is left out; what a user asked for must not look as if it were there. */
+const refuseAttestations = ({ attestations }: FrontendAttributes): void => {
+  const asked = Object.entries(attestations).find(
+    ([, text]) => !/inline-only=true|disabled=true|^false$/.test(text),
+  )
+  if (asked) throw notImplemented(`the attestation ${asked[0]} of a build (--attest, --provenance, --sbom)`)
+}
+
 /** An empty file system, with the answer beside it. */
 const answerOf = async (
   build: EngineBuild,
@@ -131,6 +139,7 @@ export class DoorBuild implements Build {
       return await this.#within(signal, async build => await answerOf(build, subrequest, attributes))
     if (attributes.cacheImports.length > 0 || request.cacheImports.length > 0)
       throw notImplemented('a cache that is imported (--cache-from)')
+    refuseAttestations(attributes)
     if (Object.keys(request.inputs).length > 0) throw notImplemented('another target as a context of a build')
     const built = await this.#within(signal, async build => await build.solve(await build.plan(attributes)))
     const refs = built.map(one => {
