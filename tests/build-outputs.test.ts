@@ -4,6 +4,7 @@ import { lstatSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, w
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { after, before, test } from 'node:test'
+import { gunzipSync } from 'node:zlib'
 import { audit } from './harness/audit.ts'
 import { startDaemon, type TestDaemon } from './harness/daemon.ts'
 import { ImageRegistry } from './harness/imageRegistry.ts'
@@ -209,6 +210,27 @@ test('an OCI layout comes as an archive, compressed and annotated as asked', asy
   assert.equal(told['image.name'], 'docker.io/library/oci:1')
   assert.equal(told['containerimage.descriptor'].digest, entry.digest)
   assert.doesNotMatch(await daemon.mustDocker(['images']), /^oci /m)
+})
+
+test('layers are compressed anew, and dated, where that is asked', async () => {
+  const archive = fresh('anew.oci')
+  await mustBuild(
+    context(['FROM busybox', 'RUN echo made >/made']),
+    ...['--build-arg', 'SOURCE_DATE_EPOCH=1000000000'],
+    ...['-o', `type=oci,dest=${archive},compression=gzip,force-compression=true,rewrite-timestamp=true`],
+  )
+  const layout = await layoutOf(archive)
+  const manifest = layout.json(layout.file('index.json').manifests[0].digest)
+  const tars: Buffer[] = manifest.layers.map(
+    ({ digest, mediaType }: { digest: string; mediaType: string }) => {
+      assert.match(mediaType, /tar\+gzip$/)
+      return gunzipSync(layout.blob(digest))
+    },
+  )
+  assert.deepEqual(layout.json(manifest.config.digest).rootfs.diff_ids, tars.map(sha256))
+  const own = fresh('own.tar')
+  writeFileSync(own, tars.at(-1) ?? '')
+  assert.match(await must(['tar', '--utc', '-tvf', own]), /2001-09-09 01:46 made$/m)
 })
 
 test('Docker’s archive is loaded again, and the same image is built into the store', async () => {
