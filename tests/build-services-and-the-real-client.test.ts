@@ -9,10 +9,10 @@ import type {
   BuildRequest,
   BuildResult,
   SolveRequest,
-  SourceExcerpt,
   StatusEvent,
 } from '../src/api/buildkit/types.ts'
 import type { Vertex } from '../src/build/graph/types.ts'
+import type { SourceExcerpt } from '../src/build/solver/progress.ts'
 import { BerthError, notFound } from '../src/core/errors.ts'
 import { startBuilder, type TestBuilder } from './harness/builder.ts'
 

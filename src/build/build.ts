@@ -4,11 +4,13 @@ import type { ImageRecord } from '../engine/images/types.ts'
 import type { Operation } from '../engine/operations.ts'
 import { digestOf } from '../oci/digest.ts'
 import type { Reference } from '../oci/reference.ts'
+import type { Layer } from '../store/types.ts'
 import type { Builder } from './builder.ts'
 import type { BuildClient } from './clients/types.ts'
 import type { Warning } from './dockerfile/types.ts'
 import { checkEntitlements, type Entitlement } from './entitlements.ts'
 import { exportImage } from './export/image.ts'
+import type { ExportStep } from './export/types.ts'
 import type { FrontendAttributes } from './frontend/attributes.ts'
 import {
   type DockerfileSource,
@@ -16,10 +18,13 @@ import {
   type PlannedBuild,
   planPlatforms,
 } from './frontend/frontend.ts'
+import { answerSubrequest } from './frontend/subrequests.ts'
 import type { Vertex, VertexDigest } from './graph/types.ts'
 import type { Plan } from './plan/types.ts'
 import { SolveError } from './solver/errors.ts'
 import type { BuildEvent, LayerRef, Solution, Tree } from './solver/types.ts'
+import { PartsInTurn } from './stepParts.ts'
+import { type LayerNeeds, layersOf } from './steps/image/layers.ts'
 import { resolveImage } from './steps/image/resolve.ts'
 
 export interface BuildRequest {
@@ -47,6 +52,8 @@ export interface BuiltPlatform {
   plan: Plan
   tree: Tree
 }
+
+type ExportedPlatform = Pick<BuiltPlatform, 'tree'> & { plan: Pick<Plan, 'image' | 'baseImage' | 'epoch'> }
 
 const internalVertex = (name: string): Vertex => ({
   digest: digestOf(Buffer.from(name)) as VertexDigest,
@@ -171,6 +178,12 @@ export class Build implements AsyncDisposable {
     return planned
   }
 
+  /** Answers what is asked of a Dockerfile instead of a build. Errors: those of `answerSubrequest`. */
+  async answer(subrequest: string, attributes: FrontendAttributes): Promise<Record<string, string>> {
+    this.#operation.at('reading the Dockerfile')
+    return await answerSubrequest(subrequest, attributes, this.#host())
+  }
+
   /** Solves all plans; the trees are held until this build is disposed of. Errors: `StepError`. */
   async solve({ plans, source }: PlannedBuild): Promise<BuiltPlatform[]> {
     for (const { plan } of plans) checkEntitlements(plan.graph, this.#granted)
@@ -197,21 +210,43 @@ export class Build implements AsyncDisposable {
     )
   }
 
-  /** Into the engine's store. */
-  async exportImage({ plan, tree }: BuiltPlatform, names: readonly Reference[]): Promise<ImageRecord> {
+  #layersOf(tree: Tree): Promise<Layer[]> {
+    const { engine, snapshots } = this.#builder
+    const { signal, client } = this
+    const credentials: LayerNeeds['credentials'] = async (domain, asking) =>
+      await client.credentials(domain, asking)
+    return layersOf({ engine, snapshots, signal, credentials, report: () => {} }, tree)
+  }
+
+  /** Mounts a result that this build holds, for reading. */
+  async look<T>({ tree }: Pick<BuiltPlatform, 'tree'>, work: (root: string) => T | Promise<T>): Promise<T> {
+    await using view = await this.#builder.snapshots.view(await this.#layersOf(tree))
+    return await work(view.root)
+  }
+
+  /** Does an export as a step of this name. */
+  async export<T>(name: string, work: (step: ExportStep) => Promise<T>): Promise<T> {
     const { engine, snapshots, cache } = this.#builder
-    this.#operation.at('exporting the image')
-    return await this.step('exporting to image', async vertex => {
+    this.#operation.at(name)
+    return await this.step(name, async vertex => {
       const parts = new PartsInTurn(this.#tell, vertex)
-      const image = await exportImage({
-        ...{ engine, snapshots, plan, tree, names },
-        operation: this.#operation,
+      const result = await work({
+        ...{ engine, snapshots, operation: this.#operation },
+        layersOf: tree => this.#layersOf(tree),
         originOf: id => originOf(cache.all(), id),
         say: text => parts.next(text),
       })
       parts.end()
-      return image
+      return result
     })
+  }
+
+  /** Into the engine's store. */
+  async exportImage({ plan, tree }: ExportedPlatform, names: readonly Reference[]): Promise<ImageRecord> {
+    return await this.export(
+      'exporting to image',
+      async step => await exportImage({ ...step, plan, tree, names }),
+    )
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -229,34 +264,4 @@ const originOf = (records: Records, snapshot: string): { created: string; descri
       return { created: new Date(createdAt).toISOString(), description }
   }
   return { created: new Date().toISOString(), description: '' }
-}
-
-/** Parts of a step, one after another. */
-class PartsInTurn {
-  readonly #hear: BuildRequest['tell']
-  readonly #vertex: Vertex
-  #current: { id: string; startedAt: bigint } | undefined
-
-  constructor(tell: BuildRequest['tell'], vertex: Vertex) {
-    this.#hear = tell
-    this.#vertex = vertex
-  }
-
-  next(id: string): void {
-    this.end()
-    this.#current = { id, startedAt: nowNanos() }
-    this.#tell({})
-  }
-
-  end(): void {
-    if (this.#current) this.#tell({ completedAt: nowNanos() })
-    this.#current = undefined
-  }
-
-  #tell(more: { completedAt?: bigint }): void {
-    if (!this.#current) return
-    const { id, startedAt } = this.#current
-    const part = { id, name: id, current: 0, total: 0, startedAt, ...more }
-    this.#hear({ kind: 'status', vertex: this.#vertex.digest, part, time: nowNanos() })
-  }
 }

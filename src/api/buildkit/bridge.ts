@@ -1,6 +1,8 @@
 import { create, type MessageInitShape } from '@bufbuild/protobuf'
 import type { HandlerContext, ServiceImpl } from '@connectrpc/connect'
+import type { ResultEntry } from '../../build/export/resultFiles.ts'
 import { toGoMode } from '../../build/session/goFileMode.ts'
+import type { WarningInfo } from '../../build/solver/progress.ts'
 import { BerthError, badRequest, notImplemented } from '../../core/errors.ts'
 import type { StatSchema } from '../../wire/buildkit/fsutil_pb.ts'
 import {
@@ -16,14 +18,14 @@ import {
 import type { OpenBuild, Services } from './builds.ts'
 import { gatewayCaps, graphCaps } from './caps.ts'
 import { ReturnedError, told } from './grpcErrors.ts'
-import type { BuildResult, CheckWarning, FileEntry, ImageQuery } from './types.ts'
+import type { BuildResult, ImageQuery } from './types.ts'
 import { platformOf, workerMessages } from './workerMessages.ts'
 
 /** `moby.buildkit.v1.frontend.LLBBridge`: what leads one build. Calls are tied to it by a header. */
 
 const buildHeader = 'buildkit-controlapi-buildid'
 
-const statMessage = (entry: FileEntry): MessageInitShape<typeof StatSchema> => ({
+const statMessage = (entry: ResultEntry): MessageInitShape<typeof StatSchema> => ({
   path: Buffer.from(entry.path),
   mode: toGoMode(entry.mode),
   uid: entry.uid,
@@ -62,9 +64,8 @@ const modeOf = (text: string): ImageQuery['resolve'] =>
 
 const imagePrefix = 'docker-image://'
 
-const warningOf = (request: WarnRequest): CheckWarning => ({
-  kind: 'check',
-  vertex: request.digest as CheckWarning['vertex'],
+const warningOf = (request: WarnRequest): WarningInfo => ({
+  vertex: request.digest as WarningInfo['vertex'],
   level: Number(request.level),
   short: Buffer.from(request.short).toString(),
   detail: request.detail.map(line => Buffer.from(line).toString()),
@@ -206,8 +207,8 @@ export const bridgeService = (services: Services): Partial<ServiceImpl<typeof LL
     // A client's build has none: they are for frontends that are images.
     inputs: () => ({ definitions: {} }),
     warn: (request, context) =>
-      call(context, async ({ feed }) => {
-        feed.tell(warningOf(request))
+      call(context, async ({ progress }) => {
+        progress.warn(warningOf(request))
         return {}
       }),
     ...fileCalls(call),

@@ -1,6 +1,6 @@
+import type { BuildProgress } from '../../build/solver/progress.ts'
 import { abandonable } from '../../core/abort.ts'
 import { BerthError, conflict } from '../../core/errors.ts'
-import type { StatusFeed } from './statusFeed.ts'
 import type { Build, Builder, BuildResult } from './types.ts'
 
 /** How long a call waits for the build that it names: the two may come in any order. Milliseconds. */
@@ -10,7 +10,7 @@ const patience = 6_000
 export interface OpenBuild {
   ref: string
   build: Build
-  feed: StatusFeed
+  progress: BuildProgress
   /** Ends when the build does. */
   signal: AbortSignal
   /** What a client that leads the build returns. */

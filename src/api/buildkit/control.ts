@@ -1,5 +1,6 @@
 import { Code, ConnectError, type ServiceImpl } from '@connectrpc/connect'
 import { bytesDuplex } from '../../build/session/bytesDuplex.ts'
+import { BuildProgress } from '../../build/solver/progress.ts'
 import { abandonable } from '../../core/abort.ts'
 import { BerthError, notImplemented } from '../../core/errors.ts'
 import type {
@@ -13,9 +14,8 @@ import type {
 } from '../../wire/buildkit/control_pb.ts'
 import type { OpenBuild, Services } from './builds.ts'
 import { grpcError, told } from './grpcErrors.ts'
-import { StatusFeed } from './statusFeed.ts'
 import { statusMessage } from './statusMessages.ts'
-import type { Attributed, Build, BuildRequest, BuildResult } from './types.ts'
+import type { Attributed, Build, BuildRequest, BuildResult, StatusEvent } from './types.ts'
 import { usageMessage, versionMessage, workerMessages } from './workerMessages.ts'
 
 /** `moby.buildkit.v1.Control`: what a client asks of a builder. */
@@ -80,15 +80,20 @@ const resultOf = (open: OpenBuild, request: BuildRequest): Promise<BuildResult> 
   )
 }
 
+const hear = (progress: BuildProgress, event: StatusEvent): void => {
+  if (event.kind === 'check') progress.warn(event)
+  else progress.hear(event)
+}
+
 const begin = (
   { builder, builds }: Services,
   message: SolveRequest,
-  feed: StatusFeed,
+  progress: BuildProgress,
 ): { build: Build; request: BuildRequest } => {
   const request = buildRequest(message)
   try {
     refusePolicy(message)
-    return { request, build: builder.begin(request, event => feed.tell(event)) }
+    return { request, build: builder.begin(request, event => hear(progress, event)) }
   } catch (error) {
     builds.refuse(request.ref, error)
     throw error
@@ -101,16 +106,16 @@ const solve = async (
   signal: AbortSignal,
 ): Promise<{ exporterResponse: Record<string, string> }> => {
   const { builds } = services
-  const feed = new StatusFeed()
+  const progress = new BuildProgress()
   const end = new AbortController()
-  const { build, request } = begin(services, message, feed)
+  const { build, request } = begin(services, message, progress)
   await using _ = build
   const returned = Promise.withResolvers<BuildResult>()
   returned.promise.catch(() => {})
   const open: OpenBuild = {
     ref: request.ref,
     build,
-    feed,
+    progress,
     signal: AbortSignal.any([signal, end.signal]),
     returned,
   }
@@ -121,13 +126,18 @@ const solve = async (
   } finally {
     builds.remove(request.ref)
     end.abort(new BerthError('cancelled', 499, 'the build has ended'))
-    feed.end()
+    progress.end()
   }
 }
 
 async function* status(services: Services, ref: string, signal: AbortSignal): AsyncGenerator<StatusResponse> {
-  const { feed } = await told(services, () => services.builds.wait(ref, signal))
-  for await (const events of feed.follow(signal)) yield statusMessage(events)
+  const { progress } = await told(services, () => services.builds.wait(ref, signal))
+  try {
+    for await (const update of progress.read(signal)) yield statusMessage(update)
+  } catch (error) {
+    // Who leaves early hears no more, which is no error.
+    if (!signal.aborted) throw error
+  }
 }
 
 async function* session(

@@ -1,236 +1,28 @@
-import { type BuiltPlatform, type Build as EngineBuild, StepError } from '../../build/build.ts'
 import type { Builder as BuildEngine } from '../../build/builder.ts'
-import { sessionClient } from '../../build/clients/sessionClient.ts'
-import { readEntitlements } from '../../build/entitlements.ts'
-import { readAttributes } from '../../build/frontend/attributes.ts'
-import { FrontendError } from '../../build/frontend/frontend.ts'
 import { parseRowFilters } from '../../build/solver/filter.ts'
 import type { UsageRow } from '../../build/solver/usage.ts'
-import { resolveImage } from '../../build/steps/image/resolve.ts'
-import { badRequest, notImplemented } from '../../core/errors.ts'
-import { newId } from '../../core/ids.ts'
 import { hostPlatform } from '../../engine/images/reach.ts'
-import type { Operation, Requester } from '../../engine/operations.ts'
-import type { ImageConfig } from '../../oci/image.ts'
-import { familiar, parseReference, type Reference } from '../../oci/reference.ts'
-import type {
-  Attributed,
-  Build,
-  Builder,
-  BuildRequest,
-  BuildResult,
-  ImageAnswer,
-  ImageQuery,
-  SolveRequest,
-  SourceExcerpt,
-  StatusEvent,
-  Usage,
-} from './types.ts'
+import { DoorBuild } from './engineBuild.ts'
+import { excerptsOfError } from './excerpts.ts'
+import type { Builder, Usage } from './types.ts'
 
 /** BuildKit's door of the engine's builder. */
 
-interface Context {
-  builder: BuildEngine
-  request: BuildRequest
-  tell: (event: StatusEvent) => void
-  requester: Requester | undefined
-}
+/** Nanoseconds of a millisecond. */
+const million = 1_000_000n
 
-const frontends = ['dockerfile.v0', 'gateway.v0']
-
-/** Of an exporter: `name=a,b`. */
-const namesOf = ({ attributes }: Attributed): Reference[] =>
-  (attributes['name'] ?? '')
-    .split(',')
-    .filter(Boolean)
-    .map(name => parseReference(name))
-
-/** Into the engine's own store, by the names under which clients know it. */
-const isOwnStore = ({ type }: Attributed): boolean => type === 'moby' || type === 'image'
-
-const jsonBytes = (value: unknown): Uint8Array => Buffer.from(JSON.stringify(value))
-
-class DoorBuild implements Build {
-  readonly #context: Context
-  readonly #operation: Operation
-  readonly #results = new Map<string, BuiltPlatform>()
-  /** Ends the operation, whichever of the build's calls was under way. */
-  readonly #end = new AbortController()
-  #build: Promise<EngineBuild> | undefined
-
-  constructor(context: Context) {
-    this.#context = context
-    const { builder, request, requester } = context
-    this.#operation = builder.engine.operations.begin({
-      verb: 'build',
-      subject: {
-        type: 'image',
-        id: '',
-        name: request.exporters.flatMap(exporter => namesOf(exporter).map(familiar)).join(','),
-      },
-      ...(requester ? { requester } : {}),
-    })
-    this.#operation.endWith(this.#end.signal)
-  }
-
-  /** A call's signal aborts after it was answered, too: it counts only while it is under way. */
-  async #within<T>(signal: AbortSignal, work: (build: EngineBuild) => Promise<T>): Promise<T> {
-    const abort = (): void => this.#end.abort(signal.reason)
-    if (signal.aborted) abort()
-    signal.addEventListener('abort', abort, { once: true })
-    try {
-      return await work(await this.#begun())
-    } finally {
-      signal.removeEventListener('abort', abort)
-    }
-  }
-
-  /** Begun with the first thing that it has to do: its client's session is there by then. */
-  async #begun(): Promise<EngineBuild> {
-    this.#build ??= this.#begin()
-    return await this.#build
-  }
-
-  async #begin(): Promise<EngineBuild> {
-    const { builder, request, tell } = this.#context
-    const session = await builder.sessions.wait(request.session, this.#operation.signal)
-    return builder.begin({
-      id: request.ref,
-      client: sessionClient(session, builder.folders),
-      operation: this.#operation,
-      granted: readEntitlements(request.entitlements, builder.entitlements),
-      tell,
-      warn: ({ rule, message, description, url, ranges, vertex, source }) =>
-        tell({
-          kind: 'check',
-          vertex,
-          level: 1,
-          short: `${rule}: ${message} (line ${ranges[0]?.start.line ?? 0})`,
-          detail: [description],
-          url,
-          source: excerptOf(source, ranges),
-        }),
-    })
-  }
-
-  async solve(request: SolveRequest, signal: AbortSignal): Promise<BuildResult> {
-    if (!frontends.includes(request.frontend))
-      throw notImplemented(
-        request.frontend === ''
-          ? 'a build of a graph of the client’s (LLB)'
-          : `the frontend ${request.frontend}`,
-      )
-    const attributes = readAttributes(request.options)
-    if (attributes.subrequest) throw notImplemented(`what a build is asked by ${attributes.subrequest}`)
-    if (attributes.cacheImports.length > 0 || request.cacheImports.length > 0)
-      throw notImplemented('a cache that is imported (--cache-from)')
-    if (Object.keys(request.inputs).length > 0) throw notImplemented('another target as a context of a build')
-    const built = await this.#within(signal, async build => await build.solve(await build.plan(attributes)))
-    const metadata: Record<string, Uint8Array> = {}
-    const refs: Record<string, string> = {}
-    for (const one of built) {
-      const ref = newId()
-      this.#results.set(ref, one)
-      refs[one.platform] = ref
-      const suffix = attributes.multiPlatform ? `/${one.platform}` : ''
-      metadata[`containerimage.config${suffix}`] = jsonBytes(one.plan.image)
-      if (one.plan.baseImage) metadata[`containerimage.base.config${suffix}`] = jsonBytes(one.plan.baseImage)
-      if (one.plan.epoch !== undefined)
-        metadata[`source.date.epoch${suffix}`] = Buffer.from(String(one.plan.epoch))
-    }
-    metadata['refs.platforms'] = jsonBytes({
-      Platforms: built.map(({ platform, plan }) => ({
-        ID: platform,
-        Platform: { architecture: plan.platform.architecture, os: plan.platform.os },
-      })),
-    })
-    const [only] = Object.values(refs)
-    return attributes.multiPlatform ? { refs, metadata } : { ...(only ? { ref: only } : {}), metadata }
-  }
-
-  async evaluate(): Promise<void> {
-    // Steps are done when a solve is answered.
-  }
-
-  async readFile(): Promise<Uint8Array> {
-    throw notImplemented('reading files of a result of a build')
-  }
-
-  async readDirectory(): Promise<never> {
-    throw notImplemented('reading folders of a result of a build')
-  }
-
-  async statFile(): Promise<never> {
-    throw notImplemented('looking at files of a result of a build')
-  }
-
-  async resolveImage(query: ImageQuery, signal: AbortSignal): Promise<ImageAnswer> {
-    if (query.layout) throw notImplemented('images of a layout of the client')
-    const name = query.logName || `resolve image config for ${query.reference}`
-    const { config, digest } = await this.#within(signal, async build => {
-      const asked = {
-        reference: query.reference,
-        platform: query.platform ?? hostPlatform,
-        resolve: query.resolve,
-        credentials: build.client.credentials,
-        signal: build.signal,
-      }
-      return await build.step(name, async () => await resolveImage(this.#context.builder.engine, asked))
-    })
-    return { digest, config: jsonBytes(config), reference: query.reference }
-  }
-
-  async finish(result: BuildResult, signal: AbortSignal): Promise<Record<string, string>> {
-    const { exporters, cacheExports } = this.#context.request
-    if (cacheExports.length > 0) throw notImplemented('a cache that is exported (--cache-to)')
-    const told: Record<string, string> = {}
-    for (const exporter of exporters) Object.assign(told, await this.#export(exporter, result, signal))
-    return told
-  }
-
-  async #export(
-    exporter: Attributed,
-    { ref, refs, metadata }: BuildResult,
-    signal: AbortSignal,
-  ): Promise<Record<string, string>> {
-    if (!isOwnStore(exporter)) throw notImplemented(`the output ${exporter.type} of a build`)
-    if (exporter.attributes['push'] === 'true') throw notImplemented('pushing what was built')
-    if (refs) throw notImplemented('an image of several platforms')
-    const found = ref ? this.#results.get(ref) : undefined
-    if (!found)
-      throw badRequest('the result of the build is not known: a frontend’s own results are not exported')
-    const text = metadata['containerimage.config']
-    const image = text ? (JSON.parse(Buffer.from(text).toString()) as ImageConfig) : found.plan.image
-    const names = namesOf(exporter)
-    const result = { ...found, plan: { ...found.plan, image } }
-    const record = await this.#within(signal, async build => await build.exportImage(result, names))
-    return {
-      'containerimage.digest': record.id,
-      'containerimage.config.digest': record.id,
-      ...(names.length > 0
-        ? { 'image.name': names.map(name => `${name.domain}/${name.path}:${name.tag ?? 'latest'}`).join(',') }
-        : {}),
-    }
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    using _operation = this.#operation
-    const build = await this.#build?.catch(() => undefined)
-    await build?.[Symbol.asyncDispose]()
-  }
-}
-
-const excerptOf = (
-  { fileName, text }: { fileName: string; text: string },
-  ranges: FrontendError['ranges'],
-): SourceExcerpt => ({
-  file: fileName,
-  text: Buffer.from(text),
-  language: 'Dockerfile',
-  ranges: ranges.map(({ start, end }) => ({
-    start: { line: start.line, character: start.column },
-    end: { line: end.line, character: end.column },
-  })),
+const usageMessageOf = (row: UsageRow): Usage => ({
+  id: row.id,
+  isMutable: row.mutable,
+  isInUse: row.inUse,
+  isShared: row.shared,
+  size: BigInt(row.size),
+  parents: row.parents,
+  createdAt: BigInt(Math.round(row.createdAt)) * million,
+  lastUsedAt: BigInt(Math.round(row.lastUsedAt)) * million,
+  usageCount: BigInt(row.usageCount),
+  description: row.description,
+  type: row.kind,
 })
 
 export const engineBuilder = (builder: BuildEngine, version: string): Builder => ({
@@ -239,26 +31,17 @@ export const engineBuilder = (builder: BuildEngine, version: string): Builder =>
   workers: () => [
     {
       id: 'berth',
-      labels: { 'org.mobyproject.buildkit.worker.executor': 'berth' },
+      labels: {
+        'org.mobyproject.buildkit.worker.executor': 'berth',
+        // By this, clients know that archives and images of several platforms can be had.
+        'org.mobyproject.buildkit.worker.snapshotter': 'overlayfs',
+      },
       platforms: [hostPlatform],
       collection: [],
     },
   ],
   begin: (request, tell) => new DoorBuild({ builder, request, tell, requester: undefined }),
-  sourcesOf: error => {
-    if (error instanceof FrontendError) return [excerptOf(error.source, error.ranges)]
-    if (error instanceof StepError && error.lines.length > 0)
-      return [
-        excerptOf(
-          error.source,
-          error.lines.map(({ start, end }) => ({
-            start: { line: start, column: 0 },
-            end: { line: end, column: 0 },
-          })),
-        ),
-      ]
-    return []
-  },
+  sourcesOf: excerptsOfError,
   usage: async ({ filters, ageLimit }) => {
     const filter = parseRowFilters(filters)
     const until = Date.now() - Number(ageLimit / million)
@@ -276,21 +59,4 @@ export const engineBuilder = (builder: BuildEngine, version: string): Builder =>
     })
     for (const row of gone) yield usageMessageOf(row)
   },
-})
-
-/** Nanoseconds of a millisecond. */
-const million = 1_000_000n
-
-const usageMessageOf = (row: UsageRow): Usage => ({
-  id: row.id,
-  isMutable: row.mutable,
-  isInUse: row.inUse,
-  isShared: row.shared,
-  size: BigInt(row.size),
-  parents: row.parents,
-  createdAt: BigInt(Math.round(row.createdAt)) * million,
-  lastUsedAt: BigInt(Math.round(row.lastUsedAt)) * million,
-  usageCount: BigInt(row.usageCount),
-  description: row.description,
-  type: row.kind,
 })

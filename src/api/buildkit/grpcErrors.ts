@@ -1,8 +1,11 @@
-import { create, toBinary } from '@bufbuild/protobuf'
+import { create, type MessageInitShape, toBinary } from '@bufbuild/protobuf'
+import type { AnySchema } from '@bufbuild/protobuf/wkt'
 import { Code, ConnectError } from '@connectrpc/connect'
+import { UnsupportedSubrequestError } from '../../build/frontend/subrequests.ts'
+import type { SourceExcerpt } from '../../build/solver/progress.ts'
 import { BerthError, messageOf } from '../../core/errors.ts'
 import { type Status, StatusSchema } from '../../wire/buildkit/status_pb.ts'
-import type { Builder, SourceExcerpt } from './types.ts'
+import type { Builder } from './types.ts'
 
 /**
  * Errors as BuildKit's clients take them: a code, a message, and details with
@@ -38,6 +41,12 @@ const sourceJson = (source: SourceExcerpt): Uint8Array =>
     }),
   )
 
+/** Beside a source, the only detail that clients of ours look at. */
+const subrequestDetail = (error: UnsupportedSubrequestError): MessageInitShape<typeof AnySchema> => ({
+  typeUrl: 'github.com/moby/buildkit/errdefs.Subrequest+json',
+  value: Buffer.from(JSON.stringify({ name: error.subrequest })),
+})
+
 /** An error of a client's own that came back: its code and details stay as they are. */
 export class ReturnedError extends Error {
   readonly status: Status
@@ -55,7 +64,10 @@ const statusOf = (error: unknown, sources: readonly SourceExcerpt[]): Status =>
     : create(StatusSchema, {
         code: codeOf(error),
         message: messageOf(error),
-        details: sources.map(source => ({ typeUrl: sourceUrl, value: sourceJson(source) })),
+        details: [
+          ...sources.map(source => ({ typeUrl: sourceUrl, value: sourceJson(source) })),
+          ...(error instanceof UnsupportedSubrequestError ? [subrequestDetail(error)] : []),
+        ],
       })
 
 /** The trailer in which a whole status travels, under the name that `namedTrailers` gives it. */

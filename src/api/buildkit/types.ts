@@ -1,5 +1,6 @@
-import type { VertexDigest } from '../../build/graph/types.ts'
+import type { ResultEntry } from '../../build/export/resultFiles.ts'
 import type { Sessions } from '../../build/session/sessions.ts'
+import type { SourceExcerpt, WarningInfo } from '../../build/solver/progress.ts'
 import type { BuildEvent } from '../../build/solver/types.ts'
 import type { Platform } from '../../oci/platform.ts'
 import type { Definition } from '../../wire/buildkit/ops_pb.ts'
@@ -61,45 +62,12 @@ export interface BuildResult {
   metadata: Record<string, Uint8Array>
 }
 
-/** A part of a file that a message is about. */
-export interface SourceRange {
-  /** Lines from 1, characters from 0. */
-  start: { line: number; character: number }
-  end: { line: number; character: number }
-}
-
-export interface SourceExcerpt {
-  file: string
-  text: Uint8Array
-  language: string
-  ranges: SourceRange[]
-}
-
 /** What a check of a Dockerfile found. */
-export interface CheckWarning {
+export interface CheckWarning extends WarningInfo {
   kind: 'check'
-  vertex: VertexDigest
-  level: number
-  short: string
-  detail: string[]
-  url: string
-  source?: SourceExcerpt
 }
 
 export type StatusEvent = BuildEvent | CheckWarning
-
-export interface FileEntry {
-  /** Its own name, or the path that was asked for. */
-  path: string
-  /** Linux's st_mode. */
-  mode: number
-  uid: number
-  gid: number
-  size: number
-  /** Nanoseconds since the epoch. */
-  mtime: bigint
-  target: string
-}
 
 export interface ImageQuery {
   reference: string
@@ -134,9 +102,9 @@ export interface Build extends AsyncDisposable {
     ref: string,
     directory: { path: string; pattern: string },
     signal: AbortSignal,
-  ): Promise<FileEntry[]>
-  /** Links are not followed. */
-  statFile(ref: string, path: string, signal: AbortSignal): Promise<FileEntry>
+  ): Promise<ResultEntry[]>
+  /** Of what the path leads to within the result. */
+  statFile(ref: string, path: string, signal: AbortSignal): Promise<ResultEntry>
   resolveImage(query: ImageQuery, signal: AbortSignal): Promise<ImageAnswer>
   /**
    * Exports a result as the build's request says; gives what the client is told of it. Clients

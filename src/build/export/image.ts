@@ -1,5 +1,4 @@
 import { failpoint } from '../../core/failpoint.ts'
-import type { Engine } from '../../engine/engine.ts'
 import {
   type AssembledLayer,
   assembleImage,
@@ -8,32 +7,18 @@ import {
   withIncoming,
 } from '../../engine/images/assemble.ts'
 import type { ImageRecord } from '../../engine/images/types.ts'
-import type { Operation } from '../../engine/operations.ts'
 import type { Digest } from '../../oci/digest.ts'
 import type { Reference } from '../../oci/reference.ts'
-import type { SnapshotStore } from '../../store/types.ts'
 import { dateOf } from '../plan/history.ts'
 import type { Plan } from '../plan/types.ts'
 import type { LayerRef, Tree } from '../solver/types.ts'
 import { type ExportedLayer, exportedConfig } from './imageConfig.ts'
+import type { ExportStep } from './types.ts'
 
-/** What is known of a layer that a step made. */
-export interface LayerOrigin {
-  /** RFC 3339 */
-  created: string
-  description: string
-}
-
-export interface ImageExport {
-  engine: Engine
-  snapshots: SnapshotStore
+export interface ImageExport extends Omit<ExportStep, 'layersOf'> {
   plan: Pick<Plan, 'image' | 'baseImage' | 'epoch'>
   tree: Tree
-  originOf(snapshot: string): LayerOrigin
   names: readonly Reference[]
-  operation: Operation
-  /** What is done now: `writing image sha256:…`. */
-  say(text: string): void
 }
 
 interface Sealed extends AssembledLayer {

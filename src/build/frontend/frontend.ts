@@ -121,7 +121,8 @@ export class FrontendError extends BerthError {
   }
 }
 
-const within = async <T>(source: DockerfileSource, work: () => T | Promise<T>): Promise<T> => {
+/** Errors in a Dockerfile get its text. */
+export const within = async <T>(source: DockerfileSource, work: () => T | Promise<T>): Promise<T> => {
   try {
     return await work()
   } catch (error) {

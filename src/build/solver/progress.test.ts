@@ -146,7 +146,8 @@ test('parts are told in their last state', async () => {
 
 test('warnings are told with their places', async () => {
   const progress = progressOf([{ kind: 'warning', vertex: base.digest, text: 'careful' }])
-  const source = { file: 'Dockerfile', ranges: [{ start: 1, end: 1 }] }
+  const range = { start: { line: 1, character: 0 }, end: { line: 1, character: 0 } }
+  const source = { file: 'Dockerfile', text: Buffer.from('FROM x'), language: 'Dockerfile', ranges: [range] }
   progress.warn({ vertex: base.digest, level: 2, short: 'more', detail: ['a'], url: 'u', source })
   progress.end()
   const [update] = await readAll(progress)
@@ -157,6 +158,7 @@ test('warnings are told with their places', async () => {
       ['more', 2],
     ],
   )
+  assert.deepEqual(update?.warnings[1]?.source, source)
 })
 
 test('output beyond a bound goes, the oldest first, with a notice', async () => {

@@ -28,14 +28,28 @@ export interface PartInfo extends PartStatus {
   time: bigint
 }
 
+/** A part of a file that a message is about. */
+export interface SourceRange {
+  /** Lines from 1, characters from 0. */
+  start: { line: number; character: number }
+  end: { line: number; character: number }
+}
+
+/** A file with the parts of it that a message is about, for clients to show. */
+export interface SourceExcerpt {
+  file: string
+  text: Uint8Array
+  language: string
+  ranges: SourceRange[]
+}
+
 export interface WarningInfo {
   vertex: VertexDigest
   level: number
   short: string
   detail: string[]
   url: string
-  /** The file and the lines, from 1. */
-  source?: NonNullable<Vertex['step']['source']>
+  source?: SourceExcerpt
 }
 
 export interface StatusUpdate {

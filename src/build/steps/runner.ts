@@ -225,7 +225,7 @@ export class Runner implements StepRunner {
   }
 
   async #exec(work: Work, inputs: readonly StepInput[]): Promise<Tree[]> {
-    const { operation } = work.vertex
+    const { operation, platform } = work.vertex
     if (operation.kind !== 'exec') throw internal('no exec operation')
     const { engine, snapshots, cacheMounts } = this.#options
     const reports = new Map(inputs.map(({ tree, report }) => [tree.layers, report]))
@@ -242,7 +242,7 @@ export class Runner implements StepRunner {
           }),
       },
       {
-        operation,
+        ...{ operation, platform },
         inputs: inputs.map(({ tree }) => tree),
         clients: this.#clients(work),
         report: work.report,

@@ -23,6 +23,7 @@ import { startFailure } from '../../../runtime/errors.ts'
 import { launchMonitor } from '../../../runtime/launch.ts'
 import type { ExitRecord, MonitorClient, MonitorSpec, MonitorStatus } from '../../../runtime/types.ts'
 import type { Tree } from '../../solver/types.ts'
+import { FormatErrors } from './foreign.ts'
 import { isFolder, mountStack, type Output, type Preparation, prepareMounts } from './mounts.ts'
 import { stepOutput } from './output.ts'
 import { makePlaces } from './places.ts'
@@ -36,8 +37,13 @@ export class StepFailed extends BerthError {
   readonly exitCode: number
   readonly command: string
 
-  constructor(args: readonly string[], { exitCode, oomKilled }: Pick<ExitRecord, 'exitCode' | 'oomKilled'>) {
-    const why = oomKilled ? 'cannot allocate memory' : `exit code: ${exitCode}`
+  /** `hint`: what to do about it. */
+  constructor(
+    args: readonly string[],
+    { exitCode, oomKilled, hint }: Pick<ExitRecord, 'exitCode' | 'oomKilled'> & { hint?: string | undefined },
+  ) {
+    const code = oomKilled ? 'cannot allocate memory' : `exit code: ${exitCode}`
+    const why = hint === undefined ? code : `${code}: ${hint}`
     super(
       'step-failed',
       400,
@@ -154,7 +160,11 @@ const launch = async (
 const runToEnd = async (preparation: Preparation, { monitor, exited }: Running): Promise<void> => {
   const { tools, step, record } = preparation
   const { group } = containerGroup(tools.engine.settings, record)
-  using output = stepOutput((stream, bytes) => step.report.output(stream, bytes))
+  const format = new FormatErrors(step.platform)
+  using output = stepOutput((stream, bytes) => {
+    format.hear(stream, bytes)
+    step.report.output(stream, bytes)
+  })
   await monitor.attach({
     fd: output.fd,
     stdin: false,
@@ -176,7 +186,7 @@ const runToEnd = async (preparation: Preparation, { monitor, exited }: Running):
     step.signal.throwIfAborted()
     if (exit.phase === 'failed') refuse(step, exit.error)
     await output.ended
-    if (exit.exitCode !== 0) throw new StepFailed(step.operation.args, exit)
+    if (exit.exitCode !== 0) throw new StepFailed(step.operation.args, { ...exit, hint: format.hint })
   } finally {
     step.signal.removeEventListener('abort', end)
   }
@@ -193,10 +203,12 @@ const begin = async (step: ExecStep, monitor: MonitorClient): Promise<MonitorSta
 }
 
 /** Told as a process's own words would be. */
-const refuse = ({ operation, report }: ExecStep, text: string): never => {
+const refuse = ({ operation, platform, report }: ExecStep, text: string): never => {
   const { message, exitCode } = startFailure(text, operation.args[0] ?? '')
   report.output('stderr', Buffer.from(`${message}\n`))
-  throw new StepFailed(operation.args, { exitCode, oomKilled: false })
+  const format = new FormatErrors(platform)
+  format.hear('stderr', Buffer.from(message))
+  throw new StepFailed(operation.args, { exitCode, oomKilled: false, hint: format.hint })
 }
 
 const keep = async ({ below, pending }: Output): Promise<Tree> => {

@@ -1,5 +1,6 @@
 import type { Duplex } from 'node:stream'
 import type { Engine } from '../../../engine/engine.ts'
+import type { Platform } from '../../../oci/platform.ts'
 import type { Layer, SnapshotStore } from '../../../store/types.ts'
 import type { ExecOperation } from '../../graph/types.ts'
 import type { LayerRef, StepReport, Tree } from '../../solver/types.ts'
@@ -24,6 +25,8 @@ export interface StepClients {
 
 export interface ExecStep {
   operation: ExecOperation
+  /** Of what runs in it. */
+  platform: Platform
   inputs: readonly Tree[]
   clients: StepClients
   report: StepReport

@@ -1,0 +1,28 @@
+import { StepError } from '../../build/build.ts'
+import { type DockerfileSource, FrontendError } from '../../build/frontend/frontend.ts'
+import type { SourceExcerpt } from '../../build/solver/progress.ts'
+
+/** Where in a Dockerfile errors and warnings come from, as clients show it. */
+
+export const excerptOf = (
+  { fileName, text }: DockerfileSource,
+  ranges: FrontendError['ranges'],
+): SourceExcerpt => ({
+  file: fileName,
+  text: Buffer.from(text),
+  language: 'Dockerfile',
+  ranges: ranges.map(({ start, end }) => ({
+    start: { line: start.line, character: start.column },
+    end: { line: end.line, character: end.column },
+  })),
+})
+
+export const excerptsOfError = (error: unknown): SourceExcerpt[] => {
+  if (error instanceof FrontendError) return [excerptOf(error.source, error.ranges)]
+  if (!(error instanceof StepError) || error.lines.length === 0) return []
+  const wholeLines = error.lines.map(({ start, end }) => ({
+    start: { line: start, column: 0 },
+    end: { line: end, column: 0 },
+  }))
+  return [excerptOf(error.source, wholeLines)]
+}
