@@ -168,6 +168,8 @@ test('every fail point of the source is in these tests', () => {
     ...atStart,
     ...Object.keys(atFirstStart),
     ...['import.layer', 'view.mounted'],
+    // Of a sync: a test of its own kills there.
+    ...['context.file', 'context.place', 'context.remove', 'context.index'],
   ])
   assert.deepEqual(
     names.filter(name => !tested.has(name)),

@@ -43,6 +43,13 @@ const isBuilt = async (daemon: TestDaemon, told: boolean): Promise<void> => {
   await daemon.mustDocker(['rmi', '-f', 'built'])
 }
 
+/** By an exporter that is told more: blobs of its own. */
+const buildAnnotated = (daemon: TestDaemon): Promise<Outcome> =>
+  daemon.docker([
+    ...['build', '-q', '-o', 'type=image,name=built,compression=gzip,annotation.made=here'],
+    path.join(daemon.base, 'context'),
+  ])
+
 export const buildVerbs: Verb[] = [
   {
     name: 'build',
@@ -55,6 +62,23 @@ export const buildVerbs: Verb[] = [
     ],
     prepare,
     run: build,
+    check: (daemon, { told }) => isBuilt(daemon, told),
+  },
+  {
+    name: 'build of an annotated image',
+    points: ['build-export.archived', 'build-export.compressed', 'build-export.stored', 'build-export.named'],
+    prepare,
+    run: buildAnnotated,
+    check: (daemon, { told }) => isBuilt(daemon, told),
+  },
+  {
+    name: 'builder prune',
+    points: ['cache-mount.forgotten'],
+    prepare: async daemon => {
+      await prepare(daemon)
+      assert.equal((await build(daemon)).code, 0)
+    },
+    run: daemon => daemon.docker(['builder', 'prune', '-af']),
     check: (daemon, { told }) => isBuilt(daemon, told),
   },
 ]
