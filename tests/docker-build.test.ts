@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
@@ -109,6 +109,27 @@ test('only the stages that a target needs are built, and files come from others'
     (await build(folder)).stderr,
     /process "\/bin\/sh -c false" did not complete successfully: exit code: 1/,
   )
+})
+
+test('an archive or a Dockerfile comes by standard input', async () => {
+  const folder = context(['FROM busybox', 'COPY . /all'], {
+    'in/file': 'x',
+    left: '',
+    '.dockerignore': 'left',
+  })
+  const archive = path.join(base, 'context.tar')
+  await must(['tar', '-cf', archive, '-C', folder, '.'])
+  const input = (file: string): { input: Buffer } => ({ input: readFileSync(file) })
+  const piped = await daemon.docker(['build', '-q', '-t', 'piped', '-'], input(archive))
+  assert.equal(piped.code, 0, piped.stderr)
+  assert.equal(
+    await inImage('piped', 'cd /all; find . -type f | sort'),
+    './.dockerignore\n./Dockerfile\n./in/file',
+  )
+  const alone = path.join(context(['FROM busybox', 'RUN echo alone >/alone']), 'Dockerfile')
+  assert.equal((await daemon.docker(['build', '-q', '-t', 'alone', '-'], input(alone))).code, 0)
+  assert.equal(await inImage('alone', 'cat /alone'), 'alone')
+  assert.deepEqual(readdirSync(path.join(daemon.dataRoot, 'build', 'uploads')), [])
 })
 
 test('other folders and images stand for names', async () => {

@@ -1,7 +1,5 @@
-import path from 'node:path'
 import type { Builder } from '../build/builder.ts'
 import { classicBuild, failedCommand } from '../build/classic/classicBuild.ts'
-import { archiveClient } from '../build/clients/archiveClient.ts'
 import { type FrontendAttributes, readAttributes } from '../build/frontend/attributes.ts'
 import { FrontendError } from '../build/frontend/frontend.ts'
 import { asBerthError, BerthError, badRequest, notImplemented } from '../core/errors.ts'
@@ -112,7 +110,7 @@ const told = (error: unknown): BerthError => {
 }
 
 const build = async (builder: Builder, call: Call): Promise<undefined> => {
-  const { query, req, engine } = call
+  const { query, req } = call
   const attributes = attributesOf(query)
   const names = namesOf(query)
   const credentials = registryCredentials(call)
@@ -125,14 +123,7 @@ const build = async (builder: Builder, call: Call): Promise<undefined> => {
   return await progressLines(call, async report => {
     try {
       await tracked(call, what, async operation => {
-        using client = await archiveClient({
-          pool: engine.pool,
-          root: path.join(engine.settings.dataRoot, 'build', 'uploads'),
-          trash: builder.trash,
-          source: req,
-          credentials,
-          signal: operation.signal,
-        })
+        using client = await builder.unpack(req, operation.signal, credentials)
         const tell = (line: object): void => {
           if (!quiet || 'aux' in line) report(line)
         }

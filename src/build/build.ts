@@ -251,6 +251,7 @@ export class Build implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     for (const solution of this.#solutions.splice(0)) await solution[Symbol.asyncDispose]()
+    this.client[Symbol.dispose]()
     this.#builder.end(this)
   }
 }

@@ -3,12 +3,16 @@ import path from 'node:path'
 import { BerthError, messageOf } from '../core/errors.ts'
 import type { CacheItem, Engine, Keeper } from '../engine/engine.ts'
 import type { Digest } from '../oci/digest.ts'
+import type { Credentials } from '../registry-client/types.ts'
 import type { Trash } from '../store/trash.ts'
 import type { SnapshotStore } from '../store/types.ts'
 import { Build, type BuildRequest } from './build.ts'
+import { archiveClient } from './clients/archiveClient.ts'
 import { ClientFolders } from './clients/folders.ts'
+import { sessionClient } from './clients/sessionClient.ts'
 import type { BuildClient } from './clients/types.ts'
 import type { Entitlement } from './entitlements.ts'
+import type { Session } from './session/session.ts'
 import { Sessions } from './session/sessions.ts'
 import { Cache } from './solver/cache.ts'
 import { createSolver } from './solver/solver.ts'
@@ -31,7 +35,7 @@ export interface BuilderParts {
 export class Builder implements Keeper, AsyncDisposable {
   readonly engine: Engine
   readonly snapshots: SnapshotStore
-  readonly trash: Trash
+  readonly #trash: Trash
   readonly sessions = new Sessions()
   readonly folders: ClientFolders
   readonly cache: Cache
@@ -45,7 +49,7 @@ export class Builder implements Keeper, AsyncDisposable {
   private constructor(parts: BuilderParts, cache: Cache, cacheMounts: CacheMounts) {
     this.engine = parts.engine
     this.snapshots = parts.snapshots
-    this.trash = parts.trash
+    this.#trash = parts.trash
     this.cache = cache
     this.cacheMounts = cacheMounts
     this.entitlements = parts.entitlements ?? new Set(['network.host'])
@@ -96,6 +100,25 @@ export class Builder implements Keeper, AsyncDisposable {
     const build = new Build({ ...request, builder: this })
     this.#builds.set(build.id, build)
     return build
+  }
+
+  /** Who sends an archive, unpacked for one build. Errors: as `archiveClient`. */
+  unpack(
+    source: AsyncIterable<Uint8Array>,
+    signal: AbortSignal,
+    credentials: (domain: string) => Credentials | undefined = () => undefined,
+  ): Promise<BuildClient> {
+    const { pool, settings } = this.engine
+    const root = path.join(settings.dataRoot, 'build', 'uploads')
+    return archiveClient({ pool, root, trash: this.#trash, source, signal, credentials })
+  }
+
+  /** Who has a session. */
+  client(session: Session): BuildClient {
+    return sessionClient(session, {
+      folders: this.folders,
+      unpack: (source, signal) => this.unpack(source, signal),
+    })
   }
 
   find(id: string): Build | undefined {

@@ -1,6 +1,5 @@
 import type { BuiltPlatform, Build as EngineBuild } from '../../build/build.ts'
 import type { Builder as BuildEngine } from '../../build/builder.ts'
-import { sessionClient } from '../../build/clients/sessionClient.ts'
 import { readEntitlements } from '../../build/entitlements.ts'
 import { readNames } from '../../build/export/options.ts'
 import {
@@ -109,7 +108,7 @@ export class DoorBuild implements Build {
     const session = await builder.sessions.wait(request.session, this.#operation.signal)
     return builder.begin({
       id: request.ref,
-      client: sessionClient(session, builder.folders),
+      client: builder.client(session),
       operation: this.#operation,
       granted: readEntitlements(request.entitlements, builder.entitlements),
       tell,

@@ -56,7 +56,7 @@ const leaveOut = (root: string, patterns: readonly string[]): void => {
 }
 
 /** Unpacks the archive; it is gone when the client is disposed of. Errors: `bad-request` for what is none, `archive-breakout`. */
-export const archiveClient = async (parts: ArchiveParts): Promise<BuildClient & Disposable> => {
+export const archiveClient = async (parts: ArchiveParts): Promise<BuildClient> => {
   const { pool, root, trash, source, signal } = parts
   const folder = path.join(root, newId())
   mkdirSync(folder, { recursive: true, mode: 0o700 })

@@ -5,6 +5,7 @@ import { readFiles } from '../session/readFiles.ts'
 import { getSecret } from '../session/secrets.ts'
 import type { Session } from '../session/session.ts'
 import { checkAgent, forwardAgent } from '../session/ssh.ts'
+import { isUpload, pullUpload } from '../session/upload.ts'
 import type { ClientFolders } from './folders.ts'
 import type { BuildClient } from './types.ts'
 
@@ -23,18 +24,46 @@ const unlessAbsent = async <T>(work: Promise<T>, ...codes: string[]): Promise<T 
   }
 }
 
+export interface SessionClientParts {
+  folders: ClientFolders
+  /** Unpacks what the client had from its standard input. */
+  unpack(source: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<BuildClient>
+}
+
 /** A client that has a session. */
-export const sessionClient = (session: Session, folders: ClientFolders): BuildClient => ({
+export const sessionClient = (session: Session, { folders, unpack }: SessionClientParts): BuildClient => {
+  const unpacked = new Map<string, Promise<BuildClient>>()
+  const archive = (url: string, signal: AbortSignal): Promise<BuildClient> =>
+    unpacked.getOrInsertComputed(url, () => unpack(pullUpload(session, url, signal), signal))
+  return {
+    folder: async ({ sharedKey, ...request }, signal, onProgress) => {
+      if (isUpload(request.name))
+        return await (await archive(request.name, signal)).folder(
+          { sharedKey, ...request },
+          signal,
+          onProgress,
+        )
+      const key = sharedKeyOf(session, { name: request.name, hint: sharedKey })
+      return await folders.take(key, { session, request, signal, onProgress })
+    },
+    readFiles: async (name, paths, signal) =>
+      isUpload(name)
+        ? await (await archive(name, signal)).readFiles(name, paths, signal)
+        : await readFiles(session, { name, paths, limit: mostText }, signal),
+    ...offered(session),
+    [Symbol.dispose]: () => {
+      for (const client of unpacked.values())
+        client.then(
+          found => found[Symbol.dispose](),
+          () => {},
+        )
+    },
+  }
+}
+
+/** What is asked for by name. */
+const offered = (session: Session): Pick<BuildClient, 'session' | 'secret' | 'agent' | 'credentials'> => ({
   session: session.id,
-  folder: async ({ sharedKey, ...request }, signal, onProgress) =>
-    await folders.take(sharedKeyOf(session, { name: request.name, hint: sharedKey }), {
-      session,
-      request,
-      signal,
-      onProgress,
-    }),
-  readFiles: async (name, paths, signal) =>
-    await readFiles(session, { name, paths, limit: mostText }, signal),
   secret: async (id, signal) => await unlessAbsent(getSecret(session, id, signal), 'secret-not-found'),
   agent: async (id, signal) => {
     try {

@@ -13,8 +13,8 @@ export interface HeldFolder extends AsyncDisposable {
   entries: readonly SyncedEntry[]
 }
 
-/** What who asked for a build gives it: over a session, or with the request. */
-export interface BuildClient {
+/** What who asked for a build gives it: over a session, or with the request. Disposing of it removes what it sent for this build alone. */
+export interface BuildClient extends Disposable {
   /** Of its session; empty where it has none. */
   readonly session: string
   /** Errors: those of a sync (`ContextFolder.sync`). `onProgress`: bytes so far. */

@@ -28,7 +28,8 @@ test('nothing given is a build of the client’s folder', () => {
 test('each attribute is read as its frontend reads it', () => {
   const read = readAttributes({
     filename: 'docker/Dockerfile',
-    contextkey: 'https://example.com/a.tgz',
+    contextkey: 'where',
+    where: 'https://example.com/a.tgz',
     contextsubdir: 'sub',
     dockerfilekey: 'other',
     platform: 'linux/amd64,linux/arm64',

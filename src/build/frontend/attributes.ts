@@ -167,6 +167,12 @@ const readImports = (given: Given): CacheImport[] => {
 
 const limits = ['memory', 'memswap', 'cpushares', 'cpuperiod', 'cpuquota', 'cpusetcpus', 'cpusetmems']
 
+/** An address stands under the name of the folder that it is instead of. */
+const contextOf = (given: Given): string => {
+  const address = given[given['contextkey'] ?? 'context'] ?? ''
+  return /^[a-z]+:\/\/|^[^/]+@|^github\.com\//.test(address) ? address : 'context'
+}
+
 /** Errors: `bad-request` in BuildKit's words, `not-implemented`. */
 export const readAttributes = (given: Given): FrontendAttributes => {
   const limit = limits.find(name => given[name])
@@ -177,7 +183,7 @@ export const readAttributes = (given: Given): FrontendAttributes => {
   const hostname = given['build-arg:BUILDKIT_SANDBOX_HOSTNAME'] || given['hostname']
   return {
     fileName: given['filename'] || 'Dockerfile',
-    context: given['contextkey'] ?? 'context',
+    context: contextOf(given),
     ...(given['contextsubdir'] ? { subdirectory: given['contextsubdir'] } : {}),
     dockerfileFolder: given['dockerfilekey'] ?? 'dockerfile',
     isLocalDockerfile: given['dockerfilekey'] !== undefined,

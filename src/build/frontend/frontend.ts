@@ -8,6 +8,7 @@ import { parseDockerfile } from '../dockerfile/parse.ts'
 import type { Dockerfile } from '../dockerfile/types.ts'
 import { planBuild } from '../plan/planBuild.ts'
 import type { BuildRequest, Outside, Plan } from '../plan/types.ts'
+import { isUpload } from '../session/upload.ts'
 import type { FrontendAttributes } from './attributes.ts'
 import { syntaxNotice } from './syntax.ts'
 
@@ -38,14 +39,14 @@ export interface PlannedBuild {
 }
 
 const readDockerfile = async (
-  { fileName, dockerfileFolder }: FrontendAttributes,
+  { fileName, dockerfileFolder, context, isLocalDockerfile }: FrontendAttributes,
   host: FrontendHost,
 ): Promise<{ text: string; ignored: string | undefined }> => {
   const lower = path.posix.join(path.posix.dirname(fileName), 'dockerfile')
   const isDefault = path.posix.basename(fileName) === 'Dockerfile'
   const ignoreName = `${fileName}.dockerignore`
   const files = await host.readFiles({
-    folder: dockerfileFolder,
+    folder: isUpload(context) && !isLocalDockerfile ? context : dockerfileFolder,
     paths: [fileName, ignoreName, ...(isDefault ? [lower] : [])],
     step: `[internal] load build definition from ${fileName}`,
   })
@@ -70,7 +71,8 @@ const readIgnored = async (
   return text === undefined ? [] : readIgnoreFile(text)
 }
 
-const isRemote = (context: string): boolean => /^(https?|git|ssh):\/\/|^git@|^github\.com\//.test(context)
+const isRemote = (context: string): boolean =>
+  !isUpload(context) && /^(https?|git|ssh):\/\/|^git@|^github\.com\//.test(context)
 
 const requestOf = (
   attributes: FrontendAttributes,
