@@ -8,6 +8,7 @@ import type { Builder } from './builder.ts'
 import type { BuildClient } from './clients/types.ts'
 import type { Warning } from './dockerfile/types.ts'
 import { checkEntitlements, type Entitlement } from './entitlements.ts'
+import { explaining, wantsExplanation } from './explain.ts'
 import { exportImage } from './export/image.ts'
 import type { FrontendAttributes } from './frontend/attributes.ts'
 import {
@@ -75,7 +76,7 @@ export class Build implements AsyncDisposable {
   readonly #builder: Builder
   readonly #operation: Operation
   readonly #granted: BuildRequest['granted']
-  readonly #tell: BuildRequest['tell']
+  #tell: BuildRequest['tell']
   readonly #warn: BuildRequest['warn']
   readonly #solutions: Solution[] = []
   readonly #used: (readonly LayerRef[])[] = []
@@ -163,6 +164,7 @@ export class Build implements AsyncDisposable {
   /** Reads the Dockerfile and plans all platforms. Errors: `FrontendError`, those of clients and registries. */
   async plan(attributes: FrontendAttributes): Promise<PlannedBuild> {
     this.#operation.at('reading the Dockerfile')
+    if (wantsExplanation(attributes.arguments)) this.#tell = explaining(this.#tell)
     const planned = await planPlatforms(attributes, this.#host())
     const { source } = planned
     const { digest: vertex } = internalVertex(`[internal] load build definition from ${source.fileName}`)
