@@ -2,8 +2,12 @@ import path from 'node:path'
 import type { Builder } from '../build/builder.ts'
 import { classicBuild, failedCommand } from '../build/classic/classicBuild.ts'
 import { archiveClient } from '../build/clients/archiveClient.ts'
+import { bareClient } from '../build/clients/bareClient.ts'
+import type { BuildClient } from '../build/clients/types.ts'
 import { type FrontendAttributes, readAttributes } from '../build/frontend/attributes.ts'
 import { FrontendError } from '../build/frontend/frontend.ts'
+import { isAddress } from '../build/frontend/remoteContext.ts'
+import { UndoStack } from '../core/disposal.ts'
 import { asBerthError, BerthError, badRequest, notImplemented } from '../core/errors.ts'
 import { familiar, parseReference, type Reference } from '../oci/reference.ts'
 import { progressLines } from './progressLines.ts'
@@ -62,7 +66,9 @@ const refuseUnbuilt = (query: Query): void => {
   const limit = limits.find(name => !['', '0', '-1'].includes(query.get(name) ?? ''))
   if (limit) throw notImplemented(`a limit of build steps (${limit})`)
   if (query.flag('squash')) throw notImplemented('squashing the layers of a build (--squash)')
-  if (query.get('remote')) throw notImplemented('a build whose context is a repository or a download')
+  const remote = query.get('remote')
+  if (remote && !isAddress(remote))
+    throw badRequest(`remoteURL (${remote}) could not be recognized as URL of a repository or a download`)
   if ((query.get('version') ?? '1') !== '1')
     throw notImplemented(
       'a build by BuildKit through POST /build: clients ask for it over /grpc and /session',
@@ -79,7 +85,7 @@ const attributesOf = (query: Query): FrontendAttributes => {
   return readAttributes({
     ...Object.fromEntries([...texts(query, 'buildargs', 'build-arg:'), ...texts(query, 'labels', 'label:')]),
     filename: query.get('dockerfile') || 'Dockerfile',
-    dockerfilekey: 'context',
+    ...(query.get('remote') ? { context: query.get('remote') ?? '' } : { dockerfilekey: 'context' }),
     platform: query.get('platform') ?? '',
     target: query.get('target') ?? '',
     'force-network-mode': networkOf(query),
@@ -111,11 +117,25 @@ const told = (error: unknown): BerthError => {
   return new BerthError(error.code, error.status, `${where}${error.message}`, { cause: error })
 }
 
-const build = async (builder: Builder, call: Call): Promise<undefined> => {
+const clientOf = async (
+  builder: Builder,
+  call: Call,
+  { undo, signal }: { undo: UndoStack; signal: AbortSignal },
+): Promise<BuildClient> => {
   const { query, req, engine } = call
+  const credentials = registryCredentials(call)
+  if (query.get('remote')) return bareClient(credentials)
+  const root = path.join(engine.settings.dataRoot, 'build', 'uploads')
+  const { trash } = builder
+  const client = await archiveClient({ pool: engine.pool, root, trash, source: req, credentials, signal })
+  undo.push('context', () => client[Symbol.dispose]())
+  return client
+}
+
+const build = async (builder: Builder, call: Call): Promise<undefined> => {
+  const { query } = call
   const attributes = attributesOf(query)
   const names = namesOf(query)
-  const credentials = registryCredentials(call)
   const quiet = query.flag('q')
   const what = {
     verb: 'build',
@@ -125,14 +145,8 @@ const build = async (builder: Builder, call: Call): Promise<undefined> => {
   return await progressLines(call, async report => {
     try {
       await tracked(call, what, async operation => {
-        using client = await archiveClient({
-          pool: engine.pool,
-          root: path.join(engine.settings.dataRoot, 'build', 'uploads'),
-          trash: builder.trash,
-          source: req,
-          credentials,
-          signal: operation.signal,
-        })
+        await using undo = new UndoStack()
+        const client = await clientOf(builder, call, { undo, signal: operation.signal })
         const tell = (line: object): void => {
           if (!quiet || 'aux' in line) report(line)
         }

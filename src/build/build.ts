@@ -1,10 +1,13 @@
+import { openSync } from 'node:fs'
 import { nowNanos } from '../core/clock.ts'
-import { BerthError, messageOf } from '../core/errors.ts'
+import { BerthError, internal, messageOf } from '../core/errors.ts'
 import type { ImageRecord } from '../engine/images/types.ts'
 import type { Operation } from '../engine/operations.ts'
+import { owned } from '../linux/files.ts'
 import { digestOf } from '../oci/digest.ts'
 import type { Reference } from '../oci/reference.ts'
 import type { Builder } from './builder.ts'
+import { readContained } from './clients/readContained.ts'
 import type { BuildClient } from './clients/types.ts'
 import type { Warning } from './dockerfile/types.ts'
 import { checkEntitlements, type Entitlement } from './entitlements.ts'
@@ -17,10 +20,11 @@ import {
   type PlannedBuild,
   planPlatforms,
 } from './frontend/frontend.ts'
+import type { ReadResult } from './frontend/remoteContext.ts'
 import type { Vertex, VertexDigest } from './graph/types.ts'
 import type { Plan } from './plan/types.ts'
 import { SolveError } from './solver/errors.ts'
-import type { BuildEvent, LayerRef, Solution, Tree } from './solver/types.ts'
+import type { BuildContext, BuildEvent, LayerRef, Solution, Tree } from './solver/types.ts'
 import { resolveImage } from './steps/image/resolve.ts'
 
 export interface BuildRequest {
@@ -75,6 +79,8 @@ export class Build implements AsyncDisposable {
   readonly client: BuildClient
   readonly #builder: Builder
   readonly #operation: Operation
+  /** One for all that it solves: it is told of each vertex once. */
+  readonly #context: BuildContext
   readonly #granted: BuildRequest['granted']
   #tell: BuildRequest['tell']
   readonly #warn: BuildRequest['warn']
@@ -86,6 +92,7 @@ export class Build implements AsyncDisposable {
     this.id = id
     this.client = client
     this.#operation = operation
+    this.#context = { id, signal: operation.signal }
     this.#granted = granted
     this.#tell = tell
     this.#warn = warn
@@ -136,6 +143,7 @@ export class Build implements AsyncDisposable {
         const files = await this.step(step, async () => await client.readFiles(folder, paths, signal))
         return new Map([...files].map(([name, bytes]) => [name, bytes.toString('utf8')]))
       },
+      readResult: async (graph, paths, options) => await this.#readResult(graph, paths, options),
       outside: {
         image: async ({ reference, platform, resolve, step }) =>
           await this.step(step, async () => {
@@ -184,12 +192,31 @@ export class Build implements AsyncDisposable {
     }
   }
 
+  /** Of what is fetched to know what to build; it stays until this is disposed of. */
+  async #readResult(...[graph, paths, options]: Parameters<ReadResult>): Promise<Map<string, Buffer>> {
+    const { solver, snapshots } = this.#builder
+    const solution = await solver.solve({ build: this.#context, graph, tell: this.#tell })
+    this.#solutions.push(solution)
+    const layers = (solution.trees[0]?.layers ?? []).map(layer => {
+      const found = layer.kind === 'snapshot' ? snapshots.find(layer.id) : undefined
+      if (!found) throw internal('a context that was fetched is not there')
+      return found
+    })
+    await using view = await snapshots.view(layers)
+    using root = owned(openSync(view.root, 'r'))
+    return new Map(
+      paths.flatMap(name => {
+        const bytes = readContained(root.fd, name, options)
+        return bytes ? [[name, bytes] as const] : []
+      }),
+    )
+  }
+
   async #solve(plans: PlannedBuild['plans']): Promise<BuiltPlatform[]> {
-    const build = { id: this.id, signal: this.signal }
     return await Promise.all(
       plans.map(async ({ platform, plan }) => {
         const solution = await this.#builder.solver.solve({
-          build,
+          build: this.#context,
           graph: plan.graph,
           tell: this.#tell,
         })

@@ -6,6 +6,7 @@ import { quote } from '../dockerfile/characters.ts'
 import { readFields } from '../dockerfile/fields.ts'
 import type { ExecOperation } from '../graph/types.ts'
 import type { ResolveMode } from '../plan/types.ts'
+import { isAddress } from './remoteContext.ts'
 
 /** What clients ask of the Dockerfile frontend: `docker/dockerfile`'s attributes, by name. */
 
@@ -165,6 +166,13 @@ const readImports = (given: Given): CacheImport[] => {
   return [...entries.map(importOf), ...older]
 }
 
+/** The attribute that the client's folder is named by has the address where the context is none. */
+const contextOf = (given: Given): string => {
+  const name = given['contextkey'] ?? 'context'
+  const address = given[name]
+  return address !== undefined && isAddress(address) ? address : name
+}
+
 const limits = ['memory', 'memswap', 'cpushares', 'cpuperiod', 'cpuquota', 'cpusetcpus', 'cpusetmems']
 
 /** Errors: `bad-request` in BuildKit's words, `not-implemented`. */
@@ -177,7 +185,7 @@ export const readAttributes = (given: Given): FrontendAttributes => {
   const hostname = given['build-arg:BUILDKIT_SANDBOX_HOSTNAME'] || given['hostname']
   return {
     fileName: given['filename'] || 'Dockerfile',
-    context: given['contextkey'] ?? 'context',
+    context: contextOf(given),
     ...(given['contextsubdir'] ? { subdirectory: given['contextsubdir'] } : {}),
     dockerfileFolder: given['dockerfilekey'] ?? 'dockerfile',
     isLocalDockerfile: given['dockerfilekey'] !== undefined,
