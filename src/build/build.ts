@@ -53,8 +53,9 @@ export interface BuiltPlatform {
   tree: Tree
 }
 
-const internalVertex = (name: string): Vertex => ({
-  digest: digestOf(Buffer.from(name)) as VertexDigest,
+/** Of this build alone: a client may show several at once. */
+const internalVertex = (build: string, name: string): Vertex => ({
+  digest: digestOf(Buffer.from(`${build} ${name}`)) as VertexDigest,
   inputs: [],
   operation: { kind: 'merge' },
   platform: { os: 'linux', architecture: '' },
@@ -117,7 +118,7 @@ export class Build implements AsyncDisposable {
 
   /** Does something that the user sees as a step. */
   async step<T>(name: string, work: (vertex: Vertex) => Promise<T>): Promise<T> {
-    const vertex = internalVertex(name)
+    const vertex = internalVertex(this.id, name)
     const startedAt = nowNanos()
     this.#tell({ kind: 'vertex', vertex, state: 'running', startedAt })
     const ended = (state: 'done' | 'failed', error?: string): void =>
@@ -175,7 +176,8 @@ export class Build implements AsyncDisposable {
     if (wantsExplanation(attributes.arguments)) this.#tell = explaining(this.#tell)
     const planned = await planPlatforms(attributes, this.#host())
     const { source } = planned
-    const { digest: vertex } = internalVertex(`[internal] load build definition from ${source.fileName}`)
+    const step = `[internal] load build definition from ${source.fileName}`
+    const { digest: vertex } = internalVertex(this.id, step)
     for (const { plan } of planned.plans)
       for (const warning of plan.warnings) this.#warn({ ...warning, vertex, source })
     return planned

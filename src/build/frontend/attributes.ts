@@ -51,11 +51,13 @@ export interface FrontendAttributes {
 
 type Given = Readonly<Record<string, string>>
 
+/** In the order of their names: clients send them in any, and equal requests make equal images. */
 const withPrefix = (given: Given, prefix: string): Record<string, string> =>
   Object.fromEntries(
-    Object.entries(given).flatMap(([key, value]) =>
-      key.startsWith(prefix) ? [[key.slice(prefix.length), value]] : [],
-    ),
+    Object.entries(given)
+      .filter(([key]) => key.startsWith(prefix))
+      .map(([key, value]) => [key.slice(prefix.length), value] as const)
+      .sort(([a], [b]) => (a < b ? -1 : 1)),
   )
 
 const readPlatforms = (text = ''): Platform[] =>
