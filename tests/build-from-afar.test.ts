@@ -4,6 +4,7 @@ import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { after, before, test } from 'node:test'
+import { audit } from './harness/audit.ts'
 import { startDaemon, type TestDaemon } from './harness/daemon.ts'
 import { must, type Outcome, until } from './harness/shell.ts'
 
@@ -136,6 +137,9 @@ test('a repository is a context: its branch, its folder, its Dockerfile', async 
   assert.match(await mustBuild(`${address}#main`), /\d second\n/)
   // Of the daemon's own files nothing is read.
   assert.match((await build('-f', 'escaping', address)).stderr, /open escaping: no such file or directory/)
+  const apart = path.join(base, 'apart')
+  write(apart, { Dockerfile: 'FROM busybox\nCOPY file /\nRUN echo apart; cat /file\n' })
+  assert.match(await mustBuild('-f', path.join(apart, 'Dockerfile'), address), /\d apart\n.* second\n/)
   const own = path.join(base, 'own')
   write(own, { Dockerfile: 'FROM busybox\nCOPY --from=more file /\nRUN cat /file\n' })
   assert.match(await mustBuild('--build-context', `more=${address}#other`, own), /\d of the branch\n/)
@@ -173,4 +177,7 @@ test('a download is a context: an archive, or the Dockerfile alone', async () =>
     `http://d/build?remote=${encodeURIComponent(`${address}/context.tar.gz`)}`,
   )
   assert.match(lines, /Step 3\/3 : RUN cat[\s\S]*Successfully built/)
+  await daemon.mustDocker(['image', 'prune', '-af'])
+  await daemon.mustDocker(['builder', 'prune', '-af'])
+  await audit(daemon, 'contexts that were fetched')
 })
