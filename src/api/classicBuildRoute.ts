@@ -1,7 +1,9 @@
 import type { Builder } from '../build/builder.ts'
 import { classicBuild, failedCommand } from '../build/classic/classicBuild.ts'
+import { bareClient } from '../build/clients/bareClient.ts'
 import { type FrontendAttributes, readAttributes } from '../build/frontend/attributes.ts'
 import { FrontendError } from '../build/frontend/frontend.ts'
+import { isAddress } from '../build/frontend/remoteContext.ts'
 import { asBerthError, BerthError, badRequest, notImplemented } from '../core/errors.ts'
 import { familiar, parseReference, type Reference } from '../oci/reference.ts'
 import { progressLines } from './progressLines.ts'
@@ -60,7 +62,9 @@ const refuseUnbuilt = (query: Query): void => {
   const limit = limits.find(name => !['', '0', '-1'].includes(query.get(name) ?? ''))
   if (limit) throw notImplemented(`a limit of build steps (${limit})`)
   if (query.flag('squash')) throw notImplemented('squashing the layers of a build (--squash)')
-  if (query.get('remote')) throw notImplemented('a build whose context is a repository or a download')
+  const remote = query.get('remote')
+  if (remote && !isAddress(remote))
+    throw badRequest(`remoteURL (${remote}) could not be recognized as URL of a repository or a download`)
   if ((query.get('version') ?? '1') !== '1')
     throw notImplemented(
       'a build by BuildKit through POST /build: clients ask for it over /grpc and /session',
@@ -77,7 +81,7 @@ const attributesOf = (query: Query): FrontendAttributes => {
   return readAttributes({
     ...Object.fromEntries([...texts(query, 'buildargs', 'build-arg:'), ...texts(query, 'labels', 'label:')]),
     filename: query.get('dockerfile') || 'Dockerfile',
-    dockerfilekey: 'context',
+    ...(query.get('remote') ? { context: query.get('remote') ?? '' } : { dockerfilekey: 'context' }),
     platform: query.get('platform') ?? '',
     target: query.get('target') ?? '',
     'force-network-mode': networkOf(query),
@@ -123,7 +127,9 @@ const build = async (builder: Builder, call: Call): Promise<undefined> => {
   return await progressLines(call, async report => {
     try {
       await tracked(call, what, async operation => {
-        using client = await builder.unpack(req, operation.signal, credentials)
+        using client = query.get('remote')
+          ? bareClient(credentials)
+          : await builder.unpack(req, operation.signal, credentials)
         const tell = (line: object): void => {
           if (!quiet || 'aux' in line) report(line)
         }

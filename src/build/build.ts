@@ -1,14 +1,18 @@
+import { openSync } from 'node:fs'
 import { nowNanos } from '../core/clock.ts'
-import { BerthError, messageOf } from '../core/errors.ts'
+import { BerthError, internal, messageOf } from '../core/errors.ts'
 import type { ImageRecord } from '../engine/images/types.ts'
 import type { Operation } from '../engine/operations.ts'
+import { owned } from '../linux/files.ts'
 import { digestOf } from '../oci/digest.ts'
 import type { Reference } from '../oci/reference.ts'
 import type { Layer } from '../store/types.ts'
 import type { Builder } from './builder.ts'
+import { readContained } from './clients/readContained.ts'
 import type { BuildClient } from './clients/types.ts'
 import type { Warning } from './dockerfile/types.ts'
 import { checkEntitlements, type Entitlement } from './entitlements.ts'
+import { explaining, wantsExplanation } from './explain.ts'
 import { exportImage } from './export/image.ts'
 import type { ExportStep } from './export/types.ts'
 import type { FrontendAttributes } from './frontend/attributes.ts'
@@ -18,11 +22,12 @@ import {
   type PlannedBuild,
   planPlatforms,
 } from './frontend/frontend.ts'
+import type { ReadResult } from './frontend/remoteContext.ts'
 import { answerSubrequest } from './frontend/subrequests.ts'
 import type { Vertex, VertexDigest } from './graph/types.ts'
 import type { Plan } from './plan/types.ts'
 import { SolveError } from './solver/errors.ts'
-import type { BuildEvent, LayerRef, Solution, Tree } from './solver/types.ts'
+import type { BuildContext, BuildEvent, LayerRef, Solution, Tree } from './solver/types.ts'
 import { PartsInTurn } from './stepParts.ts'
 import { type LayerNeeds, layersOf } from './steps/image/layers.ts'
 import { resolveImage } from './steps/image/resolve.ts'
@@ -55,8 +60,9 @@ export interface BuiltPlatform {
 
 type ExportedPlatform = Pick<BuiltPlatform, 'tree'> & { plan: Pick<Plan, 'image' | 'baseImage' | 'epoch'> }
 
-const internalVertex = (name: string): Vertex => ({
-  digest: digestOf(Buffer.from(name)) as VertexDigest,
+/** Of this build alone: a client may show several at once. */
+const internalVertex = (build: string, name: string): Vertex => ({
+  digest: digestOf(Buffer.from(`${build} ${name}`)) as VertexDigest,
   inputs: [],
   operation: { kind: 'merge' },
   platform: { os: 'linux', architecture: '' },
@@ -81,8 +87,10 @@ export class Build implements AsyncDisposable {
   readonly client: BuildClient
   readonly #builder: Builder
   readonly #operation: Operation
+  /** One for all that it solves: it is told of each vertex once. */
+  readonly #context: BuildContext
   readonly #granted: BuildRequest['granted']
-  readonly #tell: BuildRequest['tell']
+  #tell: BuildRequest['tell']
   readonly #warn: BuildRequest['warn']
   readonly #solutions: Solution[] = []
   readonly #used: (readonly LayerRef[])[] = []
@@ -92,6 +100,7 @@ export class Build implements AsyncDisposable {
     this.id = id
     this.client = client
     this.#operation = operation
+    this.#context = { id, signal: operation.signal }
     this.#granted = granted
     this.#tell = tell
     this.#warn = warn
@@ -116,7 +125,7 @@ export class Build implements AsyncDisposable {
 
   /** Does something that the user sees as a step. */
   async step<T>(name: string, work: (vertex: Vertex) => Promise<T>): Promise<T> {
-    const vertex = internalVertex(name)
+    const vertex = internalVertex(this.id, name)
     const startedAt = nowNanos()
     this.#tell({ kind: 'vertex', vertex, state: 'running', startedAt })
     const ended = (state: 'done' | 'failed', error?: string): void =>
@@ -142,6 +151,7 @@ export class Build implements AsyncDisposable {
         const files = await this.step(step, async () => await client.readFiles(folder, paths, signal))
         return new Map([...files].map(([name, bytes]) => [name, bytes.toString('utf8')]))
       },
+      readResult: async (graph, paths, options) => await this.#readResult(graph, paths, options),
       outside: {
         image: async ({ reference, platform, resolve, step }) =>
           await this.step(step, async () => {
@@ -170,9 +180,11 @@ export class Build implements AsyncDisposable {
   /** Reads the Dockerfile and plans all platforms. Errors: `FrontendError`, those of clients and registries. */
   async plan(attributes: FrontendAttributes): Promise<PlannedBuild> {
     this.#operation.at('reading the Dockerfile')
+    if (wantsExplanation(attributes.arguments)) this.#tell = explaining(this.#tell)
     const planned = await planPlatforms(attributes, this.#host())
     const { source } = planned
-    const { digest: vertex } = internalVertex(`[internal] load build definition from ${source.fileName}`)
+    const step = `[internal] load build definition from ${source.fileName}`
+    const { digest: vertex } = internalVertex(this.id, step)
     for (const { plan } of planned.plans)
       for (const warning of plan.warnings) this.#warn({ ...warning, vertex, source })
     return planned
@@ -195,12 +207,31 @@ export class Build implements AsyncDisposable {
     }
   }
 
+  /** Of what is fetched to know what to build; it stays until this is disposed of. */
+  async #readResult(...[graph, paths, options]: Parameters<ReadResult>): Promise<Map<string, Buffer>> {
+    const { solver, snapshots } = this.#builder
+    const solution = await solver.solve({ build: this.#context, graph, tell: this.#tell })
+    this.#solutions.push(solution)
+    const layers = (solution.trees[0]?.layers ?? []).map(layer => {
+      const found = layer.kind === 'snapshot' ? snapshots.find(layer.id) : undefined
+      if (!found) throw internal('a context that was fetched is not there')
+      return found
+    })
+    await using view = await snapshots.view(layers)
+    using root = owned(openSync(view.root, 'r'))
+    return new Map(
+      paths.flatMap(name => {
+        const bytes = readContained(root.fd, name, options)
+        return bytes ? [[name, bytes] as const] : []
+      }),
+    )
+  }
+
   async #solve(plans: PlannedBuild['plans']): Promise<BuiltPlatform[]> {
-    const build = { id: this.id, signal: this.signal }
     return await Promise.all(
       plans.map(async ({ platform, plan }) => {
         const solution = await this.#builder.solver.solve({
-          build,
+          build: this.#context,
           graph: plan.graph,
           tell: this.#tell,
         })

@@ -1,7 +1,7 @@
 import { newId } from '../../core/ids.ts'
 import type { Operation } from '../../engine/operations.ts'
 import type { Digest } from '../../oci/digest.ts'
-import { familiar, type Reference } from '../../oci/reference.ts'
+import { familiar, type Reference, withDefaultTag } from '../../oci/reference.ts'
 import type { Builder } from '../builder.ts'
 import type { BuildClient } from '../clients/types.ts'
 import type { FrontendAttributes } from '../frontend/attributes.ts'
@@ -56,6 +56,6 @@ export const classicBuild = async (request: ClassicRequest): Promise<Digest> => 
   tell({ aux: { ID: image.id } })
   say(` ---> ${image.id.slice(7, 19)}\n`)
   say(`Successfully built ${image.id.slice(7, 19)}\n`)
-  for (const name of names) say(`Successfully tagged ${familiar(name)}\n`)
+  for (const name of names) say(`Successfully tagged ${familiar(withDefaultTag(name))}\n`)
   return image.id
 }

@@ -1,13 +1,13 @@
-import { fstatSync, mkdirSync, openSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { mkdirSync, openSync, readdirSync, rmSync } from 'node:fs'
 import path from 'node:path'
 import type { WorkerPool } from '../../archive/pool.ts'
 import { extractTree } from '../../archive/trees.ts'
-import { badRequest, hasCode } from '../../core/errors.ts'
 import { newId } from '../../core/ids.ts'
-import { O_NONBLOCK, O_RDONLY, openIn, owned } from '../../linux/files.ts'
+import { owned } from '../../linux/files.ts'
 import type { Credentials } from '../../registry-client/types.ts'
 import type { Trash } from '../../store/trash.ts'
 import { IgnoreMatcher } from '../dockerfile/ignore.ts'
+import { readContained } from './readContained.ts'
 import type { BuildClient } from './types.ts'
 
 /** Who sends the context as an archive with the request: it has neither secrets nor agents. */
@@ -20,22 +20,6 @@ export interface ArchiveParts {
   source: AsyncIterable<Uint8Array>
   credentials(domain: string): Credentials | undefined
   signal: AbortSignal
-}
-
-/** Bytes of one file that is read whole. */
-const mostText = 8 << 20
-
-const readContained = (root: number, name: string): Buffer | undefined => {
-  try {
-    using file = owned(openIn(root, name, { flags: O_RDONLY | O_NONBLOCK }))
-    const found = fstatSync(file.fd)
-    if (!found.isFile()) return undefined
-    if (found.size > mostText) throw badRequest(`${name} is larger than ${mostText} bytes`)
-    return readFileSync(file.fd)
-  } catch (error) {
-    if (['ENOENT', 'ENOTDIR', 'ELOOP'].some(code => hasCode(error, code))) return undefined
-    throw error
-  }
 }
 
 /** Takes away what is left out, so that no step sees it. */

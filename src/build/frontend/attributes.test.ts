@@ -117,3 +117,8 @@ test('whatever is given is read or refused', () => {
     }),
   )
 })
+
+test('labels come in the order of their names, however they were sent', () => {
+  const { labels } = readAttributes({ 'label:b': '2', 'label:c': '3', 'label:a': '1' })
+  assert.deepEqual(Object.keys(labels), ['a', 'b', 'c'])
+})

@@ -6,6 +6,8 @@ import { quote } from '../dockerfile/characters.ts'
 import { readFields } from '../dockerfile/fields.ts'
 import type { ExecOperation } from '../graph/types.ts'
 import type { ResolveMode } from '../plan/types.ts'
+import { isUpload } from '../session/upload.ts'
+import { isAddress } from './remoteContext.ts'
 
 /** What clients ask of the Dockerfile frontend: `docker/dockerfile`'s attributes, by name. */
 
@@ -50,11 +52,13 @@ export interface FrontendAttributes {
 
 type Given = Readonly<Record<string, string>>
 
+/** In the order of their names: clients send them in any, and equal requests make equal images. */
 const withPrefix = (given: Given, prefix: string): Record<string, string> =>
   Object.fromEntries(
-    Object.entries(given).flatMap(([key, value]) =>
-      key.startsWith(prefix) ? [[key.slice(prefix.length), value]] : [],
-    ),
+    Object.entries(given)
+      .filter(([key]) => key.startsWith(prefix))
+      .map(([key, value]) => [key.slice(prefix.length), value] as const)
+      .sort(([a], [b]) => (a < b ? -1 : 1)),
   )
 
 const readPlatforms = (text = ''): Platform[] =>
@@ -165,13 +169,14 @@ const readImports = (given: Given): CacheImport[] => {
   return [...entries.map(importOf), ...older]
 }
 
-const limits = ['memory', 'memswap', 'cpushares', 'cpuperiod', 'cpuquota', 'cpusetcpus', 'cpusetmems']
-
-/** An address stands under the name of the folder that it is instead of. */
+/** The attribute that the client's folder is named by has the address where the context is none. */
 const contextOf = (given: Given): string => {
-  const address = given[given['contextkey'] ?? 'context'] ?? ''
-  return /^[a-z]+:\/\/|^[^/]+@|^github\.com\//.test(address) ? address : 'context'
+  const name = given['contextkey'] ?? 'context'
+  const address = given[name]
+  return address !== undefined && (isAddress(address) || isUpload(address)) ? address : name
 }
+
+const limits = ['memory', 'memswap', 'cpushares', 'cpuperiod', 'cpuquota', 'cpusetcpus', 'cpusetmems']
 
 /** Errors: `bad-request` in BuildKit's words, `not-implemented`. */
 export const readAttributes = (given: Given): FrontendAttributes => {

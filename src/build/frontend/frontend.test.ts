@@ -11,8 +11,10 @@ const base: ImageConfig = {
   rootfs: { type: 'layers', diff_ids: [] },
 }
 
-/** Folders of the client, by name. */
-const hostOf = (folders: Record<string, Record<string, string>>) => {
+type Folders = Record<string, Record<string, string>>
+
+/** Folders of the client, by name, and of what is fetched, by the address. */
+const hostOf = (folders: Folders, fetched: Folders = {}) => {
   const steps: string[] = []
   const notices: string[] = []
   const host: FrontendHost = {
@@ -21,6 +23,19 @@ const hostOf = (folders: Record<string, Record<string, string>>) => {
       steps.push(step)
       const found = folders[folder] ?? {}
       return new Map(paths.flatMap(path => (path in found ? [[path, found[path] ?? '']] : [])))
+    },
+    readResult: async (graph, paths, { beginning } = {}) => {
+      const sources = [...graph.vertices.values()].map(({ operation }) =>
+        operation.kind === 'git' ? operation.remote : operation.kind === 'http' ? operation.url : 'unpacked',
+      )
+      const found = fetched[sources.at(-1) ?? ''] ?? {}
+      return new Map(
+        paths.flatMap(name =>
+          found[name] === undefined
+            ? []
+            : [[name, Buffer.from(found[name], 'latin1').subarray(0, beginning)]],
+        ),
+      )
     },
     outside: {
       image: async () => ({ config: base }),
@@ -85,4 +100,45 @@ test('Docker’s frontends are built in, others are refused', async () => {
     planPlatforms(readAttributes({ 'build-arg:BUILDKIT_SYNTAX': 'example.com/other' }), host),
     /the frontend example.com\/other .* is not built|not implemented/i,
   )
+})
+
+const contextOf = async (context: string, fetched: Folders, more: Record<string, string> = {}) => {
+  const { host } = hostOf(folders('FROM base AS local\nCOPY . /local\n'), fetched)
+  const planned = await planPlatforms(readAttributes({ context, ...more }), host)
+  const operations = [...(planned.plans[0]?.plan.graph.vertices.values() ?? [])].map(
+    ({ operation }) => operation,
+  )
+  return { text: planned.source.text, fileName: planned.source.fileName, operations }
+}
+
+const remoteFile = 'FROM base\nCOPY . /app\n'
+
+test('a repository has the Dockerfile, and what is copied', async () => {
+  const fetched = { 'git://host/repo': { Dockerfile: remoteFile, 'other/file': remoteFile } }
+  const { text, operations } = await contextOf('git://host/repo#main:folder', fetched)
+  assert.equal(text, remoteFile)
+  assert.deepEqual(
+    operations.flatMap(operation =>
+      operation.kind === 'git' ? [[operation.ref, operation.subdirectory]] : [],
+    ),
+    [['main', 'folder']],
+  )
+  assert.ok(!operations.some(({ kind }) => kind === 'local'))
+  const other = await contextOf('git://host/repo', fetched, { filename: 'other/file' })
+  assert.equal(other.fileName, 'other/file')
+  const own = await contextOf('git://host/repo', fetched, { dockerfilekey: 'dockerfile' })
+  assert.match(own.text, /AS local/)
+  await assert.rejects(contextOf('git://host/none', fetched), /open Dockerfile: no such file or directory/)
+})
+
+test('a download is the Dockerfile, unless it is an archive', async () => {
+  const url = 'http://host/file'
+  const plain = await contextOf(url, { [url]: { context: remoteFile } })
+  assert.deepEqual([plain.text, plain.fileName], [remoteFile, 'context'])
+  const packed = await contextOf(url, {
+    [url]: { context: '\x1f\x8b\x08 and so on' },
+    unpacked: { Dockerfile: remoteFile },
+  })
+  assert.deepEqual([packed.text, packed.fileName], [remoteFile, 'Dockerfile'])
+  assert.ok(packed.operations.some(({ kind }) => kind === 'http'))
 })

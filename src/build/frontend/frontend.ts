@@ -1,5 +1,5 @@
 import path from 'node:path'
-import { BerthError, notImplemented } from '../../core/errors.ts'
+import { BerthError } from '../../core/errors.ts'
 import { hostPlatform } from '../../engine/images/reach.ts'
 import { formatPlatform, type Platform } from '../../oci/platform.ts'
 import { DockerfileError } from '../dockerfile/errors.ts'
@@ -7,9 +7,10 @@ import { readIgnoreFile } from '../dockerfile/ignore.ts'
 import { parseDockerfile } from '../dockerfile/parse.ts'
 import type { Dockerfile } from '../dockerfile/types.ts'
 import { planBuild } from '../plan/planBuild.ts'
-import type { BuildRequest, Outside, Plan } from '../plan/types.ts'
+import type { BuildRequest, ContextSource, Outside, Plan } from '../plan/types.ts'
 import { isUpload } from '../session/upload.ts'
 import type { FrontendAttributes } from './attributes.ts'
+import { downloadName, type ReadResult, type RemoteContext, remoteContext } from './remoteContext.ts'
 import { syntaxNotice } from './syntax.ts'
 
 /** From what a client asks for to plans: reads the Dockerfile and what is left out of the context. */
@@ -17,6 +18,8 @@ import { syntaxNotice } from './syntax.ts'
 export interface FrontendHost {
   /** Texts of small files of a client's folder, by path, those that are there. */
   readFiles(asked: { folder: string; paths: string[]; step: string }): Promise<Map<string, string>>
+  /** The same of what a graph gives: of contexts that are fetched. */
+  readResult: ReadResult
   /** What planning asks for, for one platform. */
   outside: Outside
   /** Of the client. */
@@ -38,18 +41,16 @@ export interface PlannedBuild {
   plans: { platform: string; plan: Plan }[]
 }
 
+type ReadTexts = (paths: string[]) => Promise<Map<string, string>>
+
 const readDockerfile = async (
-  { fileName, dockerfileFolder, context, isLocalDockerfile }: FrontendAttributes,
-  host: FrontendHost,
+  fileName: string,
+  read: ReadTexts,
 ): Promise<{ text: string; ignored: string | undefined }> => {
   const lower = path.posix.join(path.posix.dirname(fileName), 'dockerfile')
   const isDefault = path.posix.basename(fileName) === 'Dockerfile'
   const ignoreName = `${fileName}.dockerignore`
-  const files = await host.readFiles({
-    folder: isUpload(context) && !isLocalDockerfile ? context : dockerfileFolder,
-    paths: [fileName, ignoreName, ...(isDefault ? [lower] : [])],
-    step: `[internal] load build definition from ${fileName}`,
-  })
+  const files = await read([fileName, ignoreName, ...(isDefault ? [lower] : [])])
   const text = files.get(fileName) ?? (isDefault ? files.get(lower) : undefined)
   if (text === undefined)
     throw new BerthError(
@@ -60,38 +61,54 @@ const readDockerfile = async (
   return { text, ignored: files.get(ignoreName) }
 }
 
-const readIgnored = async (
+/** Where the Dockerfile is: in what was fetched, unless the client has one of its own. */
+const findDockerfile = (
+  { fileName, context, dockerfileFolder, isLocalDockerfile }: FrontendAttributes,
+  host: FrontendHost,
+  remote: RemoteContext | undefined,
+): { fileName: string; read: ReadTexts } => {
+  const { source, graph } = remote ?? {}
+  // A download that is no archive is the Dockerfile itself.
+  const name = source?.kind === 'http' && !source.archive ? downloadName : fileName
+  if (!graph || isLocalDockerfile) {
+    const folder = isUpload(context) && !isLocalDockerfile ? context : dockerfileFolder
+    const step = `[internal] load build definition from ${name}`
+    return { fileName: name, read: async paths => await host.readFiles({ folder, paths, step }) }
+  }
+  const read: ReadTexts = async paths => {
+    const files = await host.readResult(graph, paths)
+    return new Map([...files].map(([file, bytes]) => [file, bytes.toString('utf8')]))
+  }
+  return { fileName: name, read }
+}
+
+/** Nothing is left out of what is fetched, as with BuildKit. */
+const localContext = async (
   { context }: FrontendAttributes,
   host: FrontendHost,
   own: string | undefined,
-): Promise<string[]> => {
+): Promise<ContextSource> => {
   const name = '.dockerignore'
   const step = `[internal] load ${name}`
   const text = own ?? (await host.readFiles({ folder: context, paths: [name], step })).get(name)
-  return text === undefined ? [] : readIgnoreFile(text)
+  const exclude = text === undefined ? [] : readIgnoreFile(text)
+  return { kind: 'local', name: context, sharedKey: context, exclude }
 }
-
-const isRemote = (context: string): boolean =>
-  !isUpload(context) && /^(https?|git|ssh):\/\/|^git@|^github\.com\//.test(context)
 
 const requestOf = (
   attributes: FrontendAttributes,
-  parts: { dockerfile: Dockerfile; exclude: string[]; session: string; platform: Platform | undefined },
+  parts: Pick<BuildRequest, 'dockerfile' | 'fileName' | 'context' | 'session'>,
+  platform: Platform | undefined,
 ): BuildRequest => {
-  const { dockerfile, exclude, session, platform } = parts
-  const { context } = attributes
   return {
-    dockerfile,
-    fileName: attributes.fileName,
+    ...parts,
     arguments: attributes.arguments,
     labels: attributes.labels,
     ...(attributes.target ? { target: attributes.target } : {}),
     ...(platform ? { targetPlatform: platform } : {}),
     buildPlatform: hostPlatform,
     multiPlatform: attributes.platforms.length > 1,
-    context: { kind: 'local', name: context, sharedKey: context, exclude },
     namedContexts: attributes.namedContexts,
-    session,
     ...(attributes.noCache ? { noCache: attributes.noCache } : {}),
     resolve: attributes.resolve,
     network: attributes.network,
@@ -132,22 +149,18 @@ export const within = async <T>(source: DockerfileSource, work: () => T | Promis
   }
 }
 
-/** Errors: `FrontendError`, `not-found` without a Dockerfile, those of the client. */
+/** Errors: `FrontendError`, `not-found` without a Dockerfile, those of the client and of fetching. */
 export const openDockerfile = async (attributes: FrontendAttributes, host: FrontendHost): Promise<Opened> => {
-  if (isRemote(attributes.context))
-    throw notImplemented('a build whose context is a repository or a download')
-  const { text, ignored } = await readDockerfile(attributes, host)
-  const source = { fileName: attributes.fileName, text }
+  const remote = await remoteContext(attributes, host.readResult)
+  const { fileName, read } = findDockerfile(attributes, host, remote)
+  const { text, ignored } = await readDockerfile(fileName, read)
+  const source = { fileName, text }
   const dockerfile = await within(source, () => parseDockerfile(text))
   const syntax = attributes.arguments['BUILDKIT_SYNTAX'] ?? dockerfile.directives.syntax?.value
   if (syntax) host.notice(syntaxNotice(syntax))
-  const exclude = await readIgnored(attributes, host, ignored)
-  const { session } = host
-  return {
-    source,
-    dockerfile,
-    request: platform => requestOf(attributes, { dockerfile, exclude, session, platform }),
-  }
+  const context = remote?.source ?? (await localContext(attributes, host, ignored))
+  const parts = { dockerfile, fileName, context, session: host.session }
+  return { source, dockerfile, request: platform => requestOf(attributes, parts, platform) }
 }
 
 /** Plans for all platforms that are wanted, one after another: they share what they ask for. */

@@ -15,6 +15,7 @@ const hostOf = (dockerfile: string): FrontendHost => ({
     ignoreFile: async () => '',
     sourceDate: async () => undefined,
   },
+  readResult: async () => assert.fail('nothing is fetched'),
   notice: () => {},
 })
 

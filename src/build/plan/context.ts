@@ -73,7 +73,7 @@ export const httpContext = (url: string): Extract<SourceOperation, { kind: 'http
 
 /** `paths` are complete once all that is built is planned. */
 export const mainContext = (
-  { context, arguments: given }: BuildRequest,
+  { context, arguments: given }: Pick<BuildRequest, 'context' | 'arguments'>,
   paths: ReadonlySet<string>,
   platform: Platform,
 ): Draft => {

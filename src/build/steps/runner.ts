@@ -26,6 +26,7 @@ import { FileDigests } from './content/fileDigests.ts'
 import type { CacheMounts } from './exec/cacheMounts.ts'
 import { runExec } from './exec/runExec.ts'
 import { type StepClients, snapshotTree } from './exec/types.ts'
+import { hasWildcards } from './file/glob.ts'
 import { type FileInput, runFile } from './file/runFile.ts'
 import { layersOf } from './image/layers.ts'
 import { resolveImage } from './image/resolve.ts'
@@ -145,7 +146,9 @@ export class Runner implements StepRunner {
       signal,
       ...(folder ? { known: path => folder.digests.get(path) } : {}),
     })
-    return isCut ? { digest } : { digest, files: paths }
+    if (isCut) return { digest }
+    const folderOfAll = selection.wildcards && hasWildcards(selection.path) ? '' : selection.path
+    return { digest, files: paths.map(([below, own]) => [path.posix.join('/', folderOfAll, below), own]) }
   }
 
   /** A copy of a client's folder, of which every file is the same one on disk. */
