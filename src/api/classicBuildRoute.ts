@@ -130,6 +130,8 @@ const build = async (builder: Builder, call: Call): Promise<undefined> => {
         using client = query.get('remote')
           ? bareClient(credentials)
           : await builder.unpack(req, operation.signal, credentials)
+        if (Array.isArray(json(query, 'cachefrom')) && query.get('cachefrom') !== '[]')
+          report({ stream: 'cannot import a cache (--cache-from) yet: going on without\n' })
         const tell = (line: object): void => {
           if (!quiet || 'aux' in line) report(line)
         }

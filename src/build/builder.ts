@@ -1,6 +1,6 @@
 import { availableParallelism } from 'node:os'
 import path from 'node:path'
-import { BerthError, messageOf } from '../core/errors.ts'
+import { BerthError, internal, messageOf } from '../core/errors.ts'
 import type { CacheItem, Engine, Keeper } from '../engine/engine.ts'
 import type { Digest } from '../oci/digest.ts'
 import type { Credentials } from '../registry-client/types.ts'
@@ -163,7 +163,7 @@ export class Builder implements Keeper, AsyncDisposable {
 
   #clientOf(build: BuildContext): BuildClient {
     const found = this.#builds.get(build.id)
-    if (!found) throw new Error(`the build ${build.id} has ended`)
+    if (!found) throw internal(`the build ${build.id} has ended`)
     return found.client
   }
 

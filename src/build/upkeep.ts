@@ -42,6 +42,8 @@ const rowOf = (
 export class Upkeep {
   readonly #parts: UpkeepParts
   readonly #collector: Collector
+  /** Bytes of cache mounts and folders, by path, as they were when they were used last. */
+  readonly #sizes = new Map<string, { bytes: number; usedAt: number }>()
 
   constructor(parts: UpkeepParts) {
     this.#parts = parts
@@ -76,8 +78,6 @@ export class Upkeep {
     return this.#collector.collect()
   }
 
-  readonly #sizes = new Map<string, { bytes: number; usedAt: number }>()
-
   #place(): Place {
     const { engine, snapshots, cache } = this.#parts
     return {
@@ -87,7 +87,7 @@ export class Upkeep {
         const sizes = ids.map(async id => [id, (await snapshots.usage(id)).diskBytes] as const)
         return new Map(await Promise.all(sizes))
       },
-      isShared: record => this.#isShared(record),
+      sharing: () => this.#sharing(),
       free: async () => {
         const { bavail, bsize } = statfsSync(engine.settings.dataRoot)
         return bavail * bsize
@@ -105,14 +105,14 @@ export class Upkeep {
     }
   }
 
-  #isShared({ tree }: CacheRecord): boolean {
+  #sharing(): (record: CacheRecord) => boolean {
     const { engine, snapshots } = this.#parts
-    const top = tree.layers.at(-1)
-    const diffId = top?.kind === 'snapshot' ? snapshots.find(top.id)?.diffId : undefined
-    return (
-      diffId !== undefined &&
-      engine.images.all().some(({ config }) => config.rootfs.diff_ids.includes(diffId))
-    )
+    const named = new Set(engine.images.all().flatMap(({ config }) => config.rootfs.diff_ids))
+    return ({ tree }) => {
+      const top = tree.layers.at(-1)
+      const diffId = top?.kind === 'snapshot' ? snapshots.find(top.id)?.diffId : undefined
+      return diffId !== undefined && named.has(diffId)
+    }
   }
 
   async #others(): Promise<UsageRow[]> {

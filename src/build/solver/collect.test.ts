@@ -23,7 +23,7 @@ const collectorOf = async (own: Partial<CollectorOptions> = {}) => {
   const options: CollectorOptions = {
     cache,
     snapshotSizes: async () => new Map(['x', 'y', 'z'].map(id => [id, 10])),
-    isShared: () => false,
+    sharing: () => () => false,
     free: async () => 1000,
     removeSnapshots: async ids => void removed.push(...ids),
     ...noOthers,
@@ -106,7 +106,7 @@ test('the cap holds while a build runs, and what the build has stays', async () 
   const collector = new Collector({
     cache,
     snapshotSizes: async () => new Map([...world.layers.keys()].map(id => [id, 10])),
-    isShared: () => false,
+    sharing: () => () => false,
     free: async () => 1000,
     removeSnapshots: async ids => {
       for (const id of ids) world.layers.delete(id)

@@ -11,8 +11,8 @@ export interface Place {
   cache: ResultCache
   /** Bytes on disk of each snapshot that is there, by id. */
   snapshotSizes(): Promise<ReadonlyMap<string, number>>
-  /** Whether an image has the record's layers. */
-  isShared(record: CacheRecord): boolean
+  /** Tells whether an image has a record's layers, as things are now. */
+  sharing(): (record: CacheRecord) => boolean
   /** Free bytes of the disk. */
   free(): Promise<number>
   /** Snapshots that no record has any more. */
@@ -40,12 +40,12 @@ const ownSnapshots = ({ tree, parents }: CacheRecord, cache: ResultCache): strin
 }
 
 /** What the cache holds, as it is now. */
-export const usageNow = async ({ cache, snapshotSizes, isShared, others }: Place): Promise<UsageRow[]> => {
+export const usageNow = async ({ cache, snapshotSizes, sharing, others }: Place): Promise<UsageRow[]> => {
   const sizes = await snapshotSizes()
   const records = usageOf({
     records: cache.all(),
     isHeld: id => cache.isHeld(id),
-    isShared,
+    isShared: sharing(),
     sizeOf: record => ownSnapshots(record, cache).reduce((sum, id) => sum + (sizes.get(id) ?? 0), 0),
   })
   return [...records, ...(await others())].sort((a, b) => b.lastUsedAt - a.lastUsedAt)

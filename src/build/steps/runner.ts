@@ -1,13 +1,13 @@
 import path from 'node:path'
-import { toBytes } from '../../archive/paths.ts'
 import { internal, messageOf, notImplemented } from '../../core/errors.ts'
 import { newId } from '../../core/ids.ts'
 import type { Engine } from '../../engine/engine.ts'
-import { chainId, type Digest, digestOf } from '../../oci/digest.ts'
+import { chainId, digestOf } from '../../oci/digest.ts'
 import { stackLayer } from '../../store/layerRecord.ts'
 import type { Layer, SnapshotStore } from '../../store/types.ts'
-import type { BuildClient, HeldFolder } from '../clients/types.ts'
+import type { BuildClient } from '../clients/types.ts'
 import type { FileOperation, SourceOperation } from '../graph/types.ts'
+import { copyAction } from '../plan/context.ts'
 import type {
   BuildContext,
   ContentDigest,
@@ -30,6 +30,7 @@ import { hasWildcards } from './file/glob.ts'
 import { type FileInput, runFile } from './file/runFile.ts'
 import { layersOf } from './image/layers.ts'
 import { resolveImage } from './image/resolve.ts'
+import { LocalFolders } from './localFolders.ts'
 import { Parts } from './parts.ts'
 import { RemoteSources } from './remote.ts'
 
@@ -54,18 +55,16 @@ const notBuilt = ({ kind }: SourceOperation): never => {
   )
 }
 
-type Folder = HeldFolder & { digests: ReadonlyMap<string, Digest> }
-
 /** Does the steps of all builds: sources, processes, files. */
 export class Runner implements StepRunner {
   readonly #options: RunnerOptions
   readonly #digests = new FileDigests()
-  /** Folders of clients, by the layer that stands for one. */
-  readonly #folders = new Map<string, Folder>()
+  readonly #folders: LocalFolders
   readonly #remote: RemoteSources
 
   constructor(options: RunnerOptions) {
     this.#options = options
+    this.#folders = new LocalFolders(options.clientOf)
     this.#remote = new RemoteSources({
       snapshots: options.snapshots,
       root: path.join(options.engine.settings.dataRoot, 'build', 'fetching'),
@@ -114,11 +113,11 @@ export class Runner implements StepRunner {
       case 'exec':
         return await this.#exec(work, inputs)
       case 'file':
-        return [await this.#file(operation, work, inputs)]
+        return [await this.#files(operation, { inputs, work })]
       case 'merge':
         return [{ layers: inputs.flatMap(({ tree }) => tree.layers) }]
       case 'local':
-        return [await this.#folder(operation, work)]
+        return [await this.#folders.take(operation, work)]
       case 'git':
       case 'http':
         return [await this.#remote.run(operation, work)]
@@ -132,8 +131,7 @@ export class Runner implements StepRunner {
     selection: Selection,
     signal: AbortSignal,
   ): Promise<ContentDigest> {
-    const [first] = tree.layers
-    const folder = first?.kind === 'snapshot' ? this.#folders.get(first.id) : undefined
+    const folder = this.#folders.find(tree)
     const layers = await this.#layers(tree, { report, signal, builds })
     using _held = this.#options.snapshots.hold(layers)
     const { digest, paths, isCut } = await contentDigest({
@@ -171,10 +169,7 @@ export class Runner implements StepRunner {
     for (const layer of layers) {
       if (layer.kind !== 'snapshot') continue
       try {
-        const folder = this.#folders.get(layer.id)
-        this.#folders.delete(layer.id)
-        if (folder) await folder[Symbol.asyncDispose]()
-        else await this.#options.snapshots.remove(layer.id)
+        if (!(await this.#folders.discard(layer.id))) await this.#options.snapshots.remove(layer.id)
       } catch (error) {
         this.#options.engine.log.error('what a build step made could not be removed', {
           error: messageOf(error),
@@ -188,9 +183,8 @@ export class Runner implements StepRunner {
     tree: Tree,
     { report, signal, builds }: Pick<Work, 'report' | 'signal' | 'builds'>,
   ): Promise<Layer[]> {
-    const [only] = tree.layers
-    const folder = only?.kind === 'snapshot' ? this.#folders.get(only.id) : undefined
-    if (folder && only?.kind === 'snapshot') return [layerOfFolder(only.id, folder.path)]
+    const folder = this.#folders.find(tree)
+    if (folder) return [folder.layer]
     const { engine, snapshots } = this.#options
     const parts = new Parts(report)
     return await layersOf(
@@ -254,10 +248,6 @@ export class Runner implements StepRunner {
     )
   }
 
-  async #file(operation: FileOperation, work: Work, inputs: readonly StepInput[]): Promise<Tree> {
-    return await this.#files(operation, { inputs, work })
-  }
-
   async #files(
     operation: FileOperation,
     { inputs, work }: { inputs: readonly StepInput[]; work: Pick<Work, 'report' | 'signal' | 'builds'> },
@@ -274,10 +264,8 @@ export class Runner implements StepRunner {
     const below = operation.base === undefined ? [] : (stacks[operation.base] ?? [])
     const given: FileInput[] = stacks.map((layers, index) => ({
       layers: layers.map(stackLayer),
-      isShareable:
-        inputs[index]?.tree.layers.some(layer => layer.kind === 'snapshot' && this.#folders.has(layer.id)) ??
-        false,
-      ref: refOf(inputs[index]?.tree ?? { layers: [] }),
+      isShareable: this.#folders.find(treeOf(inputs, index)) !== undefined,
+      ref: refOf(treeOf(inputs, index)),
     }))
     await runFile(operation, {
       pool: engine.pool,
@@ -287,39 +275,9 @@ export class Runner implements StepRunner {
     })
     return snapshotTree(base?.layers ?? [], id)
   }
-
-  async #folder(
-    { name, include, exclude, follow, sharedKey, differ }: SourceOperation & { kind: 'local' },
-    { builds, report, signal }: Work,
-  ): Promise<Tree> {
-    const [build] = builds()
-    if (!build) throw internal('a folder is wanted by no build')
-    const parts = new Parts(report)
-    const request = {
-      ...{ name, sharedKey, differ },
-      ...(include ? { include } : {}),
-      ...(exclude ? { exclude } : {}),
-      ...(follow ? { follow } : {}),
-    }
-    const held = await this.#options
-      .clientOf(build)
-      .folder(request, signal, bytes => parts.transferred(`transferring ${name}:`, bytes))
-    parts.finish()
-    const id = `folder-${newId()}`
-    const digests = new Map(
-      held.entries.flatMap(({ path, digest }) =>
-        digest ? [[toBytes(path).toString('utf8'), digest] as const] : [],
-      ),
-    )
-    this.#folders.set(id, {
-      path: held.path,
-      entries: held.entries,
-      digests,
-      [Symbol.asyncDispose]: async () => held[Symbol.asyncDispose](),
-    })
-    return { layers: [{ kind: 'snapshot', id }] }
-  }
 }
+
+const treeOf = (inputs: readonly StepInput[], index: number): Tree => inputs[index]?.tree ?? { layers: [] }
 
 const refOf = ({ layers }: Tree): string => {
   const last = layers.at(-1)
@@ -329,29 +287,8 @@ const refOf = ({ layers }: Tree): string => {
 
 const silent: StepReport = { output: () => {}, status: () => {}, warning: () => {} }
 
-const layerOfFolder = (id: string, path: string): Layer => ({
-  key: digestOf(Buffer.from(id)),
-  diffId: digestOf(Buffer.from(id)),
-  path,
-  size: 0,
-  diskBytes: 0,
-  entries: 0,
-  opaqueRoot: false,
+/** All of a folder, as it is. */
+const wholeCopy = copyAction({
+  ...{ from: 0, source: '/', destination: '/' },
+  ...{ contentsOnly: true, createDestination: true, allowEmpty: true },
 })
-
-const wholeCopy: FileOperation['actions'][number] = {
-  kind: 'copy',
-  from: 0,
-  source: '/',
-  destination: '/',
-  followLinks: false,
-  contentsOnly: true,
-  unpack: false,
-  createDestination: true,
-  wildcards: false,
-  allowEmpty: true,
-  include: [],
-  exclude: [],
-  keepParents: false,
-  replace: false,
-}

@@ -30,6 +30,7 @@ test('an image goes though its parent is needed by an operation, and stays', asy
     images,
     layers,
     containers: { all: () => [] },
+    keepers: [],
     events: { publish: () => {} },
     lastUse: { forget: () => {} },
   } as unknown as Engine

@@ -4,6 +4,7 @@ import type { UndoStack } from '../../../core/disposal.ts'
 import { BerthError } from '../../../core/errors.ts'
 import { newId } from '../../../core/ids.ts'
 import { copyTree } from '../../../engine/containers/copyTree.ts'
+import { rootOptions } from '../../../engine/containers/selinuxLabels.ts'
 import type { ContainerRecord, MountPoint } from '../../../engine/containers/types.ts'
 import { O_DIRECTORY, O_RDONLY, openIn, owned } from '../../../linux/files.ts'
 import { outsideOf } from '../../../linux/idMaps.ts'
@@ -45,23 +46,20 @@ const refsOf = ({ step }: Preparation, input: InputIndex): readonly LayerRef[] =
 const layersOf = async (preparation: Preparation, input: InputIndex): Promise<Layer[]> =>
   preparation.tools.layersOf({ layers: refsOf(preparation, input) }, preparation.step.signal)
 
-const owners = ({ record }: Preparation): { owners?: NonNullable<ContainerRecord['idMaps']> } =>
-  record.idMaps ? { owners: record.idMaps } : {}
-
 /** A stack as it is, for reading or to be written to: then what is written is a result, or thrown away. */
 export const mountStack = async (
   preparation: Preparation,
   { input, readOnly, output }: Pick<Bind, 'input' | 'readOnly' | 'output'>,
 ): Promise<{ root: string; outputs: Output[] }> => {
-  const { tools, undo } = preparation
+  const { tools, record, undo } = preparation
   const layers = await layersOf(preparation, input)
   const below = refsOf(preparation, input)
   if (readOnly) {
-    const view = await tools.snapshots.view(layers, owners(preparation))
+    const view = await tools.snapshots.view(layers, rootOptions(record))
     undo.push('view', () => view[Symbol.asyncDispose]())
     return { root: view.root, outputs: output === undefined ? [] : [{ index: output, below }] }
   }
-  const pending = await tools.snapshots.begin(newId(), layers, { init: true, ...owners(preparation) })
+  const pending = await tools.snapshots.begin(newId(), layers, { init: true, ...rootOptions(record) })
   undo.push('snapshot', () => pending[Symbol.asyncDispose]())
   return { root: pending.root, outputs: output === undefined ? [] : [{ index: output, below, pending }] }
 }
