@@ -37,8 +37,11 @@ export class LogSink implements AsyncDisposable {
     if (!child.stdout) throw new Error('the log sink has no output')
     const sink = new LogSink(child)
     const lines = createInterface(child.stdout)
+    // Before the wait: the first output can come in one piece with `ready`, which is no base64.
+    lines.on('line', line => {
+      if (line !== 'ready') sink.received.push(Buffer.from(line, 'base64'))
+    })
     await once(lines, 'line')
-    lines.on('line', line => sink.received.push(Buffer.from(line, 'base64')))
     return sink
   }
 
