@@ -31,7 +31,10 @@ const bootAgain = async (): Promise<void> => {
 
 test('the pause between two doubles, and what waits is counted', async () => {
   await run('falls', 'always', 'false')
-  await until('it has fallen five times', async () => (await why(daemon, 'falls')).Ends.length >= 5)
+  await until(
+    'what follows its fifth end is known',
+    async () => (await why(daemon, 'falls')).Ends.at(-5)?.Outcome.DelayMilliseconds !== undefined,
+  )
   const { Ends } = await why(daemon, 'falls')
   assert.deepEqual(
     Ends.toReversed()
@@ -76,13 +79,16 @@ test('a kill while it waits calls the restart off, also for the next daemon', as
   await run('waits', 'always', 'false')
   await until(
     'it waits longer',
-    async () => (await status('waits')) === 'restarting' && (await count('waits')) >= 6,
+    async () => (await count('waits')) >= 6 && (await status('waits')) === 'restarting',
   )
   await docker('kill', 'waits')
   assert.equal(await status('waits'), 'exited')
   await daemon.restart(boot())
+  // Its policy starts it with the daemon, and it ends anew: perhaps before this is read.
   const { Ends } = await why(daemon, 'waits')
-  assert.deepEqual([Ends[0]?.Outcome.What, Ends[0]?.Outcome.Verb], ['cancelled', 'kill'])
+  const called = Ends.find(({ Outcome }) => Outcome.What === 'cancelled')
+  assert.equal(called?.Outcome.Verb, 'kill')
+  assert.ok(['daemon-start', undefined].includes(called.Next?.Cause))
   await docker('rm', '-f', 'waits')
 })
 
@@ -90,7 +96,7 @@ test('a restart that waits goes on after the daemon died, counted once', async (
   await run('carried', 'on-failure:4', 'false')
   await until(
     'it waits',
-    async () => (await status('carried')) === 'restarting' && (await count('carried')) === 3,
+    async () => (await count('carried')) === 3 && (await status('carried')) === 'restarting',
   )
   await daemon.kill()
   await daemon.start(boot())
