@@ -99,9 +99,17 @@ const repositoryOf = async (name: string, files: Record<string, string>) => {
   return { folder, git, commit }
 }
 
-const servingRepositories = (): Promise<AsyncDisposable> =>
+/** By its own name: `git daemon` would start it as a child, which outlives its end. */
+const servingRepositories = async (): Promise<AsyncDisposable> =>
   serving(
-    ['git', 'daemon', '--export-all', `--base-path=${base}`, '--listen=127.0.0.1', '--port=9418', base],
+    [
+      `${await must(['git', '--exec-path'])}/git-daemon`,
+      '--export-all',
+      `--base-path=${base}`,
+      '--listen=127.0.0.1',
+      '--port=9418',
+      base,
+    ],
     ['git', 'ls-remote', 'git://127.0.0.1/repository'],
   )
 

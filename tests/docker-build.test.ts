@@ -316,9 +316,9 @@ test('a repository is added as it is at a branch', async () => {
   mkdirSync(repository)
   await git('init', '-q', '-b', 'main')
   await commit('first')
+  // By its own name: `git daemon` would start it as a child, which outlives its end.
   const served = [
-    'git',
-    'daemon',
+    `${await must(['git', '--exec-path'])}/git-daemon`,
     '--export-all',
     `--base-path=${base}`,
     '--listen=127.0.0.1',
