@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
-import { lstatSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { lstatSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { after, before, test } from 'node:test'
 import { gunzipSync } from 'node:zlib'
 import { audit } from './harness/audit.ts'
+import { freshPath, makeContext } from './harness/buildContexts.ts'
 import { startDaemon, type TestDaemon } from './harness/daemon.ts'
 import { ImageRegistry } from './harness/imageRegistry.ts'
 import { ociArchive, platformImages } from './harness/platformImages.ts'
@@ -14,10 +14,8 @@ import { must, type Outcome } from './harness/shell.ts'
 /** What builds of the real client give besides images: what they tell, answers to questions, files, archives. */
 
 let daemon: TestDaemon
-let base: string
 let registry: ImageRegistry
 before(async () => {
-  base = mkdtempSync(path.join(tmpdir(), 'berth-outputs-'))
   daemon = await startDaemon()
   await daemon.loadBusybox()
   registry = await ImageRegistry.start(daemon.namespace)
@@ -25,24 +23,10 @@ before(async () => {
 after(async () => {
   await registry[Symbol.asyncDispose]()
   await daemon.close()
-  rmSync(base, { recursive: true })
 })
 
-let count = 0
-
-/** A path that nothing has yet. */
-const fresh = (name: string): string => path.join(base, `${name}-${count++}`)
-
-/** A folder with these files; `Dockerfile` as lines. */
-const context = (lines: string[], files: Record<string, string> = {}): string => {
-  const folder = fresh('context')
-  mkdirSync(folder)
-  for (const [name, content] of Object.entries({ Dockerfile: `${lines.join('\n')}\n`, ...files })) {
-    mkdirSync(path.dirname(path.join(folder, name)), { recursive: true })
-    writeFileSync(path.join(folder, name), content)
-  }
-  return folder
-}
+const fresh = (name: string): string => freshPath(daemon, name)
+const context = (lines: string[], files?: Record<string, string>): string => makeContext(daemon, lines, files)
 
 const build = (folder: string, ...options: string[]): Promise<Outcome> =>
   daemon.docker(['buildx', 'build', '--progress=plain', ...options, folder])

@@ -1,36 +1,22 @@
 import assert from 'node:assert/strict'
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { existsSync, readdirSync } from 'node:fs'
 import path from 'node:path'
 import { after, before, test } from 'node:test'
 import { audit } from './harness/audit.ts'
+import { makeContext } from './harness/buildContexts.ts'
 import { startDaemon, type TestDaemon } from './harness/daemon.ts'
 import { must, type Outcome, run } from './harness/shell.ts'
 
 /** `POST /build`: clients of the classic builder, whose builds are done by the same solver. */
 
 let daemon: TestDaemon
-let base: string
 before(async () => {
-  base = mkdtempSync(path.join(tmpdir(), 'berth-classic-'))
   daemon = await startDaemon()
   await daemon.loadBusybox()
 })
-after(async () => {
-  await daemon.close()
-  rmSync(base, { recursive: true })
-})
+after(() => daemon.close())
 
-let count = 0
-const context = (lines: string[], files: Record<string, string> = {}): string => {
-  const folder = path.join(base, `context-${count++}`)
-  mkdirSync(folder)
-  for (const [name, content] of Object.entries({ Dockerfile: `${lines.join('\n')}\n`, ...files })) {
-    mkdirSync(path.dirname(path.join(folder, name)), { recursive: true })
-    writeFileSync(path.join(folder, name), content)
-  }
-  return folder
-}
+const context = (lines: string[], files?: Record<string, string>): string => makeContext(daemon, lines, files)
 
 const build = (folder: string, ...options: string[]): Promise<Outcome> =>
   daemon.docker(['build', ...options, folder], { env: { DOCKER_BUILDKIT: '0' } })
@@ -92,7 +78,7 @@ test('a target, an archive on standard input, the Dockerfile of another name', a
   })
   assert.equal((await build(folder, '--target', 'one', '-t', 'target')).code, 0)
   assert.equal(await daemon.mustDocker(['run', '--rm', 'target', 'cat', '/n']), '1')
-  const archive = path.join(base, 'context.tar.gz')
+  const archive = path.join(daemon.base, 'context.tar.gz')
   await must(['tar', '-czf', archive, '-C', path.join(folder, 'other'), '.'])
   const piped = await run(['sh', '-c', `"${daemon.client}" build -q -f Named -t piped - <"${archive}"`], {
     env: { ...daemon.dockerEnv, DOCKER_BUILDKIT: '0' },

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { after, before, test } from 'node:test'
 import { audit } from './harness/audit.ts'
+import { freshPath, inImage, writeFiles } from './harness/buildContexts.ts'
 import { startDaemon, type TestDaemon } from './harness/daemon.ts'
 import { remappedUsers, remapping } from './harness/remappedUsers.ts'
 import type { Outcome } from './harness/shell.ts'
@@ -12,32 +12,19 @@ import type { Outcome } from './harness/shell.ts'
 
 const users = remappedUsers()
 let daemon: TestDaemon
-let base: string
 before(async () => {
-  base = mkdtempSync(path.join(tmpdir(), 'berth-compose-build-'))
   daemon = await startDaemon(remapping(users))
   await daemon.loadBusybox()
 })
 after(async () => {
   await daemon.close()
-  rmSync(base, { recursive: true })
   users[Symbol.dispose]()
 })
-
-const folderOf = (name: string, files: Record<string, string>): string => {
-  const folder = path.join(base, name)
-  mkdirSync(folder)
-  for (const [file, content] of Object.entries(files)) writeFileSync(path.join(folder, file), content)
-  return folder
-}
 
 const must = ({ code, stdout, stderr }: Outcome): string => {
   assert.equal(code, 0, stderr)
   return `${stdout}${stderr}`
 }
-
-const inImage = (image: string, script: string): Promise<string> =>
-  daemon.mustDocker(['run', '--rm', image, 'sh', '-c', script])
 
 const dockerfile = `FROM busybox AS base
 RUN --mount=type=cache,target=/runs echo ran >>/runs/log; sleep 1; wc -l </runs/log >/count
@@ -68,7 +55,8 @@ secrets:
 `
 
 test('compose builds its services, whose common stage is made once', async () => {
-  const folder = folderOf('project', {
+  const folder = freshPath(daemon, 'project')
+  writeFiles(folder, {
     Dockerfile: dockerfile,
     'compose.yaml': project,
     key: 'topsecret-1234',
@@ -77,8 +65,8 @@ test('compose builds its services, whose common stage is made once', async () =>
   const compose = async (...words: string[]): Promise<string> =>
     must(await daemon.docker(['compose', '-f', path.join(folder, 'compose.yaml'), ...words]))
   await compose('build')
-  assert.equal(await inImage('built-web', 'cat /said /count'), 'hello 14\n1')
-  assert.equal(await inImage('worker:named', 'cat /given /count'), 'one\n1')
+  assert.equal(await inImage(daemon, 'built-web', 'cat /said /count'), 'hello 14\n1')
+  assert.equal(await inImage(daemon, 'worker:named', 'cat /given /count'), 'one\n1')
   const labels = await daemon.mustDocker(['inspect', '-f', '{{json .Config}}', 'built-web'])
   assert.doesNotMatch(labels, /topsecret/)
   await compose('up', '-d', '--build')
@@ -105,7 +93,8 @@ test('owners are those that are seen from inside', async () => {
     'RUN echo more >>/given; id -u; head -1 /proc/self/uid_map',
     '',
   ]
-  const folder = folderOf('owners', { Dockerfile: lines.join('\n'), file: 'content\n' })
+  const folder = freshPath(daemon, 'owners')
+  writeFiles(folder, { Dockerfile: lines.join('\n'), file: 'content\n' })
   const output = must(await daemon.docker(['build', '--progress=plain', '-t', 'owners', folder]))
   for (const seen of [
     /\/plain 0:0\n.*\/given 1500:7\n.*\/mine 0:0\n.*\/made 2000:3000\n/,
@@ -115,14 +104,14 @@ test('owners are those that are seen from inside', async () => {
     assert.match(output, seen)
   const owners = 'stat -c "%n %u:%g" /plain /given /mine /made /bin; cat /given'
   const wanted = '/plain 0:0\n/given 1500:7\n/mine 0:0\n/made 2000:3000\n/bin 0:0\ncontent\nmore'
-  assert.equal(await inImage('owners', owners), wanted)
+  assert.equal(await inImage(daemon, 'owners', owners), wanted)
   // What leaves the daemon has them, too: another one, or none at all, could load it.
-  const archive = path.join(base, 'owners.tar')
+  const archive = path.join(daemon.base, 'owners.tar')
   await daemon.mustDocker(['save', '-o', archive, 'owners'])
   await daemon.mustDocker(['rmi', '-f', 'owners'])
   await daemon.mustDocker(['builder', 'prune', '-af'])
   await daemon.mustDocker(['load', '-i', archive])
-  assert.equal(await inImage('owners', owners), wanted)
+  assert.equal(await inImage(daemon, 'owners', owners), wanted)
   await daemon.mustDocker(['rmi', '-f', 'owners'])
   await audit(daemon, 'a build with owners')
 })

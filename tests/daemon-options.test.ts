@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { copyFileSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { after, before, test } from 'node:test'
-import { startDaemon, type TestDaemon } from './harness/daemon.ts'
+import { startDaemon, type TestDaemon, withDaemon } from './harness/daemon.ts'
 import { ImageRegistry } from './harness/imageRegistry.ts'
 import { projectRoot } from './harness/images.ts'
 import { remappedUsers } from './harness/remappedUsers.ts'
@@ -309,19 +309,6 @@ test('what containers may do is the daemon’s default where they say nothing of
     await strict.close()
   }
 })
-
-const withDaemon = async (
-  options: { flags: string[]; within?: string[] },
-  use: (daemon: TestDaemon) => Promise<void>,
-): Promise<void> => {
-  const daemon = await startDaemon(options)
-  try {
-    await daemon.loadBusybox()
-    await use(daemon)
-  } finally {
-    await daemon.close()
-  }
-}
 
 test('the daemon’s own log: its form and its least grave level', () =>
   withDaemon({ flags: ['--log-format', 'json', '--log-level', 'debug'] }, async daemon => {

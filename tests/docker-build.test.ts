@@ -1,40 +1,32 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
-import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { after, before, test } from 'node:test'
 import { audit } from './harness/audit.ts'
+import {
+  freshPath,
+  idOfImage,
+  inImage,
+  makeContext,
+  servedRepository,
+  servingFiles,
+  writeFiles,
+} from './harness/buildContexts.ts'
 import { startDaemon, type TestDaemon } from './harness/daemon.ts'
 import { must, type Outcome, until } from './harness/shell.ts'
 
 /** `docker build` of the real client, by BuildKit's protocol. */
 
 let daemon: TestDaemon
-let base: string
 before(async () => {
-  base = mkdtempSync(path.join(tmpdir(), 'berth-build-'))
   daemon = await startDaemon()
   await daemon.loadBusybox()
 })
-after(async () => {
-  await daemon.close()
-  rmSync(base, { recursive: true })
-})
+after(() => daemon.close())
 
-let count = 0
-
-/** A folder with these files; `Dockerfile` as lines. */
-const context = (lines: string[], files: Record<string, string> = {}): string => {
-  const folder = path.join(base, `context-${count++}`)
-  mkdirSync(folder)
-  for (const [name, content] of Object.entries({ Dockerfile: `${lines.join('\n')}\n`, ...files })) {
-    mkdirSync(path.dirname(path.join(folder, name)), { recursive: true })
-    writeFileSync(path.join(folder, name), content)
-  }
-  return folder
-}
+const context = (lines: string[], files?: Record<string, string>): string => makeContext(daemon, lines, files)
 
 const build = (folder: string, ...options: string[]): Promise<Outcome> =>
   daemon.docker(['build', '--progress=plain', ...options, folder])
@@ -44,11 +36,6 @@ const mustBuild = async (folder: string, ...options: string[]): Promise<string> 
   assert.equal(outcome.code, 0, outcome.stderr)
   return outcome.stderr
 }
-
-const inImage = (image: string, script: string): Promise<string> =>
-  daemon.mustDocker(['run', '--rm', image, 'sh', '-c', script])
-
-const idOf = (image: string): Promise<string> => daemon.mustDocker(['inspect', '-f', '{{.Id}}', image])
 
 test('files, processes and settings make an image, which the second time is the same', async () => {
   const folder = context(
@@ -74,20 +61,21 @@ test('files, processes and settings make an image, which the second time is the 
   assert.equal(await daemon.mustDocker(['run', '--rm', 'whole:1']), 'hello world')
   assert.equal(
     await inImage(
+      daemon,
       'whole:2',
       'stat -c "%u:%g %a" file; cat file /folder/in/deep; cat who; pwd; echo $(ls -A /); id -u',
     ),
     '1000:1000 640\ncontentdeep0\n/work\n.dockerenv bin dev etc folder home proc root sys tmp var work\n1000',
   )
-  const id = await idOf('whole:1')
+  const id = await idOfImage(daemon, 'whole:1')
   const again = await mustBuild(folder, '-t', 'whole:1', '--build-arg', 'WHO=world')
-  assert.equal(await idOf('whole:1'), id)
+  assert.equal(await idOfImage(daemon, 'whole:1'), id)
   assert.equal(again.match(/CACHED/g)?.length, 6)
   const other = await mustBuild(folder, '-t', 'other', '--build-arg', 'WHO=us')
   assert.equal(other.match(/CACHED/g)?.length, 4)
   assert.equal(await daemon.mustDocker(['run', '--rm', 'other']), 'hello us')
   await mustBuild(folder, '--no-cache', '-t', 'anew', '--build-arg', 'WHO=world')
-  assert.notEqual(await idOf('anew'), id)
+  assert.notEqual(await idOfImage(daemon, 'anew'), id)
 })
 
 test('only the stages that a target needs are built, and files come from others', async () => {
@@ -104,7 +92,7 @@ test('only the stages that a target needs are built, and files come from others'
     'FROM broken',
   ])
   await mustBuild(folder, '--target', 'two', '-t', 'two')
-  assert.equal(await inImage('two', 'cat /two; cmp /linked /bin/sh && echo same'), 'one\nsame')
+  assert.equal(await inImage(daemon, 'two', 'cat /two; cmp /linked /bin/sh && echo same'), 'one\nsame')
   assert.match(
     (await build(folder)).stderr,
     /process "\/bin\/sh -c false" did not complete successfully: exit code: 1/,
@@ -117,18 +105,18 @@ test('an archive or a Dockerfile comes by standard input', async () => {
     left: '',
     '.dockerignore': 'left',
   })
-  const archive = path.join(base, 'context.tar')
+  const archive = path.join(daemon.base, 'context.tar')
   await must(['tar', '-cf', archive, '-C', folder, '.'])
   const input = (file: string): { input: Buffer } => ({ input: readFileSync(file) })
   const piped = await daemon.docker(['build', '-q', '-t', 'piped', '-'], input(archive))
   assert.equal(piped.code, 0, piped.stderr)
   assert.equal(
-    await inImage('piped', 'cd /all; find . -type f | sort'),
+    await inImage(daemon, 'piped', 'cd /all; find . -type f | sort'),
     './.dockerignore\n./Dockerfile\n./in/file',
   )
   const alone = path.join(context(['FROM busybox', 'RUN echo alone >/alone']), 'Dockerfile')
   assert.equal((await daemon.docker(['build', '-q', '-t', 'alone', '-'], input(alone))).code, 0)
-  assert.equal(await inImage('alone', 'cat /alone'), 'alone')
+  assert.equal(await inImage(daemon, 'alone', 'cat /alone'), 'alone')
   assert.deepEqual(readdirSync(path.join(daemon.dataRoot, 'build', 'uploads')), [])
 })
 
@@ -141,7 +129,7 @@ test('other folders and images stand for names', async () => {
   ])
   const extra = context([], { given: 'from elsewhere' })
   await mustBuild(folder, '-t', 'named', '--build-context', `extra=${extra}`)
-  assert.equal(await inImage('named', 'cat /given'), 'from elsewhere')
+  assert.equal(await inImage(daemon, 'named', 'cat /given'), 'from elsewhere')
 })
 
 test('secrets are seen by their step, and are in nothing that stays', async () => {
@@ -151,7 +139,7 @@ test('secrets are seen by their step, and are in nothing that stays', async () =
     'RUN --mount=type=secret,id=key,env=KEY test ${#KEY} = 14',
     'RUN ls -A /run 2>&1 || true',
   ])
-  const file = path.join(base, 'secret')
+  const file = path.join(daemon.base, 'secret')
   writeFileSync(file, 'topsecret-1234')
   const output = await mustBuild(folder, '-t', 'quiet', '--secret', `id=key,src=${file}`)
   assert.match(output, /0:7 440/)
@@ -163,13 +151,13 @@ test('secrets are seen by their step, and are in nothing that stays', async () =
   assert.match((await build(required)).stderr, /secret key: not found/)
   assert.doesNotMatch(await daemon.mustDocker(['history', '--no-trunc', 'quiet']), /topsecret/)
   assert.equal(
-    await inImage('quiet', 'test -e /run && ls -A /run; grep -r topsecret /etc /root || echo none'),
+    await inImage(daemon, 'quiet', 'test -e /run && ls -A /run; grep -r topsecret /etc /root || echo none'),
     'none',
   )
 })
 
 test('an agent is reached by its socket', async () => {
-  const socket = path.join(base, 'agent')
+  const socket = path.join(daemon.base, 'agent')
   // SSH_AGENT_FAILURE to whatever is asked, as an agent without keys may answer.
   const server = createServer(client => client.on('data', () => client.write(Buffer.from([0, 0, 0, 1, 5]))))
   await new Promise<void>(resolve => server.listen(socket, resolve))
@@ -194,7 +182,7 @@ test('what is kept in a cache mount is there in the next build, and in no image'
   await mustBuild(context(steps('first')), '-t', 'cached')
   const output = await mustBuild(context(steps('second')), '-t', 'cached')
   assert.match(output, / first\n.* second\n/)
-  assert.equal(await inImage('cached', 'ls -A /var 2>&1 | grep -c kept || true'), '0')
+  assert.equal(await inImage(daemon, 'cached', 'ls -A /var 2>&1 | grep -c kept || true'), '0')
 })
 
 test('mounts of files, of other stages and of memory leave nothing behind', async () => {
@@ -215,7 +203,7 @@ test('mounts of files, of other stages and of memory leave nothing behind', asyn
   const output = await mustBuild(folder, '-t', 'mounted')
   for (const words of [/ context\n.* made\n.* x\n/, /Read-only file system/, /\d one\n.*\d two/])
     assert.match(output, words)
-  assert.equal(await inImage('mounted', 'ls -d /here /there /memory 2>/dev/null | wc -l'), '0')
+  assert.equal(await inImage(daemon, 'mounted', 'ls -d /here /there /memory 2>/dev/null | wc -l'), '0')
 })
 
 test('what is wrong is told with its line', async () => {
@@ -236,7 +224,7 @@ test('what is wrong is told with its line', async () => {
   assert.match(await wrong(['FROM busybox', 'COPY nothing /']), /"\/nothing": not found/)
   assert.match(await wrong(['FROM busybox', 'RUN ["/no/such"]']), /\/no\/such.* no such file or directory/)
   assert.match(await wrong(['FROM no-such-image']), /no-such-image/)
-  const folder = path.join(base, 'empty')
+  const folder = path.join(daemon.base, 'empty')
   mkdirSync(folder, { recursive: true })
   assert.match(
     (await build(folder)).stderr,
@@ -265,27 +253,10 @@ test('networks as they are asked for, the host’s only where that is allowed', 
   )
 })
 
-/** A server in the daemon's network, until it is disposed of. */
-const serving = async (command: string[], ready: () => Promise<boolean>): Promise<AsyncDisposable> => {
-  const server = spawn('nsenter', [`--net=${daemon.namespace}`, ...command], { stdio: 'ignore' })
-  await until(`${command[0]} serves`, ready)
-  return {
-    [Symbol.asyncDispose]: async () => {
-      const ended = new Promise(resolve => server.once('close', resolve))
-      server.kill('SIGKILL')
-      await ended
-    },
-  }
-}
-
 test('downloads are added, and made anew when they are something else', async () => {
-  const folder = path.join(base, 'served')
-  mkdirSync(folder)
-  writeFileSync(path.join(folder, 'file'), 'first\n')
-  await using _server = await serving(
-    ['python3', '-m', 'http.server', '-b', '127.0.0.1', '-d', folder, '8123'],
-    async () => (await daemon.onHost(['curl', '-sf', 'http://127.0.0.1:8123/file'])).code === 0,
-  )
+  const folder = freshPath(daemon, 'served')
+  writeFiles(folder, { file: 'first\n' })
+  await using _server = await servingFiles(daemon, folder, 'file')
   const steps = (...flags: string[]): string =>
     context([
       'FROM busybox',
@@ -296,7 +267,7 @@ test('downloads are added, and made anew when they are something else', async ()
   const again = steps()
   assert.match(await mustBuild(again), /\d first\n.* 600/)
   assert.match(await mustBuild(again), /RUN cat \/file; stat -c %a \/file\n#\d+ CACHED/)
-  writeFileSync(path.join(folder, 'file'), 'second\n')
+  writeFiles(folder, { file: 'second\n' })
   assert.match(await mustBuild(again), /\d second/)
   const wrong = `--checksum=sha256:${'0'.repeat(64)}`
   assert.match((await build(steps(wrong))).stderr, /digest mismatch .*expected: sha256:0+/)
@@ -305,30 +276,7 @@ test('downloads are added, and made anew when they are something else', async ()
 })
 
 test('a repository is added as it is at a branch', async () => {
-  const repository = path.join(base, 'repository')
-  const git = (...args: string[]): Promise<string> =>
-    must(['git', '-C', repository, '-c', 'user.name=t', '-c', 'user.email=t@t', ...args])
-  const commit = async (text: string): Promise<void> => {
-    writeFileSync(path.join(repository, 'tracked'), `${text}\n`)
-    await git('add', '.')
-    await git('commit', '-qm', text)
-  }
-  mkdirSync(repository)
-  await git('init', '-q', '-b', 'main')
-  await commit('first')
-  // By its own name: `git daemon` would start it as a child, which outlives its end.
-  const served = [
-    `${await must(['git', '--exec-path'])}/git-daemon`,
-    '--export-all',
-    `--base-path=${base}`,
-    '--listen=127.0.0.1',
-    '--port=9418',
-    base,
-  ]
-  await using _server = await serving(
-    served,
-    async () => (await daemon.onHost(['git', 'ls-remote', 'git://127.0.0.1/repository'])).code === 0,
-  )
+  await using repository = await servedRepository(daemon, { tracked: 'first\n' })
   const folder = context([
     'FROM busybox',
     'ADD git://127.0.0.1/repository#main /src',
@@ -336,7 +284,7 @@ test('a repository is added as it is at a branch', async () => {
   ])
   assert.match(await mustBuild(folder), /\d first\n.* tracked\n#\d+ DONE/)
   assert.match(await mustBuild(folder), /ls -A \/src\n#\d+ CACHED/)
-  await commit('second')
+  await repository.commit({ tracked: 'second\n' })
   assert.match(await mustBuild(folder), /\d second/)
 })
 
@@ -368,8 +316,8 @@ test('two builds at once do a step of both once', async () => {
     'RUN cat /runs',
   ])
   const [one, other] = await Promise.all([mustBuild(folder, '-t', 'once'), mustBuild(folder, '-t', 'twice')])
-  assert.equal(await inImage('once', 'cat /runs'), '1')
-  assert.equal(await idOf('once'), await idOf('twice'))
+  assert.equal(await inImage(daemon, 'once', 'cat /runs'), '1')
+  assert.equal(await idOfImage(daemon, 'once'), await idOfImage(daemon, 'twice'))
   assert.ok(one.includes('DONE') && other.includes('DONE'))
 })
 
@@ -396,7 +344,7 @@ test('what builds leave is listed, counted and pruned, but not what images have'
   // What an image has is shared: nothing would be freed.
   assert.match(await mustBuild(folder, '-t', 'pruned'), /CACHED/)
   await daemon.mustDocker(['builder', 'prune', '-af'])
-  assert.equal(await inImage('pruned', 'cat /file /y'), 'contenty')
+  assert.equal(await inImage(daemon, 'pruned', 'cat /file /y'), 'contenty')
   assert.equal((await mustBuild(folder)).match(/CACHED/g)?.length, 1)
   await daemon.mustDocker(['rmi', '-f', 'pruned'])
   await daemon.mustDocker(['builder', 'prune', '-af'])

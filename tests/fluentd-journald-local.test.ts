@@ -4,7 +4,7 @@ import path from 'node:path'
 import { after, before, test } from 'node:test'
 import { startDaemon, type TestDaemon } from './harness/daemon.ts'
 import { ForwardSink } from './harness/forwardSink.ts'
-import { LogSink } from './harness/logSink.ts'
+import { LogSink, logFlags } from './harness/logSink.ts'
 import { until } from './harness/shell.ts'
 
 /** The log drivers fluentd, journald (with a stand-in at its socket) and local. */
@@ -34,11 +34,6 @@ after(async () => {
   rmSync(folder, { recursive: true, force: true })
 })
 
-const driver = (type: string, options: Record<string, string> = {}): string[] => [
-  `--log-driver=${type}`,
-  ...Object.entries(options).flatMap(([key, value]) => ['--log-opt', `${key}=${value}`]),
-]
-
 const talk = ['busybox', 'sh', '-c', 'echo one; echo two >&2; sleep 0.1; echo last']
 
 test('fluentd: records with tag, times and attributes, over TCP and a unix socket', async () => {
@@ -52,7 +47,7 @@ test('fluentd: records with tag, times and attributes, over TCP and a unix socke
     await using forward = await ForwardSink.start(daemon.namespace, { address })
     await daemon.mustDocker([
       ...['run', '--rm', '--name', 'talker', '--label', 'team=web', '-e', 'STAGE=test'],
-      ...driver('fluentd', { tag: 'docker.{{.Name}}', labels: 'team', env: 'STAGE' }),
+      ...logFlags('fluentd', { tag: 'docker.{{.Name}}', labels: 'team', env: 'STAGE' }),
       ...['--log-opt', option, '--log-opt', 'fluentd-sub-second-precision=true', ...talk],
     ])
     await until('the last line', () => forward.logs.includes('last'))
@@ -78,7 +73,7 @@ test('fluentd: records with tag, times and attributes, over TCP and a unix socke
 test('fluentd: a long line comes in parts that say so', async () => {
   await using forward = await ForwardSink.start(daemon.namespace, { address: 24_224 })
   await daemon.mustDocker([
-    ...['run', '--rm', ...driver('fluentd'), 'busybox', 'sh', '-c'],
+    ...['run', '--rm', ...logFlags('fluentd'), 'busybox', 'sh', '-c'],
     'head -c 40000 /dev/zero | tr "\\0" x; echo',
   ])
   await until('the last part', () =>
@@ -100,7 +95,7 @@ test('fluentd: a long line comes in parts that say so', async () => {
 test('fluentd: what nobody acknowledged is sent again, over the death of the daemon, too', async () => {
   const options = { 'fluentd-request-ack': 'true', 'fluentd-async': 'true' }
   const deaf = await ForwardSink.start(daemon.namespace, { address: 24_224, silent: true })
-  await daemon.mustDocker(['run', '-d', '--name', 'acked', ...driver('fluentd', options), ...talk])
+  await daemon.mustDocker(['run', '-d', '--name', 'acked', ...logFlags('fluentd', options), ...talk])
   await daemon.mustDocker(['wait', 'acked'])
   await until('what is not acknowledged', () => deaf.logs.includes('one'))
   await daemon.kill()
@@ -114,7 +109,16 @@ test('fluentd: what nobody acknowledged is sent again, over the death of the dae
 })
 
 test('fluentd: a server that is not there stops neither start nor stop nor removal', async () => {
-  await daemon.mustDocker(['run', '-d', '--name', 'alone', ...driver('fluentd'), 'busybox', 'sleep', '1000'])
+  await daemon.mustDocker([
+    'run',
+    '-d',
+    '--name',
+    'alone',
+    ...logFlags('fluentd'),
+    'busybox',
+    'sleep',
+    '1000',
+  ])
   await daemon.mustDocker(['stop', '-t', '0', 'alone'])
   await daemon.mustDocker(['rm', 'alone'])
 })
@@ -142,7 +146,7 @@ test('journald: an entry for each line, with all that tells where it comes from'
   sink.received.length = 0
   await journaling.mustDocker([
     ...['run', '--rm', '--name', 'writer', '--label', 'io.team-name=a\nb', '-e', '_stage=test'],
-    ...driver('journald', { 'labels-regex': 'team', env: '_stage', tag: '{{.Name}}' }),
+    ...logFlags('journald', { 'labels-regex': 'team', env: '_stage', tag: '{{.Name}}' }),
     ...talk,
   ])
   await until('the last line', () => sink.received.some(bytes => bytes.includes('MESSAGE=last\n')))
@@ -170,7 +174,7 @@ test('journald: an entry for each line, with all that tells where it comes from'
 
 test('journald: docker logs reads it, and what a stopped journal missed comes once it is back', async () => {
   await journaling.mustDocker([
-    ...['run', '-d', '--name', 'missed', ...driver('journald'), 'busybox', 'sh', '-c'],
+    ...['run', '-d', '--name', 'missed', ...logFlags('journald'), 'busybox', 'sh', '-c'],
     'echo before; while [ ! -e /go ]; do sleep 0.1; done; echo meanwhile; exec sleep 1000',
   ])
   await until('the first line', () => sink.received.some(bytes => bytes.includes('MESSAGE=before\n')))
@@ -187,7 +191,7 @@ test('journald: docker logs reads it, and what a stopped journal missed comes on
 })
 
 test('a host without a journal refuses the driver', async () => {
-  const { code, stderr } = await daemon.docker(['create', ...driver('journald'), 'busybox'])
+  const { code, stderr } = await daemon.docker(['create', ...logFlags('journald'), 'busybox'])
   assert.equal(code, 1)
   assert.match(stderr, /journald is not enabled on this host/)
 })
@@ -195,7 +199,7 @@ test('a host without a journal refuses the driver', async () => {
 test('local: five files of 20 MB unless told otherwise, read as any log', async () => {
   const fill = 'i=0; while [ $i -lt 3000 ]; do echo "line $i"; i=$((i+1)); done'
   await daemon.mustDocker([
-    ...['run', '--name', 'here', ...driver('local', { 'max-size': '64k', 'max-file': '2', tag: 't' })],
+    ...['run', '--name', 'here', ...logFlags('local', { 'max-size': '64k', 'max-file': '2', tag: 't' })],
     ...['busybox', 'sh', '-c', fill],
   ])
   const shown = await daemon.mustDocker(['logs', '--tail', '2', 'here'])

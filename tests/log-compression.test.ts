@@ -5,24 +5,9 @@ import path from 'node:path'
 import { test } from 'node:test'
 import { gunzipSync } from 'node:zlib'
 import { hasCode } from '../src/core/errors.ts'
-import { startDaemon, type TestDaemon } from './harness/daemon.ts'
-import { LogSink, type SinkOptions } from './harness/logSink.ts'
+import { startDaemon, type TestDaemon, withDaemon } from './harness/daemon.ts'
+import { LogSink, logFlags, type SinkOptions } from './harness/logSink.ts'
 import { until } from './harness/shell.ts'
-
-const withDaemon = async (use: (daemon: TestDaemon) => Promise<void>): Promise<void> => {
-  const daemon = await startDaemon()
-  try {
-    await daemon.loadBusybox()
-    await use(daemon)
-  } finally {
-    await daemon.close()
-  }
-}
-
-const options = (type: string, given: Record<string, string>): string[] => [
-  `--log-driver=${type}`,
-  ...Object.entries(given).flatMap(([key, value]) => ['--log-opt', `${key}=${value}`]),
-]
 
 const folderOf = async (daemon: TestDaemon, name: string): Promise<string> =>
   path.join(daemon.dataRoot, 'containers', await daemon.mustDocker(['inspect', '-f', '{{.Id}}', name]))
@@ -71,8 +56,8 @@ const holds = (log: string, text: string): boolean => {
 }
 
 test('local: what was rotated is compressed, and read as if it were not', async () => {
-  await withDaemon(async daemon => {
-    const caps = options('local', { 'max-size': '200k', 'max-file': '30' })
+  await withDaemon({}, async daemon => {
+    const caps = logFlags('local', { 'max-size': '200k', 'max-file': '30' })
     await daemon.mustDocker([
       ...['run', '-d', '--name', 'counts', ...caps, 'busybox', 'sh', '-c'],
       'seq 20000; while ! test -e /on; do sleep 0.1; done; seq 20001 40000',
@@ -115,8 +100,8 @@ test('local: what was rotated is compressed, and read as if it were not', async 
 })
 
 test('json-file with compress: what was rotated while no daemon was there is compressed by the next, and the oldest goes', async () => {
-  await withDaemon(async daemon => {
-    const caps = options('json-file', { 'max-size': '200k', 'max-file': '4', compress: 'true' })
+  await withDaemon({}, async daemon => {
+    const caps = logFlags('json-file', { 'max-size': '200k', 'max-file': '4', compress: 'true' })
     await daemon.mustDocker([
       ...['run', '-d', '--name', 'counts', ...caps, 'busybox', 'sh', '-c'],
       'while ! test -e /on; do sleep 0.1; done; seq 20000; exec sleep 1000',
@@ -149,7 +134,7 @@ const numbersIn = (sink: LogSink): number[] =>
     .map(line => Number(line.slice(line.lastIndexOf(' ') + 1)))
 
 test('the cache of a delivering driver is compressed, too, and its delivery goes on in the midst of such a file', async () => {
-  await withDaemon(async daemon => {
+  await withDaemon({}, async daemon => {
     const given = {
       'syslog-address': 'tcp://127.0.0.1:5514',
       'cache-max-size': '200k',
@@ -158,7 +143,7 @@ test('the cache of a delivering driver is compressed, too, and its delivery goes
     const address: SinkOptions = { kind: 'tcp', address: 5514 }
     const sink = await LogSink.start(daemon.namespace, address)
     await daemon.mustDocker([
-      ...['run', '-d', '--name', 'counts', ...options('syslog', given), 'busybox', 'sh', '-c'],
+      ...['run', '-d', '--name', 'counts', ...logFlags('syslog', given), 'busybox', 'sh', '-c'],
       'seq 1000; while ! test -e /on; do sleep 0.1; done; seq 1001 15000; exec sleep 1000',
     ])
     const pid = await daemon.mustDocker(['inspect', '-f', '{{.State.Pid}}', 'counts'])
@@ -181,7 +166,7 @@ test('the cache of a delivering driver is compressed, too, and its delivery goes
     await until('the last came', () => numbersIn(again).at(-1) === 15_000)
     assertNumbers(numbersIn(again).join('\n'), 1001, 15_000)
     await daemon.mustDocker(['rm', '-f', 'counts'])
-    const plain = options('syslog', { ...given, 'cache-compress': 'false' })
+    const plain = logFlags('syslog', { ...given, 'cache-compress': 'false' })
     await daemon.mustDocker(['run', '--name', 'counts', ...plain, 'busybox', 'seq', '15000'])
     await daemon.restart()
     assert.ok(![...rotatedIn(await folderOf(daemon, 'counts')).values()].includes(true))
@@ -209,8 +194,8 @@ const unframed = (bytes: Buffer): string => {
 }
 
 test('an attached client that wants the log gets compressed files first, and one that is slow misses nothing', async () => {
-  await withDaemon(async daemon => {
-    const caps = options('local', { 'max-size': '200k', 'max-file': '60' })
+  await withDaemon({}, async daemon => {
+    const caps = logFlags('local', { 'max-size': '200k', 'max-file': '60' })
     await daemon.mustDocker([
       ...['run', '-d', '--name', 'counts', ...caps, 'busybox', 'sh', '-c'],
       'seq 20000; while ! test -e /on; do sleep 0.1; done; seq 20001 60000; while ! test -e /end; do sleep 0.1; done',
@@ -243,7 +228,7 @@ test('an attached client that wants the log gets compressed files first, and one
 })
 
 test('options of local and of compression are refused in Docker’s words', async () => {
-  await withDaemon(async daemon => {
+  await withDaemon({}, async daemon => {
     const refused: [string, Record<string, string>, RegExp][] = [
       ['local', { nonsense: '' }, /unknown log opt 'nonsense' for log driver local/],
       ['local', { 'max-size': 'much' }, /invalid value for max-size: much: invalid size: 'much'/],
@@ -262,12 +247,12 @@ test('options of local and of compression are refused in Docker’s words', asyn
       ['json-file', { compress: 'x' }, /strconv.ParseBool: parsing "x": invalid syntax/],
     ]
     for (const [type, given, words] of refused) {
-      const { code, stderr } = await daemon.docker(['create', ...options(type, given), 'busybox'])
+      const { code, stderr } = await daemon.docker(['create', ...logFlags(type, given), 'busybox'])
       assert.notEqual(code, 0, JSON.stringify(given))
       assert.match(stderr, words)
     }
     await daemon.mustDocker([
-      ...['run', '-d', '--name', 'one', ...options('local', { 'max-file': '1', compress: 'false' })],
+      ...['run', '-d', '--name', 'one', ...logFlags('local', { 'max-file': '1', compress: 'false' })],
       ...['busybox', 'echo', 'said'],
     ])
     await daemon.mustDocker(['wait', 'one'])
@@ -277,7 +262,7 @@ test('options of local and of compression are refused in Docker’s words', asyn
 
 test('the daemon’s options are those of its own driver; of the cache’s, each container gets them; its own log is raw', async () => {
   const defaults = { 'syslog-facility': 'local1', 'cache-max-file': '7', tag: '{{.Name}}' }
-  const daemon = await startDaemon({ flags: [...options('syslog', defaults), '--raw-logs'] })
+  const daemon = await startDaemon({ flags: [...logFlags('syslog', defaults), '--raw-logs'] })
   try {
     await daemon.loadBusybox()
     const configOf = async (name: string, ...given: string[]): Promise<unknown> => {

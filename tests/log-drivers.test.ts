@@ -4,24 +4,9 @@ import path from 'node:path'
 import { test } from 'node:test'
 import { gunzipSync, inflateSync } from 'node:zlib'
 import { makeCertificates } from '../src/registry-client/testing/certificates.ts'
-import { startDaemon, type TestDaemon } from './harness/daemon.ts'
-import { LogSink, type SinkOptions } from './harness/logSink.ts'
+import { type TestDaemon, withDaemon } from './harness/daemon.ts'
+import { LogSink, logFlags, type SinkOptions } from './harness/logSink.ts'
 import { until } from './harness/shell.ts'
-
-const withDaemon = async (use: (daemon: TestDaemon) => Promise<void>): Promise<void> => {
-  const daemon = await startDaemon()
-  try {
-    await daemon.loadBusybox()
-    await use(daemon)
-  } finally {
-    await daemon.close()
-  }
-}
-
-const driver = (type: string, options: Record<string, string>): string[] => [
-  `--log-driver=${type}`,
-  ...Object.entries(options).flatMap(([key, value]) => ['--log-opt', `${key}=${value}`]),
-]
 
 interface Case {
   sink: SinkOptions
@@ -86,7 +71,7 @@ const uncounted = (bytes: Buffer): string => {
 }
 
 test('syslog: each transport and format, and what is removed at once is delivered before', async () => {
-  await withDaemon(async daemon => {
+  await withDaemon({}, async daemon => {
     const base = path.join(daemon.base, 'sinks')
     mkdirSync(base)
     const { authority, server } = makeCertificates()
@@ -95,7 +80,7 @@ test('syslog: each transport and format, and what is removed at once is delivere
     for (const { sink: options, options: given, form, counted } of syslogCases(base)) {
       await using sink = await LogSink.start(daemon.namespace, options)
       const shown = await daemon.mustDocker([
-        ...['run', '--rm', '--name', 'talker', ...driver('syslog', given)],
+        ...['run', '--rm', '--name', 'talker', ...logFlags('syslog', given)],
         ...['busybox', 'sh', '-c', 'echo one; echo; echo "zwei ü" >&2; seq 3000'],
       ])
       assert.equal(shown.split('\n').length, 3002)
@@ -145,11 +130,11 @@ const drops = (daemon: TestDaemon): Promise<string> =>
     ['cause', 'files', 'bytes'].map(key => `{{index .Actor.Attributes "berth.${key}"}}`).join(' '),
   ])
 
-const tcp = driver('syslog', { 'syslog-address': 'tcp://127.0.0.1:5514' })
+const tcp = logFlags('syslog', { 'syslog-address': 'tcp://127.0.0.1:5514' })
 const sinkOptions: SinkOptions = { kind: 'tcp', address: 5514 }
 
 test('a dead sink stops nobody; what was written meanwhile comes once it is there again', async () => {
-  await withDaemon(async daemon => {
+  await withDaemon({}, async daemon => {
     await daemon.mustDocker([
       ...['run', '-d', '--name', 'counts', ...tcp, 'busybox', 'sh', '-c'],
       'n=0; while ! test -e /end; do n=$((n + 1)); echo $n; test $((n % 50)) = 0 && sleep 0.05; done; echo 1000000',
@@ -179,7 +164,7 @@ test('a dead sink stops nobody; what was written meanwhile comes once it is ther
 })
 
 test('containers of a sink that is dead or takes nothing stop and go, and the daemon says what was not delivered', async () => {
-  await withDaemon(async daemon => {
+  await withDaemon({}, async daemon => {
     await daemon.mustDocker([
       ...['run', '-d', '--name', 'unheard', ...tcp],
       ...['busybox', 'sh', '-c', 'seq 10; exec sleep 1000'],
@@ -205,7 +190,7 @@ test('containers of a sink that is dead or takes nothing stop and go, and the da
 })
 
 test('output that rotation takes before it was delivered is told of, and what follows is delivered', async () => {
-  await withDaemon(async daemon => {
+  await withDaemon({}, async daemon => {
     await daemon.mustDocker([
       ...['run', '-d', '--name', 'flood', ...tcp],
       ...['--log-opt', 'cache-max-size=64k', '--log-opt', 'cache-max-file=2'],
@@ -247,7 +232,7 @@ const gelfMessages = (datagrams: readonly Buffer[]): Record<string, unknown>[] =
 }
 
 test('gelf: compressed or not, in chunks, and over TCP', async () => {
-  await withDaemon(async daemon => {
+  await withDaemon({}, async daemon => {
     const cases: [SinkOptions, Record<string, string>][] = [
       [{ kind: 'udp', address: 12_201 }, {}],
       [
@@ -263,7 +248,7 @@ test('gelf: compressed or not, in chunks, and over TCP', async () => {
       const more = { labels: 'team', 'env-regex': '^SHO', tag: '{{.Name}}' }
       await daemon.mustDocker([
         ...['run', '--rm', '--name', 'talker', '-l', 'team=blue', '-e', 'SHOWN=yes', '-e', 'HIDDEN=1'],
-        ...driver('gelf', { 'gelf-address': address, ...options, ...more }),
+        ...logFlags('gelf', { 'gelf-address': address, ...options, ...more }),
         ...[
           'busybox',
           'sh',
@@ -298,7 +283,7 @@ test('gelf: compressed or not, in chunks, and over TCP', async () => {
 })
 
 test('options are refused in Docker’s words, and what is not built is said to be', async () => {
-  await withDaemon(async daemon => {
+  await withDaemon({}, async daemon => {
     const refused = async (options: string[], words: RegExp): Promise<void> => {
       const { code, stderr } = await daemon.docker(['create', ...options, 'busybox'])
       assert.notEqual(code, 0, options.join(' '))
@@ -350,7 +335,7 @@ test('options are refused in Docker’s words, and what is not built is said to 
       ['awslogs', {}, /the log driver awslogs .* is not implemented/],
       ['loud', {}, /no log driver named 'loud' is registered/],
     ]
-    for (const [type, options, words] of cases) await refused(driver(type, options), words)
+    for (const [type, options, words] of cases) await refused(logFlags(type, options), words)
     await daemon.mustDocker([
       ...['run', '-d', '--name', 'closed', ...tcp, '--log-opt', 'cache-disabled=true'],
       ...['busybox', 'echo', 'a'],

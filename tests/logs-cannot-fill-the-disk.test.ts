@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process'
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { test } from 'node:test'
-import { type DaemonOptions, startDaemon, type TestDaemon } from './harness/daemon.ts'
+import { startDaemon, type TestDaemon, withDaemon } from './harness/daemon.ts'
 import { monitorsOf } from './harness/monitors.ts'
 import { until } from './harness/shell.ts'
 
@@ -51,19 +51,6 @@ const assertSuffix = (lines: readonly string[], last: number): void => {
   assert.ok(lines.length > 0)
   const first = last - lines.length + 1
   assert.ok(lines.every((line, index) => line === String(first + index)))
-}
-
-const withDaemon = async (
-  options: DaemonOptions,
-  use: (daemon: TestDaemon) => Promise<void>,
-): Promise<void> => {
-  const daemon = await startDaemon(options)
-  try {
-    await daemon.loadBusybox()
-    await use(daemon)
-  } finally {
-    await daemon.close()
-  }
 }
 
 const run = (daemon: TestDaemon, name: string, script: string, ...options: string[]): Promise<string> =>

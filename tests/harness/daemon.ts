@@ -320,3 +320,17 @@ export const startDaemon = async (options: DaemonOptions = {}): Promise<TestDaem
   await daemon.start()
   return daemon
 }
+
+/** Such a daemon, with busybox, for as long as it is used. */
+export const withDaemon = async (
+  options: DaemonOptions,
+  use: (daemon: TestDaemon) => Promise<void>,
+): Promise<void> => {
+  const daemon = await startDaemon(options)
+  try {
+    await daemon.loadBusybox()
+    await use(daemon)
+  } finally {
+    await daemon.close()
+  }
+}

@@ -16,6 +16,12 @@ export interface SinkOptions {
   hangs?: boolean
 }
 
+/** The flags of a container, or of the daemon, for a log driver with options. */
+export const logFlags = (driver: string, options: Record<string, string> = {}): string[] => [
+  `--log-driver=${driver}`,
+  ...Object.entries(options).flatMap(([key, value]) => ['--log-opt', `${key}=${value}`]),
+]
+
 /** Takes what log drivers send, in a process of its own within a network namespace. */
 export class LogSink implements AsyncDisposable {
   readonly #child: ChildProcess
