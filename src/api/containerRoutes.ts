@@ -1,4 +1,4 @@
-import { asBerthError, BerthError, badRequest } from '../core/errors.ts'
+import { badRequest, prefixed } from '../core/errors.ts'
 import { createContainer } from '../engine/containers/create.ts'
 import { inspectContainer } from '../engine/containers/inspect.ts'
 import { listContainers } from '../engine/containers/list.ts'
@@ -33,12 +33,6 @@ const stopOptions = (call: Call): { signal?: string; timeout?: number } => {
   const signal = call.version.atLeast('1.42') ? call.query.get('signal') : undefined
   const timeout = call.query.int('t')
   return { ...(signal ? { signal } : {}), ...(timeout === undefined ? {} : { timeout }) }
-}
-
-/** The same error with what was under way before its text, as Docker tells it. */
-const prefixed = (what: string, thrown: unknown): BerthError => {
-  const { code, status, message } = asBerthError(thrown)
-  return new BerthError(code, status, `${what}: ${message}`, { cause: thrown })
 }
 
 export const containerRoutes: Route[] = [

@@ -35,3 +35,17 @@ export class UndoStack implements AsyncDisposable {
     await this.unwind()
   }
 }
+
+/** Takes something for as long as the result is not disposed of; what could be taken of it is given back where the rest fails. */
+export const lent = async (
+  take: () => Promise<void>,
+  giveBack: () => void | Promise<void>,
+): Promise<AsyncDisposable> => {
+  try {
+    await take()
+  } catch (error) {
+    await giveBack()
+    throw error
+  }
+  return { [Symbol.asyncDispose]: async () => await giveBack() }
+}

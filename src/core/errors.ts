@@ -45,3 +45,19 @@ export const messageOf = (error: unknown): string => (error instanceof Error ? e
 /** Whatever was thrown, as a BerthError; unknown causes become a 500 once, here, with what to do about them where that is known. */
 export const asBerthError = (error: unknown): BerthError =>
   error instanceof BerthError ? error : internal(withAdvice(messageOf(error), error), error)
+
+/** The same error with what was under way before its text, as Docker tells it. */
+export const prefixed = (what: string, thrown: unknown): BerthError => {
+  const { code, status, message } = asBerthError(thrown)
+  return new BerthError(code, status, `${what}: ${message}`, { cause: thrown })
+}
+
+/** Undefined where the work fails with one of these codes. */
+export const unlessCode = async <T>(work: Promise<T>, ...codes: string[]): Promise<T | undefined> => {
+  try {
+    return await work
+  } catch (error) {
+    if (codes.some(code => hasCode(error, code))) return undefined
+    throw error
+  }
+}

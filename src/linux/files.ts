@@ -1,4 +1,6 @@
+import { readdirSync } from 'node:fs'
 import { constants } from 'node:os'
+import { hasCode } from '../core/errors.ts'
 import { koffi, libc, SystemError, sys } from './ffi.ts'
 
 /**
@@ -307,4 +309,14 @@ export const unreadBytes = (fd: number): number => {
   const out = Buffer.alloc(4)
   calls.ioctlOut(fd, FIONREAD, out)
   return out.readInt32LE()
+}
+
+/** Of a folder's entries; none where there is no folder. */
+export const namesIn = (folder: string): string[] => {
+  try {
+    return readdirSync(folder)
+  } catch (error) {
+    if (hasCode(error, 'ENOENT')) return []
+    throw error
+  }
 }

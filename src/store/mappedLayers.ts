@@ -1,9 +1,8 @@
 import { mkdirSync, readdirSync, rmdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { hasCode } from '../core/errors.ts'
 import { failpoint } from '../core/failpoint.ts'
 import { nonce } from '../core/ids.ts'
-import { AT_FDCWD, O_DIRECTORY, O_PATH, O_RDONLY, openAt, owned } from '../linux/files.ts'
+import { AT_FDCWD, namesIn, O_DIRECTORY, O_PATH, O_RDONLY, openAt, owned } from '../linux/files.ts'
 import {
   attachMount,
   cloneMount,
@@ -71,11 +70,5 @@ export const mapDirectories = (folder: string, directories: readonly MappedDirec
 
 /** At a start: takes away what a crash left. */
 export const recoverMappedDirectories = (folder: string): void => {
-  let names: string[] = []
-  try {
-    names = readdirSync(folder)
-  } catch (error) {
-    if (!hasCode(error, 'ENOENT')) throw error
-  }
-  for (const name of names) endPlaces(join(folder, name))
+  for (const name of namesIn(folder)) endPlaces(join(folder, name))
 }

@@ -3,6 +3,7 @@ import { rm } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { hasCode } from '../core/errors.ts'
 import { failpoint } from '../core/failpoint.ts'
+import { namesIn } from '../linux/files.ts'
 import { type Digest, digestHex } from '../oci/digest.ts'
 import { syncDirectory, writeDurably } from './durable.ts'
 
@@ -110,12 +111,7 @@ export class Quarantine {
   }
 
   #names(): string[] {
-    try {
-      return readdirSync(this.#directory).sort()
-    } catch (error) {
-      if (hasCode(error, 'ENOENT')) return []
-      throw error
-    }
+    return namesIn(this.#directory).sort()
   }
 }
 

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
-import { mkdirSync, readdirSync, statSync } from 'node:fs'
+import { mkdirSync, statSync } from 'node:fs'
 import path from 'node:path'
-import { hasCode } from '../../core/errors.ts'
+import { namesIn } from '../../linux/files.ts'
 import type { Trash } from '../../store/trash.ts'
 import { ContextFolder, type SyncOptions } from '../session/contextSync.ts'
 import { ContextWorker } from '../session/contextWorker.ts'
@@ -17,15 +17,6 @@ export interface FolderUsage {
   createdAt: number
   lastUsedAt: number
   usageCount: number
-}
-
-const namesIn = (directory: string): string[] => {
-  try {
-    return readdirSync(directory)
-  } catch (error) {
-    if (hasCode(error, 'ENOENT')) return []
-    throw error
-  }
 }
 
 /**

@@ -1,4 +1,4 @@
-import { hasCode } from '../../core/errors.ts'
+import { hasCode, unlessCode } from '../../core/errors.ts'
 import { sharedKeyOf } from '../session/contextSync.ts'
 import { credentialsOf } from '../session/credentials.ts'
 import { readFiles } from '../session/readFiles.ts'
@@ -14,15 +14,6 @@ const mostText = 8 << 20
 
 /** Docker's own registry, by the name under which clients keep passwords for it. */
 const dockerHub = 'https://index.docker.io/v1/'
-
-const unlessAbsent = async <T>(work: Promise<T>, ...codes: string[]): Promise<T | undefined> => {
-  try {
-    return await work
-  } catch (error) {
-    if (codes.some(code => hasCode(error, code))) return undefined
-    throw error
-  }
-}
 
 export interface SessionClientParts {
   folders: ClientFolders
@@ -64,7 +55,7 @@ export const sessionClient = (session: Session, { folders, unpack }: SessionClie
 /** What is asked for by name. */
 const offered = (session: Session): Pick<BuildClient, 'session' | 'secret' | 'agent' | 'credentials'> => ({
   session: session.id,
-  secret: async (id, signal) => await unlessAbsent(getSecret(session, id, signal), 'secret-not-found'),
+  secret: async (id, signal) => await unlessCode(getSecret(session, id, signal), 'secret-not-found'),
   agent: async (id, signal) => {
     try {
       await checkAgent(session, id, signal)

@@ -1,6 +1,6 @@
 import { createPublicKey, randomBytes, timingSafeEqual, verify } from 'node:crypto'
 import { create } from '@bufbuild/protobuf'
-import { BerthError, hasCode } from '../../core/errors.ts'
+import { BerthError, unlessCode } from '../../core/errors.ts'
 import type { Credentials } from '../../registry-client/types.ts'
 import {
   Auth,
@@ -18,16 +18,6 @@ const patience = 60_000
 
 const bounded = (signal: AbortSignal): AbortSignal => AbortSignal.any([signal, AbortSignal.timeout(patience)])
 
-/** Undefined where the client does not serve this. */
-const unlessUnserved = async <T>(call: Promise<T>, ...codes: string[]): Promise<T | undefined> => {
-  try {
-    return await call
-  } catch (error) {
-    if (['unimplemented', ...codes].some(code => hasCode(error, code))) return undefined
-    throw error
-  }
-}
-
 /** Undefined where the client has none for the host. Errors: those of a call. */
 export const credentialsOf = async (
   session: Session,
@@ -35,8 +25,9 @@ export const credentialsOf = async (
   signal: AbortSignal,
 ): Promise<Credentials | undefined> => {
   const request = create(CredentialsRequestSchema, { host })
-  const answer = await unlessUnserved(
+  const answer = await unlessCode(
     session.unary(Auth.method.credentials, request, { signal: bounded(signal) }),
+    'unimplemented',
   )
   if (!answer || answer.secret === '') return undefined
   const { username, secret } = answer
@@ -80,8 +71,9 @@ export const tokenAuthority = async (
   signal: AbortSignal,
 ): Promise<Uint8Array | undefined> => {
   const request = create(GetTokenAuthorityRequestSchema, { host, salt })
-  const answer = await unlessUnserved(
+  const answer = await unlessCode(
     session.unary(Auth.method.getTokenAuthority, request, { signal: bounded(signal) }),
+    'unimplemented',
     'unavailable',
   )
   if (answer && answer.publicKey.length !== keyLength)
@@ -106,8 +98,9 @@ export const hasTokenAuthority = async (
 ): Promise<boolean> => {
   const payload = randomBytes(keyLength)
   const request = create(VerifyTokenAuthorityRequestSchema, { host, salt, payload })
-  const answer = await unlessUnserved(
+  const answer = await unlessCode(
     session.unary(Auth.method.verifyTokenAuthority, request, { signal: bounded(signal) }),
+    'unimplemented',
   )
   return answer !== undefined && isSignedBy(publicKey, answer.signed, payload)
 }

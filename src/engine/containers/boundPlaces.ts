@@ -1,7 +1,7 @@
-import { mkdirSync, readdirSync, rmdirSync, statSync, unlinkSync, writeFileSync } from 'node:fs'
+import { mkdirSync, rmdirSync, statSync, unlinkSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { hasCode } from '../../core/errors.ts'
-import { owned } from '../../linux/files.ts'
+import { namesIn, owned } from '../../linux/files.ts'
 import { MNT_DETACH, MS_BIND, makePrivateMount, mount, unmount } from '../../linux/mount.ts'
 import type { Engine } from '../engine.ts'
 import { openSubpath } from '../volumes/subpath.ts'
@@ -56,15 +56,6 @@ export const bindSubpaths = (
 ): void => {
   for (const [index, { source, subpath = '' }] of points.entries())
     if (subpath !== '') bindSubpath(engine, id, { source, subpath, index })
-}
-
-export const namesIn = (directory: string): string[] => {
-  try {
-    return readdirSync(directory)
-  } catch (error) {
-    if (hasCode(error, 'ENOENT')) return []
-    throw error
-  }
 }
 
 /** Never by a recursive removal: a place that is still mounted has the volume's own files in it. */

@@ -1,4 +1,5 @@
 import type { UndoStack } from '../../core/disposal.ts'
+import { lent } from '../../core/disposal.ts'
 import { failpoint } from '../../core/failpoint.ts'
 import type { Digest } from '../../oci/digest.ts'
 import type { Layer } from '../../store/types.ts'
@@ -107,16 +108,11 @@ export const unmountImages = async (engine: Engine, record: ContainerRecord): Pr
 }
 
 /** For work on the files of a container that does not run, and whose queue the caller holds. */
-export const lendImages = async (engine: Engine, record: ContainerRecord): Promise<AsyncDisposable> => {
-  const giveBack = (): Promise<void> => unmountImages(engine, record)
-  try {
-    await mountImages(engine, record)
-    return { [Symbol.asyncDispose]: giveBack }
-  } catch (error) {
-    await giveBack()
-    throw error
-  }
-}
+export const lendImages = (engine: Engine, record: ContainerRecord): Promise<AsyncDisposable> =>
+  lent(
+    () => mountImages(engine, record),
+    () => unmountImages(engine, record),
+  )
 
 /** With the container. Idempotent. */
 export const removeImageMounts = async (engine: Engine, record: ContainerRecord): Promise<void> => {

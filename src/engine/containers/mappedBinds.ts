@@ -1,4 +1,5 @@
 import { realpathSync } from 'node:fs'
+import { lent } from '../../core/disposal.ts'
 import { BerthError, badRequest, hasCode, messageOf } from '../../core/errors.ts'
 import { failpoint } from '../../core/failpoint.ts'
 import { AT_FDCWD, O_PATH, openAt, owned } from '../../linux/files.ts'
@@ -155,16 +156,10 @@ export const lendMapped = async (
   engine: Engine,
   record: ContainerRecord,
   request: MappingRequest,
-): Promise<Disposable> => {
+): Promise<AsyncDisposable> => {
   const giveBack = (): void => {
     if (record.mounts.some(({ idMapping }) => idMapping)) dropPlaces(engine, record.id)
   }
   giveBack()
-  try {
-    await bindMappedMounts(engine, record, request)
-    return { [Symbol.dispose]: giveBack }
-  } catch (error) {
-    giveBack()
-    throw error
-  }
+  return await lent(() => bindMappedMounts(engine, record, request), giveBack)
 }

@@ -1,4 +1,4 @@
-import { asBerthError, BerthError, badRequest } from '../../core/errors.ts'
+import { badRequest, prefixed } from '../../core/errors.ts'
 import { failpoint } from '../../core/failpoint.ts'
 import type { Engine } from '../engine.ts'
 import type { Container } from './container.ts'
@@ -9,8 +9,7 @@ const reserve = (engine: Engine, { id }: Container, name: string): void => {
   try {
     engine.containers.reserveName(name, id)
   } catch (error) {
-    const { code, status, message } = asBerthError(error)
-    throw new BerthError(code, status, `Error when allocating new name: ${message}`)
+    throw prefixed('Error when allocating new name', error)
   }
 }
 

@@ -1,4 +1,4 @@
-import { mkdirSync, readdirSync, readlinkSync, statSync } from 'node:fs'
+import { mkdirSync, readlinkSync, statSync } from 'node:fs'
 import path from 'node:path'
 import { Directories } from '../../archive/directories.ts'
 import type { Owner } from '../../archive/metadata.ts'
@@ -10,6 +10,7 @@ import {
   AT_FDCWD,
   chownFd,
   closeFd,
+  namesIn,
   O_CREAT,
   O_DIRECTORY,
   O_NONBLOCK,
@@ -258,7 +259,7 @@ export const withLayerView = async <T>(
     await using _images = mounts ? await lendImages(engine, container.record) : undefined
     const result = await withLayerRoot(engine, container, async root => {
       const request = { rootfs: root, signal: operation.signal }
-      using _mapped = mounts ? await lendMapped(engine, container.record, request) : undefined
+      await using _mapped = mounts ? await lendMapped(engine, container.record, request) : undefined
       return await closing(container, open(root), use)
     })
     return async () => result
@@ -283,11 +284,5 @@ export const withRootView = async <T>(
 
 /** At a start: takes away what a crash left mounted. */
 export const recoverViews = (engine: Engine): void => {
-  let names: string[] = []
-  try {
-    names = readdirSync(folder(engine))
-  } catch (error) {
-    if (!hasCode(error, 'ENOENT')) throw error
-  }
-  for (const name of names) removeMountedDirectory(path.join(folder(engine), name))
+  for (const name of namesIn(folder(engine))) removeMountedDirectory(path.join(folder(engine), name))
 }

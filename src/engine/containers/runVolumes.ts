@@ -1,3 +1,4 @@
+import { lent } from '../../core/disposal.ts'
 import { messageOf } from '../../core/errors.ts'
 import type { Engine } from '../engine.ts'
 import type { Operation } from '../operations.ts'
@@ -68,20 +69,15 @@ const releaseForeign = (engine: Engine, container: Container): Promise<void> =>
   endUsesOf(engine, id => id === container.id)
 
 /** For work on a container that does not run, and whose queue the caller holds. */
-export const lendForeign = async (
+export const lendForeign = (
   engine: Engine,
   container: Container,
   operation: Operation,
-): Promise<AsyncDisposable> => {
-  const giveBack = (): Promise<void> => releaseForeign(engine, container)
-  try {
-    await takeForeign(engine, container, operation)
-    return { [Symbol.asyncDispose]: giveBack }
-  } catch (error) {
-    await giveBack()
-    throw error
-  }
-}
+): Promise<AsyncDisposable> =>
+  lent(
+    () => takeForeign(engine, container, operation),
+    () => releaseForeign(engine, container),
+  )
 
 /** At a start. Errors: `not-found` where a volume or the wanted part of it is gone, `internal` where it cannot be mounted. */
 export const takeVolumes = async (

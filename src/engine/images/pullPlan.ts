@@ -1,4 +1,4 @@
-import { BerthError, badRequest, hasCode, internal } from '../../core/errors.ts'
+import { BerthError, badRequest, hasCode, internal, prefixed } from '../../core/errors.ts'
 import { type Digest, digestOf, isDigest } from '../../oci/digest.ts'
 import {
   type Descriptor,
@@ -151,9 +151,7 @@ export const readConfig = async (
     }
   } catch (error) {
     if (!(error instanceof BerthError) || hasCode(error, 'cancelled')) throw error
-    throw new BerthError(error.code, error.status, `error pulling image configuration: ${error.message}`, {
-      cause: error,
-    })
+    throw prefixed('error pulling image configuration', error)
   }
   const bytes = Buffer.concat(chunks)
   if (size !== descriptor.size || digestOf(bytes) !== descriptor.digest)

@@ -1,4 +1,4 @@
-import { BerthError, badRequest } from '../../core/errors.ts'
+import { BerthError, badRequest, prefixed } from '../../core/errors.ts'
 import type { Digest } from '../../oci/digest.ts'
 import type { Descriptor } from '../../oci/image.ts'
 import type { Platform } from '../../oci/platform.ts'
@@ -65,9 +65,7 @@ const isNamed = (text: string, name: string): boolean => {
 
 const missing = (error: unknown): unknown =>
   error instanceof BerthError && error.code === 'platform-mismatch'
-    ? new BerthError(error.code, error.status, `no suitable export target found: ${error.message}`, {
-        cause: error,
-      })
+    ? prefixed('no suitable export target found', error)
     : error
 
 /** Of one platform its manifest is saved, else the target with what is wanted of it. */

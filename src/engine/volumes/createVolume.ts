@@ -1,12 +1,13 @@
 import { nowText } from '../../core/clock.ts'
 import type { UndoStack } from '../../core/disposal.ts'
 import { UndoStack as Undo } from '../../core/disposal.ts'
+import { prefixed } from '../../core/errors.ts'
 import { failpoint } from '../../core/failpoint.ts'
 import { rootOf } from '../../linux/idMaps.ts'
 import type { Engine } from '../engine.ts'
 import { decideVolume } from './decideVolume.ts'
 import { volumeLimit } from './driverOptions.ts'
-import { about, checkExisting, findElsewhere } from './foreign.ts'
+import { checkExisting, findElsewhere } from './foreign.ts'
 import { makeHome, newHome, placeHome } from './homes.ts'
 import { createIn, getIn, removeIn } from './pluginDriver.ts'
 import { driverOf, type VolumeRecord, type VolumeWish } from './types.ts'
@@ -96,7 +97,7 @@ export const ensureVolume = async (
     try {
       return { record: await makeForeign(engine, wish), isNew: true }
     } catch (error) {
-      throw about(`create ${wish.name}`, error)
+      throw prefixed(`create ${wish.name}`, error)
     }
   const elsewhere = wish.driver === '' ? await findElsewhere(engine, wish.name) : undefined
   if (elsewhere) return { record: await adopt(engine, elsewhere.record), isNew: false }

@@ -1,4 +1,5 @@
-import { BerthError, conflict, messageOf, notFound } from '../../core/errors.ts'
+import { zeroTime } from '../../core/clock.ts'
+import { BerthError, conflict, messageOf, notFound, prefixed } from '../../core/errors.ts'
 import type { Engine } from '../engine.ts'
 import { volumeJson } from './document.ts'
 import { getIn, listIn, type PluginVolume, scopeIn } from './pluginDriver.ts'
@@ -13,20 +14,12 @@ export interface ForeignVolume {
   seen?: PluginVolume
 }
 
-const zeroTime = '0001-01-01T00:00:00Z'
-
 /** Of one that was made elsewhere. */
 const strange = (driver: string, { Name, CreatedAt }: PluginVolume): ForeignVolume['record'] => ({
   ...{ name: Name, driver, created: CreatedAt ?? zeroTime },
   labels: {},
   options: {},
 })
-
-/** Puts what went wrong into Docker's sentence about a volume; its status stays. */
-export const about = (what: string, error: unknown): Error =>
-  error instanceof BerthError
-    ? new BerthError(error.code, error.status, `${what}: ${error.message}`, { cause: error })
-    : new BerthError('internal', 500, `${what}: ${messageOf(error)}`, { cause: error })
 
 /** What its plugin says of it; undefined where it says that there is none. Errors: those of plugins, when it cannot be asked. */
 export const lookUp = async (
@@ -60,7 +53,7 @@ const find = async (engine: Engine, name: string): Promise<ForeignVolume | undef
 /** Errors: 404 and 500 in Docker's words. */
 export const getForeign = async (engine: Engine, name: string): Promise<ForeignVolume> => {
   const found = await find(engine, name).catch(error => {
-    throw about(`get ${name}`, error)
+    throw prefixed(`get ${name}`, error)
   })
   if (!found) throw notFound(`get ${name}: no such volume`)
   return found
@@ -86,7 +79,7 @@ export const checkExisting = async (
   const isOther = driver !== '' && driver !== own
   if (isOther && driver !== 'local')
     await engine.plugins.get(driver, 'VolumeDriver').catch(error => {
-      throw about(`create ${name}: error looking up volume plugin ${driver}`, error)
+      throw prefixed(`create ${name}: error looking up volume plugin ${driver}`, error)
     })
   const isThere =
     !isForeign(record) ||

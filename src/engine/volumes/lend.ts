@@ -1,3 +1,4 @@
+import { lent } from '../../core/disposal.ts'
 import type { Engine } from '../engine.ts'
 import type { Operation } from '../operations.ts'
 import { mountedOnes, mountHeld, unmountUnused } from './mounting.ts'
@@ -10,20 +11,16 @@ export const lendVolumes = async (
 ): Promise<AsyncDisposable> => {
   const records = mountedOnes(engine, names)
   const loans = records.map(({ name }) => engine.volumes.lend(name))
-  const giveBack = async (): Promise<void> => {
-    for (const loan of loans) loan[Symbol.dispose]()
-    for (const { name } of records) await unmountUnused(engine, name)
-  }
-  try {
+  const take = async (): Promise<void> => {
     for (const record of records)
       await engine.volumes.exclusively(
         [record.name],
         () => mountHeld(engine, record, operation),
         operation.signal,
       )
-    return { [Symbol.asyncDispose]: giveBack }
-  } catch (error) {
-    await giveBack()
-    throw error
   }
+  return await lent(take, async () => {
+    for (const loan of loans) loan[Symbol.dispose]()
+    for (const { name } of records) await unmountUnused(engine, name)
+  })
 }

@@ -1,4 +1,4 @@
-import { BerthError, hasCode, messageOf } from '../../core/errors.ts'
+import { BerthError, hasCode, messageOf, prefixed } from '../../core/errors.ts'
 import type { CallOptions } from '../../plugins/types.ts'
 import type { Engine } from '../engine.ts'
 
@@ -30,8 +30,7 @@ const ask = async <T>(engine: Engine, { driver, method, args, ...how }: Request)
     plugin = await engine.plugins.get(driver, 'VolumeDriver', how)
   } catch (error) {
     if (!(error instanceof BerthError)) throw error
-    const text = `error looking up volume plugin ${driver}: ${error.message}`
-    throw new BerthError(error.code, error.status, text, { cause: error })
+    throw prefixed(`error looking up volume plugin ${driver}`, error)
   }
   return await plugin.call<T>(`VolumeDriver.${method}`, args, how)
 }

@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs'
 import { UndoStack } from '../../core/disposal.ts'
-import { conflict, hasCode, messageOf } from '../../core/errors.ts'
+import { conflict, hasCode, messageOf, prefixed } from '../../core/errors.ts'
 import { failpoint } from '../../core/failpoint.ts'
 import { endLimit } from '../../linux/projectQuota.ts'
 import type { Put } from '../../store/database.ts'
@@ -8,7 +8,7 @@ import { Filters } from '../../wire/filters.ts'
 import type { Engine } from '../engine.ts'
 import type { Operation } from '../operations.ts'
 import { volumeLimit } from './driverOptions.ts'
-import { about, type ForeignVolume, forgetForeign, getForeign } from './foreign.ts'
+import { type ForeignVolume, forgetForeign, getForeign } from './foreign.ts'
 import { refuseMountsBelow, setAside } from './homes.ts'
 import { unmountHeld } from './mounting.ts'
 import { removeIn } from './pluginDriver.ts'
@@ -90,7 +90,7 @@ const removeForeign = async (engine: Engine, name: string, force: boolean): Prom
     await eraseForeign(engine, found.record)
   } catch (error) {
     if (force && record) await forgetForeign(engine, record)
-    throw about(`remove ${name}`, error)
+    throw prefixed(`remove ${name}`, error)
   }
 }
 

@@ -1,10 +1,18 @@
-import { closeSync, constants, mkdirSync, readdirSync, rmSync } from 'node:fs'
+import { closeSync, constants, mkdirSync, rmSync } from 'node:fs'
 import net from 'node:net'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { hasCode, messageOf, unavailable } from '../../../core/errors.ts'
 import { nonce } from '../../../core/ids.ts'
-import { AT_FDCWD, makeNodeAt, O_NONBLOCK, O_WRONLY, openAt, unreadBytes } from '../../../linux/files.ts'
+import {
+  AT_FDCWD,
+  makeNodeAt,
+  namesIn,
+  O_NONBLOCK,
+  O_WRONLY,
+  openAt,
+  unreadBytes,
+} from '../../../linux/files.ts'
 import type { Engine } from '../../engine.ts'
 import type { Wire, WireOptions } from './types.ts'
 import { orAborted } from './wire.ts'
@@ -26,15 +34,6 @@ const draining = 2000
 const longestPause = 200
 
 const folderOf = (engine: Engine): string => path.join(engine.settings.execRoot, 'logging')
-
-const namesIn = (folder: string): string[] => {
-  try {
-    return readdirSync(folder)
-  } catch (error) {
-    if (hasCode(error, 'ENOENT')) return []
-    throw error
-  }
-}
 
 const sessionsOf = (engine: Engine, driver: string): Session[] => {
   const folder = path.join(folderOf(engine), driver)
