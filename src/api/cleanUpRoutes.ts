@@ -1,5 +1,6 @@
 import { badRequest } from '../core/errors.ts'
-import { cleanUp, cleanUpSubject, cleanUpVerb, drawPlan } from '../engine/cleanUp/cleanUp.ts'
+import { cleanUpVerb } from '../engine/cleanUp/alone.ts'
+import { cleanUp, cleanUpSubject, drawPlan } from '../engine/cleanUp/cleanUp.ts'
 import { cleanUpRules, hasRules } from '../engine/cleanUp/rules.ts'
 import type { CleanUpOutcome, CleanUpPlan, CleanUpSettings, Removal } from '../engine/cleanUp/types.ts'
 import { map } from '../wire/decode.ts'

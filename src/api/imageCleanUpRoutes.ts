@@ -1,5 +1,11 @@
 import { badRequest } from '../core/errors.ts'
-import { type CleanUpResult, cleanUpImages, cleanUpVerb, drawPlan } from '../engine/images/cleanUp/cleanUp.ts'
+import { cleanUpVerb } from '../engine/cleanUp/alone.ts'
+import {
+  type CleanUpResult,
+  cleanUpImages,
+  drawPlan,
+  imageCleanUpSubject,
+} from '../engine/images/cleanUp/cleanUp.ts'
 import { cleanUpLimits, type GivenLimits, hasLimit } from '../engine/images/cleanUp/limits.ts'
 import type { CleanUpPlan, Removal, Stay } from '../engine/images/cleanUp/plan.ts'
 import type { CleanUpLimits } from '../engine/settings.ts'
@@ -64,7 +70,7 @@ const cleanUp = async (call: Call): Promise<{ json: object }> => {
   const limits = limitsOf(call)
   if (query.flag('dry-run')) return { json: shownPlan(await drawPlan(engine, limits)) }
   const planId = query.get('plan')
-  const what = { verb: cleanUpVerb, subject: { type: 'images', id: '', name: '' } }
+  const what = { verb: cleanUpVerb, subject: imageCleanUpSubject }
   const result = await tracked(call, what, operation =>
     cleanUpImages(engine, { limits, operation, ...(planId ? { planId } : {}) }),
   )

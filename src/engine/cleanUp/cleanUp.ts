@@ -1,15 +1,14 @@
-import { BerthError, conflict } from '../../core/errors.ts'
+import { BerthError } from '../../core/errors.ts'
 import { failpoint } from '../../core/failpoint.ts'
 import { removeStopped } from '../containers/remove.ts'
 import type { Engine } from '../engine.ts'
 import { isNamed, removeNetwork } from '../networks/removeNetwork.ts'
-import type { Operation } from '../operations.ts'
 import { removeVolume } from '../volumes/removeVolume.ts'
+import { type CleanUpCall, planAlone } from './alone.ts'
 import { planCleanUp } from './plan.ts'
 import type { CleanUpOutcome, CleanUpPlan, CleanUpSettings, Removal } from './types.ts'
 import { findUnused, isStopped } from './unused.ts'
 
-export const cleanUpVerb = 'clean-up'
 export const cleanUpSubject = { type: 'unused objects', id: '', name: '' }
 
 /** What would go now. */
@@ -41,11 +40,8 @@ const remove = async (engine: Engine, { type, id }: Removal): Promise<boolean> =
 const isRefusal = (error: unknown): boolean =>
   error instanceof BerthError && (error.status === 409 || error.status === 403)
 
-interface CleanUpRequest {
+interface CleanUpRequest extends CleanUpCall {
   settings: CleanUpSettings
-  /** The plan that is expected; any where it is absent. */
-  planId?: string
-  operation: Operation
 }
 
 /**
@@ -55,16 +51,10 @@ interface CleanUpRequest {
  */
 export const cleanUp = async (
   engine: Engine,
-  { settings, planId, operation }: CleanUpRequest,
+  { settings, ...call }: CleanUpRequest,
 ): Promise<CleanUpOutcome> => {
-  const isOther = (other: Operation): boolean =>
-    other !== operation && other.verb === cleanUpVerb && other.subject.type === cleanUpSubject.type
-  if (engine.operations.all().some(isOther))
-    throw conflict('a clean-up is under way: wait for its end, or cancel it')
-  operation.at('drawing its plan')
-  const plan = await drawPlan(engine, settings)
-  if (planId !== undefined && planId !== plan.id)
-    throw conflict(`the plan ${planId} would be another one now (${plan.id}): look at it again`)
+  const { operation } = call
+  const plan = await planAlone(engine, { ...call, name: 'a clean-up' }, () => drawPlan(engine, settings))
   const [removed, skipped]: [Removal[], Removal[]] = [[], []]
   for (const removal of plan.removals) {
     operation.at(`removing the ${removal.type} ${removal.name}`)

@@ -1,4 +1,5 @@
-import { cleanUp, cleanUpSubject, cleanUpVerb } from './cleanUp.ts'
+import { cleanUpVerb } from './alone.ts'
+import { cleanUp, cleanUpSubject } from './cleanUp.ts'
 import { hasRules } from './rules.ts'
 import type { ScheduledWork } from './schedule.ts'
 

@@ -1,5 +1,5 @@
 import { hostname } from 'node:os'
-import { nowText, zeroTime } from '../../core/clock.ts'
+import { nowText } from '../../core/clock.ts'
 import { UndoStack } from '../../core/disposal.ts'
 import { BerthError, badRequest } from '../../core/errors.ts'
 import { failpoint } from '../../core/failpoint.ts'
@@ -13,6 +13,7 @@ import type { Operation } from '../operations.ts'
 import { checkBindSources } from './bindSources.ts'
 import type { Container } from './container.ts'
 import { containerEvent } from './containerEvents.ts'
+import { createdState } from './createdState.ts'
 import { effectiveHostConfig } from './effectiveHostConfig.ts'
 import { checkSlice } from './groups.ts'
 import { createImageMounts, leaseImages, resolveImageMounts } from './imageMounts.ts'
@@ -115,16 +116,7 @@ const decideRecord = (
     ports: publishes(hostConfig.NetworkMode ?? '') ? ports : [],
     networks: attachmentsFor(engine.networks, hostConfig, request.NetworkingConfig ?? {}),
     ...(links.length > 0 ? { links } : {}),
-    state: {
-      status: 'created',
-      pid: 0,
-      exitCode: 0,
-      error: '',
-      oomKilled: false,
-      startedAt: zeroTime,
-      finishedAt: zeroTime,
-      stoppedByCall: false,
-    },
+    state: createdState(),
     restartCount: 0,
     runs: 0,
   }

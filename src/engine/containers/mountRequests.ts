@@ -10,7 +10,8 @@ import type { MountPoint, OwnerMapping } from './types.ts'
 /** A place in a container as it is compared with others. */
 export const cleanPlace = (place: string): string => path.posix.normalize(place).replace(/(?<=.)\/$/, '')
 
-const blank = (type: MountPoint['type'], destination: string): MountPoint => ({
+/** A mount of which nothing else is known yet. */
+export const blankMount = (type: MountPoint['type'], destination: string): MountPoint => ({
   type,
   source: '',
   destination: cleanPlace(destination),
@@ -69,7 +70,7 @@ export const parseBind = (text: string): MountPoint => {
     throw invalid(`invalid mount config for type "bind": ${messageOf(error)}`)
   }
   return {
-    ...blank('bind', destination),
+    ...blankMount('bind', destination),
     source: cleanPlace(source),
     readWrite: !words.includes('ro'),
     propagation: words.find(word => propagations.includes(word)) ?? '',
@@ -130,7 +131,7 @@ const bindMount = (request: MountRequest): MountPoint => {
   if (never && always) throw conflict('ReadOnlyNonRecursive', 'ReadOnlyForceRecursive')
   const idMapping = ownerMapping(request)
   return {
-    ...blank('bind', request.Target ?? ''),
+    ...blankMount('bind', request.Target ?? ''),
     source: path.posix.normalize(source),
     readWrite: !request.ReadOnly,
     propagation: options.Propagation ?? '',
@@ -154,7 +155,7 @@ const volumeMount = (request: MountRequest): MountPoint => {
   if (subpath !== '' && !isLocal(subpath))
     throw new Error('subpath must be a relative path within the volume')
   return {
-    ...blank('volume', target),
+    ...blankMount('volume', target),
     name,
     mode: sharedLabel,
     readWrite: !request.ReadOnly,
@@ -170,7 +171,7 @@ const imageMount = (request: MountRequest): MountPoint => {
   if (subpath !== '' && !isLocal(subpath))
     throw new Error('subpath must be a relative path within the volume')
   return {
-    ...blank('image', target),
+    ...blankMount('image', target),
     name,
     readWrite: false,
     propagation: 'rprivate',
@@ -189,7 +190,7 @@ export const parseMount = (request: MountRequest): MountPoint => {
     if (request.Type === 'tmpfs') {
       if (request.Source) throw new Error('field Source must not be specified')
       return {
-        ...blank('tmpfs', request.Target),
+        ...blankMount('tmpfs', request.Target),
         options: tmpfsOptions(request),
         readWrite: !request.ReadOnly,
       }
@@ -225,7 +226,7 @@ const tmpfsMounts = (tmpfs: Record<string, string> | undefined): MountPoint[] =>
     }
     const words = options === '' ? [] : options.split(',')
     for (const word of words) checkTmpfsOption(word)
-    return { ...blank('tmpfs', destination), options: words.filter(word => word !== 'defaults') }
+    return { ...blankMount('tmpfs', destination), options: words.filter(word => word !== 'defaults') }
   })
 
 export interface MountDefaults {
@@ -263,7 +264,7 @@ export const decideMounts = (
   const others = inherited.filter(({ destination }) => !taken.has(destination))
   for (const { destination } of others) taken.add(destination)
   const anonymous = Object.keys(volumes ?? {})
-    .map(destination => ({ ...blank('volume', destination), copyUp: true }))
+    .map(destination => ({ ...blankMount('volume', destination), copyUp: true }))
     .filter(({ destination }) => !taken.has(destination) && destination !== '/')
   return [...others, ...chosen, ...anonymous]
 }

@@ -1,5 +1,7 @@
-import { nowText, zeroTime } from '../../../core/clock.ts'
+import { nowText } from '../../../core/clock.ts'
+import { createdState } from '../../../engine/containers/createdState.ts'
 import { effectiveHostConfig } from '../../../engine/containers/effectiveHostConfig.ts'
+import { blankMount } from '../../../engine/containers/mountRequests.ts'
 import { newLabels } from '../../../engine/containers/selinuxLabels.ts'
 import type { ContainerRecord, MountPoint } from '../../../engine/containers/types.ts'
 import { newIdMaps } from '../../../engine/containers/userNamespaces.ts'
@@ -57,16 +59,7 @@ export const stepRecord = (
     mounts: [],
     ports: [],
     networks: attachmentsFor(engine.networks, hostConfig, {}),
-    state: {
-      status: 'created',
-      pid: 0,
-      exitCode: 0,
-      error: '',
-      oomKilled: false,
-      startedAt: zeroTime,
-      finishedAt: zeroTime,
-      stoppedByCall: false,
-    },
+    state: createdState(),
     restartCount: 0,
     runs: 1,
     isStep: true,
@@ -88,14 +81,4 @@ export const stepEnvironment = (
 
 export const bindPoint = (
   point: Pick<MountPoint, 'source' | 'destination' | 'readWrite'> & { subpath?: string },
-): MountPoint => ({
-  type: 'bind',
-  propagation: 'rprivate',
-  mode: '',
-  name: '',
-  options: [],
-  nonRecursive: false,
-  createSource: false,
-  copyUp: false,
-  ...point,
-})
+): MountPoint => ({ ...blankMount('bind', point.destination), propagation: 'rprivate', ...point })

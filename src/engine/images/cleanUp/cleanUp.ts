@@ -1,10 +1,10 @@
 import { statfs } from 'node:fs/promises'
-import { BerthError, conflict } from '../../../core/errors.ts'
+import { BerthError } from '../../../core/errors.ts'
 import { failpoint } from '../../../core/failpoint.ts'
 import type { Digest } from '../../../oci/digest.ts'
+import { type CleanUpCall, planAlone } from '../../cleanUp/alone.ts'
 import { imagesOf, stacksOf } from '../../containers/imageMounts.ts'
 import type { Engine } from '../../engine.ts'
-import type { Operation } from '../../operations.ts'
 import type { CleanUpLimits } from '../../settings.ts'
 import { selectImages } from '../list.ts'
 import { removeImage } from '../remove.ts'
@@ -14,7 +14,7 @@ import { type CleanUpPlan, type ImageFacts, type Part, planCleanUp, type Removal
 
 /** The clean-up of images that nobody has used for long, or that there is no space for. */
 
-export const cleanUpVerb = 'clean-up'
+export const imageCleanUpSubject = { type: 'images', id: '', name: '' }
 
 const layerPart = (key: Digest): string => `layer ${key}`
 
@@ -123,11 +123,8 @@ const removeOne = async (engine: Engine, { id, names, why, bytes }: Removal): Pr
   engine.log.info('an unused image was removed by the clean-up', { image: id, names, cause: why, bytes })
 }
 
-interface CleanUpRequest {
+interface CleanUpRequest extends CleanUpCall {
   limits: CleanUpLimits
-  /** The plan that is expected; any where it is absent. */
-  planId?: string
-  operation: Operation
 }
 
 /**
@@ -137,15 +134,12 @@ interface CleanUpRequest {
  */
 export const cleanUpImages = async (
   engine: Engine,
-  { limits, planId, operation }: CleanUpRequest,
+  { limits, ...call }: CleanUpRequest,
 ): Promise<CleanUpResult> => {
-  if (engine.operations.all().some(other => other.verb === cleanUpVerb && other !== operation))
-    throw conflict('a clean-up of images is under way: wait for its end, or cancel it')
-  operation.at('drawing its plan')
+  const { operation } = call
+  const name = 'a clean-up of images'
+  const plan = await planAlone(engine, { ...call, name }, () => drawPlan(engine, limits))
   const before = await storedBytes(engine)
-  const plan = await drawPlan(engine, limits)
-  if (planId !== undefined && planId !== plan.id)
-    throw conflict(`the plan ${planId} would be another one now (${plan.id}): look at it again`)
   const removed: Removal[] = []
   const skipped: CleanUpResult['skipped'] = []
   for (const [index, removal] of plan.removals.entries()) {

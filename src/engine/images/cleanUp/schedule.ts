@@ -1,5 +1,6 @@
+import { cleanUpVerb } from '../../cleanUp/alone.ts'
 import type { ScheduledWork } from '../../cleanUp/schedule.ts'
-import { cleanUpImages, cleanUpVerb } from './cleanUp.ts'
+import { cleanUpImages, imageCleanUpSubject } from './cleanUp.ts'
 import { hasLimit } from './limits.ts'
 
 /** The clean-up of images by itself. */
@@ -8,10 +9,7 @@ export const imageCleanUpWork: ScheduledWork = {
   name: 'the clean-up of images',
   interval: ({ settings: { imageCleanUp } }) => (hasLimit(imageCleanUp) ? imageCleanUp.interval : 0),
   run: async engine => {
-    using operation = engine.operations.begin({
-      verb: cleanUpVerb,
-      subject: { type: 'images', id: '', name: '' },
-    })
+    using operation = engine.operations.begin({ verb: cleanUpVerb, subject: imageCleanUpSubject })
     const limits = engine.settings.imageCleanUp
     const { plan, removed } = await cleanUpImages(engine, { limits, operation })
     for (const text of plan.short)
