@@ -94,9 +94,12 @@ test('a terminal of an exec has the size it was made with, from 1.42 on', async 
   const size = async (version: string): Promise<string> => {
     const path = `/v${version}/containers/sized/exec`
     const { Id: id } = await daemon.json<{ Id: string }>('POST', path, {
-      ...{ Cmd: ['sh', '-c', 'stty size > /size'], Tty: true, ConsoleSize: [21, 77] },
+      // crun sets the size beside the process, which may look before that.
+      ...{ Cmd: ['sh', '-c', 'until [ -e /look ]; do sleep 0.02; done; stty size > /size'] },
+      ...{ Tty: true, ConsoleSize: [21, 77] },
     })
     await daemon.api('POST', `/v${version}/exec/${id}/start`, { Detach: true, Tty: true })
+    await exec('sized', [], 'touch /look')
     for (;;) {
       const { Running: running } = await daemon.json<{ Running: boolean }>('GET', `/exec/${id}/json`)
       if (!running) return exec('sized', [], 'cat /size')
