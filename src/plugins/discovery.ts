@@ -69,16 +69,18 @@ const entries = (folder: string): string[] => {
 
 const withoutEnding = (entry: string): string => entry.replace(/\.(sock|spec|json)$/, '')
 
+/** Whether something stands for it that can be read. */
+export const isFound = (folders: PluginFolders, name: string): boolean => {
+  try {
+    return findPlugin(folders, name) !== undefined
+  } catch {
+    // A file that cannot be read is told of when the plugin is asked for.
+    return false
+  }
+}
+
 /** The names of all plugins that something stands for, sorted. */
 export const pluginNames = (folders: PluginFolders): string[] => {
   const names = [folders.sockets, ...folders.specs].flatMap(folder => entries(folder).map(withoutEnding))
-  const isFound = (name: string): boolean => {
-    try {
-      return findPlugin(folders, name) !== undefined
-    } catch {
-      // A file that cannot be read is told of when the plugin is asked for.
-      return false
-    }
-  }
-  return [...new Set(names)].filter(isFound).sort()
+  return [...new Set(names)].filter(name => isFound(folders, name)).sort()
 }

@@ -5,6 +5,7 @@ import { createServer as createTlsServer } from 'node:https'
 import type { AddressInfo, Server } from 'node:net'
 import path from 'node:path'
 import { after, before, test } from 'node:test'
+import { setTimeout } from 'node:timers/promises'
 import { hasCode } from '../core/errors.ts'
 import { makeCertificates } from '../registry-client/testing/certificates.ts'
 import { findPlugin, pluginNames } from './discovery.ts'
@@ -105,7 +106,24 @@ test('a call goes over a unix socket, TCP and TLS, after one activation', async 
     assert.equal(activations, begun + 1, name)
   }
   assert.deepEqual(plugins.activeNames('VolumeDriver'), ['nested', 'plain', 'secure', 'tcp'])
-  await assert.rejects(plugins.get('unshown', 'VolumeDriver'), { code: 'plugin-error' })
+  await assert.rejects(plugins.get('unshown', 'VolumeDriver'), { code: 'plugin-unusable' })
+})
+
+test('callers in a hurry, who do not wait for each other, leave one client', async () => {
+  const place = mkdtempSync('/tmp/berth-plugins-')
+  const server = createServer({ keepAliveTimeout: 0 }, answer)
+  await listen(server, path.join(place, 'busy.sock'))
+  const hurried = new Plugins({ sockets: place, specs: [] })
+  const use = async (): Promise<unknown> =>
+    (await hurried.get('busy', 'VolumeDriver')).call('Some.Good', {}, { deadline })
+  assert.deepEqual(await Promise.all([use(), use(), use()]), Array(3).fill({ Answer: 42 }))
+  hurried[Symbol.dispose]()
+  const open = (): Promise<number> =>
+    new Promise((resolve, reject) => {
+      server.getConnections((error, count) => (error ? reject(error) : resolve(count)))
+    })
+  while ((await open()) > 0) await setTimeout(10)
+  rmSync(place, { recursive: true })
 })
 
 test('answers that are errors are told in their own words', async () => {
@@ -136,7 +154,7 @@ test('what is not there, or is something else, is refused in the words of Docker
     message: 'plugin "absent" not found',
   })
   await assert.rejects(plugins.get('plain', 'authz'), {
-    code: 'plugin-error',
+    code: 'plugin-unusable',
     message:
       'legacy plugin: Plugin does not implement the requested driver: plugin="plain", requested implementation="authz"',
   })

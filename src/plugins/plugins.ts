@@ -1,7 +1,6 @@
 import { BerthError, messageOf } from '../core/errors.ts'
 import { PluginClient } from './client.ts'
-import { findPlugin, pluginNames } from './discovery.ts'
-import { pluginError } from './transport.ts'
+import { findPlugin, isFound, pluginNames } from './discovery.ts'
 import type { CallOptions, Plugin, PluginFolders, PluginKind } from './types.ts'
 
 /** Docker's folders. */
@@ -32,12 +31,12 @@ export class Plugins implements Disposable {
 
   /** Whether something stands for it; it may be dead. */
   has(name: string): boolean {
-    return pluginNames(this.#folders).includes(name)
+    return isFound(this.#folders, name)
   }
 
   /**
    * Errors in Docker's words: `plugin-not-found` where no file stands for it,
-   * `plugin-error` where it cannot be activated or implements something else.
+   * `plugin-unusable` where it cannot be activated or implements something else.
    */
   async get(name: string, kind: PluginKind, options: Omit<CallOptions, 'deadline'> = {}): Promise<Plugin> {
     let active: Active
@@ -46,30 +45,18 @@ export class Plugins implements Disposable {
     } catch (error) {
       options.signal?.throwIfAborted()
       if (error instanceof BerthError && error.code === 'plugin-not-found') throw error
-      throw legacy(messageOf(error), error)
+      throw unusable(messageOf(error), error)
     }
     if (!active.kinds.includes(kind))
-      throw legacy(
+      throw unusable(
         `Plugin does not implement the requested driver: plugin=${JSON.stringify(name)}, requested implementation=${JSON.stringify(kind)}`,
       )
-    return { name, call: (method, args, how) => active.client.call(method, args, how) }
+    return pluginOf(name, active)
   }
 
   /** All that implement it; those that do not answer are told of, and left out. */
   async all(kind: PluginKind, onError: (name: string, error: unknown) => void): Promise<Plugin[]> {
-    const found = await Promise.all(
-      pluginNames(this.#folders).map(async name => {
-        try {
-          const { kinds, client } = await this.#activated(name, {})
-          const plugin: Plugin = { name, call: (method, args, how) => client.call(method, args, how) }
-          return kinds.includes(kind) ? [plugin] : []
-        } catch (error) {
-          onError(name, error)
-          return []
-        }
-      }),
-    )
-    return found.flat()
+    return (await this.#implementing(kind, {}, onError)).map(([name, active]) => pluginOf(name, active))
   }
 
   /** Names of those that have been activated for this kind, sorted. */
@@ -80,13 +67,22 @@ export class Plugins implements Disposable {
   /** Names of all that something stands for and that implement it, sorted; without those that do not answer within so many milliseconds. */
   async names(kind: PluginKind, patience: number): Promise<string[]> {
     const signal = AbortSignal.timeout(patience)
+    // Who uses one is told of its errors.
+    return (await this.#implementing(kind, { signal }, () => {})).map(([name]) => name)
+  }
+
+  async #implementing(
+    kind: PluginKind,
+    options: Omit<CallOptions, 'deadline'>,
+    onError: (name: string, error: unknown) => void,
+  ): Promise<[name: string, active: Active][]> {
     const found = await Promise.all(
-      pluginNames(this.#folders).map(async name => {
+      pluginNames(this.#folders).map(async (name): Promise<[string, Active][]> => {
         try {
-          const { kinds } = await this.#activated(name, { signal })
-          return kinds.includes(kind) ? [name] : []
-        } catch {
-          // Who uses it is told.
+          const active = await this.#activated(name, options)
+          return active.kinds.includes(kind) ? [[name, active]] : []
+        } catch (error) {
+          onError(name, error)
           return []
         }
       }),
@@ -130,6 +126,13 @@ export class Plugins implements Disposable {
         { ...options, deadline: activation[options.patient ? 'patient' : 'else'] },
       )
       const active = { client, address, kinds: Array.isArray(kinds) ? kinds.map(String) : [] }
+      // Two in a hurry may have activated it at once.
+      const other = this.#active.get(name)
+      if (other?.address === address) {
+        client[Symbol.dispose]()
+        return other
+      }
+      this.#forget(name)
       this.#active.set(name, active)
       return active
     } catch (error) {
@@ -148,4 +151,10 @@ export class Plugins implements Disposable {
   }
 }
 
-const legacy = (text: string, cause?: unknown): BerthError => pluginError(`legacy plugin: ${text}`, cause)
+const pluginOf = (name: string, { client }: Active): Plugin => ({
+  name,
+  call: (method, args, how) => client.call(method, args, how),
+})
+
+const unusable = (text: string, cause?: unknown): BerthError =>
+  new BerthError('plugin-unusable', 500, `legacy plugin: ${text}`, { cause })

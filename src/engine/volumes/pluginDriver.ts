@@ -1,8 +1,8 @@
-import { BerthError, hasCode, messageOf, prefixed } from '../../core/errors.ts'
+import { BerthError, hasCode, prefixed } from '../../core/errors.ts'
 import type { CallOptions } from '../../plugins/types.ts'
 import type { Engine } from '../engine.ts'
 
-/** The calls of `VolumeDriver`. Errors: `plugin-not-found`, `plugin-unreachable`, `plugin-error`. */
+/** The calls of `VolumeDriver`. Errors: `plugin-not-found`, `plugin-unusable`, `plugin-unreachable`, `plugin-error`. */
 
 /** Milliseconds: Docker's, and what may be waited for who only looks. */
 const long = 120_000
@@ -81,8 +81,7 @@ export const getIn = async (
     })
     return Volume ?? undefined
   } catch (error) {
-    // One that cannot be activated has not answered that.
-    if (hasCode(error, 'plugin-error') && !messageOf(error).startsWith('error looking up')) return undefined
+    if (hasCode(error, 'plugin-error')) return undefined
     throw error
   }
 }

@@ -88,8 +88,9 @@ export const mountUse = async (
       throw internal(`the plugin ${driver} gave no absolute path: ${JSON.stringify(mountpoint)}`)
     return mountpoint
   } catch (error) {
-    // A plugin that says that it failed has nothing mounted.
-    if (hasCode(error, 'plugin-error')) engine.pluginUses.drop(use)
+    // A plugin that was not asked, or says that it failed, has nothing mounted.
+    const codes = ['plugin-not-found', 'plugin-unusable', 'plugin-error']
+    if (codes.some(code => hasCode(error, code))) engine.pluginUses.drop(use)
     else void endUse(engine, use)
     if (operation.signal.aborted) throw error
     throw internal(`error while mounting volume '${name}': ${messageOf(error)}`, error)

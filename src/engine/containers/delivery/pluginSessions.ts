@@ -61,7 +61,7 @@ const stopLogging = async (
     const plugin = await engine.plugins.get(driver, 'LogDriver', how)
     await plugin.call('LogDriver.StopLogging', { File: file }, { ...how, deadline })
   } catch (error) {
-    if (!hasCode(error, 'plugin-error') || messageOf(error).startsWith('legacy plugin')) throw error
+    if (!hasCode(error, 'plugin-error')) throw error
   }
   rmSync(file, { force: true })
 }
@@ -149,10 +149,9 @@ export const openSession = async (
     .catch(error => failed.abort(error))
   try {
     const fd = await openWhenRead(session, either)
-    const wire = wireOf(engine, session, fd, onLost)
     await started
-    if (!failed.signal.aborted) return wire
-    wire[Symbol.dispose]()
+    if (!failed.signal.aborted) return wireOf(engine, session, fd, onLost)
+    closeSync(fd)
     throw failed.signal.reason
   } catch (error) {
     failed.abort(error)

@@ -113,23 +113,27 @@ const compressAll = async (
   const log = logPath(engine.settings.dataRoot, container.id)
   const { signal } = compression.stop
   let changed = false
-  await rm(compressLeftover(log), { force: true })
-  do {
-    compression.again = false
-    for (const { path, sequence } of await plainFiles(log)) {
-      signal.throwIfAborted()
-      const needed = (): Promise<boolean> => isNeeded(engine, container, { log, sequence })
-      if (await needed()) continue
-      const job: Job = { log, isNeeded: needed, signal }
-      try {
-        const isDone = await engine.logLedger.compressing.run(() => compressFile(path, job), signal)
-        changed ||= isDone
-      } catch (error) {
-        if (!hasCode(error, 'ENOENT')) throw error
+  try {
+    await rm(compressLeftover(log), { force: true })
+    do {
+      compression.again = false
+      for (const { path, sequence } of await plainFiles(log)) {
+        signal.throwIfAborted()
+        const needed = (): Promise<boolean> => isNeeded(engine, container, { log, sequence })
+        if (await needed()) continue
+        const job: Job = { log, isNeeded: needed, signal }
+        try {
+          const isDone = await engine.logLedger.compressing.run(() => compressFile(path, job), signal)
+          changed ||= isDone
+        } catch (error) {
+          if (!hasCode(error, 'ENOENT')) throw error
+        }
       }
-    }
-  } while (compression.again)
-  engine.logLedger.compressions.delete(container.id)
+    } while (compression.again)
+  } finally {
+    // At once, or who asks for it again meanwhile would not be heard.
+    engine.logLedger.compressions.delete(container.id)
+  }
   return changed
 }
 
@@ -147,16 +151,14 @@ export const beginCompression = (engine: Engine, container: Container, changed: 
   }
   const compression: Compression = { stop: new AbortController(), again: false, done: Promise.resolve() }
   compressions.set(container.id, compression)
-  compression.done = compressAll(engine, container, compression)
-    .finally(() => compressions.delete(container.id))
-    .then(
-      isLess => (isLess ? changed() : undefined),
-      error => {
-        if (compression.stop.signal.aborted) return
-        const details = { container: container.id, error: messageOf(error) }
-        engine.log.warn('a rotated log could not be compressed', details)
-      },
-    )
+  compression.done = compressAll(engine, container, compression).then(
+    isLess => (isLess ? changed() : undefined),
+    error => {
+      if (compression.stop.signal.aborted) return
+      const details = { container: container.id, error: messageOf(error) }
+      engine.log.warn('a rotated log could not be compressed', details)
+    },
+  )
 }
 
 /** Before the log is removed, or the daemon ends: nothing is written beside it any more. */
