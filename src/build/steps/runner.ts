@@ -67,6 +67,7 @@ export class Runner implements StepRunner {
     this.#folders = new LocalFolders(options.clientOf)
     this.#remote = new RemoteSources({
       snapshots: options.snapshots,
+      registries: options.engine.registries,
       root: path.join(options.engine.settings.dataRoot, 'build', 'fetching'),
       clientsOf: work => this.#clients(work),
     })
@@ -75,10 +76,6 @@ export class Runner implements StepRunner {
   /** A build has ended: nothing of it is kept that no record has. */
   async ended(build: BuildContext): Promise<void> {
     await this.#remote.ended(build)
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.#remote[Symbol.asyncDispose]()
   }
 
   async identify(work: Work): Promise<Identity> {
