@@ -54,7 +54,7 @@ export const archiveClient = async (parts: ArchiveParts): Promise<BuildClient> =
     session: '',
     folder: async ({ exclude = [] }) => {
       if (exclude.length > 0) await leaveOut(folder, exclude)
-      return { path: folder, entries: [], [Symbol.asyncDispose]: async () => {} }
+      return { path: folder, version: newId(), entries: [], [Symbol.asyncDispose]: async () => {} }
     },
     readFiles: async (_name, paths) => {
       using opened = owned(openSync(folder, 'r'))
