@@ -63,7 +63,7 @@ export const writeContext = (root: string): void => {
   write('hard/one', 'hard\n')
   linkSync(at('hard/one'), at('hard/two'))
   write('ignored', 'ignored\n')
-  write('.dockerignore', 'ignored\nnothing/**\n')
+  write('.dockerignore', 'ignored\nnothing/**\nDockerfile\nsaved-*\n')
   mkdirSync(at('empty'))
   chmodSync(at('empty'), 0o711)
   write('old', 'old\n')
