@@ -40,7 +40,14 @@ const built = async (daemon: TestDaemon, build: BuildCase, number: number): Prom
 
 /** Of the comparison with BuildKit, those that give an image. */
 const names = [
-  ...['from scratch with a file', 'env and variables', 'labels', 'label options', 'workdir', 'user forms'],
+  ...[
+    'from scratch with a file',
+    'env and variables',
+    'labels',
+    'labels of the client',
+    'workdir',
+    'user forms',
+  ],
   ...['expose volume stopsignal', 'cmd and entrypoint, shell form', 'shell', 'healthcheck', 'onbuild', 'arg'],
   ...[
     'platform arguments',
