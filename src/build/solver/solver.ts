@@ -2,7 +2,7 @@ import { BuildMemories } from './buildMemory.ts'
 import { Flights } from './flights.ts'
 import { BuildSolve, type Shared } from './solveBuild.ts'
 import { Turns } from './turns.ts'
-import type { ResultCache, Solver, StepRunner } from './types.ts'
+import type { LayerRef, ResultCache, Solver, StepRunner } from './types.ts'
 
 export interface SolverOptions {
   runner: StepRunner
@@ -10,7 +10,7 @@ export interface SolverOptions {
   /** Processes and operations on files that run at once, of all builds; sources come beside them. */
   width: number
   /** A record is new: the cache may have become too large. */
-  recorded?: () => void
+  recorded?: (layers: readonly LayerRef[]) => void
 }
 
 /** Solves graphs of several builds at once. */
