@@ -33,11 +33,13 @@ import { resolveImage } from './image/resolve.ts'
 import { LocalFolders } from './localFolders.ts'
 import { Parts } from './parts.ts'
 import { RemoteSources } from './remote.ts'
+import type { DownloadRecords } from './sources/downloadRecords.ts'
 
 export interface RunnerOptions {
   engine: Engine
   snapshots: SnapshotStore
   cacheMounts: CacheMounts
+  downloads: DownloadRecords
   /** Who asked for a build that is under way. */
   clientOf(build: BuildContext): BuildClient
   /** Layers that it needs until its end, whatever the cache has. */
@@ -70,6 +72,7 @@ export class Runner implements StepRunner {
     this.#remote = new RemoteSources({
       snapshots: options.snapshots,
       registries: options.engine.registries,
+      records: options.downloads,
       root: path.join(options.engine.settings.dataRoot, 'build', 'fetching'),
       clientsOf: work => this.#clients(work),
     })
