@@ -14,7 +14,7 @@ import type { Warning } from './dockerfile/types.ts'
 import { checkEntitlements, type Entitlement } from './entitlements.ts'
 import { explaining, wantsExplanation } from './explain.ts'
 import { exportImage } from './export/image.ts'
-import type { ExportStep } from './export/types.ts'
+import type { ExportStep, InlineCache } from './export/types.ts'
 import type { FrontendAttributes } from './frontend/attributes.ts'
 import {
   type DockerfileSource,
@@ -27,9 +27,9 @@ import { answerSubrequest } from './frontend/subrequests.ts'
 import type { Vertex, VertexDigest } from './graph/types.ts'
 import type { Plan } from './plan/types.ts'
 import { SolveError } from './solver/errors.ts'
-import type { BuildContext, BuildEvent, LayerRef, Solution, Tree } from './solver/types.ts'
+import type { BuildContext, BuildEvent, ImportedResults, LayerRef, Solution, Tree } from './solver/types.ts'
 import { PartsInTurn } from './stepParts.ts'
-import { type LayerNeeds, layersOf } from './steps/image/layers.ts'
+import { type LayerNeeds, layersOf, withBlobs } from './steps/image/layers.ts'
 import { resolveImage } from './steps/image/resolve.ts'
 
 export interface BuildRequest {
@@ -56,9 +56,22 @@ export interface BuiltPlatform {
   platform: string
   plan: Plan
   tree: Tree
+  /** What is known of all vertices, for a cache that is exported. */
+  results: Solution['results']
 }
 
-type ExportedPlatform = Pick<BuiltPlatform, 'tree'> & { plan: Pick<Plan, 'image' | 'baseImage' | 'epoch'> }
+/** How a build is solved. */
+export interface SolveOptions {
+  /** Caches that it may take results of. */
+  imported?: ImportedResults | undefined
+  /** Not only its results are held until it is disposed of, but those of all vertices. */
+  holdsAll?: boolean
+}
+
+type ExportedPlatform = Pick<BuiltPlatform, 'tree'> & {
+  plan: Pick<Plan, 'image' | 'baseImage' | 'epoch'>
+  inlineCache?: InlineCache | undefined
+}
 
 /** Of this build alone: a client may show several at once. */
 const internalVertex = (build: string, name: string): Vertex => ({
@@ -197,11 +210,11 @@ export class Build implements AsyncDisposable {
   }
 
   /** Solves all plans; the trees are held until this build is disposed of. Errors: `StepError`. */
-  async solve({ plans, source }: PlannedBuild): Promise<BuiltPlatform[]> {
+  async solve({ plans, source }: PlannedBuild, options: SolveOptions = {}): Promise<BuiltPlatform[]> {
     for (const { plan } of plans) checkEntitlements(plan.graph, this.#granted)
     this.#operation.at('running its steps')
     try {
-      return await this.#solve(plans)
+      return await this.#solve(plans, options)
     } catch (error) {
       throw error instanceof SolveError ? new StepError(source, error) : error
     }
@@ -227,26 +240,36 @@ export class Build implements AsyncDisposable {
     )
   }
 
-  async #solve(plans: PlannedBuild['plans']): Promise<BuiltPlatform[]> {
+  async #solve(
+    plans: PlannedBuild['plans'],
+    { imported, holdsAll = false }: SolveOptions,
+  ): Promise<BuiltPlatform[]> {
     return await Promise.all(
       plans.map(async ({ platform, plan }) => {
         const solution = await this.#builder.solver.solve({
           build: this.#context,
           graph: plan.graph,
           tell: this.#tell,
+          holdsAll,
+          ...(imported ? { imported } : {}),
         })
         this.#solutions.push(solution)
-        return { platform, plan, tree: solution.trees[0] ?? { layers: [] } }
+        const tree = solution.trees[0] ?? { layers: [] }
+        return { platform, plan, tree, results: () => solution.results() }
       }),
     )
   }
 
-  #layersOf(tree: Tree): Promise<Layer[]> {
+  get #needs(): LayerNeeds {
     const { engine, snapshots } = this.#builder
     const { signal, client } = this
     const credentials: LayerNeeds['credentials'] = async (domain, asking) =>
       await client.credentials(domain, asking)
-    return layersOf({ engine, snapshots, signal, credentials, report: () => {} }, tree)
+    return { engine, snapshots, signal, credentials, report: () => {} }
+  }
+
+  #layersOf(tree: Tree): Promise<Layer[]> {
+    return layersOf(this.#needs, tree)
   }
 
   /** Mounts a result that this build holds, for reading. */
@@ -264,6 +287,7 @@ export class Build implements AsyncDisposable {
       const result = await work({
         ...{ engine, snapshots, operation: this.#operation },
         layersOf: tree => this.#layersOf(tree),
+        bring: tree => withBlobs(this.#needs, tree),
         originOf: id => originOf(cache.all(), id),
         say: text => parts.next(text),
       })
@@ -273,10 +297,11 @@ export class Build implements AsyncDisposable {
   }
 
   /** Into the engine's store. */
-  async exportImage({ plan, tree }: ExportedPlatform, names: readonly Reference[]): Promise<ImageRecord> {
+  async exportImage(built: ExportedPlatform, names: readonly Reference[]): Promise<ImageRecord> {
+    const { plan, tree, inlineCache } = built
     return await this.export(
       'exporting to image',
-      async step => await exportImage({ ...step, plan, tree, names }),
+      async step => await exportImage({ ...step, plan, tree, inlineCache, names }),
     )
   }
 

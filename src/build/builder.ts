@@ -7,6 +7,7 @@ import type { Credentials } from '../registry-client/types.ts'
 import type { Trash } from '../store/trash.ts'
 import type { SnapshotStore } from '../store/types.ts'
 import { Build, type BuildRequest } from './build.ts'
+import { Adopted, isAtHand } from './cacheTransfer/adopted.ts'
 import { archiveClient } from './clients/archiveClient.ts'
 import { ClientFolders } from './clients/folders.ts'
 import { sessionClient } from './clients/sessionClient.ts'
@@ -44,6 +45,7 @@ export class Builder implements Keeper, AsyncDisposable {
   readonly solver: Solver
   readonly entitlements: ReadonlySet<Entitlement>
   readonly #runner: Runner
+  readonly #adopted: Adopted
   readonly #builds = new Map<string, Build>()
 
   private constructor(parts: BuilderParts, cache: Cache, cacheMounts: CacheMounts) {
@@ -66,9 +68,11 @@ export class Builder implements Keeper, AsyncDisposable {
       clientOf: build => this.#clientOf(build),
       using: (build, layers) => this.#builds.get(build.id)?.use(layers),
     })
+    this.#adopted = new Adopted({ engine, cache })
     this.solver = createSolver({
       runner: this.#runner,
       cache,
+      adopted: ids => this.#adopted.note(ids),
       // Steps wait for disks and networks, too.
       width: Math.max(4, 2 * availableParallelism()),
       recorded: () =>
@@ -87,8 +91,11 @@ export class Builder implements Keeper, AsyncDisposable {
     // Of builds that a crash ended.
     for (const name of ['uploads', 'fetching']) trash.take(path.join(engine.settings.dataRoot, 'build', name))
     await cacheMounts.recover()
-    const cache = await Cache.open(engine.database, ({ tree }) =>
-      tree.layers.every(layer => layer.kind === 'image' || snapshots.find(layer.id) !== undefined),
+    const cache = await Cache.open(
+      engine.database,
+      async ({ tree }) =>
+        tree.layers.every(layer => layer.kind === 'image' || snapshots.find(layer.id) !== undefined) &&
+        (await isAtHand(engine, tree)),
     )
     for (const id of await snapshots.list()) if (!cache.hasSnapshot(id)) await snapshots.remove(id)
     return new Builder(parts, cache, cacheMounts)
@@ -129,6 +136,7 @@ export class Builder implements Keeper, AsyncDisposable {
   end(build: Build): void {
     if (this.#builds.get(build.id) === build) this.#builds.delete(build.id)
     this.#quietly('what a build left could not be removed', this.#runner.ended(build))
+    this.#quietly('what a build imported could not be let go', this.#adopted.sweep())
     this.#quietly('the build cache could not be cleaned up', this.upkeep.collect())
   }
 

@@ -1,5 +1,10 @@
 import type { BuiltPlatform, Build as EngineBuild } from '../../build/build.ts'
 import type { Builder as BuildEngine } from '../../build/builder.ts'
+import { exportCaches } from '../../build/cacheTransfer/exportCaches.ts'
+import { importCaches } from '../../build/cacheTransfer/importCaches.ts'
+import { withInlineCaches } from '../../build/cacheTransfer/inline.ts'
+import { readCacheExport, readCacheSources } from '../../build/cacheTransfer/options.ts'
+import type { CacheExport } from '../../build/cacheTransfer/types.ts'
 import { readEntitlements } from '../../build/entitlements.ts'
 import { readNames } from '../../build/export/options.ts'
 import {
@@ -9,7 +14,7 @@ import {
   readResultFile,
   statResultFile,
 } from '../../build/export/resultFiles.ts'
-import type { Told } from '../../build/export/types.ts'
+import type { BuildOutcome, Told } from '../../build/export/types.ts'
 import { type FrontendAttributes, readAttributes } from '../../build/frontend/attributes.ts'
 import { resolveImage } from '../../build/steps/image/resolve.ts'
 import { notFound, notImplemented } from '../../core/errors.ts'
@@ -136,17 +141,18 @@ export class DoorBuild implements Build {
     const { subrequest } = attributes
     if (subrequest)
       return await this.#within(signal, async build => await answerOf(build, subrequest, attributes))
-    // Before steps are run for it.
-    if (this.#context.request.cacheExports.length > 0)
-      throw notImplemented('a cache that is exported (--cache-to)')
+    // All that is refused is so before steps are run for it.
+    const exports = this.#cacheExports
+    const sources = readCacheSources([...attributes.cacheImports, ...request.cacheImports])
     refuseAttestations(attributes)
     if (Object.keys(request.inputs).length > 0) throw notImplemented('another target as a context of a build')
-    const imports = new Set([...attributes.cacheImports, ...request.cacheImports].map(({ type }) => type))
     const built = await this.#within(signal, async build => {
-      // It is slower without, and no less right.
-      for (const type of imports)
-        await build.step(`[internal] cannot import a cache (${type}) yet: going on without`, async () => {})
-      return await build.solve(await build.plan(attributes))
+      const { engine } = this.#context.builder
+      const importing = importCaches({ build, engine, sources, platforms: attributes.platforms })
+      // Where there is no plan, nobody asks for it.
+      importing.catch(() => {})
+      const planned = await build.plan(attributes)
+      return await build.solve(planned, { imported: await importing, holdsAll: exports.length > 0 })
     })
     const refs = built.map(one => {
       const ref = newId()
@@ -205,17 +211,37 @@ export class DoorBuild implements Build {
     // Some clients name an exporter beside a question, whose answer is no image.
     if (result.metadata['result.json'] && !result.ref && !result.refs) return {}
     const told: Told = {}
+    const caches = this.#cacheExports
+    const outcome = await this.#outcome(result, caches)
     for (const [index, exporter] of exporters.entries())
-      Object.assign(told, await this.#export(exporter, { index, result, signal }))
+      Object.assign(told, await this.#export(exporter, { index, outcome, signal }))
+    if (caches.length > 0 && outcome)
+      Object.assign(
+        told,
+        await this.#within(signal, async build => await exportCaches(build, caches, outcome)),
+      )
     return told
+  }
+
+  /** Errors: those of what they say. */
+  get #cacheExports(): CacheExport[] {
+    return this.#context.request.cacheExports.map(readCacheExport)
+  }
+
+  /** Undefined where nothing is exported: a client may return nothing then. */
+  async #outcome(result: BuildResult, caches: readonly CacheExport[]): Promise<BuildOutcome | undefined> {
+    const { exporters } = this.#context.request
+    if (exporters.length === 0 && caches.length === 0) return undefined
+    const outcome = outcomeOf(result, this.#results)
+    return caches.some(({ to }) => to.kind === 'inline') ? await withInlineCaches(outcome) : outcome
   }
 
   async #export(
     exporter: Attributed,
-    { index, result, signal }: { index: number; result: BuildResult; signal: AbortSignal },
+    { index, outcome, signal }: { index: number; outcome: BuildOutcome | undefined; signal: AbortSignal },
   ): Promise<Told> {
     const { builder, request } = this.#context
-    const outcome = outcomeOf(result, this.#results)
+    if (!outcome) return {}
     return await this.#within(signal, async build => {
       const session = await builder.sessions.wait(request.session, signal)
       return await exportResult(build, exporter, { outcome, target: { session, exporter: index } })

@@ -39,9 +39,9 @@ const toStorePlainly: Exporter = async (build, attributes, { outcome }) => {
   const [only] = outcome.platforms
   if (!only) throw badRequest('the build has no result that could be exported')
   const names = readNames(attributes)
-  const { tree, image, baseImage, epoch } = only
+  const { tree, image, baseImage, epoch, inlineCache } = only
   const plan = { image, ...(baseImage ? { baseImage } : {}), ...(epoch === undefined ? {} : { epoch }) }
-  const { id } = await build.exportImage({ plan, tree }, names)
+  const { id } = await build.exportImage({ plan, tree, inlineCache }, names)
   return { 'containerimage.digest': id, 'containerimage.config.digest': id, ...namesTold(names) }
 }
 

@@ -90,13 +90,13 @@ const snapshotBlob = async (
 /** A base image's layer stays as it came unless told otherwise. */
 const imageBlob = async (
   making: Making,
-  { blob: digest, diffId, mediaType, reference }: LayerRef & { kind: 'image' },
+  { blob: digest, diffId, mediaType, reference, origin }: LayerRef & { kind: 'image' },
 ): Promise<LayerBlob> => {
   const { step, options, brought } = making
   const { content } = step.engine
   const there = await content.info(digest)
   if (!there) throw notFound(`the layer ${digest} of ${reference} is not here: pull the image again`)
-  const told = { diffId, description: '' }
+  const told = { diffId, description: '', ...origin }
   const own = compressionOf(mediaType)
   if (!options.isForced || own === options.compression)
     return { descriptor: { mediaType: typeOf(own, options.isOci), ...there }, told }
@@ -108,16 +108,20 @@ const imageBlob = async (
   return { descriptor: { mediaType: typeOf(options.compression, options.isOci), ...blob }, told }
 }
 
-/** Bottom first. The caller holds the tree, shares `images.incoming`, and takes away what is brought. */
-export const layerBlobs = async (making: Making, { tree, epoch }: PlatformResult): Promise<LayerBlob[]> => {
+/** The caller holds the layer, shares `images.incoming`, and takes away what is brought. `epoch`: no file is later. */
+export const layerBlob = async (making: Making, layer: LayerRef, epoch?: number): Promise<LayerBlob> =>
+  layer.kind === 'image' ? await imageBlob(making, layer) : await snapshotBlob(making, layer, epoch)
+
+/** Bottom first; what is not here is fetched. The caller does as for `layerBlob`. */
+export const layerBlobs = async (
+  making: Making,
+  { tree, epoch }: Pick<PlatformResult, 'tree' | 'epoch'>,
+): Promise<LayerBlob[]> => {
   const { step, options } = making
-  await step.layersOf(tree)
+  const { layers } = await step.bring(tree)
   const latest = options.rewritesTimes ? (options.epoch ?? epoch) : undefined
   const blobs: LayerBlob[] = []
   // One after the other: each is compressed by several threads.
-  for (const layer of tree.layers)
-    blobs.push(
-      layer.kind === 'image' ? await imageBlob(making, layer) : await snapshotBlob(making, layer, latest),
-    )
+  for (const layer of layers) blobs.push(await layerBlob(making, layer, latest))
   return blobs
 }

@@ -40,7 +40,8 @@ const contentSeen = async (asked: Asked, node: Node, index: number): Promise<Sig
   }
 }
 
-const inputParts = ({ vertex, inputs }: Node, sights: readonly Sight[]): InputParts[] =>
+/** What a step takes, as it counted in its keys. */
+export const inputParts = ({ vertex, inputs }: Node, sights: readonly Sight[]): InputParts[] =>
   inputs.map(({ node }, index) => {
     const { chain, content } = sights[index] ?? { chain: undefined }
     return {

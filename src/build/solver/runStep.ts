@@ -24,6 +24,8 @@ export interface Doing {
   cache: ResultCache
   turns: Turns
   recorded(): void
+  /** Records are there whose layers may not be. */
+  adopted(ids: readonly string[]): void
 }
 
 export interface Step {
@@ -69,7 +71,7 @@ const ownLayers = (trees: readonly Tree[], { inputs }: Step): Snapshot[] => {
 }
 
 /** Records that a tree stands on: those whose last layer is in it. */
-const parentsOf = (tree: Tree, inputs: Step['inputs']): string[] => {
+export const parentsOf = (tree: Tree, inputs: Step['inputs']): string[] => {
   const layers = new Set(tree.layers.map(layerId))
   return inputs.flatMap(({ outcome, index }) => {
     const last = outcome.trees[index]?.layers.at(-1)

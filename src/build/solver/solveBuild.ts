@@ -1,6 +1,8 @@
 import { nowNanos } from '../../core/clock.ts'
 import { messageOf } from '../../core/errors.ts'
+import type { SerialQueue } from '../../core/queue.ts'
 import type { Edge, Vertex, VertexDigest } from '../graph/types.ts'
+import { adopt } from './adopt.ts'
 import type { BuildMemories, BuildMemory } from './buildMemory.ts'
 import { SolveError } from './errors.ts'
 import type { Flights, Waiter } from './flights.ts'
@@ -13,6 +15,7 @@ import { type Hold, noHold, type Outcome } from './outcome.ts'
 import { type Asked, planStep } from './plan.ts'
 import { type Doing, runStep, treeOf } from './runStep.ts'
 import { everything, standsOn } from './seenBy.ts'
+import { solvedResults } from './solvedResults.ts'
 import { Tasks } from './tasks.ts'
 import { Telling, type Told } from './telling.ts'
 import type {
@@ -30,6 +33,7 @@ export interface Shared extends Doing {
   identities: Flights<Identity>
   runs: Flights<Outcome>
   memories: BuildMemories
+  adoptions: SerialQueue
 }
 
 const isLocal = ({ operation }: Vertex): boolean => operation.kind === 'local'
@@ -86,8 +90,12 @@ export class BuildSolve {
     await this.#tasks.ended()
     this.#tasks.signal.throwIfAborted()
     const wanted = new Set(this.#edges.map(({ vertex }) => vertex))
-    await this.#release(({ vertex }) => !wanted.has(vertex.digest))
-    return { trees, [Symbol.asyncDispose]: () => this.#release(() => true) }
+    if (!this.#request.holdsAll) await this.#release(({ vertex }) => !wanted.has(vertex.digest))
+    return {
+      trees,
+      results: () => solvedResults(this.#nodes.values(), this.#shared.cache),
+      [Symbol.asyncDispose]: () => this.#release(() => true),
+    }
   }
 
   async #release(which: (node: Node) => boolean): Promise<void> {
@@ -175,7 +183,8 @@ export class BuildSolve {
         {
           planOf: other => this.#plan(other),
           chainOf: (other, index) => this.#chainOf(other, index),
-          isBase: chain => this.#shared.cache.isBase(chain),
+          isBase: chain =>
+            this.#shared.cache.isBase(chain) || (this.#request.imported?.isBase(chain) ?? false),
           isDoomed: other => this.#isDoomed(other),
         },
         node,
@@ -234,7 +243,9 @@ export class BuildSolve {
     contentOf: (input, selection) => this.#contentOf(input, selection),
     find: (node, key) => this.#find(node, key),
     pastChains: ({ vertex, wanted }, key) =>
-      ignoresCache(vertex) ? undefined : pastChains(this.#shared.cache, key, wanted),
+      ignoresCache(vertex)
+        ? undefined
+        : pastChains({ cache: this.#shared.cache, imported: this.#request.imported }, key, wanted),
     link: async ({ records }, key) => {
       for (const [index, id] of records.entries())
         if (id !== undefined) await this.#shared.cache.link(id, [resultKey(key, index)])
@@ -274,11 +285,19 @@ export class BuildSolve {
 
   async #find(node: Node, key: KeyDigest): Promise<Outcome | undefined> {
     if (!this.#mayUse(node, key)) return undefined
-    const found = await wholeUnder(this.#shared, key, node.wanted)
+    const found = (await wholeUnder(this.#shared, key, node.wanted)) ?? (await this.#adopt(node, key))
     if (!found) return undefined
     this.#holds.push({ node, hold: found.hold })
     this.#tellFound(node, found.outcome)
     return found.outcome
+  }
+
+  async #adopt(node: Node, key: KeyDigest): ReturnType<typeof adopt> {
+    const { imported } = this.#request
+    if (!imported || ignoresCache(node.vertex)) return undefined
+    const plans = await Promise.all(node.inputs.map(({ node: input }) => this.#plan(input)))
+    const { cache, adoptions, adopted } = this.#shared
+    return await adopt({ cache, imported, adoptions, adopted }, node, { key, plans })
   }
 
   #tellFound(node: Node, { records }: Outcome): void {

@@ -2,7 +2,8 @@ import { notFound } from '../../../core/errors.ts'
 import type { Engine } from '../../../engine/engine.ts'
 import { bringLayers } from '../../../engine/images/pull.ts'
 import type { PullLine } from '../../../engine/images/pullProgress.ts'
-import { familiar, parseReference } from '../../../oci/reference.ts'
+import { mediaTypes } from '../../../oci/image.ts'
+import { parseReference } from '../../../oci/reference.ts'
 import type { Credentials } from '../../../registry-client/types.ts'
 import type { Layer, SnapshotStore } from '../../../store/types.ts'
 import type { LayerRef, Tree } from '../../solver/types.ts'
@@ -32,12 +33,25 @@ const runs = (layers: readonly LayerRef[]): LayerRef[][] => {
   return all
 }
 
-const fetchRun = async (needs: LayerNeeds, refs: readonly ImageRef[]): Promise<Layer[]> => {
+/** Parts of a run that are had from one repository each, from the bottom. */
+const partsOf = (refs: readonly ImageRef[]): ImageRef[][] => {
+  const parts: ImageRef[][] = []
+  for (const ref of refs) {
+    const last = parts.at(-1)
+    if (last?.[0]?.reference === ref.reference) last.push(ref)
+    else parts.push([ref])
+  }
+  return parts
+}
+
+/** Unpacks them over those below, and fetches what of them is not here. */
+const bringPart = async (
+  needs: LayerNeeds,
+  part: readonly ImageRef[],
+  below: readonly ImageRef[],
+): Promise<void> => {
   const { engine, signal } = needs
-  const diffIds = refs.map(({ diffId }) => diffId)
-  const found = await engine.layers.find(diffIds)
-  if (found) return found
-  const name = parseReference(refs[0]?.reference ?? '')
+  const name = parseReference(part[0]?.reference ?? '')
   const repository = engine.registries.repository(
     name.domain,
     name.path,
@@ -48,12 +62,51 @@ const fetchRun = async (needs: LayerNeeds, refs: readonly ImageRef[]): Promise<L
     repository,
     operation: { signal, at: () => signal.throwIfAborted() },
     report: needs.report,
-    layers: refs.map(({ blob: digest, size, mediaType }) => ({ digest, size, mediaType })),
-    sources: refs.map(({ blob, diffId }) => ({ blob, diffId })),
+    layers: part.map(({ blob: digest, size, mediaType }) => ({ digest, size, mediaType })),
+    sources: [...below, ...part].map(({ blob, diffId }) => ({ blob, diffId })),
   })
+}
+
+const bringRun = async (needs: LayerNeeds, refs: readonly ImageRef[]): Promise<void> => {
+  let count = 0
+  for (const part of partsOf(refs)) {
+    await bringPart(needs, part, refs.slice(0, count))
+    count += part.length
+  }
+}
+
+const fetchRun = async (needs: LayerNeeds, refs: readonly ImageRef[]): Promise<Layer[]> => {
+  const { engine } = needs
+  const diffIds = refs.map(({ diffId }) => diffId)
+  const found = await engine.layers.find(diffIds)
+  if (found) return found
+  await bringRun(needs, refs)
   const layers = await engine.layers.find(diffIds)
-  if (!layers) throw notFound(`layers of ${familiar(name)} were removed while they were needed`)
+  if (!layers)
+    throw notFound(`layers of ${refs[0]?.reference} were removed while they were needed: build again`)
   return layers
+}
+
+/** The same layer by a blob that is here: as it came, or plain; undefined where none is. */
+const withBlobHere = async ({ content }: Engine, ref: ImageRef): Promise<ImageRef | undefined> => {
+  if (await content.info(ref.blob)) return ref
+  const plain = await content.info(ref.diffId)
+  return plain && { ...ref, blob: plain.digest, size: plain.size, mediaType: mediaTypes.ociLayer }
+}
+
+/**
+ * For who names blobs: all layers of images are here as such, too, and not only as folders, which may have come of other
+ * blobs. Gives the tree by those that are here. Errors: those of the registry.
+ */
+export const withBlobs = async (needs: LayerNeeds, { layers }: Tree): Promise<Tree> => {
+  const all: LayerRef[] = []
+  for (const run of runs(layers)) {
+    const refs = run.filter(isImage)
+    const here = await Promise.all(refs.map(ref => withBlobHere(needs.engine, ref)))
+    if (here.some(ref => !ref)) await bringRun(needs, refs)
+    all.push(...(refs.length > 0 ? refs.map((ref, index) => here[index] ?? ref) : run))
+  }
+  return { layers: all }
 }
 
 const foundSnapshot = (snapshots: SnapshotStore, id: string): Layer => {

@@ -54,9 +54,9 @@ const ofStore = async (
 }
 
 /** Undefined where none of the name is here for the platform. */
-const local = async (
+export const localImage = async (
   engine: Engine,
-  { reference, platform }: AskedImage,
+  { reference, platform }: Pick<AskedImage, 'reference' | 'platform'>,
   name: Reference,
 ): Promise<BaseImage | undefined> => {
   try {
@@ -84,6 +84,6 @@ const remote = async (
 /** Errors: those of the registry, in Docker's words; `no-such-platform`. */
 export const resolveImage = async (engine: Engine, asked: AskedImage): Promise<BaseImage> => {
   const name = withDefaultTag(parseReference(asked.reference))
-  const found = asked.resolve === 'pull' ? undefined : await local(engine, asked, name)
+  const found = asked.resolve === 'pull' ? undefined : await localImage(engine, asked, name)
   return found ?? (await remote(engine, asked, name))
 }
