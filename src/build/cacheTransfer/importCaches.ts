@@ -1,4 +1,4 @@
-import { prefixed } from '../../core/errors.ts'
+import { messageOf, prefixed } from '../../core/errors.ts'
 import type { Engine } from '../../engine/engine.ts'
 import { hostPlatform } from '../../engine/images/reach.ts'
 import type { Platform } from '../../oci/platform.ts'
@@ -16,6 +16,8 @@ export interface CacheImports {
   sources: readonly CacheSource[]
   /** Those that are built; the host's without. */
   platforms: readonly Platform[]
+  /** Hears of what could not be used, for clients that do not see steps that are none of the Dockerfile's. */
+  missed?: (why: string) => void
 }
 
 const read = async ({ build, engine, platforms }: CacheImports, source: CacheSource): Promise<ReadCache> => {
@@ -28,7 +30,7 @@ const read = async ({ build, engine, platforms }: CacheImports, source: CacheSou
 }
 
 const importOne = async (imports: CacheImports, source: CacheSource): Promise<ReadCache | undefined> => {
-  const { build } = imports
+  const { build, missed = () => {} } = imports
   try {
     return await build.step(`importing cache manifest from ${source.told}`, async () => {
       try {
@@ -39,6 +41,7 @@ const importOne = async (imports: CacheImports, source: CacheSource): Promise<Re
     })
   } catch (error) {
     if (build.signal.aborted) throw error
+    missed(`${source.told}: ${messageOf(error)}`)
     return undefined
   }
 }
@@ -52,11 +55,10 @@ export const importCaches = async (imports: CacheImports): Promise<ImportedCache
     const source = sources[index]
     if (!found || !source) continue
     cache.add(found.records)
-    if (found.others > 0 && found.records.length === 0)
-      await build.step(
-        `[internal] the cache ${source.told} was written by another builder: its keys say nothing here`,
-        async () => {},
-      )
+    if (found.others === 0 || found.records.length > 0) continue
+    const why = `the cache ${source.told} was written by another builder: its keys say nothing here`
+    await build.step(`[internal] ${why}`, async () => {})
+    imports.missed?.(why)
   }
   return all.some(found => found && found.records.length > 0) ? cache : undefined
 }
