@@ -6,6 +6,7 @@ import type { Operation } from '../engine/operations.ts'
 import { owned } from '../linux/files.ts'
 import { digestOf } from '../oci/digest.ts'
 import type { Reference } from '../oci/reference.ts'
+import type { Repository } from '../registry-client/types.ts'
 import type { Layer } from '../store/types.ts'
 import type { Builder } from './builder.ts'
 import { readContained } from './clients/readContained.ts'
@@ -118,6 +119,9 @@ export class Build implements AsyncDisposable {
     this.#tell = tell
     this.#warn = warn
   }
+
+  /** Folders of the client with layers of caches, by the references of those. */
+  readonly clientCaches = new Map<string, Repository>()
 
   get signal(): AbortSignal {
     return this.#operation.signal
@@ -265,7 +269,8 @@ export class Build implements AsyncDisposable {
     const { signal, client } = this
     const credentials: LayerNeeds['credentials'] = async (domain, asking) =>
       await client.credentials(domain, asking)
-    return { engine, snapshots, signal, credentials, report: () => {} }
+    const repository: LayerNeeds['repository'] = reference => this.#builder.clientCache(reference)
+    return { engine, snapshots, signal, credentials, repository, report: () => {} }
   }
 
   #layersOf(tree: Tree): Promise<Layer[]> {

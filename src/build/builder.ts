@@ -3,7 +3,7 @@ import path from 'node:path'
 import { BerthError, internal, messageOf } from '../core/errors.ts'
 import type { CacheItem, Engine, Keeper } from '../engine/engine.ts'
 import type { Digest } from '../oci/digest.ts'
-import type { Credentials } from '../registry-client/types.ts'
+import type { Credentials, Repository } from '../registry-client/types.ts'
 import type { Trash } from '../store/trash.ts'
 import type { SnapshotStore } from '../store/types.ts'
 import { Build, type BuildRequest } from './build.ts'
@@ -66,6 +66,7 @@ export class Builder implements Keeper, AsyncDisposable {
       snapshots: parts.snapshots,
       cacheMounts,
       clientOf: build => this.#clientOf(build),
+      clientCache: reference => this.clientCache(reference),
       using: (build, layers) => this.#builds.get(build.id)?.use(layers),
     })
     this.#adopted = new Adopted({ engine, cache })
@@ -167,6 +168,15 @@ export class Builder implements Keeper, AsyncDisposable {
   *#stacks(): Iterable<readonly LayerRef[]> {
     for (const { tree } of this.cache.all()) yield tree.layers
     for (const build of this.#builds.values()) yield* build.used
+  }
+
+  /** Of the builds under way. */
+  clientCache(reference: string): Repository | undefined {
+    for (const { clientCaches } of this.#builds.values()) {
+      const found = clientCaches.get(reference)
+      if (found) return found
+    }
+    return undefined
   }
 
   #clientOf(build: BuildContext): BuildClient {

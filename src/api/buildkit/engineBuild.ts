@@ -16,6 +16,7 @@ import {
 } from '../../build/export/resultFiles.ts'
 import type { BuildOutcome, Told } from '../../build/export/types.ts'
 import { type FrontendAttributes, readAttributes } from '../../build/frontend/attributes.ts'
+import type { Session } from '../../build/session/session.ts'
 import { resolveImage } from '../../build/steps/image/resolve.ts'
 import { notFound, notImplemented } from '../../core/errors.ts'
 import { newId } from '../../core/ids.ts'
@@ -26,7 +27,6 @@ import { excerptOf } from './excerpts.ts'
 import { exportResult } from './exporters.ts'
 import { jsonBytes, outcomeOf, resultMetadata } from './results.ts'
 import type {
-  Attributed,
   Build,
   BuildRequest,
   BuildResult,
@@ -148,7 +148,8 @@ export class DoorBuild implements Build {
     if (Object.keys(request.inputs).length > 0) throw notImplemented('another target as a context of a build')
     const built = await this.#within(signal, async build => {
       const { engine } = this.#context.builder
-      const importing = importCaches({ build, engine, sources, platforms: attributes.platforms })
+      const session = await this.#session(signal)
+      const importing = importCaches({ build, engine, session, sources, platforms: attributes.platforms })
       // Where there is no plan, nobody asks for it.
       importing.catch(() => {})
       const planned = await build.plan(attributes)
@@ -210,17 +211,24 @@ export class DoorBuild implements Build {
     const { exporters } = this.#context.request
     // Some clients name an exporter beside a question, whose answer is no image.
     if (result.metadata['result.json'] && !result.ref && !result.refs) return {}
-    const told: Told = {}
     const caches = this.#cacheExports
     const outcome = await this.#outcome(result, caches)
-    for (const [index, exporter] of exporters.entries())
-      Object.assign(told, await this.#export(exporter, { index, outcome, signal }))
-    if (caches.length > 0 && outcome)
-      Object.assign(
-        told,
-        await this.#within(signal, async build => await exportCaches(build, caches, outcome)),
-      )
-    return told
+    if (!outcome) return {}
+    return await this.#within(signal, async build => {
+      const session = await this.#session(signal)
+      const told: Told = {}
+      for (const [index, exporter] of exporters.entries())
+        Object.assign(
+          told,
+          await exportResult(build, exporter, { outcome, target: { session, exporter: index } }),
+        )
+      return { ...told, ...(await exportCaches(build, caches, { outcome, session })) }
+    })
+  }
+
+  async #session(signal: AbortSignal): Promise<Session> {
+    const { builder, request } = this.#context
+    return await builder.sessions.wait(request.session, signal)
   }
 
   /** Errors: those of what they say. */
@@ -234,18 +242,6 @@ export class DoorBuild implements Build {
     if (exporters.length === 0 && caches.length === 0) return undefined
     const outcome = outcomeOf(result, this.#results)
     return caches.some(({ to }) => to.kind === 'inline') ? await withInlineCaches(outcome) : outcome
-  }
-
-  async #export(
-    exporter: Attributed,
-    { index, outcome, signal }: { index: number; outcome: BuildOutcome | undefined; signal: AbortSignal },
-  ): Promise<Told> {
-    const { builder, request } = this.#context
-    if (!outcome) return {}
-    return await this.#within(signal, async build => {
-      const session = await builder.sessions.wait(request.session, signal)
-      return await exportResult(build, exporter, { outcome, target: { session, exporter: index } })
-    })
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

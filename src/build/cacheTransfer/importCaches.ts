@@ -1,8 +1,10 @@
-import { messageOf, prefixed } from '../../core/errors.ts'
+import { badRequest, messageOf, prefixed } from '../../core/errors.ts'
 import type { Engine } from '../../engine/engine.ts'
 import { hostPlatform } from '../../engine/images/reach.ts'
 import type { Platform } from '../../oci/platform.ts'
 import type { Build } from '../build.ts'
+import type { Session } from '../session/session.ts'
+import { clientRepository, contentOf, readClientCache } from './clientCache.ts'
 import { ImportedCache } from './imported.ts'
 import type { ReadCache } from './readForm.ts'
 import { readRegistryCache } from './readSources.ts'
@@ -13,6 +15,8 @@ import type { CacheSource } from './types.ts'
 export interface CacheImports {
   build: Build
   engine: Engine
+  /** Serves folders. */
+  session?: Session
   sources: readonly CacheSource[]
   /** Those that are built; the host's without. */
   platforms: readonly Platform[]
@@ -20,7 +24,20 @@ export interface CacheImports {
   missed?: (why: string) => void
 }
 
-const read = async ({ build, engine, platforms }: CacheImports, source: CacheSource): Promise<ReadCache> => {
+const readFolder = async (
+  { build, session }: CacheImports,
+  { folder, digest }: CacheSource & { kind: 'local' },
+): Promise<ReadCache> => {
+  if (!session) throw badRequest('local cache importer requires session')
+  const content = contentOf(session, folder)
+  const reference = `local cache ${session.id} ${folder}`
+  build.clientCaches.set(reference, clientRepository(content))
+  return await readClientCache(content, { folder, digest, reference }, build.signal)
+}
+
+const read = async (imports: CacheImports, source: CacheSource): Promise<ReadCache> => {
+  if (source.kind === 'local') return await readFolder(imports, source)
+  const { build, engine, platforms } = imports
   const { signal, client } = build
   return await readRegistryCache({
     ...{ engine, signal, name: source.name },
@@ -36,7 +53,7 @@ const importOne = async (imports: CacheImports, source: CacheSource): Promise<Re
       try {
         return await read(imports, source)
       } catch (error) {
-        throw prefixed('failed to configure registry cache importer', error)
+        throw prefixed(`failed to configure ${source.kind} cache importer`, error)
       }
     })
   } catch (error) {

@@ -34,6 +34,8 @@ test('what cannot be is refused, and what is not there yet', () => {
     () => exported('registry', { ref: 'x', 'ignore-error': 'maybe' }),
     /failed to parse ignore-error/,
   )
+  assert.throws(() => exported('local'), /requires dest/)
+  assert.throws(() => sources(['local', { src: '/c' }]), /requires explicit digest/)
   assert.throws(() => exported('gha'), /type=gha.*is not implemented/)
   assert.throws(() => sources(['s3', {}]), /--cache-from type=s3.*is not implemented/)
   assert.throws(() => exported('magic'), /unknown cache exporter: "magic"/)

@@ -1,4 +1,5 @@
 import { badRequest, notImplemented } from '../../core/errors.ts'
+import { isDigest } from '../../oci/digest.ts'
 import { parseReference, type Reference, withDefaultTag } from '../../oci/reference.ts'
 import { truthOf } from '../../wire/truth.ts'
 import { quote } from '../dockerfile/characters.ts'
@@ -13,7 +14,7 @@ export interface AttributedCache {
 }
 
 /** Services that only their own builders can use. */
-const foreign = ['local', 'gha', 's3', 'azblob', 'gcs', 'oss']
+const foreign = ['gha', 's3', 'azblob', 'gcs', 'oss']
 
 const refuse = (what: 'importer' | 'exporter', type: string): never => {
   const flag = what === 'importer' ? '--cache-from' : '--cache-to'
@@ -38,7 +39,10 @@ const readName = ({ ref = '' }: Attributes, flagName: string): Reference => {
 const readPlace = ({ type, attributes }: AttributedCache): CacheExport['to'] => {
   if (type === 'inline') return { kind: 'inline' }
   if (type === 'registry') return { kind: 'registry', name: readName(attributes, '--cache-to') }
-  return refuse('exporter', type)
+  if (type !== 'local') return refuse('exporter', type)
+  const { dest = '' } = attributes
+  if (dest === '') throw badRequest('local cache exporter requires dest')
+  return { kind: 'local', folder: dest }
 }
 
 const readMode = ({ mode = 'min' }: Attributes): CacheExport['mode'] => {
@@ -63,12 +67,23 @@ export const readCacheExport = (cache: AttributedCache): CacheExport => {
   }
 }
 
-const readCacheSource = ({ type, attributes }: AttributedCache): CacheSource => {
-  if (type !== 'registry') return refuse('importer', type)
-  return { name: readName(attributes, '--cache-from'), told: attributes['ref'] ?? '' }
+/** The client has found the digest by the tag. */
+const readFolder = ({ src = '', digest = '' }: Attributes): CacheSource => {
+  if (src === '') throw badRequest('local cache importer requires src')
+  if (!isDigest(digest)) throw badRequest('local cache importer requires explicit digest')
+  return { kind: 'local', folder: src, digest, told: `local:${src}` }
 }
+
+const readCacheSource = ({ type, attributes }: AttributedCache): CacheSource => {
+  if (type === 'local') return readFolder(attributes)
+  if (type !== 'registry') return refuse('importer', type)
+  return { kind: 'registry', name: readName(attributes, '--cache-from'), told: attributes['ref'] ?? '' }
+}
+
+const sourceKey = (source: CacheSource): string =>
+  source.kind === 'local' ? `${source.told} ${source.digest}` : source.told
 
 /** Each once: clients tell of them in several places. Errors: `bad-request`, `not-implemented`. */
 export const readCacheSources = (caches: readonly AttributedCache[]): CacheSource[] => [
-  ...new Map(caches.map(readCacheSource).map(source => [source.told, source])).values(),
+  ...new Map(caches.map(readCacheSource).map(source => [sourceKey(source), source])).values(),
 ]

@@ -1,3 +1,4 @@
+import type { Digest } from '../../oci/digest.ts'
 import type { Reference } from '../../oci/reference.ts'
 import type { ImageOptions } from '../export/options.ts'
 import type { ImportedResult, KeyDigest } from '../solver/types.ts'
@@ -56,8 +57,8 @@ export interface ImportedRecord {
 
 /** `--cache-to` */
 export interface CacheExport {
-  /** Where it goes: into the image itself, or to a registry. */
-  to: { kind: 'inline' } | { kind: 'registry'; name: Reference }
+  /** Where it goes: into the image itself, to a registry, into a folder of the client. */
+  to: { kind: 'inline' } | { kind: 'registry'; name: Reference } | { kind: 'local'; folder: string }
   /** `min`: the layers of the result; `max`: those of all vertices. */
   mode: 'min' | 'max'
   /** How layers are packed. */
@@ -69,8 +70,7 @@ export interface CacheExport {
 }
 
 /** `--cache-from` */
-export interface CacheSource {
-  name: Reference
+export type CacheSource = {
   /** As the user wrote it. */
   told: string
-}
+} & ({ kind: 'registry'; name: Reference } | { kind: 'local'; folder: string; digest: Digest })

@@ -3,6 +3,7 @@ import { internal, messageOf, notImplemented } from '../../core/errors.ts'
 import { newId } from '../../core/ids.ts'
 import type { Engine } from '../../engine/engine.ts'
 import { chainId, digestOf } from '../../oci/digest.ts'
+import type { Repository } from '../../registry-client/types.ts'
 import { stackLayer } from '../../store/layerRecord.ts'
 import type { Layer, SnapshotStore } from '../../store/types.ts'
 import type { BuildClient } from '../clients/types.ts'
@@ -40,6 +41,8 @@ export interface RunnerOptions {
   cacheMounts: CacheMounts
   /** Who asked for a build that is under way. */
   clientOf(build: BuildContext): BuildClient
+  /** A folder of a client that has layers of this reference. */
+  clientCache(reference: string): Repository | undefined
   /** Layers that it needs until its end, whatever the cache has. */
   using(build: BuildContext, layers: readonly LayerRef[]): void
 }
@@ -192,6 +195,7 @@ export class Runner implements StepRunner {
         engine,
         snapshots,
         credentials: (domain, asking) => this.#credentials(builds(), domain, asking),
+        repository: reference => this.#options.clientCache(reference),
         report: line => parts.pulled(line),
         signal,
       },

@@ -3,8 +3,8 @@ import type { Engine } from '../../../engine/engine.ts'
 import { bringLayers } from '../../../engine/images/pull.ts'
 import type { PullLine } from '../../../engine/images/pullProgress.ts'
 import { mediaTypes } from '../../../oci/image.ts'
-import { parseReference } from '../../../oci/reference.ts'
-import type { Credentials } from '../../../registry-client/types.ts'
+import { parseReference, type Reference } from '../../../oci/reference.ts'
+import type { Credentials, Repository } from '../../../registry-client/types.ts'
 import type { Layer, SnapshotStore } from '../../../store/types.ts'
 import type { LayerRef, Tree } from '../../solver/types.ts'
 
@@ -16,6 +16,8 @@ export interface LayerNeeds {
   engine: Engine
   snapshots: SnapshotStore
   credentials(domain: string, signal: AbortSignal): Promise<Credentials | undefined>
+  /** Who has layers of a reference that names no repository. */
+  repository(reference: string): Repository | undefined
   report(line: PullLine): void
   signal: AbortSignal
 }
@@ -44,6 +46,21 @@ const partsOf = (refs: readonly ImageRef[]): ImageRef[][] => {
   return parts
 }
 
+/** A client's folder has no name as repositories have them: one is made of it, to be shown. */
+const originOf = async (
+  needs: LayerNeeds,
+  reference: string,
+): Promise<{ name: Reference; repository: Repository }> => {
+  const { engine, signal } = needs
+  const repository = needs.repository(reference)
+  if (repository) return { repository, name: { domain: 'client', path: reference } }
+  if (reference.includes(' '))
+    throw notFound(`layers of the ${reference} are not here, and who had them has gone: build again`)
+  const name = parseReference(reference)
+  const credentials = await needs.credentials(name.domain, signal)
+  return { name, repository: engine.registries.repository(name.domain, name.path, credentials) }
+}
+
 /** Unpacks them over those below, and fetches what of them is not here. */
 const bringPart = async (
   needs: LayerNeeds,
@@ -51,15 +68,8 @@ const bringPart = async (
   below: readonly ImageRef[],
 ): Promise<void> => {
   const { engine, signal } = needs
-  const name = parseReference(part[0]?.reference ?? '')
-  const repository = engine.registries.repository(
-    name.domain,
-    name.path,
-    await needs.credentials(name.domain, signal),
-  )
   await bringLayers(engine, {
-    name,
-    repository,
+    ...(await originOf(needs, part[0]?.reference ?? '')),
     operation: { signal, at: () => signal.throwIfAborted() },
     report: needs.report,
     layers: part.map(({ blob: digest, size, mediaType }) => ({ digest, size, mediaType })),
