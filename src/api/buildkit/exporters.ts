@@ -21,6 +21,7 @@ type Exporter = (build: Build, attributes: Attributed['attributes'], exporting: 
 /** Attributes by which an image is another one than `docker build` makes. */
 const special = [
   'compression',
+  'compression-level',
   'force-compression',
   'oci-mediatypes',
   'rewrite-timestamp',

@@ -38,11 +38,13 @@ interface Making {
 const compressed = async ({ step, options, brought }: Making, plain: BlobInfo): Promise<BlobInfo> => {
   const { engine, operation } = step
   const { signal } = operation
-  if (options.compression === 'none') return plain
+  const { compression, level } = options
+  if (compression === 'none') return plain
+  const file = { path: engine.content.path(plain.digest), ...(level === undefined ? {} : { level }) }
   const bytes =
-    options.compression === 'gzip'
-      ? engine.pool.stream('gzip', { path: engine.content.path(plain.digest) }, { signal })
-      : compress('zstd', engine.content.open(plain.digest))
+    compression === 'gzip'
+      ? engine.pool.stream('gzip', file, { signal })
+      : compress('zstd', engine.content.open(plain.digest), level)
   const blob = await engine.content.write(bytes, { signal })
   brought.push(blob.digest)
   failpoint('build-export.compressed')
