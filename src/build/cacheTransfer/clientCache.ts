@@ -7,9 +7,8 @@ import type { BlobInfo } from '../../store/types.ts'
 import type { ExportStep } from '../export/types.ts'
 import { type ClientContent, clientContent } from '../session/content.ts'
 import type { Session } from '../session/session.ts'
-import type { CacheTarget } from './exportCache.ts'
 import { type ReadCache, readCacheForm } from './readForm.ts'
-import { cacheConfigType } from './types.ts'
+import { type CacheTarget, cacheConfigType } from './types.ts'
 
 /** Caches in folders of the client, which it serves over its session. */
 

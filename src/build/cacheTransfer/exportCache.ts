@@ -5,24 +5,15 @@ import { type Descriptor, type Manifest, mediaTypes } from '../../oci/image.ts'
 import type { ExportStep } from '../export/types.ts'
 import { cacheForm } from './form.ts'
 import { type CacheContent, type MadeLayer, stacksOf, transferLayers } from './transferLayers.ts'
-import { type CacheExport, type CacheForm, cacheConfigType } from './types.ts'
+import {
+  type CacheDocument,
+  type CacheExport,
+  type CacheForm,
+  type CacheTarget,
+  cacheConfigType,
+} from './types.ts'
 
 /** Writes a cache: its layers, its configuration, and what names both. */
-
-/** A small blob that is made for it. */
-export interface CacheDocument {
-  descriptor: Descriptor
-  bytes: Buffer
-}
-
-/** Who takes a cache. What it has already is not sent. */
-export interface CacheTarget {
-  has(blob: Descriptor): Promise<boolean>
-  /** Blobs of the store. */
-  send(blobs: readonly Descriptor[]): Promise<void>
-  /** The last: what the cache is known by. */
-  finish(document: CacheDocument): Promise<void>
-}
 
 const documentOf = (mediaType: string, value: unknown): CacheDocument => {
   const bytes = Buffer.from(JSON.stringify(value))
@@ -52,15 +43,16 @@ const rootDocument = (
   return documentOf(mediaType, { schemaVersion: 2, mediaType, manifests: [...layers, config] })
 }
 
-/** Layers of images that never came here, and that the target has not either. */
+/** Layers of images that never came here, and that the target has not either. Held until they are sent. */
 const bringMissing = async (
   step: ExportStep,
-  layers: readonly MadeLayer[],
+  { layers, holds }: Written,
   target: CacheTarget,
 ): Promise<void> => {
-  for (const layer of layers)
-    if (!layer.isHere && !(await target.has(layerDescriptor(layer))))
-      await step.bring({ layers: layer.stack })
+  for (const layer of layers) {
+    if (layer.isHere || (await target.has(layerDescriptor(layer)))) continue
+    holds.use(await step.bring({ layers: layer.stack }))
+  }
 }
 
 const usedLayers = ({ layers }: CacheForm, made: ReadonlyMap<string, MadeLayer>): MadeLayer[] => {
@@ -70,27 +62,55 @@ const usedLayers = ({ layers }: CacheForm, made: ReadonlyMap<string, MadeLayer>)
   )
 }
 
+/** A cache whose blobs are in the store. */
+interface Written {
+  layers: MadeLayer[]
+  config: CacheDocument
+  root: CacheDocument
+  /** Made for it, and named by nothing. */
+  brought: readonly Digest[]
+  /** Keep them while they are sent. */
+  holds: DisposableStack
+}
+
+/** Sending takes as long as it takes: nothing that is collected has to wait for it. */
+const write = async (
+  step: ExportStep,
+  cache: CacheExport,
+  { content, target, holds }: { content: CacheContent; target: CacheTarget; holds: DisposableStack },
+): Promise<Written> => {
+  const { engine, operation } = step
+  return await withIncoming(engine, operation.signal, async brought => {
+    const { options, mode } = cache
+    const made = await transferLayers({ step, options, target, brought }, stacksOf(content, mode))
+    const form = cacheForm(content.results, made)
+    const layers = usedLayers(form, made)
+    const config = documentOf(cacheConfigType, form)
+    await engine.content.put(config.bytes)
+    brought.push(config.descriptor.digest)
+    for (const digest of [...brought, ...layers.map(layer => layer.digest)])
+      holds.use(engine.fetches.hold(digest))
+    const root = rootDocument(config.descriptor, layers.map(layerDescriptor), cache)
+    return { layers, config, root, brought, holds }
+  })
+}
+
 /** Gives what the client is told. The caller holds the results. Errors: those of the target, and of who has the layers. */
 export const exportCache = async (
   step: ExportStep,
   cache: CacheExport,
   { content, target }: { content: CacheContent; target: CacheTarget },
 ): Promise<Record<string, string>> => {
-  const { engine, operation } = step
+  step.say('preparing build cache for export')
+  const holds = new DisposableStack()
   const made: Digest[] = []
-  const told = await withIncoming(engine, operation.signal, async brought => {
-    step.say('preparing build cache for export')
-    const stacks = stacksOf(content, cache.mode)
-    const layers = await transferLayers({ step, options: cache.options, brought }, stacks)
-    const form = cacheForm(content.results, layers)
-    const config = documentOf(cacheConfigType, form)
-    const root = rootDocument(config.descriptor, usedLayers(form, layers).map(layerDescriptor), cache)
-    await engine.content.put(config.bytes)
-    brought.push(config.descriptor.digest)
-    made.push(...brought)
+  try {
+    const written = await write(step, cache, { content, target, holds })
+    made.push(...written.brought)
+    const { layers, config, root } = written
     step.say('writing layers')
-    await bringMissing(step, usedLayers(form, layers), target)
-    await target.send(usedLayers(form, layers).map(layerDescriptor))
+    await bringMissing(step, written, target)
+    await target.send(layers.map(layerDescriptor))
     step.say(`writing config ${config.descriptor.digest}`)
     await target.send([config.descriptor])
     step.say(
@@ -98,7 +118,8 @@ export const exportCache = async (
     )
     await target.finish(root)
     return { 'cache.manifest': JSON.stringify(root.descriptor) }
-  })
-  await collectQuietly(engine, made)
-  return told
+  } finally {
+    holds.dispose()
+    await collectQuietly(step.engine, made)
+  }
 }

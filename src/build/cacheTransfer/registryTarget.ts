@@ -5,7 +5,7 @@ import type { Descriptor } from '../../oci/image.ts'
 import { familiar, type Reference } from '../../oci/reference.ts'
 import type { CredentialsOf } from '../export/push.ts'
 import type { ExportStep } from '../export/types.ts'
-import type { CacheTarget } from './exportCache.ts'
+import type { CacheTarget } from './types.ts'
 
 /** A repository takes a cache. */
 export const registryTarget = async (

@@ -1,4 +1,5 @@
 import type { Digest } from '../../oci/digest.ts'
+import type { Descriptor } from '../../oci/image.ts'
 import type { Reference } from '../../oci/reference.ts'
 import type { ImageOptions } from '../export/options.ts'
 import type { ImportedResult, KeyDigest } from '../solver/types.ts'
@@ -74,3 +75,18 @@ export type CacheSource = {
   /** As the user wrote it. */
   told: string
 } & ({ kind: 'registry'; name: Reference } | { kind: 'local'; folder: string; digest: Digest })
+
+/** A small blob that is made for a cache. */
+export interface CacheDocument {
+  descriptor: Descriptor
+  bytes: Buffer
+}
+
+/** Who takes a cache. What it has already is not sent. */
+export interface CacheTarget {
+  has(blob: Descriptor): Promise<boolean>
+  /** Blobs of the store. */
+  send(blobs: readonly Descriptor[]): Promise<void>
+  /** The last: what the cache is known by. */
+  finish(document: CacheDocument): Promise<void>
+}

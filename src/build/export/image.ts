@@ -60,11 +60,11 @@ const imageLayer = (layer: LayerRef & { kind: 'image' }): Sealed => {
 /** Into the engine's own store, with its names. The caller holds the tree. */
 export const exportImage = async (request: ImageExport): Promise<ImageRecord> => {
   const { engine, plan, tree, names, operation, say } = request
+  using here = await request.bring(tree)
   return await withIncoming(engine, operation.signal, async brought => {
     say('exporting layers')
     const layers: Sealed[] = []
-    const { layers: refs } = await request.bring(tree)
-    for (const layer of refs)
+    for (const layer of here.layers)
       layers.push(layer.kind === 'image' ? imageLayer(layer) : await sealLayer(request, layer.id, brought))
     const { epoch, baseImage } = plan
     const told = layers.map(layer => layer.told)

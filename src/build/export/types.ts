@@ -5,6 +5,7 @@ import type { Platform } from '../../oci/platform.ts'
 import type { Layer, SnapshotStore } from '../../store/types.ts'
 import type { Session } from '../session/session.ts'
 import type { LayerOrigin, SolvedResult, Tree } from '../solver/types.ts'
+import type { BroughtTree } from '../steps/image/layers.ts'
 import type { ExportedLayer } from './imageConfig.ts'
 
 /** What a build came to for one platform, as it is exported. */
@@ -41,8 +42,8 @@ export interface ExportStep {
   operation: Operation
   /** Folders of a tree; what is not here yet is fetched. */
   layersOf(tree: Tree): Promise<Layer[]>
-  /** Blobs of its layers of images are here then; gives it by those. */
-  bring(tree: Tree): Promise<Tree>
+  /** Before `images.incoming` is shared: blobs of its layers of images are here then; gives it by those. */
+  bring(tree: Tree): Promise<BroughtTree>
   originOf(snapshot: string): LayerOrigin
   /** What is done now: `sending tarball`. */
   say(text: string): void

@@ -104,19 +104,30 @@ const withBlobHere = async ({ content }: Engine, ref: ImageRef): Promise<ImageRe
   return plain && { ...ref, blob: plain.digest, size: plain.size, mediaType: mediaTypes.ociLayer }
 }
 
+/** A tree whose layers of images are here as blobs, which stay until it is disposed of. */
+export interface BroughtTree extends Tree, Disposable {}
+
+const runWithBlobs = async (needs: LayerNeeds, run: readonly LayerRef[]): Promise<LayerRef[]> => {
+  const refs = run.filter(isImage)
+  if (refs.length === 0) return [...run]
+  const here = await Promise.all(refs.map(ref => withBlobHere(needs.engine, ref)))
+  if (here.some(ref => !ref)) await bringRun(needs, refs)
+  return refs.map((ref, index) => here[index] ?? ref)
+}
+
 /**
- * For who names blobs: all layers of images are here as such, too, and not only as folders, which may have come of other
- * blobs. Gives the tree by those that are here. Errors: those of the registry.
+ * For who names blobs: layers of images are here as such, too, and not only as folders, which may have come of other
+ * blobs. Gives the tree by those that are here. Not to be called by who shares `images.incoming`. Errors: those of the
+ * registry.
  */
-export const withBlobs = async (needs: LayerNeeds, { layers }: Tree): Promise<Tree> => {
+export const withBlobs = async (needs: LayerNeeds, { layers }: Tree): Promise<BroughtTree> => {
+  using holds = new DisposableStack()
+  for (const { blob, diffId } of layers.filter(isImage))
+    for (const digest of [blob, diffId]) holds.use(needs.engine.fetches.hold(digest))
   const all: LayerRef[] = []
-  for (const run of runs(layers)) {
-    const refs = run.filter(isImage)
-    const here = await Promise.all(refs.map(ref => withBlobHere(needs.engine, ref)))
-    if (here.some(ref => !ref)) await bringRun(needs, refs)
-    all.push(...(refs.length > 0 ? refs.map((ref, index) => here[index] ?? ref) : run))
-  }
-  return { layers: all }
+  for (const run of runs(layers)) all.push(...(await runWithBlobs(needs, run)))
+  const kept = holds.move()
+  return { layers: all, [Symbol.dispose]: () => kept.dispose() }
 }
 
 const foundSnapshot = (snapshots: SnapshotStore, id: string): Layer => {
