@@ -6,6 +6,7 @@ import { type Floor, startFloor } from './floor.ts'
 import { removeGroup } from './groups.ts'
 import { type Ours, startOurs } from './ours.ts'
 import { type Peer, startPeer } from './peer.ts'
+import { buildBesideRows, buildContextRows, buildMemoryRows, buildStepsRows } from './rows/build.ts'
 import { composeRows } from './rows/compose.ts'
 import { execRows } from './rows/exec.ts'
 import { loadFilesRows, loadLargeRows } from './rows/load.ts'
@@ -43,6 +44,10 @@ const groups: Record<string, RowGroup> = {
   traffic: trafficRows,
   'copy-up': copyUpRows,
   compose: composeRows,
+  'build-steps': buildStepsRows,
+  'build-context': buildContextRows,
+  'build-memory': buildMemoryRows,
+  'build-beside': buildBesideRows,
   scale: scaleRows,
 }
 

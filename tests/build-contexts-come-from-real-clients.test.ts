@@ -115,10 +115,13 @@ const summary = ({ entries, received }: SyncedTree): string =>
 
 const syncing =
   (folder: ContextFolder, request: Partial<ContextRequest> = {}): Work =>
-  (session, signal) =>
-    folder.sync(
-      { session, signal, request: { name: 'context', differ: 'metadata', ...request } },
-      async tree => summary(tree),
+  async (session, signal) =>
+    summary(
+      await folder.sync({
+        session,
+        signal,
+        request: { name: 'context', differ: 'metadata', ...request },
+      }),
     )
 
 test('a real client sends a context, and the second time nothing of it', async () => {

@@ -73,6 +73,8 @@ for (const runtime of ['crun', 'runc']) {
     mkdirSync(path.join(shared, 'inside'), { recursive: true })
     mkdirSync(path.join(shared, 'late'))
     await must(['mount', '--bind', shared, shared])
+    // Of no group of the host's: else what is mounted below shows up twice there.
+    await must(['mount', '--make-private', shared])
     await must(['mount', '--make-shared', shared])
     await sh(['--privileged', '-v', `${shared}:/m:rshared`], 'mount -t tmpfs made /m/inside')
     assert.equal((await run(['grep', '-c', `made ${shared}/inside`, '/proc/mounts'])).stdout, '1\n')

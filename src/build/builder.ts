@@ -193,7 +193,6 @@ export class Builder implements Keeper, AsyncDisposable {
     for (const build of this.#builds.values()) build.cancel('the daemon is shutting down')
     await this.sessions[Symbol.asyncDispose]()
     await this.folders[Symbol.asyncDispose]()
-    await this.#runner[Symbol.asyncDispose]()
     await this.cache.idle()
   }
 }

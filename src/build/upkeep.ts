@@ -160,7 +160,10 @@ export class Upkeep {
         size: await sized(path, folder.lastUsedAt, folder.inUse),
       }),
     )
-    return await Promise.all([...mounts, ...kept])
+    const rows = await Promise.all([...mounts, ...kept])
+    const there = new Set([...cacheMounts.usage(), ...folders.usage()].map(({ path }) => path))
+    for (const directory of this.#sizes.keys()) if (!there.has(directory)) this.#sizes.delete(directory)
+    return rows
   }
 }
 

@@ -21,7 +21,7 @@ export const signalNumber = (text: string): number => {
     if (value < realtimeMin || value > realtimeMax) throw invalid()
     return value
   }
-  const value = (constants.signals as Record<string, number>)[`SIG${name}`]
+  const value = (constants.signals as Record<string, number>)[name === 'CLD' ? 'SIGCHLD' : `SIG${name}`]
   if (value === undefined) throw invalid()
   return value
 }

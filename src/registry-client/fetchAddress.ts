@@ -116,5 +116,9 @@ export const openDownload = async (request: DownloadRequest): Promise<Download> 
   const first = await ask(request)
   if (first.status >= 300) throw await refused(request, first)
   const size = Number(single(first.headers['content-length']) ?? Number.NaN)
-  return { size: Number.isSafeInteger(size) ? size : undefined, bytes: wholeOf(request, first) }
+  return {
+    size: Number.isSafeInteger(size) ? size : undefined,
+    headers: first.headers,
+    bytes: wholeOf(request, first),
+  }
 }

@@ -121,6 +121,8 @@ export interface Repository {
 export interface Download {
   /** Undefined where the server does not tell. */
   size: number | undefined
+  /** By names in small letters. */
+  headers: Readonly<Record<string, string | string[] | undefined>>
   bytes: AsyncIterable<Uint8Array>
 }
 

@@ -43,7 +43,7 @@ export const layerOfSnapshot = (home: string, record: SnapshotRecord): Layer => 
     diffId: snapshotKey(id),
     path: contentDirectory(snapshotLayer(home)),
     size,
-    diskBytes: diskBytes + ownBlocks(home),
+    diskBytes,
     entries,
     opaqueRoot,
     ...(root ? { root } : {}),
@@ -52,8 +52,8 @@ export const layerOfSnapshot = (home: string, record: SnapshotRecord): Layer => 
 
 const blocksOf = (path: string): number => (statSync(path, { throwIfNoEntry: false })?.blocks ?? 0) * 512
 
-/** Bytes on disk of a snapshot's folders and records. */
-const ownBlocks = (home: string): number =>
+/** Bytes on disk of a snapshot's folders and records, beside what is in its layer. */
+export const ownBlocks = (home: string): number =>
   [home, snapshotLayer(home), snapshotFile(home), whiteoutFile(snapshotLayer(home))]
     .map(blocksOf)
     .reduce((sum, bytes) => sum + bytes, 0)

@@ -21,6 +21,7 @@ import { dropShortLink } from './shortLinks.ts'
 import { type SnapshotMount, SnapshotMounts } from './snapshotMounts.ts'
 import {
   layerOfSnapshot,
+  ownBlocks,
   type SnapshotRecord,
   snapshotFile,
   snapshotKey,
@@ -182,8 +183,9 @@ class DirectorySnapshotStore implements SnapshotStore {
   }
 
   async usage(id: string): Promise<UpperUsage> {
-    const { size, diskBytes } = this.#found(id)
-    return { size, diskBytes }
+    const { key, size, diskBytes } = this.#found(id)
+    // What was sealed counts its own.
+    return { size, diskBytes: key === snapshotKey(id) ? diskBytes + ownBlocks(this.#home(id)) : diskBytes }
   }
 
   async list(): Promise<string[]> {

@@ -1,3 +1,4 @@
+import { StringDecoder } from 'node:string_decoder'
 import type { Vertex, VertexDigest } from '../graph/types.ts'
 import type { BuildEvent, VertexState } from '../solver/types.ts'
 import type { ClassicStep } from './steps.ts'
@@ -7,12 +8,20 @@ interface Known {
   state: VertexState
   /** What it wrote while it was not its turn. */
   waiting: string
+  /** A character may come in two parts. */
+  decoder: StringDecoder
 }
+
+const newcomer = (vertex: Vertex): Known => ({
+  ...{ vertex, state: 'waiting', waiting: '' },
+  decoder: new StringDecoder('utf8'),
+})
 
 const isOver = (state: VertexState): boolean => state !== 'waiting' && state !== 'running'
 
-/** Bytes of output that wait for their turn; what is more is left out, with a notice. */
+/** Characters of a step's output that wait for its turn, about; what is more is left out, with a notice. */
 const mostWaiting = 1 << 20
+const cutNotice = '[output clipped: it came before its turn]'
 
 /** `Step 2/5 : RUN make`, ` ---> Using cache`: steps one after another, however they are run. */
 export class ClassicStream {
@@ -29,8 +38,7 @@ export class ClassicStream {
   begin(steps: readonly ClassicStep[], vertices: Iterable<Vertex>): void {
     this.#steps = steps
     for (const vertex of vertices)
-      if (!this.#known.has(vertex.digest))
-        this.#known.set(vertex.digest, { vertex, state: 'waiting', waiting: '' })
+      if (!this.#known.has(vertex.digest)) this.#known.set(vertex.digest, newcomer(vertex))
     this.#next()
     this.#advance()
   }
@@ -38,12 +46,13 @@ export class ClassicStream {
   hear(event: BuildEvent): void {
     if (event.kind === 'vertex') {
       const { vertex, state } = event
-      const waiting = this.#known.get(vertex.digest)?.waiting ?? ''
-      this.#known.set(vertex.digest, { vertex, state, waiting })
+      const known = this.#known.get(vertex.digest) ?? newcomer(vertex)
+      this.#known.set(vertex.digest, { ...known, vertex, state })
       if (state !== 'waiting') this.#cacheInputs(vertex)
+      if (state === 'failed') this.#goTo(vertex)
+      this.#advance()
     }
-    if (event.kind === 'output') this.#output(event.vertex, Buffer.from(event.bytes).toString('utf8'))
-    this.#advance()
+    if (event.kind === 'output') this.#output(event.vertex, event.bytes)
   }
 
   /** All steps that are left are over. */
@@ -61,11 +70,21 @@ export class ClassicStream {
     }
   }
 
-  #output(digest: VertexDigest, text: string): void {
+  #output(digest: VertexDigest, bytes: Uint8Array): void {
     const known = this.#known.get(digest)
     if (!known) return
+    const text = known.decoder.write(bytes)
     if (this.#isCurrent(known.vertex)) this.#say(text)
-    else if (known.waiting.length < mostWaiting) known.waiting += text
+    else if (known.waiting.length < mostWaiting)
+      known.waiting += known.waiting.length + text.length < mostWaiting ? text : `${text}\n${cutNotice}\n`
+  }
+
+  /** What ended the build is told of now, whoever's turn it was. */
+  #goTo({ step }: Vertex): void {
+    const place = this.#steps.findIndex(({ line }) => step.source?.ranges.some(({ start }) => start === line))
+    if (place <= this.#place) return
+    this.#place = place - 1
+    this.#next()
   }
 
   #isCurrent({ step }: Vertex): boolean {

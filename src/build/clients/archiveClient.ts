@@ -1,4 +1,5 @@
-import { mkdirSync, openSync, readdirSync, rmSync } from 'node:fs'
+import { mkdirSync, openSync } from 'node:fs'
+import { readdir, rm } from 'node:fs/promises'
 import path from 'node:path'
 import type { WorkerPool } from '../../archive/pool.ts'
 import { extractTree } from '../../archive/trees.ts'
@@ -23,20 +24,19 @@ export interface ArchiveParts {
 }
 
 /** Takes away what is left out, so that no step sees it. */
-const leaveOut = (root: string, patterns: readonly string[]): void => {
+const leaveOut = async (root: string, patterns: readonly string[]): Promise<void> => {
   const matcher = new IgnoreMatcher([...patterns])
-  const walk = (folder: string): void => {
-    for (const entry of readdirSync(path.join(root, folder), { withFileTypes: true })) {
+  const walk = async (folder: string): Promise<void> => {
+    for (const entry of await readdir(path.join(root, folder), { withFileTypes: true })) {
       const name = path.posix.join(folder, entry.name)
       const ignored = matcher.ignores(name)
-      const isFolder = entry.isDirectory()
-      if (isFolder && (!ignored || matcher.hasExceptions)) walk(name)
-      else if (ignored) rmSync(path.join(root, name), { recursive: true, force: true })
+      if (entry.isDirectory() && (!ignored || matcher.hasExceptions)) await walk(name)
+      else if (ignored) await rm(path.join(root, name), { recursive: true, force: true })
     }
-    const isEmpty = folder !== '' && readdirSync(path.join(root, folder)).length === 0
-    if (isEmpty && matcher.ignores(folder)) rmSync(path.join(root, folder), { recursive: true })
+    if (folder !== '' && matcher.ignores(folder) && (await readdir(path.join(root, folder))).length === 0)
+      await rm(path.join(root, folder), { recursive: true })
   }
-  walk('')
+  await walk('')
 }
 
 /** Unpacks the archive; it is gone when the client is disposed of. Errors: `bad-request` for what is none, `archive-breakout`. */
@@ -53,8 +53,8 @@ export const archiveClient = async (parts: ArchiveParts): Promise<BuildClient> =
   return {
     session: '',
     folder: async ({ exclude = [] }) => {
-      if (exclude.length > 0) leaveOut(folder, exclude)
-      return { path: folder, entries: [], [Symbol.asyncDispose]: async () => {} }
+      if (exclude.length > 0) await leaveOut(folder, exclude)
+      return { path: folder, version: newId(), entries: [], [Symbol.asyncDispose]: async () => {} }
     },
     readFiles: async (_name, paths) => {
       using opened = owned(openSync(folder, 'r'))

@@ -64,10 +64,11 @@ export class ClientFolders implements AsyncDisposable {
     this.#folders.set(name, folder)
     this.#taken.add(name)
     try {
-      const { entries } = await folder.sync(options, async tree => tree)
+      const { entries, version } = await folder.sync(options)
       return {
         path: folder.path,
         entries,
+        version,
         [Symbol.asyncDispose]: async () => void this.#taken.delete(name),
       }
     } catch (error) {

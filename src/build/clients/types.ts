@@ -10,6 +10,9 @@ export interface FolderRequest extends ContextRequest {
 /** A client's folder, as it is for one build: nothing in it changes until it is disposed of. */
 export interface HeldFolder extends AsyncDisposable {
   path: string
+  /** Another one for another content; what is known of a content stays known with it. */
+  version: string
+  /** Not told again where the version is that of before. */
   entries: readonly SyncedEntry[]
 }
 

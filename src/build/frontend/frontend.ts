@@ -107,7 +107,7 @@ const requestOf = (
     ...(attributes.target ? { target: attributes.target } : {}),
     ...(platform ? { targetPlatform: platform } : {}),
     buildPlatform: hostPlatform,
-    multiPlatform: attributes.platforms.length > 1,
+    multiPlatform: attributes.multiPlatform,
     namedContexts: attributes.namedContexts,
     ...(attributes.noCache ? { noCache: attributes.noCache } : {}),
     resolve: attributes.resolve,

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { gitOperation, parseGitUrl } from './gitUrl.ts'
+import { gitOperation, parseGitUrl, withoutPassword } from './gitUrl.ts'
 
 const cases: [text: string, read: Partial<ReturnType<typeof gitOperation>>][] = [
   ['https://github.com/a/b.git', { remote: 'https://github.com/a/b.git', ref: '', subdirectory: '' }],
@@ -58,3 +58,13 @@ const wrong: [query: string, message: string][] = [
 ]
 for (const [query, message] of wrong)
   test(`${query}: ${message}`, () => assert.throws(() => parseGitUrl(`https://h/b.git${query}`), { message }))
+
+test('no part of a password is shown', () => {
+  for (const password of ['simple', 'with@sign', 'a:b', ':@:'])
+    assert.equal(
+      withoutPassword(`https://user:${password}@host/a@b:c.git`),
+      'https://user:xxxxx@host/a@b:c.git',
+    )
+  assert.equal(withoutPassword('https://user@host/a.git'), 'https://user@host/a.git')
+  assert.equal(withoutPassword('https://host:80/a@b.git'), 'https://host:80/a@b.git')
+})

@@ -157,7 +157,9 @@ export const gitOperation = (url: GitUrl): Extract<SourceOperation, { kind: 'git
   ...(url.isSsh ? { ssh: 'default' } : {}),
 })
 
-const withoutPassword = (text: string): string => text.replace(/(:\/\/[^/@:]*):[^/@]*@/, '$1:xxxxx@')
+/** An address without a password, for messages: users are all up to the last `@` before the path. */
+export const withoutPassword = (text: string): string =>
+  text.replace(/(:\/\/[^/?#@:]*):[^/?#]*@/, '$1:xxxxx@')
 
 /** A repository as a context. */
 export const gitContext = (

@@ -58,23 +58,11 @@ const withEpoch = (
 const targetName = ({ target, dockerfile }: BuildRequest): string =>
   target || dockerfile.stages.at(-1)?.name?.value || 'default'
 
-/** Arguments that steer the builder stand over what the request says. */
-const withSteering = (request: BuildRequest): BuildRequest => {
-  const { arguments: given } = request
-  if (truthOf(given['BUILDKIT_DISABLE_FILEOP'] ?? ''))
-    throw new DockerfileError('support for "BUILDKIT_DISABLE_FILEOP" build-arg was removed in BuildKit 0.11')
-  const multi = given['BUILDKIT_MULTI_PLATFORM']
-  if (!multi) return request
-  const multiPlatform = truthOf(multi)
-  if (multiPlatform === undefined)
-    throw new DockerfileError(`invalid boolean value for multi-platform: ${multi}`)
-  return { ...request, multiPlatform }
-}
-
 /** What is known before any stage is. */
-const begin = async (asking: BuildRequest, outside: Outside, checker: Checker): Promise<Planning> => {
-  const request = withSteering(asking)
+const begin = async (request: BuildRequest, outside: Outside, checker: Checker): Promise<Planning> => {
   const { dockerfile, arguments: asked, buildPlatform, context } = request
+  if (truthOf(asked['BUILDKIT_DISABLE_FILEOP'] ?? ''))
+    throw new DockerfileError('support for "BUILDKIT_DISABLE_FILEOP" build-arg was removed in BuildKit 0.11')
   const targetPlatform = normalizePlatform(request.targetPlatform ?? buildPlatform)
   const defaults = platformArguments(buildPlatform, targetPlatform, targetName(request))
   const always: Lookup = name => (Object.hasOwn(defaults, name) ? (asked[name] ?? defaults[name]) : undefined)

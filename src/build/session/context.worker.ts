@@ -3,6 +3,7 @@ import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
 import { asBerthError, BerthError } from '../../core/errors.ts'
 import { ownUmask } from '../../linux/files.ts'
 import { type Packet, Packet_PacketType, PacketSchema } from '../../wire/buildkit/fsutil_pb.ts'
+import { ListDigester } from './contextList.ts'
 import { ContextReceiver } from './contextReceiver.ts'
 import type { ContextTask, FromContextWorker, TaskError, ToContextWorker } from './contextTask.ts'
 import { FrameSplitter, frame } from './grpcFrames.ts'
@@ -21,6 +22,7 @@ class Sync {
   readonly #id: number
   readonly #splitter = new FrameSplitter()
   readonly #receiver: ContextReceiver
+  readonly #list = new ListDigester()
   #outgoing: Buffer[] = []
   #isOver = false
 
@@ -32,8 +34,11 @@ class Sync {
   take(message: ToContextWorker): void {
     if (this.#isOver) return
     if (message.kind === 'bytes') {
-      for (const packet of this.#splitter.push(message.bytes))
-        this.#receiver.take(fromBinary(PacketSchema, packet))
+      for (const bytes of this.#splitter.push(message.bytes)) {
+        const packet = fromBinary(PacketSchema, bytes)
+        if (packet.type === Packet_PacketType.PACKET_STAT) this.#list.push(frame(bytes))
+        this.#receiver.take(packet)
+      }
       this.#flush()
       send({ id: this.#id, kind: 'taken' })
     } else if (message.kind === 'end') this.#end()
@@ -62,7 +67,7 @@ class Sync {
     if (!tree || !hasEnded)
       throw new BerthError('bad-message', 400, 'the client ended before all of its files had come')
     this.close()
-    send({ id: this.#id, kind: 'done', tree })
+    send({ id: this.#id, kind: 'done', received: { tree, list: this.#list.end() } })
   }
 
   #answer(packet: Packet): void {

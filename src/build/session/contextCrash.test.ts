@@ -58,7 +58,7 @@ for (const point of points)
     await using client = await openFolderClient({ context: source })
     const request = { name: 'context', differ: 'metadata' } as const
     const options = { session: client.session, request, signal: AbortSignal.timeout(60_000) }
-    const tree = await new ContextFolder(kept, worker).sync(options, async found => found)
+    const tree = await new ContextFolder(kept, worker).sync(options)
     assert.deepEqual(picture(kept), picture(source))
     assert.equal(readFileSync(path.join(base, 'linked'), 'utf8'), 'two\n')
     assert.deepEqual(readdirSync(base).toSorted(), ['kept', 'kept.index', 'linked', 'source'])

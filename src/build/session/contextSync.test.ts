@@ -8,7 +8,6 @@ import {
   mkdtempSync,
   readdirSync,
   readFileSync,
-  renameSync,
   rmSync,
   symlinkSync,
   utimesSync,
@@ -49,8 +48,7 @@ const syncFrom = (
   kept: string,
   request: ContextRequest = metadata,
   signal = AbortSignal.timeout(60_000),
-): Promise<SyncedTree> =>
-  new ContextFolder(kept, worker).sync({ session: client.session, request, signal }, async tree => tree)
+): Promise<SyncedTree> => new ContextFolder(kept, worker).sync({ session: client.session, request, signal })
 
 const sync = async (source: string, kept: string): Promise<SyncedTree> => {
   await using client = await openFolderClient({ context: source })
@@ -349,21 +347,56 @@ test('a client that leaves in between fails the sync', async t => {
   await assert.rejects(syncFrom(client, kept), { code: 'session-closed' })
 })
 
-test('one folder is given to one at a time', async t => {
+const empty = (folder: string): void => {
+  for (const name of readdirSync(folder)) rmSync(path.join(folder, name))
+}
+
+test('a folder that is as it was costs its list, and keeps its version', async t => {
+  const { source, kept } = places(t)
+  for (let index = 0; index < 3000; index++) writeFileSync(path.join(source, `file-${index}`), `${index}`)
+  await using client = await openFolderClient({ context: source })
+  const folder = new ContextFolder(kept, worker)
+  const sync = () =>
+    folder.sync({ session: client.session, request: metadata, signal: AbortSignal.timeout(60_000) })
+  const first = await sync()
+  assert.deepEqual([first.entries.length, first.received.files], [3000, 3000])
+  const second = await sync()
+  assert.deepEqual([second.entries.length, second.received.files], [0, 0])
+  assert.equal(second.version, first.version)
+  const edits: [what: string, edit: () => void, came: number][] = [
+    ['changed at the beginning', () => writeFileSync(path.join(source, 'file-0'), 'other'), 1],
+    ['changed at the end', () => writeFileSync(path.join(source, 'file-999'), 'other'), 1],
+    ['a last one more', () => writeFileSync(path.join(source, 'last'), ''), 1],
+    ['the last one gone', () => rmSync(path.join(source, 'last')), 0],
+    ['only a mode', () => chmodSync(path.join(source, 'file-5'), 0o600), 1],
+    ['all gone', () => empty(source), 0],
+    ['one again', () => writeFileSync(path.join(source, 'one'), '1'), 1],
+  ]
+  let { version } = second
+  for (const [what, edit, came] of edits) {
+    edit()
+    const changed = await sync()
+    assert.notEqual(changed.version, version, what)
+    assert.equal(changed.received.files, came, what)
+    assert.deepEqual(readdirSync(kept).sort(), readdirSync(source).sort(), what)
+    const again = await sync()
+    assert.equal(again.version, changed.version, what)
+    version = again.version
+  }
+})
+
+test('a folder that was taken away comes anew', async t => {
   const { source, kept } = places(t)
   fill(source)
   await using client = await openFolderClient({ context: source })
   const folder = new ContextFolder(kept, worker)
-  const options = { session: client.session, request: metadata, signal: AbortSignal.timeout(60_000) }
-  let using = 0
-  const use = async (tree: SyncedTree): Promise<number> => {
-    assert.equal(++using, 1)
-    await new Promise(resolve => setImmediate(resolve))
-    using--
-    return tree.received.files
-  }
-  assert.deepEqual(await Promise.all([folder.sync(options, use), folder.sync(options, use)]), [4, 0])
-  renameSync(kept, `${kept}-gone`)
+  const sync = () =>
+    folder.sync({ session: client.session, request: metadata, signal: AbortSignal.timeout(60_000) })
+  const { version } = await sync()
+  rmSync(kept, { recursive: true })
+  const anew = await sync()
+  assert.notEqual(anew.version, version)
+  assert.equal(anew.received.files, 4)
 })
 
 test('several folders come at once, by sessions and by calls of one', async t => {

@@ -1,3 +1,4 @@
+import type { ListDigest } from './contextList.ts'
 import type { SyncedTree } from './types.ts'
 
 /** Messages between who holds a session and the worker that receives its files. */
@@ -11,6 +12,12 @@ export interface TaskError {
   code: string
   status: number
   message: string
+}
+
+/** What came, and the list that it came by. */
+export interface Received {
+  tree: SyncedTree
+  list: ListDigest
 }
 
 export type ToContextWorker =
@@ -27,7 +34,7 @@ export type FromContextWorker =
   | { id: number; kind: 'bytes'; bytes: Uint8Array }
   /** One message of bytes was worked through. */
   | { id: number; kind: 'taken' }
-  | { id: number; kind: 'done'; tree: SyncedTree }
+  | { id: number; kind: 'done'; received: Received }
   | { id: number; kind: 'failed'; error: TaskError }
   /** Everything of it is closed. */
   | { id: number; kind: 'left' }

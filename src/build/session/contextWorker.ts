@@ -4,10 +4,10 @@ import {
   type ContextTask,
   type FromContextWorker,
   pieceSize,
+  type Received,
   type ToContextWorker,
   window,
 } from './contextTask.ts'
-import type { SyncedTree } from './types.ts'
 
 /**
  * One worker that does all syncs: they take bytes as quickly as one core writes
@@ -24,9 +24,9 @@ interface Listener {
 /** One sync, as its session sees it. */
 export interface ContextWork {
   /** Framed bytes of the client; settles when more may come. */
-  push(bytes: Buffer): Promise<void>
+  push(bytes: Uint8Array): Promise<void>
   /** Settles with what is there. Errors: those of the receiver. */
-  end(): Promise<SyncedTree>
+  end(): Promise<Received>
   /** Rejects when the work fails before its end. */
   readonly failed: Promise<never>
   /** Settles when nothing of it is under way any more. */
@@ -100,10 +100,10 @@ class Work implements ContextWork, Listener {
   readonly #post: (message: ToContextWorker) => void
   readonly #answer: (bytes: Uint8Array) => void
   readonly #over: () => void
-  readonly #done = Promise.withResolvers<SyncedTree>()
+  readonly #done = Promise.withResolvers<Received>()
   readonly #left = Promise.withResolvers<void>()
   readonly failed: Promise<never>
-  #pieces: Buffer[] = []
+  #pieces: Uint8Array[] = []
   #held = 0
   #free = window
   #wake = (): void => {}
@@ -125,7 +125,7 @@ class Work implements ContextWork, Listener {
 
   hear(message: FromContextWorker): void {
     if (message.kind === 'bytes') this.#answer(message.bytes)
-    else if (message.kind === 'done') this.#done.resolve(message.tree)
+    else if (message.kind === 'done') this.#done.resolve(message.received)
     else if (message.kind === 'failed') {
       const { code, status, message: text } = message.error
       this.#fail(new BerthError(code, status, text))
@@ -144,7 +144,7 @@ class Work implements ContextWork, Listener {
     this.#wake()
   }
 
-  async push(bytes: Buffer): Promise<void> {
+  async push(bytes: Uint8Array): Promise<void> {
     this.#pieces.push(bytes)
     this.#held += bytes.length
     // While the worker has nothing to do it gets what there is.
@@ -153,7 +153,7 @@ class Work implements ContextWork, Listener {
     while (this.#free <= 0 && !this.#isOver) await new Promise<void>(resolve => (this.#wake = resolve))
   }
 
-  end(): Promise<SyncedTree> {
+  end(): Promise<Received> {
     this.#flush()
     this.#post({ id: this.#id, kind: 'end' })
     return this.#done.promise

@@ -67,3 +67,9 @@ export interface SyncedTree {
   /** What the client sent: files that were not there as they are now, and their bytes. */
   received: { files: number; bytes: number }
 }
+
+/** What a kept folder is after a sync. */
+export interface SyncedFolder extends SyncedTree {
+  /** Another one for another content. Where the content is that of before, no `entries` are told. */
+  version: string
+}

@@ -82,3 +82,8 @@ test('what is kept is within its limit, but for one line', () => {
     }),
   )
 })
+
+test('more files than a call takes arguments', () => {
+  const many = Array.from({ length: 200_000 }, (_, index) => [`/a/${index}`, 'sha256:00'] as const)
+  assert.deepEqual(keptFiles(many).length, 1)
+})

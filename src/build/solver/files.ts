@@ -27,6 +27,10 @@ const depthOf = (path: string): number => {
   return parts === '' ? 0 : parts.split('/').length
 }
 
+/** No spread: there may be more of them than a call takes arguments. */
+const deepestOf = (files: readonly FileDigest[]): number =>
+  files.reduce((depth, [path]) => Math.max(depth, depthOf(path)), 0)
+
 const folderOf = (path: string): string => {
   const parts = trimmed(path)
   return parts.includes('/') ? `${parts.slice(0, parts.lastIndexOf('/'))}/` : '/'
@@ -39,8 +43,7 @@ const isFolded = ([path]: FileDigest): boolean => path.endsWith('/')
 /** All that is deeper goes into its folder at this depth. */
 const foldTo = (files: readonly FileDigest[], depth: number): FileDigest[] => {
   let folded = [...files]
-  const deepest = Math.max(0, ...files.map(([path]) => depthOf(path)))
-  for (let level = deepest; level > depth; level--) {
+  for (let level = deepestOf(files); level > depth; level--) {
     const folders = new Map<string, FileDigest[]>()
     const rest: FileDigest[] = []
     for (const file of folded) {
@@ -73,14 +76,14 @@ const isTooLong = (files: readonly FileDigest[], limit: number): boolean =>
 /** What is kept of a list, by path. */
 export const keptFiles = (files: readonly FileDigest[], limit = mostFiles): FileDigest[] => {
   let kept = files.map(([path, digest]) => [trimmed(path), short(digest)] as const)
-  let depth = Math.max(0, ...kept.map(([path]) => depthOf(path)))
+  let depth = deepestOf(kept)
   while (isTooLong(kept, limit) && depth > 0) kept = foldTo(kept, --depth).map(file => [...file])
   return kept.toSorted(byPath)
 }
 
 /** The depth from which nothing is told any more. */
 const foldedAt = (files: readonly FileDigest[]): number =>
-  Math.min(...files.filter(isFolded).map(([path]) => depthOf(path)), Number.POSITIVE_INFINITY)
+  files.filter(isFolded).reduce((depth, [path]) => Math.min(depth, depthOf(path)), Number.POSITIVE_INFINITY)
 
 /** What differs between two lists as they are kept, by path. */
 export const changesOf = (before: readonly FileDigest[], after: readonly FileDigest[]): FileChange[] => {

@@ -33,8 +33,10 @@ class Tail {
     this.#pieces.push(piece)
     this.#size += piece.length
     // Joined only when it has doubled: small pieces would be copied again and again.
-    if (this.#size > 2 * this.#limit) this.#pieces = [this.take()]
-    this.#size = this.#pieces.reduce((sum, { length }) => sum + length, 0)
+    if (this.#size <= 2 * this.#limit) return
+    const joined = this.take()
+    this.#pieces = [joined]
+    this.#size = joined.length
   }
 
   /** Copies: a piece holds all of the buffer that it was cut from. */

@@ -12,7 +12,9 @@ import { Parts } from './parts.ts'
 export interface LocalFolder {
   /** What stands for it where layers are read. */
   layer: Layer
-  /** Of its files, by path, as they came. */
+  /** Another one for another content. */
+  version: string
+  /** Of its files, by path, as they came; empty where they came with an earlier build. */
   digests: ReadonlyMap<string, Digest>
 }
 
@@ -59,7 +61,7 @@ export class LocalFolders {
         digest ? [[toBytes(path).toString('utf8'), digest] as const] : [],
       ),
     )
-    this.#folders.set(id, { held, layer: layerOf(id, held.path), digests })
+    this.#folders.set(id, { held, layer: layerOf(id, held.path), version: held.version, digests })
     return { layers: [{ kind: 'snapshot', id }] }
   }
 

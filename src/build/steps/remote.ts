@@ -1,23 +1,18 @@
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { rm } from 'node:fs/promises'
 import path from 'node:path'
 import { UndoStack } from '../../core/disposal.ts'
 import { newId } from '../../core/ids.ts'
 import type { Digest } from '../../oci/digest.ts'
+import type { RegistryClient } from '../../registry-client/types.ts'
 import type { SnapshotStore } from '../../store/types.ts'
 import type { SourceOperation, VertexDigest } from '../graph/types.ts'
 import type { BuildContext, Tree, Work } from '../solver/types.ts'
 import { listenForAgent } from './exec/agent.ts'
 import { type StepClients, snapshotTree } from './exec/types.ts'
 import { Parts } from './parts.ts'
-import { checkOut, findCommit, type GitFetch, gitKey } from './sources/git.ts'
-import {
-  download,
-  type HttpConnections,
-  type HttpRecord,
-  httpConnections,
-  httpKey,
-  pinnedKey,
-} from './sources/http.ts'
+import { checkOut, findCommit, type GitCommit, type GitFetch, gitKey } from './sources/git.ts'
+import { download, type HttpRecord, httpKey, pinnedKey } from './sources/http.ts'
 
 /** Repositories and downloads, into snapshots. */
 
@@ -26,77 +21,96 @@ type Http = SourceOperation & { kind: 'http' }
 
 export interface RemoteParts {
   snapshots: SnapshotStore
+  registries: Pick<RegistryClient, 'download'>
   /** Folders that are only there while something is fetched. */
   root: string
   clientsOf(work: Work): StepClients
 }
 
-/** What was downloaded to know what it is, until a step wants it or its builds have ended. */
-interface Kept {
-  snapshot: string
+/**
+ * What was found out to know what a source is, which its key is made of: just that is what a step is to
+ * take under this key. Of a source that changes, another build may have found something else.
+ */
+interface Found {
   builds: Set<string>
+  commit?: GitCommit
+  /** Until a step takes it. */
+  snapshot?: string
 }
 
-export class RemoteSources implements AsyncDisposable {
+export class RemoteSources {
   readonly #parts: RemoteParts
-  readonly #kept = new Map<VertexDigest, Kept>()
-  #connections: Promise<HttpConnections> | undefined
+  readonly #found = new Map<VertexDigest, Found[]>()
 
   constructor(parts: RemoteParts) {
     this.#parts = parts
   }
 
   async identify(operation: Git | Http, work: Work): Promise<Digest> {
-    if (operation.kind === 'git')
-      return await this.#fetching(operation, work, async fetch =>
-        gitKey(operation, await findCommit(operation, fetch)),
-      )
+    if (operation.kind === 'git') {
+      const commit = await this.#fetching(operation, work, async fetch => await findCommit(operation, fetch))
+      this.#note(work, { commit })
+      return gitKey(operation, commit)
+    }
     const pinned = pinnedKey(operation)
     if (pinned) return pinned
     const snapshot = newId()
     const record = await this.#download(operation, work, snapshot)
-    const { digest } = work.vertex
-    const before = this.#kept.get(digest)
-    this.#kept.set(digest, { snapshot, builds: new Set(work.builds().map(({ id }) => id)) })
-    if (before) await this.#parts.snapshots.remove(before.snapshot)
+    this.#note(work, { snapshot })
     return httpKey(operation, record)
   }
 
   async run(operation: Git | Http, work: Work): Promise<Tree> {
     const id = newId()
+    const found = this.#foundFor(work)
     if (operation.kind === 'git') {
       await this.#fetching(operation, work, async (fetch, folder) => {
-        const commit = await findCommit(operation, fetch)
+        const commit = found?.commit ?? (await findCommit(operation, fetch))
         await using pending = await this.#parts.snapshots.begin(id, [], { isDirect: true })
         await checkOut(operation, commit, { ...fetch, root: pending.root, work: folder })
         await pending.commit({ signal: work.signal })
       })
       return snapshotTree([], id)
     }
-    const kept = this.#kept.get(work.vertex.digest)
-    this.#kept.delete(work.vertex.digest)
-    if (kept) return snapshotTree([], kept.snapshot)
+    const { snapshot } = found ?? {}
+    if (snapshot !== undefined) {
+      delete found?.snapshot
+      return snapshotTree([], snapshot)
+    }
     await this.#download(operation, work, id)
     return snapshotTree([], id)
   }
 
+  #note({ vertex, builds }: Work, what: Omit<Found, 'builds'>): void {
+    const others = this.#found.get(vertex.digest) ?? []
+    this.#found.set(vertex.digest, [...others, { ...what, builds: new Set(builds().map(({ id }) => id)) }])
+  }
+
+  /** Of the builds that want this key. */
+  #foundFor({ vertex, builds }: Work): Found | undefined {
+    const ids = builds().map(({ id }) => id)
+    return this.#found.get(vertex.digest)?.find(found => ids.some(id => found.builds.has(id)))
+  }
+
   /** A build has ended: what was downloaded for it and not wanted goes. */
   async ended({ id }: BuildContext): Promise<void> {
-    for (const [digest, { builds, snapshot }] of [...this.#kept]) {
-      builds.delete(id)
-      if (builds.size > 0) continue
-      this.#kept.delete(digest)
-      await this.#parts.snapshots.remove(snapshot)
+    const over: Found[] = []
+    for (const [digest, all] of [...this.#found]) {
+      for (const { builds } of all) builds.delete(id)
+      over.push(...all.filter(({ builds }) => builds.size === 0))
+      const left = all.filter(({ builds }) => builds.size > 0)
+      if (left.length > 0) this.#found.set(digest, left)
+      else this.#found.delete(digest)
     }
+    for (const { snapshot } of over) if (snapshot !== undefined) await this.#parts.snapshots.remove(snapshot)
   }
 
   async #download(operation: Http, { report, signal }: Work, id: string): Promise<HttpRecord> {
-    this.#connections ??= httpConnections()
     const parts = new Parts(report)
     await using pending = await this.#parts.snapshots.begin(id, [], { isDirect: true })
     const record = await download(operation, {
       root: pending.root,
-      connections: await this.#connections,
+      registries: this.#parts.registries,
       signal,
       onProgress: current => parts.transferred('downloading', current),
     })
@@ -114,7 +128,7 @@ export class RemoteSources implements AsyncDisposable {
     await using undo = new UndoStack()
     const folder = path.join(this.#parts.root, newId())
     mkdirSync(folder, { recursive: true, mode: 0o700 })
-    undo.push('folder', () => rmSync(folder, { recursive: true, force: true }))
+    undo.push('folder', () => rm(folder, { recursive: true, force: true }))
     const clients = this.#parts.clientsOf(work)
     const fetch: GitFetch = {
       signal: work.signal,
@@ -138,9 +152,5 @@ export class RemoteSources implements AsyncDisposable {
     const inner = path.join(folder, 'work')
     mkdirSync(inner)
     return await use(fetch, inner)
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await (await this.#connections)?.[Symbol.asyncDispose]()
   }
 }

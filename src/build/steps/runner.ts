@@ -1,8 +1,9 @@
 import path from 'node:path'
 import { internal, messageOf, notImplemented } from '../../core/errors.ts'
 import { newId } from '../../core/ids.ts'
+import { RecentlyUsed } from '../../core/recentlyUsed.ts'
 import type { Engine } from '../../engine/engine.ts'
-import { chainId, digestOf } from '../../oci/digest.ts'
+import { chainId, type Digest, digestOf } from '../../oci/digest.ts'
 import type { Repository } from '../../registry-client/types.ts'
 import { stackLayer } from '../../store/layerRecord.ts'
 import type { Layer, SnapshotStore } from '../../store/types.ts'
@@ -23,7 +24,6 @@ import type {
   Work,
 } from '../solver/types.ts'
 import { contentDigest } from './content/contentDigest.ts'
-import { FileDigests } from './content/fileDigests.ts'
 import type { CacheMounts } from './exec/cacheMounts.ts'
 import { runExec } from './exec/runExec.ts'
 import { type StepClients, snapshotTree } from './exec/types.ts'
@@ -61,7 +61,9 @@ const notBuilt = ({ kind }: SourceOperation): never => {
 /** Does the steps of all builds: sources, processes, files. */
 export class Runner implements StepRunner {
   readonly #options: RunnerOptions
-  readonly #digests = new FileDigests()
+  readonly #digests = new RecentlyUsed<Digest>(100_000)
+  /** Of clients' folders, by their version and what is selected of them. */
+  readonly #contents = new RecentlyUsed<ContentDigest>(8)
   readonly #folders: LocalFolders
   readonly #remote: RemoteSources
 
@@ -70,6 +72,7 @@ export class Runner implements StepRunner {
     this.#folders = new LocalFolders(options.clientOf)
     this.#remote = new RemoteSources({
       snapshots: options.snapshots,
+      registries: options.engine.registries,
       root: path.join(options.engine.settings.dataRoot, 'build', 'fetching'),
       clientsOf: work => this.#clients(work),
     })
@@ -78,10 +81,6 @@ export class Runner implements StepRunner {
   /** A build has ended: nothing of it is kept that no record has. */
   async ended(build: BuildContext): Promise<void> {
     await this.#remote.ended(build)
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.#remote[Symbol.asyncDispose]()
   }
 
   async identify(work: Work): Promise<Identity> {
@@ -135,6 +134,9 @@ export class Runner implements StepRunner {
     signal: AbortSignal,
   ): Promise<ContentDigest> {
     const folder = this.#folders.find(tree)
+    const place = folder && JSON.stringify([folder.version, selection])
+    const known = place === undefined ? undefined : this.#contents.get(place)
+    if (known) return known
     const layers = await this.#layers(tree, { report, signal, builds })
     using _held = this.#options.snapshots.hold(layers)
     const { digest, paths, isCut } = await contentDigest({
@@ -147,9 +149,11 @@ export class Runner implements StepRunner {
       signal,
       ...(folder ? { known: path => folder.digests.get(path) } : {}),
     })
-    if (isCut) return { digest }
     const folderOfAll = selection.wildcards && hasWildcards(selection.path) ? '' : selection.path
-    return { digest, files: paths.map(([below, own]) => [path.posix.join('/', folderOfAll, below), own]) }
+    const files = paths.map(([below, own]) => [path.posix.join('/', folderOfAll, below), own] as const)
+    const found: ContentDigest = isCut ? { digest } : { digest, files }
+    if (place !== undefined) this.#contents.set(place, found)
+    return found
   }
 
   /** A copy of a client's folder, of which every file is the same one on disk. */

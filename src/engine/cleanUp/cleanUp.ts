@@ -1,6 +1,6 @@
 import { BerthError } from '../../core/errors.ts'
 import { failpoint } from '../../core/failpoint.ts'
-import { removeStopped } from '../containers/remove.ts'
+import { removeIfStopped } from '../containers/remove.ts'
 import type { Engine } from '../engine.ts'
 import { isNamed, removeNetwork } from '../networks/removeNetwork.ts'
 import { removeVolume } from '../volumes/removeVolume.ts'
@@ -23,7 +23,7 @@ const remove = async (engine: Engine, { type, id }: Removal): Promise<boolean> =
   if (type === 'container') {
     const container = engine.containers.byId(id)
     if (!container || !isStopped(container)) return false
-    return (await removeStopped(engine, container)) !== undefined
+    return await removeIfStopped(engine, container)
   }
   if (type === 'volume') {
     if (!engine.volumes.find(id)) return false

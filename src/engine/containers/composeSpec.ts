@@ -32,7 +32,6 @@ export const composeSpec = async (
   const record = { ...given, mounts: await asTheHostHasThem(given.mounts) }
   const group = containerGroup(engine.settings, record)
   prepareRealtime(group.group, engine.settings.cpuRealtime)
-  const devices = containerDevices(record)
   const io = blockIo(record.hostConfig)
   const appArmor = await containerProfile(record.hostConfig)
   const spec = buildSpec({
@@ -48,9 +47,7 @@ export const composeSpec = async (
     join: await joinedNamespaces(engine, record),
     ...(record.idMaps ? { idMaps: record.idMaps } : {}),
     hostCapabilities: hostCapabilities(),
-    devices: devices.map(device => device.device),
-    deviceSources: devices.map(device => device.source),
-    deviceAccess: devices.map(device => device.access),
+    devices: containerDevices(record),
     ...(io ? { blockIO: io } : {}),
     daemonOomScore: Number(readFileSync('/proc/self/oom_score_adj', 'utf8')),
     annotations: scopeAnnotations(engine.settings),

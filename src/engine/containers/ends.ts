@@ -64,7 +64,8 @@ export const noteNext = ({ record }: Container): void => {
   if (end && record.begun && end.begunAt !== record.begun.at) end.next = record.begun
 }
 
-const isFinal = ({ record }: Container, { verb, signal }: Ending): boolean =>
+/** Whether it is to end the run, for good or until a restart; other signals need not. */
+export const isFinal = ({ record }: Container, { verb, signal }: Ending): boolean =>
   verb !== 'kill' || signal === 9 || signal === signalNumber(record.config.StopSignal || 'SIGTERM')
 
 /** Says what is to end the run. A signal that need not end anything takes nothing back. */

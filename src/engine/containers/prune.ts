@@ -3,7 +3,7 @@ import { Filters } from '../../wire/filters.ts'
 import { parseTimestamp } from '../../wire/timestamps.ts'
 import type { Engine } from '../engine.ts'
 import type { Operation } from '../operations.ts'
-import { removeStopped } from './remove.ts'
+import { removeIfStopped } from './remove.ts'
 
 /** `POST /containers/prune` */
 export const pruneContainers = async (
@@ -18,15 +18,15 @@ export const pruneContainers = async (
   for (const container of engine.containers.all()) {
     const { record } = container
     const created = parseTime(record.created) ?? 0n
-    if (container.isRunning || record.state.status === 'restarting' || until.some(limit => created >= limit))
-      continue
+    if (container.isRunning || container.removing || record.state.status === 'restarting') continue
+    if (until.some(limit => created >= limit)) continue
     if (!filters.labels('label', record.config.Labels)) continue
     if (filters.has('label!') && filters.labels('label!', record.config.Labels)) continue
     operation.at(`removing ${record.name}`)
-    const freed = await removeStopped(engine, container)
-    if (freed === undefined) continue
+    const { size } = await engine.uppers.usage(container.id)
+    if (!(await removeIfStopped(engine, container))) continue
     deleted.push(container.id)
-    space += freed
+    space += size
   }
   engine.events.publish('container', 'prune', '', { reclaimed: String(space) })
   return { ContainersDeleted: deleted, SpaceReclaimed: space }

@@ -218,16 +218,15 @@ export const resumeRemoval = async (engine: Engine, container: Container): Promi
   await removeContainer(engine, container, { force: true, volumes, operation })
 }
 
-/** `POST /containers/prune`'s one removal; undefined where it cannot be removed. */
-export const removeStopped = async (engine: Engine, container: Container): Promise<number | undefined> => {
-  if (container.isRunning || container.removing) return undefined
-  const usage = await engine.uppers.usage(container.id)
+/** Removes one that does not run, for a clean-up; false where it cannot be removed. */
+export const removeIfStopped = async (engine: Engine, container: Container): Promise<boolean> => {
+  if (container.isRunning || container.removing) return false
   using operation = engine.operations.begin(ownRemoval(container))
   try {
     await removeContainer(engine, container, { force: false, volumes: false, operation })
-    return usage.size
+    return true
   } catch (error) {
-    if (error instanceof BerthError && error.status === 409) return undefined
+    if (error instanceof BerthError && error.status === 409) return false
     throw error
   }
 }

@@ -22,8 +22,6 @@ const specOf = (hostConfig: HostConfig, daemonOomScore: number, security = built
     join: {},
     hostCapabilities: [],
     devices: [],
-    deviceSources: [],
-    deviceAccess: [],
     plainFiles: new Set(),
     security,
     appArmor,

@@ -3,7 +3,6 @@ import { endOf, type IdMaps, type IdRange } from '../../linux/idMaps.ts'
 import { architectureOf } from '../../oci/platform.ts'
 import type {
   RuntimeSpec,
-  SpecDevice,
   SpecDeviceRule,
   SpecIdMapping,
   SpecMount,
@@ -20,6 +19,7 @@ import {
   type SeccompProfile,
 } from '../../runtime/spec/seccomp.ts'
 import type { SecurityDefaults } from '../settings.ts'
+import type { ContainerDevice } from './privileges.ts'
 import { processEnv } from './processEnv.ts'
 import { parseSecurityOptions, type SecurityOptions } from './securityOptions.ts'
 import { type ContainerFiles, rootPropagation, specMounts } from './specMounts.ts'
@@ -44,11 +44,7 @@ export interface SpecInput {
   join: Partial<Record<SpecNamespace['type'], string>>
   /** Capabilities that this daemon can give. */
   hostCapabilities: readonly string[]
-  devices: SpecDevice[]
-  /** Where each lies on the host, in the order of `devices`. */
-  deviceSources: string[]
-  /** Access of each device, like `rwm`, in the order of `devices`. */
-  deviceAccess: string[]
+  devices: readonly ContainerDevice[]
   blockIO?: SpecResources['blockIO']
   /** The profile of AppArmor, on hosts that have it. */
   appArmor?: string
@@ -127,26 +123,22 @@ const sysctls = (record: ContainerRecord, idMaps: IdMaps | undefined): Record<st
 
 const deviceAccessRules = (input: SpecInput): SpecDeviceRule[] => {
   if (input.record.hostConfig.Privileged) return [...allowAllDevices]
-  const own = input.devices.map((device, index) => ({
-    allow: true,
-    type: device.type,
-    major: device.major,
-    minor: device.minor,
-    access: input.deviceAccess[index] ?? 'rwm',
+  const own = input.devices.map(({ device: { type, major, minor }, access }) => ({
+    ...{ allow: true, type, major, minor, access },
   }))
   return [...deviceRules, ...own, ...(input.record.hostConfig.DeviceCgroupRules ?? []).map(parseDeviceRule)]
 }
 
 /** In a user namespace nodes cannot be made: runtimes bind the host's, and runc takes the path inside for that outside. */
-const isRenamed = ({ idMaps, devices, deviceSources }: SpecInput, index: number): boolean =>
-  idMaps !== undefined && devices[index]?.path !== deviceSources[index]
+const isRenamed = ({ idMaps }: SpecInput, { device, source }: ContainerDevice): boolean =>
+  idMaps !== undefined && device.path !== source
 
 const renamedDevices = (input: SpecInput): SpecMount[] =>
-  input.devices.flatMap(({ path: destination }, index) => {
-    const source = input.deviceSources[index]
-    if (source === undefined || !isRenamed(input, index)) return []
-    return [{ destination, type: 'bind', source, options: ['bind', 'private'] }]
-  })
+  input.devices
+    .filter(one => isRenamed(input, one))
+    .map(({ device, source }) => ({
+      ...{ destination: device.path, type: 'bind', source, options: ['bind', 'private'] },
+    }))
 
 const args = (record: ContainerRecord, init: boolean): string[] => {
   const command = [...(record.config.Entrypoint ?? []), ...(record.config.Cmd ?? [])]
@@ -221,7 +213,7 @@ export const buildSpec = (input: SpecInput): RuntimeSpec => {
         ...(input.blockIO ? { blockIO: input.blockIO } : {}),
         devices: deviceAccessRules(input),
       },
-      devices: input.devices.filter((_, index) => !isRenamed(input, index)),
+      devices: input.devices.filter(one => !isRenamed(input, one)).map(({ device }) => device),
       ...(propagation ? { rootfsPropagation: propagation } : {}),
       ...(filter ? { seccomp: filter } : {}),
       ...(record.selinux ? { mountLabel: record.selinux.mount } : {}),

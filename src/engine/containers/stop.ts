@@ -9,7 +9,7 @@ import type { Engine } from '../engine.ts'
 import type { Operation, Requester } from '../operations.ts'
 import type { Container } from './container.ts'
 import { containerEvent } from './containerEvents.ts'
-import { causeAttributes, endingOf, noteEnding } from './ends.ts'
+import { causeAttributes, endingOf, isFinal, noteEnding } from './ends.ts'
 import type { Ending } from './endTypes.ts'
 import { giveUpStart } from './giveUpStart.ts'
 import { containerGroup } from './groups.ts'
@@ -124,12 +124,12 @@ export const killContainer = async (
   { signal, requester }: { signal: string; requester: Requester },
 ): Promise<void> => {
   const number = signalNumber(signal || 'SIGKILL')
-  const ends = number === 9 || number === signalNumber(container.record.config.StopSignal || 'SIGTERM')
+  const ending: Ending = { cause: 'killed-by-call', verb: 'kill', signal: number, by: requester }
+  const ends = isFinal(container, ending)
   await settleExit(engine, container)
   if (await killRestarting(engine, container, { ends, requester })) return
   if (giveUpStart(container, 'a kill')) return
   if (!container.isRunning) throw notRunning(container)
-  const ending: Ending = { cause: 'killed-by-call', verb: 'kill', signal: number, by: requester }
   await (ends ? noteStop : record)(engine, container, ending)
   failpoint('kill.recorded')
   sendSignal(container, number)

@@ -1,4 +1,5 @@
-import { constants } from 'node:os'
+import { messageOf } from '../../../core/errors.ts'
+import { signalNumber } from '../../../linux/signals.ts'
 import { checkPort } from '../../dockerfile/checks/context.ts'
 import { DockerfileError } from '../../dockerfile/errors.ts'
 import { expandWords } from '../../dockerfile/expand/expand.ts'
@@ -85,16 +86,17 @@ const planVolume: Planner<'VOLUME'> = (planning, stage, { volumes }) => {
   addHistory(planning, stage, `VOLUME ${plainList(paths)}`)
 }
 
-const realTime = /^RTM(AX(-([1-9]|1[0-4]))?|IN(\+([1-9]|1[0-5]))?)$/
-
-const isSignal = (text: string): boolean => {
-  if (/^\d+$/.test(text)) return Number(text) > 0
-  const name = text.toUpperCase().replace(/^SIG/, '')
-  return Object.hasOwn(constants.signals, `SIG${name}`) || realTime.test(name) || name === 'CLD'
+/** As containers take it: a number that is none would fail them only when they are to stop. */
+const checkSignal = (text: string): void => {
+  try {
+    signalNumber(text)
+  } catch (error) {
+    throw new DockerfileError(messageOf(error))
+  }
 }
 
 const planStopSignal: Planner<'STOPSIGNAL'> = (planning, stage, { signal: { value } }) => {
-  if (!isSignal(value)) throw new DockerfileError(`invalid signal: ${value}`)
+  checkSignal(value)
   stage.image.config.StopSignal = value
   addHistory(planning, stage, `STOPSIGNAL ${value}`)
 }

@@ -6,11 +6,8 @@ import { openFolderClient } from './folderClient.ts'
 const [source = '', kept = ''] = process.argv.slice(2)
 await using worker = new ContextWorker()
 await using client = await openFolderClient({ context: source })
-await new ContextFolder(kept, worker).sync(
-  {
-    session: client.session,
-    request: { name: 'context', differ: 'metadata' },
-    signal: AbortSignal.timeout(60_000),
-  },
-  async () => {},
-)
+await new ContextFolder(kept, worker).sync({
+  session: client.session,
+  request: { name: 'context', differ: 'metadata' },
+  signal: AbortSignal.timeout(60_000),
+})

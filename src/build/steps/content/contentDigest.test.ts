@@ -15,14 +15,15 @@ import { dirname, join } from 'node:path'
 import { describe, test } from 'node:test'
 import fc from 'fast-check'
 import { hasCode } from '../../../core/errors.ts'
+import { RecentlyUsed } from '../../../core/recentlyUsed.ts'
 import { AT_FDCWD, makeNodeAt } from '../../../linux/files.ts'
 import { S_IFCHR } from '../../../linux/stat.ts'
 import { setXattr } from '../../../linux/xattrs.ts'
+import type { Digest } from '../../../oci/digest.ts'
 import { digestOf } from '../../../oci/digest.ts'
 import type { Selection } from '../../solver/types.ts'
 import { copyOf, type Folders, openFolders } from '../testing/folders.ts'
 import { type ContentDigest, contentDigest } from './contentDigest.ts'
-import { FileDigests } from './fileDigests.ts'
 
 const all: Selection = {
   path: '/',
@@ -44,10 +45,10 @@ const digest = async (
   layers: string | string[],
   more: Partial<Selection> & {
     known?: (path: string) => `sha256:${string}` | undefined
-    digests?: FileDigests
+    digests?: RecentlyUsed<Digest>
   } = {},
 ): Promise<ContentDigest> => {
-  const { known, digests = new FileDigests(), ...selection } = more
+  const { known, digests = new RecentlyUsed<Digest>(100), ...selection } = more
   return await contentDigest({
     pool,
     layers: [layers].flat().map(path => ({ path })),
@@ -187,7 +188,7 @@ describe('digests that are known', () => {
   test('are not computed again, and what was computed is kept within a bound', async () => {
     await using folders = openFolders()
     const folder = fill(folders.folder())
-    const digests = new FileDigests(3)
+    const digests = new RecentlyUsed<Digest>(3)
     const before = await digest(folders, folder, { digests })
     assert.equal(digests.size, 3)
     const asked: string[] = []
@@ -204,7 +205,7 @@ describe('digests that are known', () => {
   test('of a file that has changed since they are not used', async () => {
     await using folders = openFolders()
     const folder = fill(folders.folder())
-    const digests = new FileDigests()
+    const digests = new RecentlyUsed<Digest>(100)
     const before = await digest(folders, folder, { digests })
     rmSync(join(folder, 'dir/a'))
     put(folder, 'dir/a', 'z')
@@ -225,7 +226,7 @@ describe('digests that are known', () => {
       pool: folders.pool,
       layers: [{ path: fill(folders.folder()) }],
       selection: all,
-      digests: new FileDigests(),
+      digests: new RecentlyUsed<Digest>(100),
       signal: new AbortController().signal,
     }
     const few = await contentDigest({ ...given, explained: 2 })

@@ -3,10 +3,10 @@ import type { StackLayer } from '../../../archive/merged.ts'
 import { toBytes } from '../../../archive/paths.ts'
 import type { WorkerPool } from '../../../archive/pool.ts'
 import { internal } from '../../../core/errors.ts'
+import type { RecentlyUsed } from '../../../core/recentlyUsed.ts'
 import type { Digest } from '../../../oci/digest.ts'
 import type { Selection } from '../../solver/types.ts'
 import type { ContentTask, SelectedEntry, SelectedFile } from './contentTask.ts'
-import type { FileDigests } from './fileDigests.ts'
 
 /** What a step sees of an input, in one digest: names, kinds, modes, owners, link targets, attributes and bytes; no times. */
 
@@ -19,7 +19,8 @@ export interface ContentRequest {
   ref?: string
   /** Digests of bytes that are known already, by the path in the tree: those of a client's context as they came. */
   known?: (path: string) => Digest | undefined
-  digests: FileDigests
+  /** Of files by what makes them the same. */
+  digests: RecentlyUsed<Digest>
   /** So many paths are told, with what each adds; none unless told. */
   explained?: number
   signal: AbortSignal
@@ -69,9 +70,11 @@ const digestFiles = async (
   const unread = new Map<string, SelectedFile>()
   for (const { file } of entries) {
     if (!file) continue
-    const digest = request.known?.(text(file.at)) ?? request.digests.get(file.identity)
+    const known = request.known?.(text(file.at))
+    const digest = known ?? request.digests.get(file.identity)
     if (digest === undefined) unread.set(file.identity, file)
     else found.set(file.identity, digest)
+    if (known !== undefined) request.digests.set(file.identity, known)
   }
   const read = async (files: SelectedFile[]): Promise<void> => {
     const paths = files.map(({ at }) => at)

@@ -1,9 +1,11 @@
 import { lstatSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs'
+import { rm } from 'node:fs/promises'
 import path from 'node:path'
 import { BerthError, badRequest, hasCode, messageOf } from '../../../core/errors.ts'
 import { type Digest, digestOf } from '../../../oci/digest.ts'
 import type { SourceOperation } from '../../graph/types.ts'
-import { type GitSetting, git, shownRemote } from './gitCommand.ts'
+import { withoutPassword } from '../../plan/gitUrl.ts'
+import { type GitSetting, git } from './gitCommand.ts'
 
 /** Repositories: which commit a reference means, and its files. */
 
@@ -66,11 +68,11 @@ const run = async (what: string, ...args: Parameters<typeof git>): Promise<strin
   await git(...args).catch(error => Promise.reject(explained(what, error)))
 
 const defaultBranch = async (setting: GitSetting, remote: string): Promise<string> => {
-  const what = `error fetching default branch for repository ${shownRemote(remote)}`
+  const what = `error fetching default branch for repository ${withoutPassword(remote)}`
   const answer = await run(what, setting, {}, ['ls-remote', '--symref', '--', remote, 'HEAD'])
   const [, ref] = /^ref: (refs\/heads\/\S+)\s+HEAD$/m.exec(answer) ?? []
   if (ref === undefined)
-    throw badRequest(`could not find default branch for repository: ${shownRemote(remote)}`)
+    throw badRequest(`could not find default branch for repository: ${withoutPassword(remote)}`)
   checkRef(ref)
   return ref
 }
@@ -107,12 +109,12 @@ export const findCommit = async (operation: GitOperation, fetch: GitFetch): Prom
   }
   const setting = await settingOf(operation, fetch)
   const ref = operation.ref === '' ? await defaultBranch(setting, remote) : operation.ref
-  const what = `failed to fetch remote ${shownRemote(remote)}`
+  const what = `failed to fetch remote ${withoutPassword(remote)}`
   const answer = await run(what, setting, {}, ['ls-remote', '--', remote, ref, `${ref}^{}`])
   const lines = answer.split('\n').map(line => line.split('\t'))
   const found = choose(new Map(lines.map(([commit = '', name = '']) => [name, commit])), ref)
   if (!found || !commitForm.test(found.commit))
-    throw badRequest(`repository ${shownRemote(remote)} does not contain ref ${ref}`)
+    throw badRequest(`repository ${withoutPassword(remote)} does not contain ref ${ref}`)
   checkCommit(operation, found)
   return found
 }
@@ -138,7 +140,7 @@ const fetchCommit = async (
   { setting, repository }: { setting: GitSetting; repository: string },
 ): Promise<void> => {
   const { remote } = operation
-  const what = `failed to fetch remote ${shownRemote(remote)}`
+  const what = `failed to fetch remote ${withoutPassword(remote)}`
   const place = { gitDirectory: repository }
   const format = commit.length === 64 ? ['--object-format=sha256'] : []
   await run(what, setting, {}, ['init', '--quiet', '--bare', ...format, repository])
@@ -175,7 +177,7 @@ const checkOutWithGit = async (
 ): Promise<string> => {
   const gitDirectory = path.join(root, '.git')
   const place = { gitDirectory, workTree: root }
-  const what = `failed to checkout remote ${shownRemote(operation.remote)}`
+  const what = `failed to checkout remote ${withoutPassword(operation.remote)}`
   const isNamed = ref !== commit
   const from = isNamed ? ref : 'refs/berth/commit'
   await git(setting, { gitDirectory: repository }, ['update-ref', '--no-deref', from, commit])
@@ -187,7 +189,7 @@ const checkOutWithGit = async (
   const spec = isNamed ? `${ref}:${ref}` : from
   await run(what, setting, place, ['fetch', '-u', '--depth=1', '--', 'origin', spec])
   await run(what, setting, place, ['checkout', '--quiet', 'FETCH_HEAD'])
-  await run(what, setting, place, ['remote', 'set-url', 'origin', shownRemote(operation.remote)])
+  await run(what, setting, place, ['remote', 'set-url', 'origin', withoutPassword(operation.remote)])
   await run(what, setting, place, ['reflog', 'expire', '--all', '--expire=now'])
   rmSync(path.join(gitDirectory, 'FETCH_HEAD'), { force: true })
   return gitDirectory
@@ -228,11 +230,11 @@ export const checkOut = async (
     if (keepGitDirectory && tree === root)
       place.gitDirectory = await checkOutWithGit(operation, commit, { setting, repository, root })
     else {
-      const what = `failed to checkout remote ${shownRemote(remote)}`
+      const what = `failed to checkout remote ${withoutPassword(remote)}`
       await run(what, setting, place, ['checkout', '--no-overlay', commit.commit, '--', '.'])
     }
     if (submodules) {
-      const what = `failed to update submodules for ${shownRemote(remote)}`
+      const what = `failed to update submodules for ${withoutPassword(remote)}`
       await run(what, setting, place, ['submodule', 'update', '--init', '--recursive', '--depth=1'])
     }
     if (tree === root) return
@@ -243,6 +245,6 @@ export const checkOut = async (
         Buffer.concat([Buffer.from(`${root}/`), name]),
       )
   } finally {
-    for (const left of [repository, path.join(work, 'tree')]) rmSync(left, { recursive: true, force: true })
+    for (const left of [repository, path.join(work, 'tree')]) await rm(left, { recursive: true, force: true })
   }
 }

@@ -119,7 +119,3 @@ const kill = (group: number): void => {
     // It has ended meanwhile.
   }
 }
-
-/** The address without a password, for messages. */
-export const shownRemote = (remote: string): string =>
-  remote.replace(/^(\w+:\/\/[^/@:]*):[^/@]*@/, '$1:xxxxx@')
