@@ -7,7 +7,7 @@ import type { Engine } from '../engine/engine.ts'
 import { ApiVersion } from '../wire/version.ts'
 import { authorized } from './authorization.ts'
 import { hasNoBody } from './body.ts'
-import { isH2c, upgradeToH2c } from './buildkit/upgrade.ts'
+import { upgradeToH2c } from './buildkit/upgrade.ts'
 import { cameTooLate, isUnread, Request, Response } from './earlyAnswer.ts'
 import { closeLingering, stopReading, takeStream, takeWait, type UpgradeLeft } from './hijack.ts'
 import { type Answer, type Call, Query, type Route } from './route.ts'
@@ -157,17 +157,11 @@ export const createApiServer = (
           res.detachSocket(req.socket)
           return acceptWebSocket(req, left)
         },
-        takeH2c: fields => {
-          if (!isH2c(req) || !left)
-            throw badRequest(
-              req.headers.upgrade
-                ? `protocol ${req.headers.upgrade} not supported`
-                : 'no upgrade proto in request',
-            )
-          taken = true
-          res.detachSocket(req.socket)
-          return upgradeToH2c(req, left, fields)
-        },
+        takeH2c: () =>
+          upgradeToH2c(req, left, () => {
+            taken = true
+            res.detachSocket(req.socket)
+          }),
       }
       result = engine.settings.authorizationPlugins.length
         ? await authorized(call, found.route, () => taken)
