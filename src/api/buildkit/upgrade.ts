@@ -1,13 +1,8 @@
 import type { IncomingMessage } from 'node:http'
-import { createServer, type Http2Server } from 'node:http2'
 import type { Socket } from 'node:net'
-import type { Duplex } from 'node:stream'
-import type { ConnectRouter } from '@connectrpc/connect'
-import { connectNodeAdapter } from '@connectrpc/connect-node'
 import type { SessionConnection } from '../../build/session/types.ts'
 import { badRequest } from '../../core/errors.ts'
 import { detach, restartReading, sentAhead, type UpgradeLeft } from '../hijack.ts'
-import { namedTrailers } from './grpcErrors.ts'
 
 /**
  * Connections that BuildKit's clients turn from HTTP/1.1 into HTTP/2: `/grpc`,
@@ -60,51 +55,5 @@ export const sessionFields = (req: IncomingMessage): Omit<SessionConnection, 'so
     sharedKey: field('sharedkey'),
     // A field for each; Node's `headers` would have joined them.
     methods: req.headersDistinct['x-docker-expose-session-grpc-method'] ?? [],
-  }
-}
-
-/** Serves gRPC on connections that are handed to it. */
-export interface GrpcDoor extends Disposable {
-  take(connection: Duplex): void
-}
-
-const messageLimit = 16 * 1024 * 1024
-/** Attributes and inputs of a build are in messages, what ties calls to builds in headers. Bytes. */
-const headerLimit = 1024 * 1024
-
-const createHttp2 = (routes: (router: ConnectRouter) => void): Http2Server => {
-  const handle = connectNodeAdapter({
-    routes,
-    connect: false,
-    grpcWeb: false,
-    readMaxBytes: messageLimit,
-    writeMaxBytes: messageLimit,
-    acceptCompression: [],
-  })
-  const settings = { maxHeaderListSize: headerLimit }
-  return createServer({ maxSendHeaderBlockLength: headerLimit, settings }, (req, res) => {
-    const send = res.addTrailers.bind(res)
-    res.addTrailers = trailers => send(namedTrailers(trailers))
-    handle(req, res)
-  })
-}
-
-/** Disposal ends all connections. */
-export const createGrpcDoor = (routes: (router: ConnectRouter) => void): GrpcDoor => {
-  const server = createHttp2(routes)
-  const open = new Set<Duplex>()
-  // A client that leaves sends what Node takes for an error.
-  server.on('sessionError', () => {})
-  server.on('session', session => session.on('error', () => session.destroy()))
-  return {
-    take: connection => {
-      open.add(connection)
-      connection.once('close', () => open.delete(connection))
-      connection.on('error', () => connection.destroy())
-      server.emit('connection', connection)
-    },
-    [Symbol.dispose]: () => {
-      for (const connection of open) connection.destroy()
-    },
   }
 }
