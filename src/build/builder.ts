@@ -12,6 +12,7 @@ import { ClientFolders } from './clients/folders.ts'
 import { sessionClient } from './clients/sessionClient.ts'
 import type { BuildClient } from './clients/types.ts'
 import type { Entitlement } from './entitlements.ts'
+import { Lending } from './lending.ts'
 import type { Session } from './session/session.ts'
 import { Sessions } from './session/sessions.ts'
 import { Cache } from './solver/cache.ts'
@@ -43,6 +44,7 @@ export class Builder implements Keeper, AsyncDisposable {
   readonly cacheMounts: CacheMounts
   readonly solver: Solver
   readonly entitlements: ReadonlySet<Entitlement>
+  readonly lending = new Lending()
   readonly #runner: Runner
   readonly #builds = new Map<string, Build>()
 
@@ -65,6 +67,7 @@ export class Builder implements Keeper, AsyncDisposable {
       cacheMounts,
       clientOf: build => this.#clientOf(build),
       using: (build, layers) => this.#builds.get(build.id)?.use(layers),
+      lent: id => this.lending.find(id),
     })
     this.solver = createSolver({
       runner: this.#runner,
@@ -128,6 +131,7 @@ export class Builder implements Keeper, AsyncDisposable {
   /** Nobody waits for it any more. */
   end(build: Build): void {
     if (this.#builds.get(build.id) === build) this.#builds.delete(build.id)
+    this.lending.ended(build)
     this.#quietly('what a build left could not be removed', this.#runner.ended(build))
     this.#quietly('the build cache could not be cleaned up', this.upkeep.collect())
   }

@@ -11,6 +11,9 @@ import {
 } from '../../build/export/resultFiles.ts'
 import type { Told } from '../../build/export/types.ts'
 import { type FrontendAttributes, readAttributes } from '../../build/frontend/attributes.ts'
+import { type DefinitionHost, readDefinition } from '../../build/frontend/definition.ts'
+import { readInputs } from '../../build/frontend/inputs.ts'
+import type { Inputs } from '../../build/frontend/remoteContext.ts'
 import { resolveImage } from '../../build/steps/image/resolve.ts'
 import { notFound, notImplemented } from '../../core/errors.ts'
 import { newId } from '../../core/ids.ts'
@@ -54,9 +57,9 @@ const refuseAttestations = ({ attestations }: FrontendAttributes): void => {
 const answerOf = async (
   build: EngineBuild,
   name: string,
-  attributes: FrontendAttributes,
+  { attributes, inputs }: { attributes: FrontendAttributes; inputs: Inputs },
 ): Promise<BuildResult> => {
-  const answer = await build.answer(name, attributes)
+  const answer = await build.answer(name, attributes, inputs)
   return {
     metadata: Object.fromEntries(Object.entries(answer).map(([key, text]) => [key, Buffer.from(text)])),
   }
@@ -126,36 +129,57 @@ export class DoorBuild implements Build {
   }
 
   async solve(request: SolveRequest, signal: AbortSignal): Promise<BuildResult> {
-    if (!frontends.includes(request.frontend))
-      throw notImplemented(
-        request.frontend === ''
-          ? 'a build of a graph of the client’s (LLB)'
-          : `the frontend ${request.frontend}`,
-      )
+    const { definition } = request
+    if (request.frontend === '') {
+      if (!definition) return { metadata: {} }
+      const graph = readDefinition(definition, this.#definitions)
+      const built = await this.#within(signal, async build => await build.solveGraph(graph))
+      return { ref: await this.#hold(built), metadata: {} }
+    }
+    if (!frontends.includes(request.frontend)) throw notImplemented(`the frontend ${request.frontend}`)
     const attributes = readAttributes(request.options)
+    const inputs = readInputs(request.inputs, attributes, this.#definitions)
     const { subrequest } = attributes
-    if (subrequest)
-      return await this.#within(signal, async build => await answerOf(build, subrequest, attributes))
+    if (subrequest) {
+      const asked = { attributes, inputs }
+      return await this.#within(signal, async build => await answerOf(build, subrequest, asked))
+    }
     // Before steps are run for it.
     if (this.#context.request.cacheExports.length > 0)
       throw notImplemented('a cache that is exported (--cache-to)')
     refuseAttestations(attributes)
-    if (Object.keys(request.inputs).length > 0) throw notImplemented('another target as a context of a build')
     const imports = new Set([...attributes.cacheImports, ...request.cacheImports].map(({ type }) => type))
     const built = await this.#within(signal, async build => {
       // It is slower without, and no less right.
       for (const type of imports)
         await build.step(`[internal] cannot import a cache (${type}) yet: going on without`, async () => {})
-      return await build.solve(await build.plan(attributes))
+      return await build.solve(await build.plan(attributes, inputs))
     })
-    const refs = built.map(one => {
-      const ref = newId()
-      this.#results.set(ref, one)
-      return [one.platform, ref] as const
-    })
+    const refs: [platform: string, ref: string][] = []
+    for (const one of built) refs.push([one.platform, await this.#hold(one)])
     const metadata = resultMetadata(built, attributes.multiPlatform)
     if (attributes.multiPlatform) return { refs: Object.fromEntries(refs), metadata }
     return { ...(refs[0] ? { ref: refs[0][1] } : {}), metadata }
+  }
+
+  /** Its ref, by which other builds may have it, too. */
+  async #hold(built: BuiltPlatform): Promise<string> {
+    const ref = newId()
+    this.#results.set(ref, built)
+    const build = await this.#begun()
+    build.lend(ref, built)
+    return ref
+  }
+
+  get #definitions(): DefinitionHost {
+    const { builder, request } = this.#context
+    return {
+      session: request.session,
+      lent: id => {
+        const { tree, step } = builder.lending.find(id)
+        return { isEmpty: tree.layers.length === 0, name: step.name }
+      },
+    }
   }
 
   async evaluate(): Promise<void> {

@@ -7,7 +7,8 @@ import { stackLayer } from '../../store/layerRecord.ts'
 import type { Layer, SnapshotStore } from '../../store/types.ts'
 import type { BuildClient } from '../clients/types.ts'
 import type { FileOperation, SourceOperation } from '../graph/types.ts'
-import { copyAction } from '../plan/context.ts'
+import type { LentResult } from '../lending.ts'
+import { wholeCopyAction } from '../plan/context.ts'
 import type {
   BuildContext,
   ContentDigest,
@@ -42,6 +43,8 @@ export interface RunnerOptions {
   clientOf(build: BuildContext): BuildClient
   /** Layers that it needs until its end, whatever the cache has. */
   using(build: BuildContext, layers: readonly LayerRef[]): void
+  /** A result that another build lends. Errors: `not-found`. */
+  lent(id: string): LentResult
 }
 
 /** Paths of a content digest that are told, so that users can see which file changed. */
@@ -87,6 +90,7 @@ export class Runner implements StepRunner {
     const { engine } = this.#options
     if (operation.kind === 'git' || operation.kind === 'http')
       return { key: await this.#remote.identify(operation, work) }
+    if (operation.kind === 'result') return this.#borrow(operation.id, builds())
     if (operation.kind !== 'image') return notBuilt(operation as SourceOperation)
     const { tree } = await resolveImage(engine, {
       reference: operation.reference,
@@ -104,6 +108,18 @@ export class Runner implements StepRunner {
       key: layers.length > 0 ? chainId(diffIds) : digestOf(Buffer.alloc(0)),
       tree: { layers },
       atHand: (await engine.layers.find(diffIds)) !== undefined,
+    }
+  }
+
+  /** What another build lends: its layers are needed by these, too. */
+  #borrow(id: string, builds: readonly BuildContext[]): Identity {
+    const { tree, mark } = this.#options.lent(id)
+    for (const build of builds) this.#options.using(build, tree.layers)
+    return {
+      tree,
+      atHand: true,
+      ...(mark.chain ? { key: mark.chain } : {}),
+      ...(mark.record ? { record: mark.record } : {}),
     }
   }
 
@@ -152,7 +168,7 @@ export class Runner implements StepRunner {
   /** A copy of a client's folder, of which every file is the same one on disk. */
   async keep(tree: Tree, signal: AbortSignal): Promise<Tree> {
     const report = silent
-    const operation: FileOperation = { kind: 'file', base: undefined, actions: [wholeCopy] }
+    const operation: FileOperation = { kind: 'file', base: undefined, actions: [wholeCopyAction] }
     return await this.#files(operation, {
       inputs: [{ tree, report }],
       work: { report, signal, builds: () => [] },
@@ -286,9 +302,3 @@ const refOf = ({ layers }: Tree): string => {
 }
 
 const silent: StepReport = { output: () => {}, status: () => {}, warning: () => {} }
-
-/** All of a folder, as it is. */
-const wholeCopy = copyAction({
-  ...{ from: 0, source: '/', destination: '/' },
-  ...{ contentsOnly: true, createDestination: true, allowEmpty: true },
-})
