@@ -6,8 +6,8 @@ import type { ImageRecord } from '../engine/images/types.ts'
 import type { Operation } from '../engine/operations.ts'
 import { owned } from '../linux/files.ts'
 import { digestOf } from '../oci/digest.ts'
-import { formatPlatform } from '../oci/platform.ts'
-import type { Reference } from '../oci/reference.ts'
+import { formatPlatform, type Platform } from '../oci/platform.ts'
+import { parseReference, type Reference } from '../oci/reference.ts'
 import type { Layer } from '../store/types.ts'
 import type { Builder } from './builder.ts'
 import { readContained } from './clients/readContained.ts'
@@ -27,12 +27,13 @@ import {
 import type { Inputs, ReadResult } from './frontend/remoteContext.ts'
 import { answerSubrequest } from './frontend/subrequests.ts'
 import type { Graph, Vertex, VertexDigest } from './graph/types.ts'
-import type { Plan } from './plan/types.ts'
+import type { Plan, ResolvedImage } from './plan/types.ts'
 import { SolveError } from './solver/errors.ts'
 import type { BuildContext, BuildEvent, LayerRef, ResultMark, Solution, Tree } from './solver/types.ts'
 import { PartsInTurn } from './stepParts.ts'
 import { type LayerNeeds, layersOf } from './steps/image/layers.ts'
-import { resolveImage } from './steps/image/resolve.ts'
+import { layoutOf } from './steps/image/layout.ts'
+import { imageOf, resolveImage } from './steps/image/resolve.ts'
 
 export interface BuildRequest {
   builder: Builder
@@ -165,9 +166,8 @@ export class Build implements AsyncDisposable {
             })
             return { config, digest }
           }),
-        layout: async () => {
-          throw new BerthError('not-implemented', 501, 'images of a layout of the client are not built yet')
-        },
+        layout: async ({ step, ...asked }) =>
+          await this.step(step, async () => await this.layoutImage(asked)),
         ignoreFile: async ({ name, step }) => {
           const files = await this.step(
             step,
@@ -241,6 +241,18 @@ export class Build implements AsyncDisposable {
     this.#solutions.push(solution)
     const [tree = { layers: [] }] = solution.trees
     return { tree, mark: solution.marks[0] ?? {} }
+  }
+
+  /** What an image of an OCI layout of the client is. Errors: those of the client; `no-such-platform`. */
+  async layoutImage(asked: {
+    store: string
+    reference: string
+    platform: Platform
+  }): Promise<Required<ResolvedImage>> {
+    const { store, reference, platform } = asked
+    const source = layoutOf(this.client, store)
+    const found = await imageOf(source, { platform, signal: this.signal }, parseReference(reference))
+    return { config: found.config, digest: found.digest }
   }
 
   /** Solves a graph of the client’s own, whose image says no more than its platform. Errors: `SolveError`. */

@@ -209,7 +209,7 @@ export class DoorBuild implements Build {
   }
 
   async resolveImage(query: ImageQuery, signal: AbortSignal): Promise<ImageAnswer> {
-    if (query.layout) throw notImplemented('images of a layout of the client')
+    const { layout } = query
     const name = query.logName || `resolve image config for ${query.reference}`
     const { config, digest } = await this.#within(signal, async build => {
       const asked = {
@@ -219,7 +219,12 @@ export class DoorBuild implements Build {
         credentials: build.client.credentials,
         signal: build.signal,
       }
-      return await build.step(name, async () => await resolveImage(this.#context.builder.engine, asked))
+      const { store } = layout ?? {}
+      return await build.step(name, async () =>
+        store === undefined
+          ? await resolveImage(this.#context.builder.engine, asked)
+          : await build.layoutImage({ ...asked, store }),
+      )
     })
     return { digest, config: jsonBytes(config), reference: query.reference }
   }

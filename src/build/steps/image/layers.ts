@@ -3,7 +3,7 @@ import type { Engine } from '../../../engine/engine.ts'
 import { bringLayers } from '../../../engine/images/pull.ts'
 import type { PullLine } from '../../../engine/images/pullProgress.ts'
 import { familiar, parseReference } from '../../../oci/reference.ts'
-import type { Credentials } from '../../../registry-client/types.ts'
+import type { Credentials, ImageSource } from '../../../registry-client/types.ts'
 import type { Layer, SnapshotStore } from '../../../store/types.ts'
 import type { LayerRef, Tree } from '../../solver/types.ts'
 
@@ -15,6 +15,8 @@ export interface LayerNeeds {
   engine: Engine
   snapshots: SnapshotStore
   credentials(domain: string, signal: AbortSignal): Promise<Credentials | undefined>
+  /** What layers are taken from in the stead of the registries that they name. */
+  source?: ImageSource
   report(line: PullLine): void
   signal: AbortSignal
 }
@@ -38,11 +40,9 @@ const fetchRun = async (needs: LayerNeeds, refs: readonly ImageRef[]): Promise<L
   const found = await engine.layers.find(diffIds)
   if (found) return found
   const name = parseReference(refs[0]?.reference ?? '')
-  const repository = engine.registries.repository(
-    name.domain,
-    name.path,
-    await needs.credentials(name.domain, signal),
-  )
+  const { domain, path } = name
+  const repository =
+    needs.source ?? engine.registries.repository(domain, path, await needs.credentials(domain, signal))
   await bringLayers(engine, {
     name,
     repository,
