@@ -3,7 +3,7 @@ import path from 'node:path'
 import { BerthError, internal, messageOf } from '../core/errors.ts'
 import type { CacheItem, Engine, Keeper } from '../engine/engine.ts'
 import type { Digest } from '../oci/digest.ts'
-import type { Credentials, Repository } from '../registry-client/types.ts'
+import type { Credentials, ImageSource } from '../registry-client/types.ts'
 import type { Trash } from '../store/trash.ts'
 import type { SnapshotStore } from '../store/types.ts'
 import { Build, type BuildRequest } from './build.ts'
@@ -13,6 +13,7 @@ import { ClientFolders } from './clients/folders.ts'
 import { sessionClient } from './clients/sessionClient.ts'
 import type { BuildClient } from './clients/types.ts'
 import type { Entitlement } from './entitlements.ts'
+import { Lending } from './lending.ts'
 import type { Session } from './session/session.ts'
 import { Sessions } from './session/sessions.ts'
 import { Cache } from './solver/cache.ts'
@@ -44,6 +45,7 @@ export class Builder implements Keeper, AsyncDisposable {
   readonly cacheMounts: CacheMounts
   readonly solver: Solver
   readonly entitlements: ReadonlySet<Entitlement>
+  readonly lending = new Lending()
   readonly #runner: Runner
   readonly #adopted: Adopted
   readonly #builds = new Map<string, Build>()
@@ -68,6 +70,7 @@ export class Builder implements Keeper, AsyncDisposable {
       clientOf: build => this.#clientOf(build),
       clientCache: reference => this.clientCache(reference),
       using: (build, layers) => this.#builds.get(build.id)?.use(layers),
+      lent: id => this.lending.find(id),
     })
     this.#adopted = new Adopted({ engine, cache })
     this.solver = createSolver({
@@ -136,6 +139,7 @@ export class Builder implements Keeper, AsyncDisposable {
   /** Nobody waits for it any more. */
   end(build: Build): void {
     if (this.#builds.get(build.id) === build) this.#builds.delete(build.id)
+    this.lending.ended(build)
     this.#quietly('what a build left could not be removed', this.#runner.ended(build))
     this.#quietly('what a build imported could not be let go', this.#adopted.sweep())
     this.#quietly('the build cache could not be cleaned up', this.upkeep.collect())
@@ -171,7 +175,7 @@ export class Builder implements Keeper, AsyncDisposable {
   }
 
   /** Of the builds under way. */
-  clientCache(reference: string): Repository | undefined {
+  clientCache(reference: string): ImageSource | undefined {
     for (const { clientCaches } of this.#builds.values()) {
       const found = clientCaches.get(reference)
       if (found) return found

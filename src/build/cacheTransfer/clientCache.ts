@@ -1,106 +1,100 @@
-import { BerthError, badRequest, internal } from '../../core/errors.ts'
-import { parseDocument } from '../../engine/images/pullPlan.ts'
-import { type Digest, digestOf, isDigest } from '../../oci/digest.ts'
+import { BerthError, badRequest, hasCode, internal } from '../../core/errors.ts'
+import { parseDocument, readConfig } from '../../engine/images/pullPlan.ts'
+import { type Digest, isDigest } from '../../oci/digest.ts'
 import type { Descriptor, Index, Manifest } from '../../oci/image.ts'
-import type { Repository } from '../../registry-client/types.ts'
-import type { BlobInfo } from '../../store/types.ts'
-import type { ExportStep } from '../export/types.ts'
-import { type ClientContent, clientContent } from '../session/content.ts'
-import type { Session } from '../session/session.ts'
+import type { ImageSource } from '../../registry-client/types.ts'
+import type { BuildClient } from '../clients/types.ts'
+import type { ClientStore } from '../session/content.ts'
 import { type ReadCache, readCacheForm } from './readForm.ts'
 import { type CacheTarget, cacheConfigType } from './types.ts'
 
-/** Caches in folders of the client, which it serves over its session. */
+/** Caches in folders of the client, which it serves as stores of blobs. */
 
-/** Under which clients know a folder. */
-const storeOf = (folder: string): string => `local:${folder}`
+type StoreClient = Pick<BuildClient, 'store'>
 
-/** Read into memory. Bytes. */
-const mostDocument = 8 << 20
-
-const readDocument = async (
-  content: ClientContent,
-  digest: Digest,
-  { folder, signal }: { folder: string; signal: AbortSignal },
-): Promise<Buffer> => {
-  const info = await content.info(digest, signal)
-  if (!info) throw new BerthError('not-found', 404, `the cache ${digest} is not in ${folder}`)
-  const chunks: Uint8Array[] = []
-  let size = 0
-  for await (const chunk of content.read(digest, { signal })) {
-    size += chunk.length
-    if (size > mostDocument) throw badRequest(`the cache in ${folder} is damaged: ${digest} is too large`)
-    chunks.push(chunk)
-  }
-  const bytes = Buffer.concat(chunks)
-  if (digestOf(bytes) !== digest)
-    throw badRequest(`the cache in ${folder} is damaged: ${digest} holds something else`)
-  return bytes
+/** Errors: `bad-request` of a client without a session. */
+const storeOf = (client: StoreClient, folder: string, signal: AbortSignal): ClientStore => {
+  const store = client.store(`local:${folder}`, signal)
+  if (!store) throw badRequest('a cache in a folder (type=local) wants a client with a session')
+  return store
 }
 
-/** Layers of a cache are fetched as those of a repository are. */
-export const clientRepository = (content: ClientContent): Repository => {
-  const refused = (): never => {
-    throw internal('a folder of a client has blobs and nothing else')
-  }
-  return {
-    blob: ({ digest }, { signal, offset = 0 }) => content.read(digest, { signal, offset }),
-    manifest: refused,
-    resolve: refused,
-    tags: refused,
-    hasBlob: refused,
-    hasManifest: refused,
-    mountBlob: refused,
-    uploadBlob: refused,
-    putManifest: refused,
-  }
-}
+/** Its layers are fetched as those of a repository are. */
+export const clientSource = (client: StoreClient, folder: string): ImageSource => ({
+  blob: ({ digest }, { signal, offset = 0 }) => storeOf(client, folder, signal).read(digest, { offset }),
+  manifest: () => {
+    throw internal('a cache in a folder of the client has no manifests of images')
+  },
+})
 
-const configOf = ({ config, manifests = [] }: Partial<Manifest & Index>): Descriptor | undefined =>
-  [...(config ? [config] : []), ...manifests].find(({ mediaType }) => mediaType === cacheConfigType)
-
-export interface ClientCache {
+interface ClientCache {
+  client: StoreClient
   folder: string
   /** Of its index or manifest. */
   digest: Digest
   /** By which its layers are asked for. */
   reference: string
+  signal: AbortSignal
+}
+
+const sizeOf = async ({ client, folder, signal }: ClientCache, digest: Digest): Promise<number> => {
+  try {
+    return (await storeOf(client, folder, signal).info(digest)).size
+  } catch (error) {
+    if (!hasCode(error, 'not-found')) throw error
+    throw new BerthError('not-found', 404, `the cache ${digest} is not in ${folder}`, { cause: error })
+  }
+}
+
+const readDocument = async <T>(cache: ClientCache, digest: Digest): Promise<T> => {
+  const { client, folder, signal } = cache
+  const descriptor = { mediaType: '', digest, size: await sizeOf(cache, digest) }
+  const repository = clientSource(client, folder)
+  const bytes = await readConfig(descriptor, { repository, platform: undefined, signal })
+  return parseDocument<T>(bytes, `the cache in ${folder}`)
+}
+
+const configOf = ({ config, manifests }: Partial<Manifest & Index>): Descriptor | undefined => {
+  const all = [...(config ? [config] : []), ...(Array.isArray(manifests) ? manifests : [])]
+  return all.find(descriptor => descriptor?.mediaType === cacheConfigType)
 }
 
 /** Errors: `not-found`, `bad-request` for what makes no sense, those of a call. */
-export const readClientCache = async (
-  content: ClientContent,
-  { folder, digest, reference }: ClientCache,
-  signal: AbortSignal,
-): Promise<ReadCache> => {
-  const root = await readDocument(content, digest, { folder, signal })
-  const config = configOf(parseDocument<Partial<Manifest & Index>>(root, `the cache in ${folder}`))
+export const readClientCache = async (cache: ClientCache): Promise<ReadCache> => {
+  const { folder, digest, reference } = cache
+  const config = configOf(await readDocument<Partial<Manifest & Index>>(cache, digest))
   if (!config || !isDigest(config.digest)) throw badRequest(`there is no cache of builds in ${folder}`)
-  const bytes = await readDocument(content, config.digest, { folder, signal })
-  return readCacheForm(parseDocument(bytes, `the cache in ${folder}`), reference)
+  return readCacheForm(await readDocument(cache, config.digest), reference)
 }
 
-export const contentOf = (session: Session, folder: string): ClientContent =>
-  clientContent(session, storeOf(folder))
+async function* whole(bytes: Buffer): AsyncGenerator<Uint8Array> {
+  yield bytes
+}
 
-/** A folder of the client takes a cache. */
-export const clientTarget = ({ engine, operation }: ExportStep, content: ClientContent): CacheTarget => {
-  const { signal } = operation
-  const has = async ({ digest }: BlobInfo): Promise<boolean> =>
-    (await content.info(digest, signal)) !== undefined
-  const write = async (blob: BlobInfo, source: AsyncIterable<Uint8Array>): Promise<void> => {
-    if (!(await has(blob))) await content.write(blob, source, signal)
+/** A folder of the client takes a cache; `open` gives blobs of the store. */
+export const clientTarget = (
+  client: StoreClient,
+  {
+    folder,
+    signal,
+    open,
+  }: { folder: string; signal: AbortSignal; open(digest: Digest): AsyncIterable<Uint8Array> },
+): CacheTarget => {
+  const store = storeOf(client, folder, signal)
+  const has = async ({ digest }: Pick<Descriptor, 'digest'>): Promise<boolean> => {
+    try {
+      await store.info(digest)
+      return true
+    } catch (error) {
+      if (hasCode(error, 'not-found')) return false
+      throw error
+    }
   }
   return {
     has,
     send: async blobs => {
-      for (const blob of blobs) await write(blob, engine.content.open(blob.digest))
+      for (const blob of blobs) if (!(await has(blob))) await store.write(blob, open(blob.digest))
     },
-    finish: async ({ descriptor, bytes }) => {
-      const whole = async function* (): AsyncGenerator<Uint8Array> {
-        yield bytes
-      }
-      await write(descriptor, whole())
-    },
+    finish: async ({ descriptor, bytes }) => await store.write(descriptor, whole(bytes)),
   }
 }

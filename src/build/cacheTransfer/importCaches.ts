@@ -1,10 +1,9 @@
-import { badRequest, messageOf, prefixed } from '../../core/errors.ts'
+import { messageOf, prefixed } from '../../core/errors.ts'
 import type { Engine } from '../../engine/engine.ts'
 import { hostPlatform } from '../../engine/images/reach.ts'
 import type { Platform } from '../../oci/platform.ts'
 import type { Build } from '../build.ts'
-import type { Session } from '../session/session.ts'
-import { clientRepository, contentOf, readClientCache } from './clientCache.ts'
+import { clientSource, readClientCache } from './clientCache.ts'
 import { ImportedCache } from './imported.ts'
 import type { ReadCache } from './readForm.ts'
 import { readRegistryCache } from './readSources.ts'
@@ -15,8 +14,6 @@ import type { CacheSource } from './types.ts'
 export interface CacheImports {
   build: Build
   engine: Engine
-  /** Serves folders. */
-  session?: Session
   sources: readonly CacheSource[]
   /** Those that are built; the host's without. */
   platforms: readonly Platform[]
@@ -25,14 +22,13 @@ export interface CacheImports {
 }
 
 const readFolder = async (
-  { build, session }: CacheImports,
+  { build }: CacheImports,
   { folder, digest }: CacheSource & { kind: 'local' },
 ): Promise<ReadCache> => {
-  if (!session) throw badRequest('local cache importer requires session')
-  const content = contentOf(session, folder)
-  const reference = `local cache ${session.id} ${folder}`
-  build.clientCaches.set(reference, clientRepository(content))
-  return await readClientCache(content, { folder, digest, reference }, build.signal)
+  const { client, signal } = build
+  const reference = `local cache ${client.session} ${folder}`
+  build.clientCaches.set(reference, clientSource(client, folder))
+  return await readClientCache({ client, folder, digest, reference, signal })
 }
 
 const read = async (imports: CacheImports, source: CacheSource): Promise<ReadCache> => {

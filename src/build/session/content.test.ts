@@ -1,62 +1,71 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { hasCode } from '../../core/errors.ts'
-import { digestOf } from '../../oci/digest.ts'
-import { clientContent } from './content.ts'
-import { type Blobs, openContentClient } from './testing/contentClient.ts'
+import { type Digest, digestOf } from '../../oci/digest.ts'
+import { clientStore } from './content.ts'
+import { openClient } from './testing/client.ts'
+import { type ContentStores, openStoreClient } from './testing/contentStores.ts'
 
-const { signal } = new AbortController()
+const signal = AbortSignal.timeout(30_000)
+const large = Buffer.alloc(3_000_000, 'text ')
+const digest = digestOf(large)
 
-const blobOf = (bytes: Buffer) => ({ digest: digestOf(bytes), size: bytes.length })
+const storesWith = (...blobs: Uint8Array[]): ContentStores => ({
+  stores: { 'oci:x': new Map(blobs.map(bytes => [digestOf(bytes), bytes])), 'local:y': new Map() },
+  unfinished: new Map(),
+})
 
-const all = async (source: AsyncIterable<Uint8Array>): Promise<Buffer> =>
-  Buffer.concat(await Array.fromAsync(source))
+const joined = async (bytes: AsyncIterable<Uint8Array>): Promise<Buffer> =>
+  Buffer.concat(await Array.fromAsync(bytes))
 
-async function* parts(...buffers: Buffer[]): AsyncGenerator<Uint8Array> {
-  yield* buffers
+async function* given(...chunks: Uint8Array[]): AsyncGenerator<Uint8Array> {
+  yield* chunks
 }
 
-test('blobs go into a folder of the client, and come from it, from any byte on', async () => {
-  const blobs: Blobs = new Map()
-  await using client = await openContentClient({ 'local:/cache': blobs })
-  const content = clientContent(client.session, 'local:/cache')
-  const bytes = Buffer.alloc(3_000_000, 'some text. ')
-  const blob = blobOf(bytes)
-  assert.equal(await content.info(blob.digest, signal), undefined)
-  await content.write(blob, parts(bytes.subarray(0, 10), bytes.subarray(10)), signal)
-  assert.deepEqual(await content.info(blob.digest, signal), blob)
-  assert.ok((await all(content.read(blob.digest, { signal }))).equals(bytes))
-  assert.equal((await all(content.read(blob.digest, { signal, offset: 2_999_990 }))).length, 10)
-  const empty = blobOf(Buffer.alloc(0))
-  await content.write(empty, parts(), signal)
-  assert.equal(blobs.get(empty.digest)?.length, 0)
-})
-
-test('what is there is not written again', async () => {
-  const bytes = Buffer.from('there')
-  await using client = await openContentClient({ store: new Map([[digestOf(bytes), bytes]]) })
-  await clientContent(client.session, 'store').write(blobOf(bytes), parts(bytes), signal)
-})
-
-test('what goes wrong is told by who is to blame', async () => {
-  await using client = await openContentClient({ store: new Map() })
-  const content = clientContent(client.session, 'store')
-  const blob = blobOf(Buffer.from('one'))
-  await assert.rejects(content.write(blob, parts(Buffer.from('other')), signal), /unexpected digest/)
-  const broken = async function* (): AsyncGenerator<Uint8Array> {
-    yield Buffer.from('o')
-    throw new Error('the disk is broken')
+test('blobs of a store are told of and read, whole and in part', async () => {
+  await using client = await openStoreClient(storesWith(large))
+  const store = clientStore(client.session, 'oci:x', signal)
+  assert.deepEqual(await store.info(digest), { size: large.length })
+  assert.deepEqual(await joined(store.read(digest)), large)
+  assert.deepEqual(await joined(store.read(digest, { offset: 5, size: 10 })), large.subarray(5, 15))
+  for await (const bytes of store.read(digest)) {
+    assert.ok(bytes.length > 0)
+    break
   }
-  await assert.rejects(content.write(blob, broken(), signal), /the disk is broken/)
-  await assert.rejects(all(content.read(blob.digest, { signal })), error => hasCode(error, 'not-found'))
-  await assert.rejects(
-    all(clientContent(client.session, 'elsewhere').read(blob.digest, { signal })),
-    /no such store/,
-  )
+  const absent: Digest = `sha256:${'0'.repeat(64)}`
+  await assert.rejects(store.info(absent), { code: 'not-found' })
+  await assert.rejects(joined(store.read(absent)), { code: 'not-found' })
+  await assert.rejects(clientStore(client.session, 'oci:z', signal).info(digest), { code: 'not-found' })
 })
 
-test('a client that serves no folder is told so', async () => {
-  const { openFolderClient } = await import('./testing/folderClient.ts')
-  await using client = await openFolderClient({})
-  assert.throws(() => clientContent(client.session, 'store'), /not supported by the client/)
+test('a blob is written once, and nothing is left of one that fails', async () => {
+  const stores = storesWith()
+  await using client = await openStoreClient(stores)
+  const store = clientStore(client.session, 'local:y', signal)
+  const blob = { digest, size: large.length }
+  await store.write(blob, given(large.subarray(0, 7), large.subarray(7)))
+  assert.deepEqual(stores.stores['local:y']?.get(digest), large)
+  const unread = given(large)
+  await store.write(blob, unread)
+  assert.equal((await unread.next()).done, false, 'what is there is not sent again')
+  const other = { digest: digestOf(Buffer.from('other')), size: 5 }
+  await assert.rejects(store.write(other, given(Buffer.from('wrong'))), /unexpected commit digest/)
+  await assert.rejects(store.write(other, given(Buffer.from('four'))), /has 4 bytes instead of 5/)
+  const failing = async function* (): AsyncGenerator<Uint8Array> {
+    yield Buffer.from('ot')
+    throw new Error('disk')
+  }
+  await assert.rejects(store.write(other, failing()), /disk/)
+  assert.deepEqual([stores.unfinished.size, stores.stores['local:y']?.size], [0, 1])
+  // Of an earlier attempt whose client has gone.
+  stores.unfinished.set(`berth-${other.digest}`, Buffer.from('left'))
+  await store.write(other, given(Buffer.from('other')))
+  const empty = { digest: digestOf(Buffer.alloc(0)), size: 0 }
+  await store.write(empty, given())
+  assert.equal(stores.stores['local:y']?.size, 3)
+})
+
+test('a client without stores is told so', async () => {
+  await using client = await openClient(() => {}, [])
+  const store = clientStore(client.session, 'oci:x', signal)
+  await assert.rejects(store.info(digest), { code: 'bad-request', message: /has no stores of blobs/ })
 })

@@ -1,8 +1,9 @@
-import { create } from '@bufbuild/protobuf'
-import { BerthError, hasCode, unlessCode } from '../../core/errors.ts'
+import { create, type MessageInitShape } from '@bufbuild/protobuf'
+import { BerthError, hasCode, internal } from '../../core/errors.ts'
 import type { Digest } from '../../oci/digest.ts'
-import type { BlobInfo } from '../../store/types.ts'
+import type { Descriptor } from '../../oci/image.ts'
 import {
+  AbortRequestSchema,
   Content,
   InfoRequestSchema,
   ReadContentRequestSchema,
@@ -12,96 +13,101 @@ import {
   WriteContentResponseSchema,
 } from '../../wire/buildkit/content_pb.ts'
 import type { GrpcStream } from './grpcStream.ts'
-import { pathOf, type Session } from './session.ts'
+import { bytesOf, pieces } from './messageBytes.ts'
+import { type CallOptions, pathOf, type Session } from './session.ts'
 
-/** Blobs in a folder of the client, which serves it as containerd's content service (containerd.services.content.v1). */
-export interface ClientContent {
-  /** Undefined where it is not there. */
-  info(digest: Digest, signal: AbortSignal): Promise<BlobInfo | undefined>
-  /** From `offset` on. Not verified. Errors: `not-found`, those of a call. */
-  read(digest: Digest, options: { offset?: number; signal: AbortSignal }): AsyncIterable<Uint8Array>
-  /** The client verifies it. One that is there stays. Errors: those of a call, of the source. */
-  write(blob: BlobInfo, source: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<void>
+/** Blobs that a client has in stores of its own, each under an id: OCI layouts (`oci:…`), folders for caches (`local:…`). */
+
+const storeField = 'buildkit-attachable-store-id'
+
+/** How long a write that failed may take to be forgotten. Milliseconds. */
+const patience = 5_000
+
+export interface BlobRange {
+  offset?: number
+  /** Bytes; all that follow unless told. */
+  size?: number
 }
 
-/** Bytes of a message: gRPC's servers take 4 MiB at most. */
-const pieceSize = 1024 * 1024
-
-async function* piecesOf(source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
-  for await (const chunk of source)
-    for (let at = 0; at < chunk.length; at += pieceSize) yield chunk.subarray(at, at + pieceSize)
+/** Errors of all: those of a call; `bad-request` where the client has no such stores. */
+export interface ClientStore {
+  /** Size in bytes. Errors: `not-found`. */
+  info(digest: Digest): Promise<{ size: number }>
+  /** As the client has it: who reads checks the digest. Ending the iteration early cancels it. Errors: `not-found`. */
+  read(digest: Digest, range?: BlobRange): AsyncGenerator<Uint8Array>
+  /** Nothing is sent of what is there already. `bytes` are as many as the blob has; the client checks the digest. Errors: those of `bytes`. */
+  write(
+    blob: Pick<Descriptor, 'digest' | 'size'>,
+    bytes: AsyncIterable<Uint8Array>,
+    labels?: Record<string, string>,
+  ): Promise<void>
 }
 
-const sendBlob = async (
+type Part = MessageInitShape<typeof WriteContentRequestSchema>
+
+/** Sends one part of a blob, and awaits that the client has it. */
+const sendPart = async (stream: GrpcStream, answers: AsyncIterator<unknown>, part: Part): Promise<void> => {
+  await stream.send(WriteContentRequestSchema, create(WriteContentRequestSchema, part))
+  if ((await answers.next()).done) throw internal('the client ended a write before it was complete')
+}
+
+const writeParts = async (
   stream: GrpcStream,
-  { digest, size }: BlobInfo,
-  source: AsyncIterable<Uint8Array>,
+  {
+    blob,
+    ref,
+    labels,
+  }: { blob: Pick<Descriptor, 'digest' | 'size'>; ref: string; labels: Record<string, string> },
+  bytes: AsyncIterable<Uint8Array>,
 ): Promise<void> => {
-  const about = { ref: digest, total: BigInt(size), expected: digest }
-  const send = (action: WriteAction, offset: number, data: Uint8Array): Promise<void> =>
-    stream.send(
-      WriteContentRequestSchema,
-      create(WriteContentRequestSchema, { ...about, action, offset: BigInt(offset), data }),
-    )
+  const answers = stream.messages(WriteContentResponseSchema)
+  const whole = { ref, total: BigInt(blob.size), expected: blob.digest as string }
+  await sendPart(stream, answers, { action: WriteAction.STAT, ...whole })
   let offset = 0
-  for await (const data of piecesOf(source)) {
-    await send(WriteAction.WRITE, offset, data)
-    offset += data.length
+  for await (const chunk of bytes)
+    for (const data of pieces(chunk)) {
+      // At 0 it begins anew, whatever an earlier attempt has left.
+      await sendPart(stream, answers, { action: WriteAction.WRITE, ref, offset: BigInt(offset), data })
+      offset += data.length
+    }
+  if (offset !== blob.size) throw internal(`blob ${blob.digest} has ${offset} bytes instead of ${blob.size}`)
+  await sendPart(stream, answers, { action: WriteAction.COMMIT, ...whole, offset: BigInt(offset), labels })
+}
+
+export const clientStore = (session: Session, id: string, signal: AbortSignal): ClientStore => {
+  const options = (own = signal): CallOptions => {
+    if (!session.supports(pathOf(Content.method.info)))
+      throw new BerthError('bad-request', 400, 'the client has no stores of blobs to be read or written')
+    return { signal: own, metadata: { [storeField]: [id] } }
   }
-  await send(WriteAction.COMMIT, offset, Buffer.alloc(0))
-  stream.endSending()
-}
-
-/** The client answers each message; the last answer is to the commit. */
-const readAnswers = async (stream: GrpcStream, { digest }: BlobInfo): Promise<void> => {
-  let isCommitted = false
-  for await (const { action } of stream.messages(WriteContentResponseSchema))
-    isCommitted = action === WriteAction.COMMIT
-  if (!isCommitted) throw new BerthError('bad-message', 500, `the client did not say that it keeps ${digest}`)
-}
-
-const writeBlob = async (
-  stream: GrpcStream,
-  blob: BlobInfo,
-  source: AsyncIterable<Uint8Array>,
-): Promise<void> => {
-  const [answered, sent] = await Promise.allSettled([
-    readAnswers(stream, blob).finally(() => stream.close()),
-    sendBlob(stream, blob, source).catch((error: unknown) => {
-      // The answer tells why, unless the source is to blame.
-      stream.close()
-      throw error
-    }),
-  ])
-  const isThere = answered.status === 'rejected' && hasCode(answered.reason, 'conflict')
-  if (answered.status === 'fulfilled' || isThere) return
-  if (sent.status === 'rejected' && !hasCode(sent.reason, 'session-closed')) throw sent.reason
-  throw answered.reason
-}
-
-/** `store`: the folder by the client's own name. Errors: `bad-request` where the client serves none. */
-export const clientContent = (session: Session, store: string): ClientContent => {
-  const path = pathOf(Content.method.info)
-  if (!session.supports(path))
-    throw new BerthError('bad-request', 400, `method ${path} not supported by the client`)
-  const metadata = { 'buildkit-attachable-store-id': [store] }
+  /** The client may have kept a part of what is not wanted any more. */
+  const abort = async (ref: string): Promise<void> => {
+    const request = create(AbortRequestSchema, { ref })
+    await session.unary(Content.method.abort, request, options(AbortSignal.timeout(patience)))
+  }
   return {
-    info: async (digest, signal) => {
+    info: async digest => {
       const request = create(InfoRequestSchema, { digest })
-      const asked = session.unary(Content.method.info, request, { signal, metadata })
-      const info = (await unlessCode(asked, 'not-found'))?.info
-      return info && { digest, size: Number(info.size) }
+      const { info } = await session.unary(Content.method.info, request, options())
+      return { size: Number(info?.size ?? 0) }
     },
-    read: async function* (digest, { offset = 0, signal }) {
-      using stream = session.stream(pathOf(Content.method.read), { signal, metadata })
-      const request = create(ReadContentRequestSchema, { digest, offset: BigInt(offset) })
-      await stream.send(ReadContentRequestSchema, request)
+    read: async function* (digest, { offset = 0, size = 0 } = {}) {
+      using stream = session.stream(pathOf(Content.method.read), options())
+      const request = { digest, offset: BigInt(offset), size: BigInt(size) }
+      await stream.send(ReadContentRequestSchema, create(ReadContentRequestSchema, request))
       stream.endSending()
-      for await (const { data } of stream.messages(ReadContentResponseSchema)) if (data.length > 0) yield data
+      yield* bytesOf(stream.messages(ReadContentResponseSchema))
     },
-    write: async (blob, source, signal) => {
-      using stream = session.stream(pathOf(Content.method.write), { signal, metadata })
-      await writeBlob(stream, blob, source)
+    write: async (blob, bytes, labels = {}) => {
+      const ref = `berth-${blob.digest}`
+      try {
+        using stream = session.stream(pathOf(Content.method.write), options())
+        await writeParts(stream, { blob, ref, labels }, bytes)
+      } catch (error) {
+        if (hasCode(error, 'conflict')) return
+        await abort(ref).catch(() => {})
+        throw error
+      }
     },
   }
 }

@@ -11,7 +11,7 @@ import { keepFolder } from './keepFolder.ts'
 import { localChain, resultKey } from './keys.ts'
 import { outcomeOf, pastChains, recordsUnder, wholeUnder } from './lookup.ts'
 import { type Node, nodeAt, nodesOf, type Plan } from './nodes.ts'
-import { type Hold, noHold, type Outcome } from './outcome.ts'
+import { type Hold, markOf, noHold, type Outcome } from './outcome.ts'
 import { type Asked, planStep } from './plan.ts'
 import { type Doing, runStep, treeOf } from './runStep.ts'
 import { everything, standsOn } from './seenBy.ts'
@@ -82,17 +82,19 @@ export class BuildSolve {
     for (const node of this.#nodes.values()) this.#tell(node, { kind: 'vertex', state: 'waiting' })
     // Each after those that it takes, so that none has to begin another within itself.
     for (const node of this.#nodes.values()) void this.#plan(node)
-    const trees = await Promise.all(
-      this.#edges.map(async ({ vertex, index }) =>
-        treeOf(await this.#outcome(nodeAt(this.#nodes, vertex)), index),
-      ),
+    const results = await Promise.all(
+      this.#edges.map(async ({ vertex, index }) => ({
+        outcome: await this.#outcome(nodeAt(this.#nodes, vertex)),
+        index,
+      })),
     )
     await this.#tasks.ended()
     this.#tasks.signal.throwIfAborted()
     const wanted = new Set(this.#edges.map(({ vertex }) => vertex))
     if (!this.#request.holdsAll) await this.#release(({ vertex }) => !wanted.has(vertex.digest))
     return {
-      trees,
+      trees: results.map(({ outcome, index }) => treeOf(outcome, index)),
+      marks: results.map(({ outcome, index }) => markOf(outcome, index)),
       results: () => solvedResults(this.#nodes.values(), this.#shared.cache),
       [Symbol.asyncDispose]: () => this.#release(() => true),
     }
@@ -231,8 +233,10 @@ export class BuildSolve {
     })
   }
 
-  async #planIdentified(node: Node, { key, tree }: Identity): Promise<Plan> {
+  async #planIdentified(node: Node, { key, tree, record }: Identity): Promise<Plan> {
     const keys = key ? [key] : []
+    const made = record === undefined ? undefined : this.#shared.cache.get(record)
+    if (made) return { keys, found: this.#keep(node, outcomeOf(this.#shared.cache, new Map([[0, made]]))) }
     if (tree) return { keys, found: { trees: [tree], chains: [key], records: [], hold: noHold } }
     const found = key && (await this.#find(node, key))
     return found ? { keys, found } : { keys }

@@ -24,7 +24,7 @@ const knownOf = async ({ plan, whole, outcome }: Node): Promise<Known | undefine
 
 /** An image is found by its own name, and a folder of a client by its content alone. */
 const isSource = ({ vertex: { operation } }: Node): boolean =>
-  operation.kind === 'image' || operation.kind === 'local'
+  operation.kind === 'image' || operation.kind === 'oci-layout' || operation.kind === 'local'
 
 /** Each after those that it takes. */
 export const solvedResults = async (nodes: Iterable<Node>, cache: ResultCache): Promise<SolvedResult[]> => {

@@ -64,6 +64,8 @@ export interface Identity {
   tree?: Tree
   /** Nothing of the tree has to come any more: the source is shown as cached. */
   atHand?: boolean
+  /** The record that has the tree, where another build made it: it is kept, and is what results are made upon. */
+  record?: string
 }
 
 /** A path in the tree, and what its name, kind, mode, owner and bytes come to: the digest or its beginning. */
@@ -280,9 +282,18 @@ export interface SolveRequest {
   tell(event: BuildEvent): void
 }
 
+/** By what a result is known in other builds. */
+export interface ResultMark {
+  /** Its chain key; absent where only its content tells. */
+  chain?: KeyDigest
+  record?: string
+}
+
 /** Trees in the order of the edges, held from pruning until this is disposed of. */
 export interface Solution extends AsyncDisposable {
   trees: Tree[]
+  /** Of each tree. */
+  marks: ResultMark[]
   /** Of all vertices that have keys, each after those that it takes; to be asked before it is disposed of. */
   results(): Promise<SolvedResult[]>
 }

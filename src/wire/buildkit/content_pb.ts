@@ -2,9 +2,14 @@
 // @generated from file content.proto (package containerd.services.content.v1, syntax proto3)
 /* eslint-disable */
 
+// A store of blobs that a client has: an OCI layout, a folder for caches. The
+// part of containerd's API that is asked for.
+
 import type { Message, UnknownEnum } from '@bufbuild/protobuf'
 import type { GenEnum, GenFile, GenMessage, GenService } from '@bufbuild/protobuf/codegenv2'
 import { enumDesc, fileDesc, messageDesc, serviceDesc } from '@bufbuild/protobuf/codegenv2'
+import type { EmptySchema, Timestamp } from '@bufbuild/protobuf/wkt'
+import { file_google_protobuf_empty, file_google_protobuf_timestamp } from '@bufbuild/protobuf/wkt'
 
 /**
  * Describes the file content.proto.
@@ -12,7 +17,8 @@ import { enumDesc, fileDesc, messageDesc, serviceDesc } from '@bufbuild/protobuf
 export const file_content: GenFile =
   /*@__PURE__*/
   fileDesc(
-    'Cg1jb250ZW50LnByb3RvEh5jb250YWluZXJkLnNlcnZpY2VzLmNvbnRlbnQudjEiJAoESW5mbxIOCgZkaWdlc3QYASABKAkSDAoEc2l6ZRgCIAEoAyIdCgtJbmZvUmVxdWVzdBIOCgZkaWdlc3QYASABKAkiQgoMSW5mb1Jlc3BvbnNlEjIKBGluZm8YASABKAsyJC5jb250YWluZXJkLnNlcnZpY2VzLmNvbnRlbnQudjEuSW5mbyJCChJSZWFkQ29udGVudFJlcXVlc3QSDgoGZGlnZXN0GAEgASgJEg4KBm9mZnNldBgCIAEoAxIMCgRzaXplGAMgASgDIjMKE1JlYWRDb250ZW50UmVzcG9uc2USDgoGb2Zmc2V0GAEgASgDEgwKBGRhdGEYAiABKAwingEKE1dyaXRlQ29udGVudFJlcXVlc3QSOwoGYWN0aW9uGAEgASgOMisuY29udGFpbmVyZC5zZXJ2aWNlcy5jb250ZW50LnYxLldyaXRlQWN0aW9uEgsKA3JlZhgCIAEoCRINCgV0b3RhbBgDIAEoAxIQCghleHBlY3RlZBgEIAEoCRIOCgZvZmZzZXQYBSABKAMSDAoEZGF0YRgGIAEoDCKCAQoUV3JpdGVDb250ZW50UmVzcG9uc2USOwoGYWN0aW9uGAEgASgOMisuY29udGFpbmVyZC5zZXJ2aWNlcy5jb250ZW50LnYxLldyaXRlQWN0aW9uEg4KBm9mZnNldBgEIAEoAxINCgV0b3RhbBgFIAEoAxIOCgZkaWdlc3QYBiABKAkqLgoLV3JpdGVBY3Rpb24SCAoEU1RBVBAAEgkKBVdSSVRFEAESCgoGQ09NTUlUEAIy1wIKB0NvbnRlbnQSYQoESW5mbxIrLmNvbnRhaW5lcmQuc2VydmljZXMuY29udGVudC52MS5JbmZvUmVxdWVzdBosLmNvbnRhaW5lcmQuc2VydmljZXMuY29udGVudC52MS5JbmZvUmVzcG9uc2UScQoEUmVhZBIyLmNvbnRhaW5lcmQuc2VydmljZXMuY29udGVudC52MS5SZWFkQ29udGVudFJlcXVlc3QaMy5jb250YWluZXJkLnNlcnZpY2VzLmNvbnRlbnQudjEuUmVhZENvbnRlbnRSZXNwb25zZTABEnYKBVdyaXRlEjMuY29udGFpbmVyZC5zZXJ2aWNlcy5jb250ZW50LnYxLldyaXRlQ29udGVudFJlcXVlc3QaNC5jb250YWluZXJkLnNlcnZpY2VzLmNvbnRlbnQudjEuV3JpdGVDb250ZW50UmVzcG9uc2UoATABYgZwcm90bzM',
+    'Cg1jb250ZW50LnByb3RvEh5jb250YWluZXJkLnNlcnZpY2VzLmNvbnRlbnQudjEi9QEKBEluZm8SDgoGZGlnZXN0GAEgASgJEgwKBHNpemUYAiABKAMSLgoKY3JlYXRlZF9hdBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoKdXBkYXRlZF9hdBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASQAoGbGFiZWxzGAUgAygLMjAuY29udGFpbmVyZC5zZXJ2aWNlcy5jb250ZW50LnYxLkluZm8uTGFiZWxzRW50cnkaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASIdCgtJbmZvUmVxdWVzdBIOCgZkaWdlc3QYASABKAkiQgoMSW5mb1Jlc3BvbnNlEjIKBGluZm8YASABKAsyJC5jb250YWluZXJkLnNlcnZpY2VzLmNvbnRlbnQudjEuSW5mbyJCChJSZWFkQ29udGVudFJlcXVlc3QSDgoGZGlnZXN0GAEgASgJEg4KBm9mZnNldBgCIAEoAxIMCgRzaXplGAMgASgDIjMKE1JlYWRDb250ZW50UmVzcG9uc2USDgoGb2Zmc2V0GAEgASgDEgwKBGRhdGEYAiABKAwingIKE1dyaXRlQ29udGVudFJlcXVlc3QSOwoGYWN0aW9uGAEgASgOMisuY29udGFpbmVyZC5zZXJ2aWNlcy5jb250ZW50LnYxLldyaXRlQWN0aW9uEgsKA3JlZhgCIAEoCRINCgV0b3RhbBgDIAEoAxIQCghleHBlY3RlZBgEIAEoCRIOCgZvZmZzZXQYBSABKAMSDAoEZGF0YRgGIAEoDBJPCgZsYWJlbHMYByADKAsyPy5jb250YWluZXJkLnNlcnZpY2VzLmNvbnRlbnQudjEuV3JpdGVDb250ZW50UmVxdWVzdC5MYWJlbHNFbnRyeRotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIuIBChRXcml0ZUNvbnRlbnRSZXNwb25zZRI7CgZhY3Rpb24YASABKA4yKy5jb250YWluZXJkLnNlcnZpY2VzLmNvbnRlbnQudjEuV3JpdGVBY3Rpb24SLgoKc3RhcnRlZF9hdBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoKdXBkYXRlZF9hdBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDgoGb2Zmc2V0GAQgASgDEg0KBXRvdGFsGAUgASgDEg4KBmRpZ2VzdBgGIAEoCSIbCgxBYm9ydFJlcXVlc3QSCwoDcmVmGAEgASgJKi4KC1dyaXRlQWN0aW9uEggKBFNUQVQQABIJCgVXUklURRABEgoKBkNPTU1JVBACMqYDCgdDb250ZW50EmEKBEluZm8SKy5jb250YWluZXJkLnNlcnZpY2VzLmNvbnRlbnQudjEuSW5mb1JlcXVlc3QaLC5jb250YWluZXJkLnNlcnZpY2VzLmNvbnRlbnQudjEuSW5mb1Jlc3BvbnNlEnEKBFJlYWQSMi5jb250YWluZXJkLnNlcnZpY2VzLmNvbnRlbnQudjEuUmVhZENvbnRlbnRSZXF1ZXN0GjMuY29udGFpbmVyZC5zZXJ2aWNlcy5jb250ZW50LnYxLlJlYWRDb250ZW50UmVzcG9uc2UwARJ2CgVXcml0ZRIzLmNvbnRhaW5lcmQuc2VydmljZXMuY29udGVudC52MS5Xcml0ZUNvbnRlbnRSZXF1ZXN0GjQuY29udGFpbmVyZC5zZXJ2aWNlcy5jb250ZW50LnYxLldyaXRlQ29udGVudFJlc3BvbnNlKAEwARJNCgVBYm9ydBIsLmNvbnRhaW5lcmQuc2VydmljZXMuY29udGVudC52MS5BYm9ydFJlcXVlc3QaFi5nb29nbGUucHJvdG9idWYuRW1wdHliBnByb3RvMw',
+    [file_google_protobuf_empty, file_google_protobuf_timestamp],
   )
 
 /**
@@ -28,6 +34,21 @@ export type Info = Message<'containerd.services.content.v1.Info'> & {
    * @generated from field: int64 size = 2;
    */
   size: bigint
+
+  /**
+   * @generated from field: google.protobuf.Timestamp created_at = 3;
+   */
+  createdAt?: Timestamp | undefined
+
+  /**
+   * @generated from field: google.protobuf.Timestamp updated_at = 4;
+   */
+  updatedAt?: Timestamp | undefined
+
+  /**
+   * @generated from field: map<string, string> labels = 5;
+   */
+  labels: { [key: string]: string }
 }
 
 /**
@@ -83,7 +104,7 @@ export type ReadContentRequest = Message<'containerd.services.content.v1.ReadCon
   offset: bigint
 
   /**
-   * All of the rest for 0.
+   * 0 for all that follows.
    *
    * @generated from field: int64 size = 3;
    */
@@ -131,7 +152,7 @@ export type WriteContentRequest = Message<'containerd.services.content.v1.WriteC
   action: WriteAction
 
   /**
-   * The write goes by this name until it is committed.
+   * What is being written, until it has its digest.
    *
    * @generated from field: string ref = 2;
    */
@@ -156,6 +177,11 @@ export type WriteContentRequest = Message<'containerd.services.content.v1.WriteC
    * @generated from field: bytes data = 6;
    */
   data: Uint8Array
+
+  /**
+   * @generated from field: map<string, string> labels = 7;
+   */
+  labels: { [key: string]: string }
 }
 
 /**
@@ -174,6 +200,16 @@ export type WriteContentResponse = Message<'containerd.services.content.v1.Write
    * @generated from field: containerd.services.content.v1.WriteAction action = 1;
    */
   action: WriteAction
+
+  /**
+   * @generated from field: google.protobuf.Timestamp started_at = 2;
+   */
+  startedAt?: Timestamp | undefined
+
+  /**
+   * @generated from field: google.protobuf.Timestamp updated_at = 3;
+   */
+  updatedAt?: Timestamp | undefined
 
   /**
    * @generated from field: int64 offset = 4;
@@ -198,6 +234,22 @@ export type WriteContentResponse = Message<'containerd.services.content.v1.Write
 export const WriteContentResponseSchema: GenMessage<WriteContentResponse> =
   /*@__PURE__*/
   messageDesc(file_content, 6)
+
+/**
+ * @generated from message containerd.services.content.v1.AbortRequest
+ */
+export type AbortRequest = Message<'containerd.services.content.v1.AbortRequest'> & {
+  /**
+   * @generated from field: string ref = 1;
+   */
+  ref: string
+}
+
+/**
+ * Describes the message containerd.services.content.v1.AbortRequest.
+ * Use `create(AbortRequestSchema)` to create a new message.
+ */
+export const AbortRequestSchema: GenMessage<AbortRequest> = /*@__PURE__*/ messageDesc(file_content, 7)
 
 /**
  * @generated from enum containerd.services.content.v1.WriteAction
@@ -230,8 +282,6 @@ export type WriteAction = (typeof WriteAction)[keyof typeof WriteAction] | Unkno
 export const WriteActionSchema: GenEnum<WriteAction> = /*@__PURE__*/ enumDesc(file_content, 0)
 
 /**
- * What BuildKit's clients serve of a folder: blobs by their digests, in parts.
- *
  * @generated from service containerd.services.content.v1.Content
  */
 export const Content: GenService<{
@@ -258,5 +308,13 @@ export const Content: GenService<{
     methodKind: 'bidi_streaming'
     input: typeof WriteContentRequestSchema
     output: typeof WriteContentResponseSchema
+  }
+  /**
+   * @generated from rpc containerd.services.content.v1.Content.Abort
+   */
+  abort: {
+    methodKind: 'unary'
+    input: typeof AbortRequestSchema
+    output: typeof EmptySchema
   }
 }> = /*@__PURE__*/ serviceDesc(file_content, 0)

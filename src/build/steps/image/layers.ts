@@ -4,7 +4,7 @@ import { bringLayers } from '../../../engine/images/pull.ts'
 import type { PullLine } from '../../../engine/images/pullProgress.ts'
 import { mediaTypes } from '../../../oci/image.ts'
 import { parseReference, type Reference } from '../../../oci/reference.ts'
-import type { Credentials, Repository } from '../../../registry-client/types.ts'
+import type { Credentials, ImageSource } from '../../../registry-client/types.ts'
 import type { Layer, SnapshotStore } from '../../../store/types.ts'
 import type { LayerRef, Tree } from '../../solver/types.ts'
 
@@ -16,8 +16,10 @@ export interface LayerNeeds {
   engine: Engine
   snapshots: SnapshotStore
   credentials(domain: string, signal: AbortSignal): Promise<Credentials | undefined>
+  /** What layers are taken from in the stead of the registries that they name. */
+  source?: ImageSource
   /** Who has layers of a reference that names no repository. */
-  repository(reference: string): Repository | undefined
+  clientCache?: (reference: string) => ImageSource | undefined
   report(line: PullLine): void
   signal: AbortSignal
 }
@@ -50,13 +52,14 @@ const partsOf = (refs: readonly ImageRef[]): ImageRef[][] => {
 const originOf = async (
   needs: LayerNeeds,
   reference: string,
-): Promise<{ name: Reference; repository: Repository }> => {
-  const { engine, signal } = needs
-  const repository = needs.repository(reference)
-  if (repository) return { repository, name: { domain: 'client', path: reference } }
+): Promise<{ name: Reference; repository: ImageSource }> => {
+  const { engine, signal, source } = needs
+  const folder = needs.clientCache?.(reference)
+  if (folder) return { repository: folder, name: { domain: 'client', path: reference } }
   if (reference.includes(' '))
     throw notFound(`layers of the ${reference} are not here, and who had them has gone: build again`)
   const name = parseReference(reference)
+  if (source) return { name, repository: source }
   const credentials = await needs.credentials(name.domain, signal)
   return { name, repository: engine.registries.repository(name.domain, name.path, credentials) }
 }
