@@ -65,17 +65,28 @@ export interface Item {
 const isGone = (error: unknown): boolean =>
   error instanceof SystemError && ['ENOENT', 'ELOOP', 'ENXIO', 'ENOTDIR'].includes(error.code)
 
+interface PackerOptions {
+  maps?: IdMaps | undefined
+  /** Times later than it, in nanoseconds, become it. */
+  latest?: bigint | undefined
+  /** As Docker's layers have times: without a header for what is less than a second. */
+  wholeSeconds?: boolean
+}
+
+const second = 1_000_000_000n
+
 /** One packing: remembers hard links by inode. */
 export class Packer {
   readonly #first = new Map<string, ByteString>()
   readonly #buffer = Buffer.allocUnsafeSlow(CHUNK)
   readonly #maps: IdMaps | undefined
   readonly #latest: bigint | undefined
+  readonly #wholeSeconds: boolean
 
-  /** `latest`: times later than it, in nanoseconds, become it. */
-  constructor({ maps, latest }: { maps?: IdMaps | undefined; latest?: bigint | undefined } = {}) {
+  constructor({ maps, latest, wholeSeconds = false }: PackerOptions = {}) {
     this.#maps = maps
     this.#latest = latest
+    this.#wholeSeconds = wholeSeconds
   }
 
   #linkOf(item: Item, stat: FileStat): ByteString | undefined {
@@ -93,6 +104,7 @@ export class Packer {
     if (!stat || !type) return undefined
     const entry = entryFrom(item, type, { ...stat, ...ownerInside(stat, this.#maps) })
     if (this.#latest !== undefined && entry.mtime > this.#latest) entry.mtime = this.#latest
+    if (this.#wholeSeconds) entry.mtime -= ((entry.mtime % second) + second) % second
     const first = this.#linkOf(item, stat)
     if (first !== undefined) yield encodeHeader({ ...entry, type: 'link', linkName: toBytes(first), size: 0 })
     else if (type === 'file') yield* this.#file(item, entry)
@@ -218,7 +230,7 @@ export function* packTree(root: number, options: PackOptions = {}): Generator<Bu
 
 /** Packs what `treeChanges` found as a layer: deletions become whiteouts. */
 export function* packChanges(root: number, changes: readonly TreeChange[]): Generator<Buffer> {
-  const packer = new Packer()
+  const packer = new Packer({ wholeSeconds: true })
   using directories = new Directories(root)
   for (const { path, kind } of changes) {
     if (kind === 'deleted') {

@@ -19,8 +19,8 @@ import {
 import { archiveEnd, encodeHeader, tarEntry } from './writer.ts'
 
 /**
- * A layer's folder as the archive that unpacks to the same folder: whiteouts
- * and opaque marks of overlayfs, or those that are recorded, are written as the
+ * A layer's folder as the archive that unpacks to the same folder, but for
+ * what times have beyond the second: whiteouts and opaque marks of overlayfs, or those that are recorded, are written as the
  * image specification has them. The same folder gives the same bytes: names are
  * in byte order, owners are numbers.
  */
@@ -63,7 +63,8 @@ class LayerPacking {
   readonly #frames: Frame[] = []
 
   constructor({ record, epoch }: PackLayerTask) {
-    this.#packer = new Packer({ latest: epoch === undefined ? undefined : BigInt(epoch) * 1_000_000_000n })
+    const latest = epoch === undefined ? undefined : BigInt(epoch) * 1_000_000_000n
+    this.#packer = new Packer({ latest, wholeSeconds: true })
     this.#marks = readMarks(record)
   }
 
