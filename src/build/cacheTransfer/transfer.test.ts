@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import fc from 'fast-check'
 import { digestOf } from '../../oci/digest.ts'
 import { canonical } from '../graph/digest.ts'
 import type { Graph } from '../graph/types.ts'
 import { assertNothingHeld, type Bench, benchOf, build, ran, states } from '../solver/testing/builds.ts'
-import { Script } from '../solver/testing/graphs.ts'
+import { graphOf, lines, outsideOf } from '../solver/testing/chanceGraphs.ts'
+import { interpret, Script } from '../solver/testing/graphs.ts'
 import type { LayerRef, SolvedResult } from '../solver/types.ts'
 import { cacheForm, layerKey, type TransferLayer } from './form.ts'
 import { ImportedCache } from './imported.ts'
@@ -139,4 +141,41 @@ test('downloads, and layers that lie over any base, are found', async () => {
     // The layer does not care what it lies on.
     assert.deepEqual(ran((await build(second, graph('other'), { imported })).done), ['RUN below', 'merge'])
   }
+})
+
+const steps = (done: readonly string[]): string[] => ran(done).filter(name => !name.startsWith('[internal]'))
+
+test('whatever a graph is, it is found elsewhere, and makes the same', async () => {
+  await fc.assert(
+    fc.asyncProperty(lines(false), fc.constantFrom('min', 'max'), async (made, mode) => {
+      const [first, second] = [await benchOf(outsideOf()), await benchOf(outsideOf())]
+      const graph = graphOf(made)
+      const imported = moved(first, second, await build(first, graph), mode)
+      const { files, done } = await build(second, graph, { imported })
+      assert.deepEqual(new Map(Object.entries(files)), interpret(graph, second.world.outside))
+      assert.deepEqual(steps(done), [])
+      // What came is the second one's own by now.
+      if (mode === 'max') assert.deepEqual(steps((await build(second, graph)).done), [])
+      await assertNothingHeld(second)
+    }),
+  )
+})
+
+test('whatever is imported, results are those of doing it all', async () => {
+  await fc.assert(
+    fc.asyncProperty(
+      ...[lines(true), lines(true), lines(true), fc.constantFrom('min', 'max'), fc.constantFrom('1', '2')],
+      async (common, before, after, mode, text) => {
+        const [first, second] = [await benchOf(outsideOf()), await benchOf(outsideOf())]
+        const built = await build(first, graphOf([...common, ...before]))
+        Object.assign(second.world.outside.locals['context'] ?? {}, { '/a': text })
+        await build(second, graphOf(after))
+        const imported = moved(first, second, built, mode)
+        const graph = graphOf([...common, ...after])
+        const { files } = await build(second, graph, { imported })
+        assert.deepEqual(new Map(Object.entries(files)), interpret(graph, second.world.outside))
+        await assertNothingHeld(second)
+      },
+    ),
+  )
 })

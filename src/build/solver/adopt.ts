@@ -1,8 +1,7 @@
 import { newId } from '../../core/ids.ts'
 import type { SerialQueue } from '../../core/queue.ts'
-import { resultKey } from './keys.ts'
 import { type Found, importedUnder, outcomeOf, recordsUnder } from './lookup.ts'
-import type { Node, Plan } from './nodes.ts'
+import type { Node } from './nodes.ts'
 import { type Hold, holdOfRecords, type Outcome } from './outcome.ts'
 import { partsOf } from './parts.ts'
 import { inputParts } from './plan.ts'
@@ -20,23 +19,21 @@ export interface Adopting {
 }
 
 /** What a step takes, as far as it is known when it is looked for. */
-export type KnownInput = Plan | undefined
-
-const chainAt = (plan: KnownInput, index: number): KeyDigest | undefined => {
-  const [key] = plan?.keys ?? []
-  return plan?.found?.chains[index] ?? plan?.past?.[index] ?? (key && resultKey(key, index))
+export interface KnownInput {
+  outcome: Outcome | undefined
+  chain: KeyDigest | undefined
 }
 
 const recordOf = (
   { vertex, inputs, ...node }: Node,
   { description, tree, keys, chain, createdAt, duration }: ImportedResult,
-  plans: readonly KnownInput[],
+  known: readonly KnownInput[],
 ): Omit<CacheRecord, 'lastUsedAt' | 'usageCount'> => {
   const standing = inputs.flatMap(({ index }, number) => {
-    const outcome = plans[number]?.found
+    const outcome = known[number]?.outcome
     return outcome ? [{ outcome, index }] : []
   })
-  const sights = inputs.map(({ index }, number) => ({ chain: chainAt(plans[number], index) }))
+  const sights = inputs.map((_, number) => ({ chain: known[number]?.chain }))
   return {
     id: newId(),
     kind: 'regular',
@@ -56,14 +53,14 @@ const heldOf = (cache: ResultCache, found: Found): { outcome: Outcome; hold: Hol
 export const adopt = async (
   { cache, imported, adoptions, adopted }: Adopting,
   node: Node,
-  { key, plans }: { key: KeyDigest; plans: readonly KnownInput[] },
+  { key, inputs }: { key: KeyDigest; inputs: readonly KnownInput[] },
 ): Promise<{ outcome: Outcome; hold: Hold } | undefined> => {
   const found = importedUnder(imported, key, node.wanted)
   if (!found) return undefined
   return await adoptions.run(async () => {
     const known = recordsUnder(cache, key, node.wanted)
     if (known) return heldOf(cache, known)
-    const records = [...found.values()].map(result => recordOf(node, result, plans))
+    const records = [...found.values()].map(result => recordOf(node, result, inputs))
     const ids = records.map(({ id }) => id)
     // Before there is something to find, which could be pruned at once.
     const hold = holdOfRecords(cache, ids)

@@ -21,7 +21,7 @@ export interface Asked {
 }
 
 /** A folder of a client has no key by itself: to find one is to read all of it. */
-const hasOnlyContent = ({ node, by }: { node: Node; by: 'key' | 'content' }): boolean =>
+export const hasOnlyContent = ({ node, by }: { node: Node; by: 'key' | 'content' }): boolean =>
   by === 'content' && node.vertex.operation.kind === 'local'
 
 interface Sight {

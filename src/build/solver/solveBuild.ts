@@ -12,7 +12,7 @@ import { localChain, resultKey } from './keys.ts'
 import { outcomeOf, pastChains, recordsUnder, wholeUnder } from './lookup.ts'
 import { type Node, nodeAt, nodesOf, type Plan } from './nodes.ts'
 import { type Hold, markOf, noHold, type Outcome } from './outcome.ts'
-import { type Asked, planStep } from './plan.ts'
+import { type Asked, hasOnlyContent, planStep } from './plan.ts'
 import { type Doing, runStep, treeOf } from './runStep.ts'
 import { everything, standsOn } from './seenBy.ts'
 import { solvedResults } from './solvedResults.ts'
@@ -299,9 +299,15 @@ export class BuildSolve {
   async #adopt(node: Node, key: KeyDigest): ReturnType<typeof adopt> {
     const { imported } = this.#request
     if (!imported || ignoresCache(node.vertex)) return undefined
-    const plans = await Promise.all(node.inputs.map(({ node: input }) => this.#plan(input)))
+    const inputs = await Promise.all(
+      node.inputs.map(async ({ node: input, index }, number) => {
+        const { found: outcome } = await this.#plan(input)
+        const isSeen = hasOnlyContent({ node: input, by: node.seen[number]?.by ?? 'key' })
+        return { outcome, chain: isSeen ? undefined : await this.#chainOf(input, index) }
+      }),
+    )
     const { cache, adoptions, adopted } = this.#shared
-    return await adopt({ cache, imported, adoptions, adopted }, node, { key, plans })
+    return await adopt({ cache, imported, adoptions, adopted }, node, { key, inputs })
   }
 
   #tellFound(node: Node, { records }: Outcome): void {

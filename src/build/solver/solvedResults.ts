@@ -6,18 +6,22 @@ import type { KeyDigest, ResultCache, SolvedResult } from './types.ts'
 
 interface Known {
   plan: Plan
-  chain(index: number): KeyDigest | undefined
+  chain(index: number): Promise<KeyDigest | undefined>
   record(index: number): string | undefined
 }
 
-const knownOf = async ({ plan, whole, outcome }: Node): Promise<Known | undefined> => {
+const knownOf = async ({ plan, whole, outcome, contentChains }: Node): Promise<Known | undefined> => {
   const last = await (whole ?? plan)
   if (!last) return undefined
   const result = (await outcome) ?? last.found
   const [first] = last.keys
   return {
     plan: last,
-    chain: index => result?.chains[index] ?? last.past?.[index] ?? (first && resultKey(first, index)),
+    chain: async index =>
+      result?.chains[index] ??
+      last.past?.[index] ??
+      (first && resultKey(first, index)) ??
+      (await contentChains.get(index)),
     record: index => result?.records[index],
   }
 }
@@ -25,6 +29,11 @@ const knownOf = async ({ plan, whole, outcome }: Node): Promise<Known | undefine
 /** An image is found by its own name, and a folder of a client by its content alone. */
 const isSource = ({ vertex: { operation } }: Node): boolean =>
   operation.kind === 'image' || operation.kind === 'oci-layout' || operation.kind === 'local'
+
+const basesOf = async ({ inputs }: Node, known: ReadonlyMap<Node, Known>): Promise<KeyDigest[]> => {
+  const chains = inputs.map(({ node, index }) => known.get(node)?.chain(index))
+  return (await Promise.all(chains)).filter(chain => chain !== undefined)
+}
 
 /** Each after those that it takes. */
 export const solvedResults = async (nodes: Iterable<Node>, cache: ResultCache): Promise<SolvedResult[]> => {
@@ -35,9 +44,9 @@ export const solvedResults = async (nodes: Iterable<Node>, cache: ResultCache): 
     if (!own) continue
     known.set(node, own)
     if (isSource(node) || own.plan.keys.length === 0) continue
-    const bases = node.inputs.flatMap(({ node: input, index }) => known.get(input)?.chain(index) ?? [])
+    const bases = await basesOf(node, known)
     for (const index of node.wanted) {
-      const [chain, id] = [own.chain(index), own.record(index)]
+      const [chain, id] = [await own.chain(index), own.record(index)]
       const record = id === undefined ? undefined : cache.get(id)
       if (chain === undefined) continue
       const keys = new Set([...(record?.keys ?? []), ...own.plan.keys.map(key => resultKey(key, index))])
