@@ -20,6 +20,7 @@ import { Cache } from './solver/cache.ts'
 import { createSolver } from './solver/solver.ts'
 import type { BuildContext, LayerRef, Solver } from './solver/types.ts'
 import { CacheMounts } from './steps/exec/cacheMounts.ts'
+import { imageStacks } from './steps/image/layers.ts'
 import { Runner } from './steps/runner.ts'
 import { Upkeep } from './upkeep.ts'
 
@@ -157,8 +158,8 @@ export class Builder implements Keeper, AsyncDisposable {
   *layers(): Iterable<Digest> {
     yield* this.snapshots.sealed()
     const seen = new Set<string>()
-    for (const stack of this.#stacks()) {
-      const diffIds = stack.flatMap(layer => (layer.kind === 'image' ? [layer.diffId] : []))
+    for (const stack of [...this.#stacks()].flatMap(imageStacks)) {
+      const diffIds = stack.map(({ diffId }) => diffId)
       if (seen.has(diffIds.join())) continue
       seen.add(diffIds.join())
       for (const layer of this.engine.layers.present(diffIds)) if (layer) yield layer.key

@@ -37,6 +37,10 @@ const runs = (layers: readonly LayerRef[]): LayerRef[][] => {
   return all
 }
 
+/** Layers of images that are unpacked as one stack each, from the bottom. */
+export const imageStacks = (layers: readonly LayerRef[]): ImageRef[][] =>
+  runs(layers).flatMap(run => (run.every(isImage) ? [run] : []))
+
 /** Parts of a run that are had from one repository each, from the bottom. */
 const partsOf = (refs: readonly ImageRef[]): ImageRef[][] => {
   const parts: ImageRef[][] = []
