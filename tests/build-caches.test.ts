@@ -85,7 +85,7 @@ const stages = (own: { link?: string; last?: string; file?: string; mark?: strin
       'FROM busybox AS made',
       `RUN echo ${mark} >/mark`,
       'COPY file /in',
-      'RUN cat /in /mark >/compiled && date +%N >>/compiled',
+      'RUN cat /in /mark /proc/sys/kernel/random/uuid >/compiled',
       `RUN echo ${link} >>/compiled`,
       'FROM busybox',
       'ENV A=b',
@@ -135,10 +135,10 @@ test('what differs is made upon what is found, whose layers come then', async ()
   const steps = stepsOf(await mustBuild(changed, '-t', 'max', '--cache-from', from('max')))
   assert.deepEqual(steps.cached, [
     'COPY file /in',
-    'RUN cat /in /mark >/compiled && date +%N >>/compiled',
+    'RUN cat /in /mark /proc/sys/kernel/random/uuid >/compiled',
     'RUN echo max >/mark',
   ])
-  assert.match(await inImage(daemon, 'max', 'cat /compiled'), /^text\nmax\n\d+\nother$/)
+  assert.match(await inImage(daemon, 'max', 'cat /compiled'), /^textmax\n[\w-]+\nother$/)
   await forget('max')
   const fromMin = stepsOf(await mustBuild(changed, '-t', 'max', '--cache-from', from('min')))
   assert.deepEqual(fromMin.cached, [])
@@ -214,7 +214,7 @@ test('older clients ask for it by an argument, and the classic builder finds it'
   await forget()
   const classic = ['build', '-t', 'classic', '--cache-from', 'older', folder]
   const { stdout } = await daemon.docker(classic, { env: { DOCKER_BUILDKIT: '0' } })
-  assert.equal(stdout.match(/---> Using cache/g)?.length, 6, stdout)
+  assert.equal(stdout.match(/ : (RUN|COPY) .*\n ---> Using cache/g)?.length, 6, stdout)
   assert.equal(await layersOf('classic'), await layersOf('older'))
   const none = ['build', '--cache-from', 'busybox', folder]
   assert.match(
@@ -340,8 +340,7 @@ test('two builds that read one cache at once, and a daemon that dies, leave what
   )
   for (const output of both) assert.deepEqual(stepsOf(output).ran, [])
   assert.deepEqual([await idOfImage(daemon, 'one'), await idOfImage(daemon, 'two')], [id, id])
-  await daemon.kill()
-  await daemon.start()
+  await daemon.restart()
   assert.deepEqual(stepsOf(await mustBuild(folder, '-t', 'one')).ran, [])
   await forget('one', 'two')
   await audit(daemon, 'caches')
