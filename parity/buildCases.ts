@@ -63,12 +63,13 @@ export const writeContext = (root: string): void => {
   write('hard/one', 'hard\n')
   linkSync(at('hard/one'), at('hard/two'))
   write('ignored', 'ignored\n')
-  write('.dockerignore', 'ignored\nnothing/**\n')
+  write('.dockerignore', 'ignored\nnothing/**\nDockerfile\nsaved-*\n')
   mkdirSync(at('empty'))
   chmodSync(at('empty'), 0o711)
   write('old', 'old\n')
   const time = new Date('2001-02-03T04:05:06.789Z')
-  execFileSync('tar', ['-C', root, '-cf', at('archive.tar'), 'dir', 'links'])
-  execFileSync('tar', ['-C', root, '-czf', at('archive.tar.gz'), 'dir', 'plain'])
+  const tar = ['-C', root, '--sort=name', '--mtime=@1000000000']
+  execFileSync('tar', [...tar, '-cf', at('archive.tar'), 'dir', 'links'])
+  execFileSync('tar', [...tar, '-czf', at('archive.tar.gz'), 'dir', 'plain'])
   for (const name of ['old', 'dir/one', 'dir/sub', 'dir']) utimesSync(at(name), time, time)
 }

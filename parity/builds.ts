@@ -91,7 +91,7 @@ const build = async (client: Client, number: number, options: string[]): Promise
   const name = `parity-${number}`
   const outcome = await client.run(`docker build --progress=plain -t ${name} ${options.join(' ')} .`)
   if (outcome.code !== 0) return `exit ${outcome.code}\n${failure(outcome.stderr)}`
-  const archive = path.join(client.folder, `${name}.tar`)
+  const archive = path.join(client.folder, `saved-${name}.tar`)
   await client.run(`docker save -o ${archive} ${name} && docker rmi ${name}`)
   return told(await readSaved(archive, begun))
 }

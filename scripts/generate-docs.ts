@@ -4,7 +4,8 @@
  * would write.
  */
 import { readFileSync, writeFileSync } from 'node:fs'
-import { explained } from '../parity/explained.ts'
+import { type Explained, explained } from '../parity/explained.ts'
+import { explainedBuilds } from '../parity/explainedBuilds.ts'
 import type { Route } from '../src/api/route.ts'
 import { allRoutes } from '../src/api/routes.ts'
 import { apiVersion, minApiVersion } from '../src/api/server.ts'
@@ -116,6 +117,9 @@ const optionDocs = (): string => {
   return `${lines.join('\n')}\n`
 }
 
+const reasons = (list: readonly Explained[]): string[] =>
+  list.map(({ line, why }) => `| \`${line.source.replaceAll('|', '\\|')}\` | ${why} |`)
+
 const parityDocs = (): string => {
   const lines = [
     '# Command lines beside dockerd',
@@ -124,7 +128,17 @@ const parityDocs = (): string => {
     '',
     '| command lines | why |',
     '|---|---|',
-    ...explained.map(({ line, why }) => `| \`${line.source.replaceAll('|', '\\|')}\` | ${why} |`),
+    ...reasons(explained),
+    '',
+    '## Images beside BuildKit’s',
+    '',
+    '`scripts/parity builds` builds the Dockerfiles of `parity/builds` with BuildKit in dockerd 26.1 and with Berth, and compares each field of the images’ configurations, each entry of each layer with its kind, mode, owner, time, target, content and attributes, and the words of those that fail. Names of builds whose differences are meant, from `parity/explainedBuilds.ts`:',
+    '',
+    '| builds | why |',
+    '|---|---|',
+    ...reasons(explainedBuilds),
+    '',
+    'In all layers of BuildKit `/etc` is made anew by the places of its own files, and whiteouts have other modes.',
   ]
   return `${lines.join('\n')}\n`
 }

@@ -81,18 +81,10 @@ test('a name with dots, a domain, a MAC address, a group of the user’s own', a
   )
   const mac = '02:42:ac:11:00:99'
   assert.equal(await run('--mac-address', mac, 'busybox', 'cat', '/sys/class/net/eth0/address'), mac)
-  assert.match(
-    await run(
-      '--cgroup-parent',
-      `/${daemon.name}-own`,
-      '--cgroupns',
-      'host',
-      'busybox',
-      'cat',
-      '/proc/self/cgroup',
-    ),
-    new RegExp(`/${daemon.name}-own/`),
-  )
+  const driver = await daemon.mustDocker(['info', '-f', '{{.CgroupDriver}}'])
+  const parent = driver === 'systemd' ? `${daemon.name}own.slice` : `/${daemon.name}own`
+  const own = ['--cgroup-parent', parent, '--cgroupns', 'host']
+  assert.match(await run(...own, 'busybox', 'cat', '/proc/self/cgroup'), new RegExp(`/${daemon.name}own`))
 })
 
 test('ports: a range, one of a range, an ephemeral one, all that are exposed; a port in use names its holder', async () => {

@@ -15,16 +15,17 @@ let daemon: TestDaemon
 let journaling: TestDaemon
 let sink: LogSink
 
-/** A daemon that finds the folder where systemd's journal has its sockets. */
-const within = [
+/** For a daemon that sees no journal of the host, or a folder where systemd's has its socket. */
+const withRun = (content: string): string[] => [
   ...['unshare', '--mount', 'sh', '-ec'],
-  `mount -t tmpfs none /run; mkdir -p /run/systemd/journal; mount --bind ${folder} /run/systemd/journal; exec "$@"`,
+  `mount -t tmpfs none /run; ${content} exec "$@"`,
   'sh',
 ]
+const withJournal = `mkdir -p /run/systemd/journal; mount --bind ${folder} /run/systemd/journal;`
 
 before(async () => {
   daemon = await startDaemon()
-  journaling = await startDaemon({ within })
+  journaling = await startDaemon({ within: withRun(withJournal) })
   sink = await LogSink.start(journaling.namespace, { kind: 'unixgram', address: journal })
   for (const each of [daemon, journaling]) await each.loadBusybox()
 })
@@ -190,8 +191,11 @@ test('journald: docker logs reads it, and what a stopped journal missed comes on
   await journaling.mustDocker(['rm', '-f', 'missed'])
 })
 
-test('a host without a journal refuses the driver', async () => {
-  const { code, stderr } = await daemon.docker(['create', ...logFlags('journald'), 'busybox'])
+test('a host without a journal refuses the driver', async t => {
+  const without = await startDaemon({ within: withRun('') })
+  t.after(() => without.close())
+  await without.loadBusybox()
+  const { code, stderr } = await without.docker(['create', ...logFlags('journald'), 'busybox'])
   assert.equal(code, 1)
   assert.match(stderr, /journald is not enabled on this host/)
 })

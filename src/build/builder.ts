@@ -80,8 +80,8 @@ export class Builder implements Keeper, AsyncDisposable {
       adopted: ids => this.#adopted.note(ids),
       // Steps wait for disks and networks, too.
       width: Math.max(4, 2 * availableParallelism()),
-      recorded: () =>
-        this.#quietly('the build cache could not be kept within its cap', this.upkeep.recorded()),
+      recorded: layers =>
+        this.#quietly('the build cache could not be kept within its cap', this.upkeep.recorded(layers)),
     })
   }
 

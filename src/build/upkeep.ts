@@ -9,7 +9,7 @@ import type { Cache } from './solver/cache.ts'
 import { Collector, type Place, usageNow } from './solver/collect.ts'
 import { readGcRules } from './solver/gc.ts'
 import type { PruneRule } from './solver/prune.ts'
-import type { CacheRecord } from './solver/types.ts'
+import type { CacheRecord, LayerRef } from './solver/types.ts'
 import type { UsageRow } from './solver/usage.ts'
 import type { CacheMounts } from './steps/exec/cacheMounts.ts'
 
@@ -69,8 +69,13 @@ export class Upkeep {
   }
 
   /** A record is new: the cap holds while builds run. */
-  recorded(): Promise<void> {
-    return this.#collector.recorded()
+  async recorded(layers: readonly LayerRef[]): Promise<void> {
+    const { snapshots } = this.#parts
+    let bytes = 0
+    for (const layer of layers)
+      if (layer.kind === 'snapshot' && snapshots.find(layer.id))
+        bytes += (await snapshots.usage(layer.id)).diskBytes
+    await this.#collector.recorded(bytes)
   }
 
   /** A build has ended. */

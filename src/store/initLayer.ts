@@ -20,22 +20,28 @@ import { UNFINISHED, unfinishedName } from './durable.ts'
  * kernel's mounts and for the files that are mounted into every container, so
  * that making them is no change of the container's. One for all images whose
  * folders have the same owners and modes, which its name tells:
- * `<root>/init/<mode.uid.gid of dev>_<of etc>_<of proc>_<of sys>`.
+ * `<root>/init/<mode.uid.gid of dev>_<of etc>_<of proc>_<of sys>`, behind
+ * `step_` for steps of builds: those are told by no file that they are in a container, as with BuildKit.
  */
 
 const folders = ['dev', 'etc', 'proc', 'sys']
 /** Folders, files and links as Docker's init layer has them. */
 const inside = { directories: ['dev/pts', 'dev/shm'], link: ['etc/mtab', '/proc/mounts'] } as const
-const files = ['.dockerenv', 'dev/console', 'etc/hostname', 'etc/hosts', 'etc/resolv.conf']
+const mark = '.dockerenv'
+const files = [mark, 'dev/console', 'etc/hostname', 'etc/hosts', 'etc/resolv.conf']
 const missing = '755.0.0'
-const nameForm = /^(?:\d+\.\d+\.\d+_){3}\d+\.\d+\.\d+$/
+const forSteps = 'step_'
+const nameForm = /^(?:step_)?(?:\d+\.\d+\.\d+_){3}\d+\.\d+\.\d+$/
 
 const home = (root: string): string => join(root, 'init')
 
 /** The name of the init layer that lets a stack's folders be as they are; bottom first. */
-export const initLayerFor = (layers: readonly StackLayer[]): string => {
+export const initLayerFor = (
+  layers: readonly StackLayer[],
+  { isStep = false }: { isStep?: boolean } = {},
+): string => {
   using merged = mergedRoot(layers)
-  return folders
+  const parts = folders
     .map(folder => {
       const stat = merged.lookUp(folder)?.stat
       // What is no folder cannot be mounted on: a folder takes its place.
@@ -43,17 +49,23 @@ export const initLayerFor = (layers: readonly StackLayer[]): string => {
       return `${(stat.mode & 0o7777).toString(8)}.${stat.uid}.${stat.gid}`
     })
     .join('_')
+  return isStep ? forSteps + parts : parts
 }
 
 const fill = (directory: string, name: string): void => {
   for (const folder of folders) mkdirSync(join(directory, folder))
   for (const folder of inside.directories) mkdirSync(join(directory, folder), { mode: 0o755 })
+  const isStep = name.startsWith(forSteps)
   for (const file of files) {
+    if (isStep && file === mark) continue
     writeFileSync(join(directory, file), '')
     chmodSync(join(directory, file), 0o755)
   }
   symlinkSync(inside.link[1], join(directory, inside.link[0]))
-  for (const [index, part] of name.split('_').entries()) {
+  for (const [index, part] of name
+    .slice(isStep ? forSteps.length : 0)
+    .split('_')
+    .entries()) {
     const [mode = '', uid = '', gid = ''] = part.split('.')
     const folder = join(directory, folders[index] ?? '')
     chownSync(folder, Number(uid), Number(gid))

@@ -243,7 +243,7 @@ class DirectorySnapshotStore implements SnapshotStore {
     const stack = effectiveStack(below)
     const home = join(this.#directory, unfinishedName())
     const init = hasInit
-      ? ensureInitLayer(this.#options.root, initLayerFor(stack.map(stackLayer)))
+      ? ensureInitLayer(this.#options.root, initLayerFor(stack.map(stackLayer), { isStep: true }))
       : undefined
     const open: Open = { home, stack, init, held: this.#uses.hold(stack), target: undefined }
     try {

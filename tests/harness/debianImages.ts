@@ -16,7 +16,7 @@ import { must } from './shell.ts'
 
 /**
  * Images of real systems, made from Debian's and npm's packages and kept in `.cache/images`: Debian itself, PostgreSQL,
- * Redis, a web service on Node that uses both, and the reaper of tests.
+ * Redis, a web service on Node that uses both, the reaper of tests, and languages with their compilers.
  */
 interface DebianImage {
   tag: string
@@ -135,6 +135,52 @@ const images: Record<string, DebianImage> = {
   },
 }
 
+/** What examples of guides begin with: languages, and both sides of a private repository. */
+const languages: Record<string, DebianImage> = {
+  node: {
+    tag: 'node:latest',
+    packages: ['libatomic1', 'libstdc++6', 'tini'],
+    changes: ['CMD ["node"]'],
+    finish: root => {
+      common(root, { name: 'node', id: 1000, home: '/home/node' })
+      mkdirSync(path.join(root, 'home/node'), { recursive: true })
+      cpSync(process.execPath, path.join(root, 'usr/bin/node'))
+      const library = path.join(root, 'usr/lib/node_modules')
+      for (const name of ['typescript', `@typescript/typescript-linux-${process.arch}`])
+        cpSync(path.join(modules, name), path.join(library, name), { recursive: true })
+      script(path.join(root, 'usr/bin/tsc'), ['exec node /usr/lib/node_modules/typescript/bin/tsc "$@"'])
+    },
+  },
+  python: {
+    tag: 'python:latest',
+    packages: ['python3', 'python3-pip', 'python3-wheel', 'python3-setuptools'],
+    changes: ['CMD ["python3"]'],
+    finish: root => common(root),
+  },
+  golang: {
+    tag: 'golang:latest',
+    packages: ['golang-go'],
+    changes: ['ENV CGO_ENABLED=0', 'ENV GOFLAGS=-mod=mod'],
+    finish: root => common(root),
+  },
+  git: {
+    tag: 'git:latest',
+    packages: ['git', 'openssh-client'],
+    changes: [],
+    finish: root => common(root),
+  },
+  gitserver: {
+    tag: 'gitserver:latest',
+    packages: ['git', 'dropbear-bin'],
+    changes: ['CMD ["dropbear", "-R", "-F", "-E", "-s"]'],
+    finish: root => {
+      common(root)
+      mkdirSync(path.join(root, 'etc/dropbear'), { recursive: true })
+      writeFileSync(path.join(root, 'etc/shells'), '/bin/sh\n')
+    },
+  },
+}
+
 /** Owners in the archive: of what the user of the image must be able to write. */
 const owners: Record<string, [folder: string, id: number]> = {
   postgres: ['var/lib/postgresql', 999],
@@ -162,7 +208,7 @@ const makeArchive = async (name: string, image: DebianImage, target: string): Pr
 export const debianImage = async (
   name: string,
 ): Promise<{ archive: string; tag: string; changes: string[] }> => {
-  const image = images[name]
+  const image = images[name] ?? languages[name]
   if (!image) throw new Error(`no image ${name} is made here`)
   const archive = path.join(projectRoot, '.cache/images', `${name}-1.tar`)
   mkdirSync(path.dirname(archive), { recursive: true })

@@ -11,6 +11,8 @@ export interface OpenBuild {
   ref: string
   build: Build
   progress: BuildProgress
+  /** Somebody hears of its progress. */
+  isHeard?: boolean
   /** Ends when the build does. */
   signal: AbortSignal
   /** What a client that leads the build returns. */
@@ -24,6 +26,8 @@ export class Builds {
   readonly #open = new Map<string, OpenBuild>()
   readonly #awaited = new Map<string, Set<() => void>>()
   readonly #refused = new Map<string, unknown>()
+  /** Ended before anybody asked how they fare: a build of cached steps is done before a client's second call comes. */
+  readonly #unheard = new Map<string, BuildProgress>()
 
   /** Errors: `conflict`. */
   add(build: OpenBuild): void {
@@ -40,7 +44,20 @@ export class Builds {
   }
 
   remove(ref: string): void {
+    const build = this.#open.get(ref)
     this.#open.delete(ref)
+    if (!build || build.isHeard) return
+    this.#unheard.set(ref, build.progress)
+    setTimeout(() => this.#unheard.delete(ref), patience).unref()
+  }
+
+  /** What to hear of a build, one that has just ended included. Errors: as `wait`. */
+  async progress(ref: string, signal: AbortSignal): Promise<BuildProgress> {
+    const ended = this.#unheard.get(ref)
+    if (ended) return ended
+    const build = await this.wait(ref, signal)
+    build.isHeard = true
+    return build.progress
   }
 
   #wake(ref: string): void {

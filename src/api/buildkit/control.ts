@@ -138,7 +138,7 @@ const solve = async (
 }
 
 async function* status(services: Services, ref: string, signal: AbortSignal): AsyncGenerator<StatusResponse> {
-  const { progress } = await told(services, () => services.builds.wait(ref, signal))
+  const progress = await told(services, () => services.builds.progress(ref, signal))
   try {
     for await (const update of progress.read(signal)) yield statusMessage(update)
   } catch (error) {

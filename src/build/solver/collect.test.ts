@@ -116,7 +116,7 @@ test('the cap holds while a build runs, and what the build has stays', async () 
     cap: 25,
   })
   const pending: Promise<void>[] = []
-  const recorded = (): void => void pending.push(collector.recorded())
+  const recorded = (): void => void pending.push(collector.recorded(10))
   const solver = createSolver({ runner: world, cache, width: 2, recorded })
   const chain = (...commands: string[]) => {
     const script = new Script()
@@ -126,12 +126,40 @@ test('the cap holds while a build runs, and what the build has stays', async () 
     await build({ ...bench, solver }, chain(command))
     await new Promise(resolve => setImmediate(resolve))
   }
-  await collector.recorded()
+  await collector.recorded(0)
   assert.ok([...cache.all()].length <= 2)
   // One that alone has more than that is not hindered.
   assert.equal((await build({ ...bench, solver }, chain('1', '2', '3', '4'))).tree.layers.length, 5)
   await new Promise(resolve => setImmediate(resolve))
   await Promise.all(pending)
-  await collector.recorded()
+  await collector.recorded(0)
   assert.ok([...cache.all()].length <= 2)
+})
+
+test('all that is there is looked at only where what came may be too much', async () => {
+  const bench = await benchOf({ images: { alpine: { '/a': '1' } } })
+  let looks = 0
+  const collector = new Collector({
+    cache: bench.cache,
+    layerSizes: async () => {
+      looks++
+      return new Map()
+    },
+    sharing: () => () => false,
+    free: async () => 1000,
+    removeSnapshots: async () => {},
+    ...noOthers,
+    rules: [],
+    cap: 100,
+  })
+  await collector.collect()
+  for (const bytes of [40, 40, 20]) await collector.recorded(bytes)
+  assert.equal(looks, 1)
+  await collector.recorded(1)
+  assert.equal(looks, 2)
+  await collector.collect()
+  assert.equal(looks, 2)
+  await collector.recorded(1)
+  await collector.collect()
+  assert.equal(looks, 3)
 })

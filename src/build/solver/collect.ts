@@ -1,6 +1,6 @@
 import { SerialQueue } from '../../core/queue.ts'
 import { chooseOverCap } from './cap.ts'
-import { chooseByRules, choosePruned, type PruneRule, type PruneState } from './prune.ts'
+import { chooseByRules, choosePruned, type PruneRule, type PruneState, sumOf } from './prune.ts'
 import type { CacheRecord, LayerRef, ResultCache } from './types.ts'
 import { type UsageRow, usageOf } from './usage.ts'
 
@@ -54,11 +54,18 @@ export const usageNow = async ({ cache, layerSizes, sharing, others }: Place): P
   return [...records, ...(await others())].sort((a, b) => b.lastUsedAt - a.lastUsedAt)
 }
 
+/** Milliseconds for which what was added tells enough; what else has grown is looked at then. */
+const trusted = 10_000
+
 export class Collector {
   readonly #options: CollectorOptions
   /** What is removed is chosen by what there is then: one after another. */
   readonly #queue = new SerialQueue()
   #isAsked = false
+  /** Bytes of the last look at all there is, and those of records that came since. */
+  #total = Number.POSITIVE_INFINITY
+  #added = 0
+  #lookedAt = 0
 
   constructor(options: CollectorOptions) {
     this.#options = options
@@ -69,18 +76,24 @@ export class Collector {
     return this.#remove((rows, state) => choosePruned(rows, rule, state))
   }
 
-  /** To be told of each new record: the cap holds while builds run. Errors: those of removing. */
-  async recorded(): Promise<void> {
-    await this.#once(() =>
-      this.#remove((rows, { now }) => chooseOverCap(rows, { cap: this.#options.cap, now })),
-    )
+  /** To be told of each new record and its bytes: the cap holds while builds run. Errors: those of removing. */
+  async recorded(bytes: number): Promise<void> {
+    this.#added += bytes
+    const { cap } = this.#options
+    if (this.#total + this.#added <= cap && Date.now() - this.#lookedAt < trusted) return
+    await this.#once(() => this.#remove((rows, { now }) => chooseOverCap(rows, { cap, now })))
   }
 
-  /** By the rules, and the cap. To be called when builds have ended. */
+  /** By the rules, and the cap. To be called when builds have ended: where one has left nothing new it does nothing. */
   async collect(): Promise<void> {
     const { rules, cap } = this.#options
-    await this.#remove((rows, state) => chooseByRules(rows, rules, state))
-    await this.#remove((rows, { now }) => chooseOverCap(rows, { cap, now }))
+    const isNew = this.#added > 0 || this.#total > cap
+    if (!isNew && Date.now() - this.#lookedAt < trusted) return
+    await this.#remove((rows, state) => {
+      const chosen = new Set(chooseByRules(rows, rules, state))
+      const left = rows.filter(row => !chosen.has(row))
+      return [...chosen, ...chooseOverCap(left, { cap, now: state.now })]
+    })
   }
 
   /** Of several at once, one is enough. */
@@ -96,8 +109,11 @@ export class Collector {
   #remove(choose: (rows: UsageRow[], state: PruneState) => UsageRow[]): Promise<UsageRow[]> {
     return this.#queue.run(async () => {
       const { cache, free, removeSnapshots, removeOthers } = this.#options
+      this.#added = 0
+      this.#lookedAt = Date.now()
       const rows = await usageNow(this.#options)
       const chosen = choose(rows, { now: Date.now(), free: await free() })
+      this.#total = sumOf(rows)
       if (chosen.length === 0) return []
       const [records, others] = [
         chosen.filter(({ id }) => cache.get(id)),
@@ -110,7 +126,9 @@ export class Collector {
       await removeSnapshots(left)
       const gone = new Set(await removeOthers(others.map(({ id }) => id)))
       // A build may have taken some of them since they were chosen.
-      return chosen.filter(row => (records.includes(row) ? !cache.get(row.id) : gone.has(row.id)))
+      const removed = chosen.filter(row => (records.includes(row) ? !cache.get(row.id) : gone.has(row.id)))
+      this.#total -= sumOf(removed)
+      return removed
     })
   }
 }

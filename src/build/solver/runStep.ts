@@ -23,7 +23,8 @@ export interface Doing {
   runner: StepRunner
   cache: ResultCache
   turns: Turns
-  recorded(): void
+  /** What is new on the disk. */
+  recorded(layers: readonly LayerRef[]): void
   /** Records are there whose layers may not be. */
   adopted(ids: readonly string[]): void
 }
@@ -129,7 +130,7 @@ export const recordMade = async (doing: Doing, step: Step, { trees, duration }: 
       await runner.discard(ownLayers(trees.slice(index), step))
       throw error
     })
-  doing.recorded()
+  doing.recorded(ownLayers(trees, step))
   const chains = records.map(({ chain, keys }) => chain ?? keys[0])
   return { outcome: { trees, chains, records: ids, hold }, held }
 }

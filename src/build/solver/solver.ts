@@ -3,7 +3,7 @@ import { BuildMemories } from './buildMemory.ts'
 import { Flights } from './flights.ts'
 import { BuildSolve, type Shared } from './solveBuild.ts'
 import { Turns } from './turns.ts'
-import type { ResultCache, Solver, StepRunner } from './types.ts'
+import type { LayerRef, ResultCache, Solver, StepRunner } from './types.ts'
 
 export interface SolverOptions {
   runner: StepRunner
@@ -11,7 +11,7 @@ export interface SolverOptions {
   /** Processes and operations on files that run at once, of all builds; sources come beside them. */
   width: number
   /** A record is new: the cache may have become too large. */
-  recorded?: () => void
+  recorded?: (layers: readonly LayerRef[]) => void
   /** Results of caches that were imported are records now, whose layers may not be here yet. */
   adopted?: (ids: readonly string[]) => void
 }

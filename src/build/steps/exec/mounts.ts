@@ -80,7 +80,7 @@ const cachePoint = async (
   const origin = below.map(layer => (layer.kind === 'snapshot' ? layer.id : layer.diffId)).join(' ')
   const held = await tools.cacheMounts.take(
     {
-      key: JSON.stringify([mount.id, origin, origin === '' ? '' : mount.source]),
+      key: cacheKey(mount, origin),
       sharing: mount.sharing,
       description: `mount ${mount.target} from exec ${step.operation.args.join(' ')}`,
       owner: mount.owner ?? { uid: 0, gid: 0, mode: 0o755 },
@@ -97,6 +97,10 @@ const cachePoint = async (
     ...(record.idMaps ? { idMapping: { source: 'userns' as const } } : {}),
   }
 }
+
+/** As with BuildKit, a folder of another owner or mode is another one. */
+const cacheKey = ({ id, source, owner }: ExecMount & { kind: 'cache' }, origin: string): string =>
+  JSON.stringify([id, origin, origin === '' ? '' : source, ...(owner ? [owner] : [])])
 
 const fillCache = async (
   preparation: Preparation,

@@ -78,15 +78,18 @@ const prepareRoot = async (
   undo.push('places', () => dropPlaces(tools.engine, record.id))
   bindSubpaths(tools.engine, record.id, record.mounts)
   await bindMappedMounts(tools.engine, record, { rootfs, signal: step.signal })
-  const wanted = withPlaces(tools.engine, record).mounts.map(point => ({
-    destination: point.destination,
-    isDirectory: isFolder(point),
-  }))
+  const wanted = withPlaces(tools.engine, record)
+    .mounts.filter(({ destination }) => !isOfRuntime(destination))
+    .map(point => ({ destination: point.destination, isDirectory: isFolder(point) }))
   const places = first.readOnly
     ? { [Symbol.dispose]: () => {} }
     : makePlaces(rootfs, wanted, record.idMaps && rootOf(record.idMaps))
   return { rootfs, outputs: [...outputs, ...prepared.outputs], places }
 }
+
+/** In what is mounted there the runtime makes places itself. */
+const isOfRuntime = (destination: string): boolean =>
+  ['/dev/', '/proc/', '/sys/'].some(folder => destination.startsWith(folder))
 
 const connect = async ({ tools: { engine }, record, undo }: Preparation): Promise<void> => {
   undo.push('network', () => engine.connections.disconnectAll(record))

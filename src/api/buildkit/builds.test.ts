@@ -1,0 +1,34 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { BuildProgress } from '../../build/solver/progress.ts'
+import { Builds, type OpenBuild } from './builds.ts'
+import type { Build, BuildResult } from './types.ts'
+
+const opened = (ref: string): OpenBuild => ({
+  ref,
+  build: {} as Build,
+  progress: new BuildProgress(),
+  signal: new AbortController().signal,
+  returned: Promise.withResolvers<BuildResult>(),
+})
+
+const { signal } = new AbortController()
+
+test('a build that ended before anybody asked is still told of', async () => {
+  const builds = new Builds()
+  const build = opened('quick')
+  builds.add(build)
+  builds.remove('quick')
+  assert.equal(await builds.progress('quick', signal), build.progress)
+})
+
+test('one that was heard is forgotten with its end', async () => {
+  const builds = new Builds()
+  const build = opened('heard')
+  const asked = builds.progress('heard', signal)
+  builds.add(build)
+  assert.equal(await asked, build.progress)
+  builds.remove('heard')
+  const left = AbortSignal.abort(new Error('left'))
+  await assert.rejects(builds.progress('heard', left), /left/)
+})
