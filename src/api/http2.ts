@@ -19,7 +19,8 @@ export interface ParseFailure extends Error {
 /**
  * The parser of HTTP/1 stops behind the preface and says so: other clients are
  * not looked at. Gives the connection anew, from its first byte and without that
- * parser, its client known as before; undefined for one that does not begin so.
+ * parser, its client known as before; undefined for one that does not begin so. Errors:
+ * `client-gone`, SystemError where there are too many descriptors.
  */
 export const takeHttp2 = (failure: ParseFailure, socket: Socket): Socket | undefined => {
   const { code, rawPacket = Buffer.alloc(0), bytesParsed = 0 } = failure
@@ -27,13 +28,14 @@ export const takeHttp2 = (failure: ParseFailure, socket: Socket): Socket | undef
   const isFirst = socket.bytesRead - rawPacket.length + bytesParsed === preface.length
   if (!isFirst) return undefined
   stopReading({ socket })
+  const [peer, door] = [peerOf(socket), doorOf(socket)]
   const fresh = new Socket({
     ...{ fd: duplicateDescriptor(descriptorOf(socket)), readable: true, writable: true },
     // A client that has closed its half is gone: without this its socket would stay.
     allowHalfOpen: false,
   })
-  introduce(fresh, peerOf(socket))
-  cameBy(fresh, doorOf(socket))
+  introduce(fresh, peer)
+  cameBy(fresh, door)
   // Closes our first descriptor of it, and no more.
   socket.destroy()
   fresh.unshift(Buffer.concat([preface, rawPacket.subarray(bytesParsed)]))

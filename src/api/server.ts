@@ -1,7 +1,7 @@
 import { createServer, type IncomingMessage, type Server, ServerResponse, STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
-import { asBerthError, BerthError, badRequest, hasCode, notFound } from '../core/errors.ts'
+import { asBerthError, BerthError, badRequest, hasCode, messageOf, notFound } from '../core/errors.ts'
 import { stringify } from '../core/json.ts'
 import type { Engine } from '../engine/engine.ts'
 import { ApiVersion } from '../wire/version.ts'
@@ -247,9 +247,14 @@ export const createApiServer = (
   const takeCalls = door && directCalls({ engine, routes, watchers, door })
   server.on('clientError', (failure: ParseFailure, stream) => {
     const socket = stream as Socket
-    const http2 = takeCalls && takeHttp2(failure, socket)
-    if (http2) takeCalls(http2)
-    else refuseUnread(socket, failure)
+    try {
+      const http2 = takeCalls && takeHttp2(failure, socket)
+      if (http2) takeCalls(http2)
+      else refuseUnread(socket, failure)
+    } catch (error) {
+      engine.log.warn('a connection of HTTP/2 could not be taken', { error: messageOf(error) })
+      socket.destroy()
+    }
   })
   return server
 }

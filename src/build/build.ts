@@ -351,6 +351,7 @@ export class Build implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#builder.lending.ended(this)
     for (const solution of this.#solutions.splice(0)) await solution[Symbol.asyncDispose]()
     this.client[Symbol.dispose]()
     this.#builder.end(this)

@@ -140,7 +140,6 @@ export class Builder implements Keeper, AsyncDisposable {
   /** Nobody waits for it any more. */
   end(build: Build): void {
     if (this.#builds.get(build.id) === build) this.#builds.delete(build.id)
-    this.lending.ended(build)
     this.#quietly('what a build left could not be removed', this.#runner.ended(build))
     this.#quietly('what a build imported could not be let go', this.#adopted.sweep())
     this.#quietly('the build cache could not be cleaned up', this.upkeep.collect())

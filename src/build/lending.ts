@@ -27,6 +27,7 @@ export class Lending {
     return found.result
   }
 
+  /** Before what it holds is let go. */
   ended(build: object): void {
     for (const [id, { build: lender }] of this.#lent) if (lender === build) this.#lent.delete(id)
   }

@@ -1,4 +1,5 @@
 import {
+  constants,
   createServer,
   type Http2Server,
   type Http2ServerRequest,
@@ -8,8 +9,8 @@ import {
 import type { Duplex } from 'node:stream'
 import { Code, type ConnectRouter, createContextKey, createContextValues } from '@connectrpc/connect'
 import { connectNodeAdapter } from '@connectrpc/connect-node'
-import { callError, statusOf } from '../../build/session/grpcStatus.ts'
-import { asBerthError, type BerthError } from '../../core/errors.ts'
+import { callError, httpError, statusOf } from '../../build/session/grpcStatus.ts'
+import { asBerthError, BerthError } from '../../core/errors.ts'
 import type { Requester } from '../../engine/operations.ts'
 import { namedTrailers } from './grpcErrors.ts'
 
@@ -64,26 +65,30 @@ const refuse = (res: Http2ServerResponse, { status, message }: BerthError): void
   res.end()
 }
 
-const cancelled = 1
+const clientLeft = new BerthError('cancelled', 499, 'the client left the call')
 
-/** How a call ended, by its trailers; one without was left by its client. */
-const endOf = (trailers: Record<string, string | string[]> | undefined): BerthError | undefined => {
-  const { code, message } = statusOf(trailers ?? {}) ?? {
-    code: cancelled,
-    message: 'the client left the call',
+type Trailers = Record<string, string | string[]>
+
+/** How a call ended: by its trailers, or by the answer to what is no call; one with neither, or reset, was left by its client. */
+const endOf = (res: Http2ServerResponse, trailers: Trailers | undefined): BerthError | undefined => {
+  if (res.stream.rstCode !== constants.NGHTTP2_NO_ERROR) return clientLeft
+  const told = statusOf(trailers ?? {})
+  if (told) {
+    const { code, status } = callError(told.code, told.message)
+    return told.code === 0 ? undefined : new BerthError(code, status, told.message)
   }
-  return code === 0 ? undefined : callError(code, message)
+  return res.statusCode === 200 ? clientLeft : httpError(res.statusCode)
 }
 
 /** Handlers set no details of errors by their own name: they get it here. Tells `ended` once of the call's end. */
 const watchEnd = (res: Http2ServerResponse, ended: Admitted['ended']): void => {
   const send = res.addTrailers.bind(res)
-  let trailers: Record<string, string | string[]> | undefined
+  let trailers: Trailers | undefined
   res.addTrailers = given => {
-    trailers = namedTrailers(given as Record<string, string | string[]>)
+    trailers = namedTrailers(given as Trailers)
     send(trailers)
   }
-  res.stream.once('close', () => ended(endOf(trailers)))
+  res.stream.once('close', () => ended(endOf(res, trailers)))
 }
 
 interface Serving {
@@ -93,7 +98,7 @@ interface Serving {
 
 const signalOf = ({ stream }: Http2ServerRequest): AbortSignal => {
   const end = new AbortController()
-  stream.once('close', () => end.abort(callError(cancelled, 'the client left the call')))
+  stream.once('close', () => end.abort(clientLeft))
   return end.signal
 }
 
@@ -109,7 +114,7 @@ const serve = async (
     if (!req.stream.destroyed) refuse(res, asBerthError(error))
     return
   }
-  if (req.stream.destroyed) return admitted.ended(endOf(undefined))
+  if (req.stream.destroyed) return admitted.ended(clientLeft)
   requesters.set(req, admitted.requester)
   watchEnd(res, admitted.ended)
   try {

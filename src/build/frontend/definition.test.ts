@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { create, fromBinary, type MessageInitShape, toBinary } from '@bufbuild/protobuf'
+import fc from 'fast-check'
+import { BerthError, notFound } from '../../core/errors.ts'
 import { digestOf } from '../../oci/digest.ts'
 import { type Definition, DefinitionSchema, OpSchema } from '../../wire/buildkit/ops_pb.ts'
 import type { Graph, Operation } from '../graph/types.ts'
@@ -150,5 +152,35 @@ test('inputs have the configuration that is told of them', () => {
   assert.throws(
     () => readInputs(definitions, { inputMetadata: { one: 'no' } }, host),
     /failed to parse input metadata "no" of one/,
+  )
+})
+
+const key = fc.constantFrom('local.session', 'git.fullurl', 'http.perm', 'image.layerlimit', 'oci.store', 'x')
+const text = fc.oneof(fc.string(), fc.constantFrom('', '-1', '[1]', '["a"]', 'true', '#', 'host/a#b:c'))
+const identifier = fc
+  .tuple(fc.constantFrom('docker-image', 'local', 'git', 'https', 'oci-layout', 'berth-result', 'y'), text)
+  .map(([scheme, rest]) => `${scheme}://${rest}`)
+const anyDefinition = fc.oneof(
+  fc.tuple(identifier, fc.dictionary(key, text)).map(([name, attrs]) => source(name, attrs)),
+  fc.array(fc.uint8Array()).map(def => create(DefinitionSchema, { def })),
+)
+
+test('whatever a client gives is a graph, or refused in words', () => {
+  const hostile: DefinitionHost = {
+    session: 'mine',
+    lent: () => {
+      throw notFound('gone')
+    },
+  }
+  fc.assert(
+    fc.property(anyDefinition, definition => {
+      try {
+        const { vertices, result } = readDefinition(definition, hostile)
+        assert.ok(!result || vertices.has(result.vertex))
+      } catch (error) {
+        assert.ok(error instanceof BerthError, String(error))
+      }
+    }),
+    { numRuns: 2000 },
   )
 })
