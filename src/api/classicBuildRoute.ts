@@ -49,6 +49,14 @@ const ulimits = (query: Query): string => {
     .join(',')
 }
 
+/** Images with a cache within, or caches by their names. */
+const cacheFrom = (query: Query): string => {
+  const value = json(query, 'cachefrom') ?? []
+  if (!Array.isArray(value) || !value.every(name => typeof name === 'string'))
+    throw badRequest('error reading cachefrom: want a list of names')
+  return value.join(',')
+}
+
 const networkOf = (query: Query): string => {
   const mode = query.get('networkmode') ?? ''
   if (['', 'default', 'bridge'].includes(mode)) return ''
@@ -87,6 +95,7 @@ const attributesOf = (query: Query): FrontendAttributes => {
     'force-network-mode': networkOf(query),
     'add-hosts': hosts,
     ulimit: ulimits(query),
+    'cache-from': cacheFrom(query),
     'shm-size': query.get('shmsize') ?? '',
     'cgroup-parent': query.get('cgroupparent') ?? '',
     ...(query.flag('nocache') ? { 'no-cache': '' } : {}),
@@ -130,8 +139,6 @@ const build = async (builder: Builder, call: Call): Promise<undefined> => {
         using client = query.get('remote')
           ? bareClient(credentials)
           : await builder.unpack(req, operation.signal, credentials)
-        if (Array.isArray(json(query, 'cachefrom')) && query.get('cachefrom') !== '[]')
-          report({ stream: 'cannot import a cache (--cache-from) yet: going on without\n' })
         const tell = (line: object): void => {
           if (!quiet || 'aux' in line) report(line)
         }
@@ -150,7 +157,7 @@ export const classicBuildRoute = (builder: Builder | undefined): Route => ({
   method: 'POST',
   path: '/build',
   operation: 'ImageBuild',
-  lacks: 'limits of memory and processors, squash, cachefrom, outputs',
+  lacks: 'limits of memory and processors, squash, outputs',
   handle: async call => {
     if (!builder) throw notImplemented('building an image')
     return await build(builder, call)

@@ -3,6 +3,7 @@ import { bytesDuplex } from '../../build/session/bytesDuplex.ts'
 import { BuildProgress } from '../../build/solver/progress.ts'
 import { abandonable } from '../../core/abort.ts'
 import { BerthError, notImplemented } from '../../core/errors.ts'
+import type { Requester } from '../../engine/operations.ts'
 import type {
   BytesMessage,
   CacheOptions,
@@ -13,6 +14,7 @@ import type {
   UsageRecord,
 } from '../../wire/buildkit/control_pb.ts'
 import type { OpenBuild, Services } from './builds.ts'
+import { requesterKey } from './grpcDoor.ts'
 import { grpcError, told } from './grpcErrors.ts'
 import { statusMessage } from './statusMessages.ts'
 import type { Attributed, Build, BuildRequest, BuildResult, StatusEvent } from './types.ts'
@@ -85,15 +87,20 @@ const hear = (progress: BuildProgress, event: StatusEvent): void => {
   else progress.hear(event)
 }
 
+interface SolveCall {
+  message: SolveRequest
+  requester: Requester | undefined
+}
+
 const begin = (
   { builder, builds }: Services,
-  message: SolveRequest,
+  { message, requester }: SolveCall,
   progress: BuildProgress,
 ): { build: Build; request: BuildRequest } => {
   const request = buildRequest(message)
   try {
     refusePolicy(message)
-    return { request, build: builder.begin(request, event => hear(progress, event)) }
+    return { request, build: builder.begin(request, event => hear(progress, event), requester) }
   } catch (error) {
     builds.refuse(request.ref, error)
     throw error
@@ -102,13 +109,13 @@ const begin = (
 
 const solve = async (
   services: Services,
-  message: SolveRequest,
+  call: SolveCall,
   signal: AbortSignal,
 ): Promise<{ exporterResponse: Record<string, string> }> => {
   const { builds } = services
   const progress = new BuildProgress()
   const end = new AbortController()
-  const { build, request } = begin(services, message, progress)
+  const { build, request } = begin(services, call, progress)
   await using _ = build
   const returned = Promise.withResolvers<BuildResult>()
   returned.promise.catch(() => {})
@@ -177,7 +184,8 @@ async function* prune(
 export const controlService = (services: Services): Partial<ServiceImpl<typeof Control>> => {
   const { builder } = services
   return {
-    solve: (request, { signal }) => told(services, () => solve(services, request, signal)),
+    solve: (message, { signal, values }) =>
+      told(services, () => solve(services, { message, requester: values.get(requesterKey) }, signal)),
     status: ({ ref }, { signal }) => status(services, ref, signal),
     session: (messages, { requestHeader }) => session(services, messages, requestHeader),
     listWorkers: () => ({ record: workerMessages(builder) }),

@@ -21,6 +21,7 @@ type Exporter = (build: Build, attributes: Attributed['attributes'], exporting: 
 /** Attributes by which an image is another one than `docker build` makes. */
 const special = [
   'compression',
+  'compression-level',
   'force-compression',
   'oci-mediatypes',
   'rewrite-timestamp',
@@ -39,9 +40,9 @@ const toStorePlainly: Exporter = async (build, attributes, { outcome }) => {
   const [only] = outcome.platforms
   if (!only) throw badRequest('the build has no result that could be exported')
   const names = readNames(attributes)
-  const { tree, image, baseImage, epoch } = only
+  const { tree, image, baseImage, epoch, inlineCache } = only
   const plan = { image, ...(baseImage ? { baseImage } : {}), ...(epoch === undefined ? {} : { epoch }) }
-  const { id } = await build.exportImage({ plan, tree }, names)
+  const { id } = await build.exportImage({ plan, tree, inlineCache }, names)
   return { 'containerimage.digest': id, 'containerimage.config.digest': id, ...namesTold(names) }
 }
 

@@ -2,6 +2,7 @@ import type { ResultEntry } from '../../build/export/resultFiles.ts'
 import type { Sessions } from '../../build/session/sessions.ts'
 import type { SourceExcerpt, WarningInfo } from '../../build/solver/progress.ts'
 import type { BuildEvent } from '../../build/solver/types.ts'
+import type { Requester } from '../../engine/operations.ts'
 import type { Platform } from '../../oci/platform.ts'
 import type { Definition } from '../../wire/buildkit/ops_pb.ts'
 
@@ -150,7 +151,7 @@ export interface Builder {
   readonly version: { package: string; version: string; revision: string }
   workers(): Worker[]
   /** Begins a build that does nothing yet; `tell` hears all of it. Errors: of what the request says. */
-  begin(request: BuildRequest, tell: (event: StatusEvent) => void): Build
+  begin(request: BuildRequest, tell: (event: StatusEvent) => void, requester?: Requester): Build
   /** Where an error comes from, for the client to show; none unless it says. */
   sourcesOf(error: unknown): SourceExcerpt[]
   /** `ageLimit` in nanoseconds. */

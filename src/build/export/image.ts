@@ -13,9 +13,10 @@ import { dateOf } from '../plan/history.ts'
 import type { Plan } from '../plan/types.ts'
 import type { LayerRef, Tree } from '../solver/types.ts'
 import { type ExportedLayer, exportedConfig } from './imageConfig.ts'
-import type { ExportStep } from './types.ts'
+import type { ExportStep, InlineCache } from './types.ts'
 
 export interface ImageExport extends Omit<ExportStep, 'layersOf'> {
+  inlineCache?: InlineCache | undefined
   plan: Pick<Plan, 'image' | 'baseImage' | 'epoch'>
   tree: Tree
   names: readonly Reference[]
@@ -51,26 +52,27 @@ const sealLayer = async (
   return { descriptor: plainLayer(stored), diffId, told: { diffId, ...originOf(id) } }
 }
 
-const imageLayer = ({ blob: digest, size, mediaType, diffId }: LayerRef & { kind: 'image' }): Sealed => ({
-  descriptor: { mediaType, digest, size },
-  diffId,
-  told: { diffId, description: '' },
-})
+const imageLayer = (layer: LayerRef & { kind: 'image' }): Sealed => {
+  const { blob: digest, size, mediaType, diffId, origin } = layer
+  return { descriptor: { mediaType, digest, size }, diffId, told: { diffId, description: '', ...origin } }
+}
 
 /** Into the engine's own store, with its names. The caller holds the tree. */
 export const exportImage = async (request: ImageExport): Promise<ImageRecord> => {
   const { engine, plan, tree, names, operation, say } = request
+  using here = await request.bring(tree)
   return await withIncoming(engine, operation.signal, async brought => {
     say('exporting layers')
     const layers: Sealed[] = []
-    for (const layer of tree.layers)
+    for (const layer of here.layers)
       layers.push(layer.kind === 'image' ? imageLayer(layer) : await sealLayer(request, layer.id, brought))
     const { epoch, baseImage } = plan
-    const config = exportedConfig(
-      plan.image,
-      layers.map(({ told }) => told),
-      { ...(epoch === undefined ? {} : { epoch: dateOf(epoch) }), ...(baseImage ? { base: baseImage } : {}) },
-    )
+    const told = layers.map(layer => layer.told)
+    const config = exportedConfig(plan.image, told, {
+      ...(epoch === undefined ? {} : { epoch: dateOf(epoch) }),
+      ...(baseImage ? { base: baseImage } : {}),
+      cache: request.inlineCache?.(told),
+    })
     const [first, ...others] = names
     const image = await assembleImage(engine, { config, layers, name: first, operation }, brought)
     say(`writing image ${image.id}`)

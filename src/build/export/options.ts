@@ -49,12 +49,23 @@ const compressions: Record<string, LayerCompression> = { uncompressed: 'none', g
 const readCompression = (attributes: Attributes): LayerCompression => {
   const { compression = 'gzip' } = attributes
   const kind = Object.hasOwn(compressions, compression) ? compressions[compression] : undefined
-  if (kind) {
-    if (attributes['compression-level']) throw notImplemented('a level of the compression of layers')
-    return kind
-  }
+  if (kind) return kind
   if (compression === 'estargz') throw notImplemented('the compression estargz of layers')
   throw badRequest(`unsupported compression type ${compression}`)
+}
+
+/** The highest of each. */
+const levels: Record<LayerCompression, number> = { none: 0, gzip: 9, zstd: 22 }
+
+const readLevel = (attributes: Attributes, kind: LayerCompression): number | undefined => {
+  const { 'compression-level': text = '' } = attributes
+  if (text === '' || kind === 'none') return undefined
+  const level = Number(text)
+  if (!Number.isInteger(level) || level < 0 || level > levels[kind])
+    throw badRequest(
+      `invalid compression-level ${quote(text)} of ${kind}: use a number from 0 to ${levels[kind]}`,
+    )
+  return level
 }
 
 /** Where an annotation goes; `platform` of those of one platform's. */
@@ -80,6 +91,8 @@ const readAnnotation = ([name, value]: [string, string]): Annotation[] => {
 export interface ImageOptions {
   names: Reference[]
   compression: LayerCompression
+  /** How hard: of gzip 0 to 9, of zstd to 22. */
+  level?: number
   /** Layers that are compressed otherwise are compressed anew. */
   isForced: boolean
   /** Media types of OCI rather than Docker's. */
@@ -113,9 +126,11 @@ export const readImageOptions = (attributes: Attributes): ImageOptions => {
   if (!isOci && annotations.some(({ place }) => place !== 'manifest'))
     throw badRequest('cannot export annotations with "oci-mediatypes=false"')
   const epoch = readEpoch(attributes)
+  const level = readLevel(attributes, compression)
   return {
     names: readNames(attributes),
     ...{ compression, isOci, annotations },
+    ...(level === undefined ? {} : { level }),
     isForced: flag(attributes, 'force-compression') ?? false,
     ...(epoch === undefined ? {} : { epoch }),
     rewritesTimes: flag(attributes, 'rewrite-timestamp') ?? false,

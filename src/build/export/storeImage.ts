@@ -14,7 +14,7 @@ import {
   imageDocuments,
   indexDocument,
 } from './imageDocuments.ts'
-import { layerBlobs } from './layerBlobs.ts'
+import { bringResults, layerBlobs } from './layerBlobs.ts'
 import type { ImageOptions } from './options.ts'
 import type { BuildOutcome, ExportStep } from './types.ts'
 
@@ -89,10 +89,11 @@ export const storeImage = async (
   checkAnnotations(options, outcome)
   const { engine, operation } = step
   const made: Digest[] = []
+  using here = await bringResults(step, outcome.platforms)
   const stored = await withIncoming(engine, operation.signal, async brought => {
     step.say('exporting layers')
     const images: ImageDocuments[] = []
-    for (const result of outcome.platforms) {
+    for (const result of here.platforms) {
       const layers = await layerBlobs({ step, options, brought, isKept: true }, result)
       images.push(imageDocuments(result, layers, options))
     }
