@@ -26,13 +26,14 @@ const special = [
   'oci-mediatypes',
   'rewrite-timestamp',
   'source-date-epoch',
+  'push-by-digest',
 ]
 
-const refused = ['push-by-digest', 'registry.insecure']
-
 const checkPush = (attributes: Attributed['attributes']): void => {
-  const name = refused.find(key => attributes[key] === 'true')
-  if (name) throw notImplemented(`${name}=true of a build’s image`)
+  if (truthOf(attributes['registry.insecure'] || 'false'))
+    throw notImplemented(
+      'registry.insecure=true of a build’s image: name the registry in insecure-registries',
+    )
 }
 
 /** As all images are that are made here: plain layers, known by its configuration. */
@@ -54,8 +55,8 @@ const toStore: Exporter = async (build, attributes, exporting) => {
   if (!outcome.isMulti && !isPushed && !isSpecial) return await toStorePlainly(build, attributes, exporting)
   checkPush(attributes)
   return await build.export('exporting to image', async step => {
-    const { root, config } = await storeImage(step, outcome, options)
-    if (isPushed) await pushNames(step, options.names, build.client.credentials)
+    const { root, config, names } = await storeImage(step, outcome, options)
+    if (isPushed) await pushNames(step, names, build.client.credentials)
     return {
       'containerimage.digest': root.digest,
       ...(config ? { 'containerimage.config.digest': config } : {}),

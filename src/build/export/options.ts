@@ -89,7 +89,10 @@ const readAnnotation = ([name, value]: [string, string]): Annotation[] => {
 }
 
 export interface ImageOptions {
+  /** Each with a tag; where it is known by its digest alone, without. */
   names: Reference[]
+  /** No tag stands for it, here and at registries: several machines push their platforms so, for one index. */
+  isByDigest: boolean
   compression: LayerCompression
   /** How hard: of gzip 0 to 9, of zstd to 22. */
   level?: number
@@ -112,6 +115,17 @@ export const readNames = ({ name = '' }: Attributes): Reference[] =>
     .filter(Boolean)
     .map(text => withDefaultTag(parseReference(text)))
 
+/** Repositories for what is known by its digest alone. Errors: `bad-request`. */
+const readRepositories = ({ name = '' }: Attributes): Reference[] =>
+  name
+    .split(',')
+    .filter(Boolean)
+    .map(text => {
+      const reference = parseReference(text)
+      if (reference.tag || reference.digest) throw badRequest(`can't push tagged ref ${text} by digest`)
+      return reference
+    })
+
 /** As the client is told of them. */
 export const namesTold = (names: readonly Reference[]): Record<string, string> =>
   names.length > 0 ? { 'image.name': names.map(canonical).join(',') } : {}
@@ -127,8 +141,10 @@ export const readImageOptions = (attributes: Attributes): ImageOptions => {
     throw badRequest('cannot export annotations with "oci-mediatypes=false"')
   const epoch = readEpoch(attributes)
   const level = readLevel(attributes, compression)
+  const isByDigest = flag(attributes, 'push-by-digest') ?? false
   return {
-    names: readNames(attributes),
+    names: isByDigest ? readRepositories(attributes) : readNames(attributes),
+    isByDigest,
     ...{ compression, isOci, annotations },
     ...(level === undefined ? {} : { level }),
     isForced: flag(attributes, 'force-compression') ?? false,
