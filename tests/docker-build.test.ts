@@ -11,6 +11,7 @@ import {
   inImage,
   makeContext,
   servedRepository,
+  serving,
   servingFiles,
   writeFiles,
 } from './harness/buildContexts.ts'
@@ -272,7 +273,26 @@ test('downloads are added, and made anew when they are something else', async ()
   const wrong = `--checksum=sha256:${'0'.repeat(64)}`
   assert.match((await build(steps(wrong))).stderr, /digest mismatch .*expected: sha256:0+/)
   const missing = context(['FROM busybox', 'ADD http://127.0.0.1:8123/none /'])
-  assert.match((await build(missing)).stderr, /invalid response status 404/)
+  assert.match((await build(missing)).stderr, /cannot download http:.*\/none: .* 404 Not Found/)
+})
+
+test('what a server says is the same is not downloaded again, by the next daemon neither', async () => {
+  const sent = freshPath(daemon, 'sent')
+  const script = `
+    require('http').createServer((req, res) => {
+      res.setHeader('etag', '"one"')
+      if (req.headers['if-none-match'] === '"one"') return res.writeHead(304).end()
+      require('fs').appendFileSync('${sent}', req.method + ' ' + req.url + '\\n')
+      res.end('tagged')
+    }).listen(8124, '127.0.0.1')`
+  const check = ['curl', '-sf', 'http://127.0.0.1:8124/check']
+  await using _server = await serving(daemon, [process.execPath, '-e', script], check)
+  const folder = context(['FROM busybox', 'ADD http://127.0.0.1:8124/file /', 'RUN cat /file'])
+  assert.match(await mustBuild(folder), /\d tagged/)
+  await daemon.kill()
+  await daemon.start()
+  assert.match(await mustBuild(folder), /RUN cat \/file\n#\d+ CACHED/)
+  assert.equal(readFileSync(sent, 'utf8').match(/GET \/file/g)?.length, 1)
 })
 
 test('a repository is added as it is at a branch', async () => {

@@ -22,6 +22,7 @@ import type { BuildContext, LayerRef, Solver } from './solver/types.ts'
 import { CacheMounts } from './steps/exec/cacheMounts.ts'
 import { imageStacks } from './steps/image/layers.ts'
 import { Runner } from './steps/runner.ts'
+import { DownloadRecords } from './steps/sources/downloadRecords.ts'
 import { Upkeep } from './upkeep.ts'
 
 export interface BuilderParts {
@@ -32,6 +33,13 @@ export interface BuilderParts {
   gc?: unknown
   /** What clients may ask for; as with dockerd, the host's network unless told. */
   entitlements?: ReadonlySet<Entitlement>
+}
+
+/** What is there from one daemon to the next. */
+interface Kept {
+  cache: Cache
+  cacheMounts: CacheMounts
+  downloads: DownloadRecords
 }
 
 /** All builds of a daemon, and what they share: the solver, its cache, the clients' sessions and folders. */
@@ -51,7 +59,7 @@ export class Builder implements Keeper, AsyncDisposable {
   readonly #adopted: Adopted
   readonly #builds = new Map<string, Build>()
 
-  private constructor(parts: BuilderParts, cache: Cache, cacheMounts: CacheMounts) {
+  private constructor(parts: BuilderParts, { cache, cacheMounts, downloads }: Kept) {
     this.engine = parts.engine
     this.snapshots = parts.snapshots
     this.#trash = parts.trash
@@ -68,6 +76,7 @@ export class Builder implements Keeper, AsyncDisposable {
       engine: parts.engine,
       snapshots: parts.snapshots,
       cacheMounts,
+      downloads,
       clientOf: build => this.#clientOf(build),
       clientCache: reference => this.clientCache(reference),
       using: (build, layers) => this.#builds.get(build.id)?.use(layers),
@@ -103,7 +112,7 @@ export class Builder implements Keeper, AsyncDisposable {
         (await isAtHand(engine, tree)),
     )
     for (const id of await snapshots.list()) if (!cache.hasSnapshot(id)) await snapshots.remove(id)
-    return new Builder(parts, cache, cacheMounts)
+    return new Builder(parts, { cache, cacheMounts, downloads: await DownloadRecords.open(engine.database) })
   }
 
   /** Begins a build. Errors: `stopping`. */

@@ -124,9 +124,10 @@ class Client implements RegistryClient {
     )
   }
 
-  download(url: URL, signal: AbortSignal): Promise<Download> {
+  download(url: URL, signal: AbortSignal, known?: string): Promise<Download> {
     const transport = this.#transports.of({ authorities: [], skipVerify: false })
-    return openDownload({ url, transport, userAgent: this.#settings.userAgent, signal })
+    const { userAgent } = this.#settings
+    return openDownload({ url, transport, userAgent, signal, ...(known === undefined ? {} : { known }) })
   }
 
   close(): Promise<void> {

@@ -89,3 +89,19 @@ test('a user or a password that cannot be read is refused without showing it', a
     return true
   })
 })
+
+test('what is known does not come again, whether the server knows of conditions or not', async () => {
+  for (const isConditional of [true, false]) {
+    const { registry, url } = await startServer(({ headers }) =>
+      isConditional && headers['if-none-match'] === '"one"'
+        ? { status: 304, headers: { etag: '"one"' } }
+        : { headers: { etag: 'W/"one"' } },
+    )
+    await using _registry = registry
+    await using client = startClient()
+    const { isKnown, bytes: source } = await client.download(new URL(url), never, '"one"')
+    assert.deepEqual([isKnown, (await summary(source)).size], [true, 0])
+    const other = await client.download(new URL(url), never, '"two"')
+    assert.deepEqual([other.isKnown, (await summary(other.bytes)).size], [false, bytes.length])
+  }
+})

@@ -14,6 +14,8 @@ export interface DownloadRequest {
   transport: Transport
   userAgent: string
   signal: AbortSignal
+  /** ETag of what need not come again. */
+  known?: string
 }
 
 const errorLimit = 4096
@@ -113,12 +115,27 @@ async function* wholeOf(request: DownloadRequest, first: Answer): AsyncGenerator
 export const openDownload = async (request: DownloadRequest): Promise<Download> => {
   if (!/^https?:$/.test(request.url.protocol))
     throw badRequest(`unsupported protocol scheme "${request.url.protocol.slice(0, -1)}": want http or https`)
-  const first = await ask(request)
-  if (first.status >= 300) throw await refused(request, first)
-  const size = Number(single(first.headers['content-length']) ?? Number.NaN)
+  const { known } = request
+  const first = await ask(request, known === undefined ? {} : { 'if-none-match': known })
+  const { headers, status } = first
+  if (known !== undefined && (status === 304 || isSameTag(known, single(headers['etag'])))) {
+    first.body.cancel()
+    return { size: 0, headers, isKnown: true, bytes: nothing() }
+  }
+  if (status >= 300) throw await refused(request, first)
+  const size = Number(single(headers['content-length']) ?? Number.NaN)
   return {
     size: Number.isSafeInteger(size) ? size : undefined,
-    headers: first.headers,
+    headers,
+    isKnown: false,
     bytes: wholeOf(request, first),
   }
 }
+
+const bareTag = (tag: string): string => tag.replace(/^W\//, '')
+
+/** Some servers give ETags and know nothing of If-None-Match. */
+const isSameTag = (known: string, told: string | undefined): boolean =>
+  told !== undefined && bareTag(told) === bareTag(known)
+
+async function* nothing(): AsyncGenerator<Uint8Array> {}

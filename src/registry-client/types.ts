@@ -126,6 +126,8 @@ export interface Download {
   size: number | undefined
   /** By names in small letters. */
   headers: Readonly<Record<string, string | string[] | undefined>>
+  /** It is what the asker knows, and does not come again: there are no bytes. */
+  isKnown: boolean
   bytes: AsyncIterable<Uint8Array>
 }
 
@@ -151,8 +153,8 @@ export interface RegistryClient {
   login(registry: string, credentials: Credentials, signal: AbortSignal): Promise<{ identityToken: string }>
   /** Errors: `registry-failed` where it cannot be searched. */
   search(registry: string, search: Search): Promise<SearchResult[]>
-  /** Whatever an address of http or https gives, over the same proxies. */
-  download(url: URL, signal: AbortSignal): Promise<Download>
+  /** Whatever an address of http or https gives, over the same proxies. `known`: the ETag of what need not come again. */
+  download(url: URL, signal: AbortSignal, known?: string): Promise<Download>
   /** For what begins from now on; what is under way goes on under the settings that it began with. Proxies stay. */
   configure(settings: Pick<RegistrySettings, 'mirrors' | 'insecure' | 'attempts'>): void
   /** Ends all connections; what is under way fails. */

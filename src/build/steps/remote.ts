@@ -2,6 +2,7 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import path from 'node:path'
 import { UndoStack } from '../../core/disposal.ts'
+import { BerthError } from '../../core/errors.ts'
 import { newId } from '../../core/ids.ts'
 import type { Digest } from '../../oci/digest.ts'
 import type { RegistryClient } from '../../registry-client/types.ts'
@@ -11,8 +12,9 @@ import type { BuildContext, Tree, Work } from '../solver/types.ts'
 import { listenForAgent } from './exec/agent.ts'
 import { type StepClients, snapshotTree } from './exec/types.ts'
 import { Parts } from './parts.ts'
+import type { DownloadRecords } from './sources/downloadRecords.ts'
 import { checkOut, findCommit, type GitCommit, type GitFetch, gitKey } from './sources/git.ts'
-import { download, type HttpRecord, httpKey, pinnedKey } from './sources/http.ts'
+import { download, type HttpRecord, httpKey, pinnedKey, shownUrl } from './sources/http.ts'
 
 /** Repositories and downloads, into snapshots. */
 
@@ -22,6 +24,7 @@ type Http = SourceOperation & { kind: 'http' }
 export interface RemoteParts {
   snapshots: SnapshotStore
   registries: Pick<RegistryClient, 'download'>
+  records: DownloadRecords
   /** Folders that are only there while something is fetched. */
   root: string
   clientsOf(work: Work): StepClients
@@ -34,7 +37,8 @@ export interface RemoteParts {
 interface Found {
   builds: Set<string>
   commit?: GitCommit
-  /** Until a step takes it. */
+  record?: HttpRecord
+  /** Until a step takes it; absent where nothing came, as it is known. */
   snapshot?: string
 }
 
@@ -55,8 +59,10 @@ export class RemoteSources {
     const pinned = pinnedKey(operation)
     if (pinned) return pinned
     const snapshot = newId()
-    const record = await this.#download(operation, work, snapshot)
-    this.#note(work, { snapshot })
+    const known = this.#parts.records.find(operation)
+    const record = await this.#download(operation, work, { id: snapshot, known })
+    await this.#parts.records.note(operation, record)
+    this.#note(work, record === known ? { record } : { record, snapshot })
     return httpKey(operation, record)
   }
 
@@ -72,12 +78,16 @@ export class RemoteSources {
       })
       return snapshotTree([], id)
     }
-    const { snapshot } = found ?? {}
+    const { snapshot, record } = found ?? {}
     if (snapshot !== undefined) {
       delete found?.snapshot
       return snapshotTree([], snapshot)
     }
-    await this.#download(operation, work, id)
+    const { digest } = await this.#download(operation, work, { id })
+    if (record && record.digest !== digest) {
+      await this.#parts.snapshots.remove(id)
+      throw changedMeanwhile(operation)
+    }
     return snapshotTree([], id)
   }
 
@@ -105,17 +115,23 @@ export class RemoteSources {
     for (const { snapshot } of over) if (snapshot !== undefined) await this.#parts.snapshots.remove(snapshot)
   }
 
-  async #download(operation: Http, { report, signal }: Work, id: string): Promise<HttpRecord> {
+  /** Into a snapshot of this id, unless it is `known`. */
+  async #download(
+    operation: Http,
+    { report, signal }: Work,
+    { id, known }: { id: string; known?: HttpRecord | undefined },
+  ): Promise<HttpRecord> {
     const parts = new Parts(report)
     await using pending = await this.#parts.snapshots.begin(id, [], { isDirect: true })
     const record = await download(operation, {
       root: pending.root,
       registries: this.#parts.registries,
+      known,
       signal,
       onProgress: current => parts.transferred('downloading', current),
     })
     parts.finish()
-    await pending.commit({ signal })
+    if (record !== known) await pending.commit({ signal })
     return record
   }
 
@@ -154,3 +170,10 @@ export class RemoteSources {
     return await use(fetch, inner)
   }
 }
+
+const changedMeanwhile = ({ url }: Http): BerthError =>
+  new BerthError(
+    'download-failed',
+    500,
+    `cannot download ${shownUrl(url)}: it has changed between two requests of this build. Build again`,
+  )

@@ -38,11 +38,13 @@ import { imageOf, resolveImage } from './image/resolve.ts'
 import { LocalFolders } from './localFolders.ts'
 import { Parts } from './parts.ts'
 import { RemoteSources } from './remote.ts'
+import type { DownloadRecords } from './sources/downloadRecords.ts'
 
 export interface RunnerOptions {
   engine: Engine
   snapshots: SnapshotStore
   cacheMounts: CacheMounts
+  downloads: DownloadRecords
   /** Who asked for a build that is under way. */
   clientOf(build: BuildContext): BuildClient
   /** A folder of a client that has layers of this reference. */
@@ -77,6 +79,7 @@ export class Runner implements StepRunner {
     this.#remote = new RemoteSources({
       snapshots: options.snapshots,
       registries: options.engine.registries,
+      records: options.downloads,
       root: path.join(options.engine.settings.dataRoot, 'build', 'fetching'),
       clientsOf: work => this.#clients(work),
     })

@@ -12,17 +12,19 @@ import { unescaped } from '../../plan/gitUrl.ts'
 
 export type HttpOperation = Extract<SourceOperation, { kind: 'http' }>
 
-/** What came of a download. */
+/** What came of a download, so that the next one need not be where nothing has changed. */
 export interface HttpRecord {
   filename: string
   digest: Digest
   size: number
+  /** As the server tells it. */
+  etag?: string
   /** In the form of HTTP. */
   lastModified?: string
 }
 
 /** The address without a password, for messages. */
-const shownUrl = (text: string): string => {
+export const shownUrl = (text: string): string => {
   const url = new URL(text)
   if (url.password !== '') url.password = 'xxxxx'
   return url.href
@@ -68,6 +70,8 @@ export const pinnedKey = (operation: HttpOperation): Digest | undefined => {
 }
 
 export interface Wanted {
+  /** What came the last time. */
+  known?: HttpRecord | undefined
   /** Over whose proxies it comes, as images do. */
   registries: Pick<RegistryClient, 'download'>
   signal: AbortSignal
@@ -113,15 +117,18 @@ const failed = (url: string, error: unknown): unknown =>
     : error
 
 /**
- * Downloads into a folder: one file, whose time is that of the server's, or the epoch. Errors: `download-failed`,
- * `digest-mismatch`, the signal's reason.
+ * Downloads into a folder: one file, whose time is that of the server's, or the epoch. Of what is known and still the
+ * same nothing comes: the record is `known` itself. Errors: `download-failed`, `digest-mismatch`, the signal's reason.
  */
 export const download = async (operation: HttpOperation, wanted: Wanted): Promise<HttpRecord> => {
   const { url, checksum } = operation
-  const { answer, filename, got } = await fetched(operation, wanted).catch(error => {
+  const fetching = fetched(operation, wanted).catch(error => {
     wanted.signal.throwIfAborted()
     throw failed(url, error)
   })
+  const came = await fetching
+  if (!came) return wanted.known as HttpRecord
+  const { answer, filename, got } = came
   if (checksum !== undefined && got.checksum !== checksum)
     throw new BerthError(
       'digest-mismatch',
@@ -129,18 +136,23 @@ export const download = async (operation: HttpOperation, wanted: Wanted): Promis
       `digest mismatch for ${shownUrl(url)}: ${got.checksum} (expected: ${checksum})`,
     )
   const lastModified = headerOf(answer, 'last-modified')
+  const etag = headerOf(answer, 'etag')
   const time = BigInt(Math.max(Date.parse(lastModified ?? '') || 0, 0)) * 1_000_000n
   setTimesAt({ dir: AT_FDCWD, name: path.join(wanted.root, filename) }, time, time)
   return {
     filename,
     digest: got.digest,
     size: got.size,
+    ...(etag === undefined ? {} : { etag }),
     ...(lastModified === undefined || time === 0n ? {} : { lastModified }),
   }
 }
 
+/** Undefined where nothing came, as it is known. */
 const fetched = async (operation: HttpOperation, wanted: Wanted) => {
-  const answer = await wanted.registries.download(new URL(operation.url), wanted.signal)
+  const { signal, known } = wanted
+  const answer = await wanted.registries.download(new URL(operation.url), signal, known?.etag)
+  if (answer.isKnown) return undefined
   const filename = fileName(operation, answer)
   const got = await receive(answer, path.join(wanted.root, filename), { operation, wanted })
   return { answer, filename, got }
