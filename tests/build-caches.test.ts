@@ -112,12 +112,19 @@ test('a build on another host finds all steps of a cache in a registry, and make
   assert.equal(config.mediaType, 'application/vnd.buildkit.cacheconfig.v0')
   for (const { mediaType } of blobs) assert.match(mediaType, /^application\/vnd\.oci\.image\.layer\.v1\.tar/)
   await forget('whole')
+  await registry.seen()
   const again = await mustBuild(folder, '-t', 'whole', '--cache-from', from('whole'))
   assert.match(again, new RegExp(`importing cache manifest from ${registry.address}/whole`))
   assert.deepEqual(stepsOf(again).ran, [])
   assert.equal(await idOfImage(daemon, 'whole'), id)
   assert.equal(await layersOf('whole'), layers)
   assert.equal(await daemon.mustDocker(['run', '--rm', 'whole']), said)
+  const fetched = (await registry.seen()).filter(line => /^GET .*\/blobs\//.test(line))
+  assert.equal(
+    fetched.length,
+    3,
+    `its records, and the two layers that busybox has not: ${fetched.join('\n')}`,
+  )
   // What came is the builder's own, and what did not come is not there.
   const { ran } = stepsOf(await mustBuild(folder, '-t', 'whole'))
   assert.deepEqual(ran, [])
@@ -129,7 +136,8 @@ test('what differs is made upon what is found, whose layers come then', async ()
   await mustBuild(stages({ mark: 'max' }), '-t', 'max', '--cache-to', to('max', ',mode=max'))
   await mustBuild(stages({ mark: 'max' }), '--cache-to', to('min', ',mode=min'))
   const [max, min] = [await manifestOf('max'), await manifestOf('min')]
-  assert.equal(max.layers.length - min.layers.length, 4)
+  const [all, own] = [max, min].map(({ layers }) => new Set(layers.map(({ digest }) => digest)))
+  assert.ok(all && own && all.size > own.size && [...own].every(digest => all.has(digest)))
   await forget('max')
   const changed = stages({ mark: 'max', link: 'other' })
   const steps = stepsOf(await mustBuild(changed, '-t', 'max', '--cache-from', from('max')))
@@ -304,9 +312,9 @@ test('a cache that cannot be written fails the build, unless it says that it doe
 
 test('caches of services that are not there are refused before a step runs', async () => {
   for (const option of ['--cache-to', '--cache-from']) {
-    const { code, stderr } = await build(stages(), option, 'type=s3,region=r,bucket=b,name=n')
-    assert.notEqual(code, 0)
-    assert.match(stderr, /a cache of the type s3 .* is not implemented/)
+    const { code, stderr } = await build(stages(), option, 'type=azblob,name=n')
+    assert.notEqual(code, 0, `${option}: ${stderr}`)
+    assert.match(stderr, /a cache of the type azblob .* is not implemented/)
     assert.doesNotMatch(stderr, /\[made 2\/5\]/)
   }
   const unknown = await build(stages(), '--cache-to', 'type=magic,ref=x')

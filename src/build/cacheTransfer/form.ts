@@ -14,8 +14,9 @@ export interface TransferLayer {
   origin?: LayerOrigin
 }
 
-/** Of equal layers the same. */
-export const layerKey = (layer: LayerRef): string => (layer.kind === 'snapshot' ? layer.id : layer.diffId)
+/** Of equal layers that one step made the same: two steps may have made the same bytes. */
+export const layerKey = (layer: LayerRef): string =>
+  layer.kind === 'snapshot' ? layer.id : `${layer.diffId} ${layer.origin?.created ?? ''}`
 
 /** How a record's result is told; undefined where it does not go along. */
 type Placing = (record: CacheRecord) => Pick<RecordForm, 'layers' | 'chains'> | undefined
@@ -67,7 +68,7 @@ export const recordForms = (
   return forms
 }
 
-/** Layers of a cache, each once for each that it lies on. */
+/** Layers of a cache, each once for each that it lies on, and each step that made it. */
 class LayerTable {
   readonly layers: LayerForm[] = []
   readonly #indexes = new Map<string, number>()
@@ -78,7 +79,7 @@ class LayerTable {
   }
 
   #index({ digest, mediaType, size, diffId, origin }: TransferLayer, parent: number): number {
-    const key = `${digest} ${parent}`
+    const key = `${digest} ${parent} ${origin?.created} ${origin?.description}`
     const known = this.#indexes.get(key)
     if (known !== undefined) return known
     const index = this.layers.length

@@ -28,8 +28,10 @@ const twoStages = (command = 'last', ignoreCache = false): Graph => {
   return script.graph(script.run(result, command, ignoreCache ? { step: { ignoreCache } } : {}))
 }
 
+const worldId = (layer: LayerRef): string => (layer.kind === 'snapshot' ? layer.id : layer.diffId)
+
 const diffIdOf = (bench: Bench, layer: LayerRef) =>
-  digestOf(canonical(Object.fromEntries(bench.world.layers.get(layerKey(layer)) ?? [])))
+  digestOf(canonical(Object.fromEntries(bench.world.layers.get(worldId(layer)) ?? [])))
 
 /** What one builder exports, read by another, which has the layers. */
 const moved = (
@@ -41,7 +43,7 @@ const moved = (
   const layers = new Map<string, TransferLayer>()
   for (const layer of stacksOf({ trees: [tree], results }, mode).flat()) {
     const diffId = diffIdOf(from, layer)
-    to.world.layers.set(diffId, from.world.layers.get(layerKey(layer)) ?? new Map())
+    to.world.layers.set(diffId, from.world.layers.get(worldId(layer)) ?? new Map())
     layers.set(layerKey(layer), { digest: diffId, diffId, mediaType: 'layer', size: 1 })
   }
   const text = JSON.stringify(cacheForm(results, layers))
@@ -178,4 +180,30 @@ test('whatever is imported, results are those of doing it all', async () => {
       },
     ),
   )
+})
+
+test('equal layers that two steps made keep the time of each', () => {
+  const digest = digestOf('layer')
+  const packed = { digest, diffId: digest, mediaType: 'layer', size: 1 }
+  const resultOf = (id: string, createdAt: number): SolvedResult => ({
+    ...{ keys: [digestOf(id)], chain: digestOf(id), bases: [] },
+    record: {
+      ...{ id, kind: 'regular', description: id, keys: [], parents: [], createdAt, duration: 1 },
+      ...{ lastUsedAt: 0, usageCount: 0, tree: { layers: [{ kind: 'snapshot', id }] } },
+    },
+  })
+  const at = (time: number): string => new Date(time).toISOString()
+  const form = cacheForm(
+    [resultOf('one', 1000), resultOf('two', 2000)],
+    new Map([
+      ['one', { ...packed, origin: { created: at(1000), description: 'one' } }],
+      ['two', { ...packed, origin: { created: at(2000), description: 'two' } }],
+    ]),
+  )
+  const { records } = readCacheForm(JSON.parse(JSON.stringify(form)), 'registry.test/cache:1')
+  const origins = records.map(({ result }) => {
+    const [layer] = result?.tree.layers ?? []
+    return layer?.kind === 'image' ? layer.origin?.created : undefined
+  })
+  assert.deepEqual(origins, [at(1000), at(2000)])
 })
