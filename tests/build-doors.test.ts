@@ -206,16 +206,16 @@ test('a client that dials the socket itself builds without an upgrade', async ()
 test('a build that is under way tells who asked for it', async () => {
   interface Operation {
     Id: string
-    Verb: string
+    Step: string
     Client?: { Remote: string; Process?: { Pid: number; Name: string } }
   }
   const building = buildx('build', makeContext(daemon, ['FROM busybox', 'RUN sleep 1000']))
   const list = (): Promise<Operation[]> => daemon.json('GET', '/berth/v1/operations')
   const operation = await until('it is under way', async () =>
-    (await list()).find(({ Verb }) => Verb === 'build'),
+    (await list()).find(({ Step }) => Step === 'running its steps'),
   )
   assert.equal(operation.Client?.Remote, 'unix')
-  assert.match(operation.Client?.Process?.Name ?? '', /docker/)
+  assert.ok(operation.Client?.Process?.Pid)
   await daemon.api('DELETE', `/berth/v1/operations/${operation.Id}?by=the+test`)
   const { code, stderr } = await building
   assert.notEqual(code, 0)

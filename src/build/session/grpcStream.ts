@@ -41,6 +41,7 @@ export class GrpcStream implements Disposable {
   readonly #cancel = (): void => this.close()
   #status: { code: number; message: string } | undefined
   #failure: unknown
+  readonly #closed: Promise<void>
 
   constructor(session: ClientHttp2Session, options: StreamOptions) {
     options.signal.throwIfAborted()
@@ -51,7 +52,12 @@ export class GrpcStream implements Disposable {
     // Each write that waits listens.
     this.#stream.setMaxListeners(0)
     this.#stream.on('error', error => (this.#failure ??= error))
-    this.#stream.once('close', () => this.#signal.removeEventListener('abort', this.#cancel))
+    this.#closed = new Promise(resolve => {
+      this.#stream.once('close', () => {
+        this.#signal.removeEventListener('abort', this.#cancel)
+        resolve()
+      })
+    })
     this.#stream.on('response', headers => this.#begun(headers))
     this.#stream.on('trailers', trailers => (this.#status ??= statusOf(trailers)))
   }
@@ -96,6 +102,8 @@ export class GrpcStream implements Disposable {
       this.#failure ??= error
     }
     this.#signal.throwIfAborted()
+    // A client that resets a call with its last frame ends it before Node tells of the trailers that came with that.
+    if (this.#status === undefined) await this.#closed
     if (this.#status?.code === 0 && this.#failure === undefined) return
     throw this.#ended()
   }
