@@ -22,6 +22,7 @@ import {
   type PlannedBuild,
   planPlatforms,
 } from './frontend/frontend.ts'
+import type { StepLimits } from './frontend/limits.ts'
 import type { ReadResult } from './frontend/remoteContext.ts'
 import { answerSubrequest } from './frontend/subrequests.ts'
 import type { Vertex, VertexDigest } from './graph/types.ts'
@@ -29,6 +30,7 @@ import type { Plan } from './plan/types.ts'
 import { SolveError } from './solver/errors.ts'
 import type { BuildContext, BuildEvent, LayerRef, Solution, Tree } from './solver/types.ts'
 import { PartsInTurn } from './stepParts.ts'
+import { checkLimits } from './steps/exec/record.ts'
 import { type LayerNeeds, layersOf } from './steps/image/layers.ts'
 import { resolveImage } from './steps/image/resolve.ts'
 
@@ -94,6 +96,7 @@ export class Build implements AsyncDisposable {
   readonly #warn: BuildRequest['warn']
   readonly #solutions: Solution[] = []
   readonly #used: (readonly LayerRef[])[] = []
+  #limits: StepLimits = {}
 
   constructor({ builder, id, client, operation, granted, tell, warn }: BuildRequest) {
     this.#builder = builder
@@ -113,6 +116,11 @@ export class Build implements AsyncDisposable {
   /** Stacks of images that it needs, and that no record of the cache may have yet. */
   get used(): Iterable<readonly LayerRef[]> {
     return this.#used
+  }
+
+  /** What its steps may have; known when it is planned. */
+  get limits(): StepLimits {
+    return this.#limits
   }
 
   use(layers: readonly LayerRef[]): void {
@@ -177,8 +185,10 @@ export class Build implements AsyncDisposable {
     }
   }
 
-  /** Reads the Dockerfile and plans all platforms. Errors: `FrontendError`, those of clients and registries. */
+  /** Reads the Dockerfile and plans all platforms. Errors: `FrontendError`, `bad-request` for limits, those of clients and registries. */
   async plan(attributes: FrontendAttributes): Promise<PlannedBuild> {
+    checkLimits(this.#builder.engine, attributes)
+    this.#limits = attributes.limits
     this.#operation.at('reading the Dockerfile')
     if (wantsExplanation(attributes.arguments)) this.#tell = explaining(this.#tell)
     const planned = await planPlatforms(attributes, this.#host())

@@ -73,6 +73,7 @@ export class Builder implements Keeper, AsyncDisposable {
       cacheMounts,
       downloads,
       clientOf: build => this.#clientOf(build),
+      limitsOf: build => this.#builds.get(build.id)?.limits ?? {},
       using: (build, layers) => this.#builds.get(build.id)?.use(layers),
     })
     this.solver = createSolver({

@@ -7,6 +7,7 @@ import { chainId, type Digest, digestOf } from '../../oci/digest.ts'
 import { stackLayer } from '../../store/layerRecord.ts'
 import type { Layer, SnapshotStore } from '../../store/types.ts'
 import type { BuildClient } from '../clients/types.ts'
+import { relaxedLimits, type StepLimits } from '../frontend/limits.ts'
 import type { FileOperation, SourceOperation } from '../graph/types.ts'
 import { copyAction } from '../plan/context.ts'
 import type {
@@ -42,6 +43,8 @@ export interface RunnerOptions {
   downloads: DownloadRecords
   /** Who asked for a build that is under way. */
   clientOf(build: BuildContext): BuildClient
+  /** What its steps may have. */
+  limitsOf(build: BuildContext): StepLimits
   /** Layers that it needs until its end, whatever the cache has. */
   using(build: BuildContext, layers: readonly LayerRef[]): void
 }
@@ -249,6 +252,7 @@ export class Runner implements StepRunner {
         ...{ operation, platform },
         inputs: inputs.map(({ tree }) => tree),
         clients: this.#clients(work),
+        limits: relaxedLimits(work.builds().map(build => this.#options.limitsOf(build))),
         report: work.report,
         signal: work.signal,
       },
