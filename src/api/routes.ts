@@ -1,5 +1,6 @@
 import type { Builder } from '../build/builder.ts'
 import { archiveRoutes } from './archiveRoutes.ts'
+import { buildHistoryRoutes } from './buildHistoryRoutes.ts'
 import { buildRoutes } from './buildRoutes.ts'
 import { checkpointRoutes } from './checkpointRoutes.ts'
 import { cleanUpRoutes } from './cleanUpRoutes.ts'
@@ -33,6 +34,7 @@ export interface Identity {
 /** Every route of the Engine API, built or not; docs/api.md is made from it. */
 export const allRoutes = ({ id, builder }: Identity): Route[] => [
   ...buildRoutes(builder),
+  ...buildHistoryRoutes(builder),
   ...eventRoutes,
   ...systemRoutes({ id }),
   ...checkpointRoutes,

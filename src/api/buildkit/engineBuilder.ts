@@ -1,7 +1,9 @@
 import type { Builder as BuildEngine } from '../../build/builder.ts'
+import type { HistoryBlob } from '../../build/history/history.ts'
 import { parseRowFilters } from '../../build/solver/filter.ts'
 import type { UsageRow } from '../../build/solver/usage.ts'
 import { hostPlatform } from '../../engine/images/reach.ts'
+import type { Digest } from '../../oci/digest.ts'
 import { DoorBuild } from './engineBuild.ts'
 import { excerptsOfError } from './excerpts.ts'
 import type { Builder, Usage } from './types.ts'
@@ -24,6 +26,17 @@ const usageMessageOf = (row: UsageRow): Usage => ({
   description: row.description,
   type: row.kind,
 })
+
+const imageBlob = async ({ engine }: BuildEngine, digest: Digest): Promise<HistoryBlob | undefined> => {
+  const info = await engine.content.info(digest)
+  return (
+    info && {
+      size: info.size,
+      read: part =>
+        engine.content.open(digest, part && { start: part.start, end: part.start + part.size - 1 }),
+    }
+  )
+}
 
 export const engineBuilder = (builder: BuildEngine, version: string): Builder => ({
   sessions: builder.sessions,
@@ -59,4 +72,6 @@ export const engineBuilder = (builder: BuildEngine, version: string): Builder =>
     })
     for (const row of gone) yield usageMessageOf(row)
   },
+  history: builder.history,
+  blob: async digest => (await builder.history.blob(digest)) ?? (await imageBlob(builder, digest)),
 })

@@ -1,7 +1,10 @@
 import type { ResultEntry } from '../../build/export/resultFiles.ts'
+import type { BuildHistory, HistoryBlob } from '../../build/history/history.ts'
 import type { Sessions } from '../../build/session/sessions.ts'
 import type { SourceExcerpt, WarningInfo } from '../../build/solver/progress.ts'
 import type { BuildEvent } from '../../build/solver/types.ts'
+import type { Requester } from '../../engine/operations.ts'
+import type { Digest } from '../../oci/digest.ts'
 import type { Platform } from '../../oci/platform.ts'
 import type { Definition } from '../../wire/buildkit/ops_pb.ts'
 
@@ -35,6 +38,7 @@ export interface BuildRequest {
   cacheExports: Attributed[]
   /** No history is kept of it. */
   isInternal: boolean
+  requester?: Requester
 }
 
 /** One solve within a build. */
@@ -157,4 +161,8 @@ export interface Builder {
   usage(query: { filters: string[]; ageLimit: bigint }, signal: AbortSignal): Promise<Usage[]>
   /** Gives what was removed. */
   prune(policy: CollectionPolicy, signal: AbortSignal): AsyncIterable<Usage>
+  /** Absent where no records are kept. */
+  readonly history?: BuildHistory
+  /** What a record or an image has. */
+  blob?(digest: Digest): Promise<HistoryBlob | undefined>
 }

@@ -1,10 +1,11 @@
-import { newId } from '../../core/ids.ts'
 import type { Operation } from '../../engine/operations.ts'
 import type { Digest } from '../../oci/digest.ts'
 import { familiar, type Reference, withDefaultTag } from '../../oci/reference.ts'
+import type { BuildWarning } from '../build.ts'
 import type { Builder } from '../builder.ts'
 import type { BuildClient } from '../clients/types.ts'
 import type { FrontendAttributes } from '../frontend/attributes.ts'
+import type { BuildEvent } from '../solver/types.ts'
 import { StepFailed } from '../steps/exec/runExec.ts'
 import { classicSteps } from './steps.ts'
 import { ClassicStream } from './stream.ts'
@@ -15,6 +16,12 @@ export interface ClassicRequest {
   attributes: FrontendAttributes
   names: readonly Reference[]
   operation: Operation
+  /** The build's name. */
+  ref: string
+  /** Hears of all that it does; never waits, never throws. */
+  hear(event: BuildEvent): void
+  /** What checks found. */
+  warn(warning: BuildWarning): void
   /** Lines of the answer. */
   tell(line: object): void
 }
@@ -32,16 +39,22 @@ export const failedCommand = (error: unknown): { code: number; message: string }
 
 /** A build for a client of the classic builder (`POST /build`), by the same solver as all. */
 export const classicBuild = async (request: ClassicRequest): Promise<Digest> => {
-  const { builder, client, attributes, names, operation, tell } = request
+  const { builder, client, attributes, names, operation, ref, tell } = request
   const say = (stream: string): void => tell({ stream })
   const stream = new ClassicStream(say)
   await using build = builder.begin({
-    ...{ id: newId(), client, operation },
+    ...{ id: ref, client, operation },
     // The classic API has no word for it, and takes `--network=host`.
     granted: new Set(['network.host']),
-    tell: event => stream.hear(event),
-    warn: ({ rule, message, ranges }) =>
-      say(`[Warning] ${rule}: ${message} (line ${ranges[0]?.start.line ?? 0})\n`),
+    tell: event => {
+      stream.hear(event)
+      request.hear(event)
+    },
+    warn: warning => {
+      const { rule, message, ranges } = warning
+      say(`[Warning] ${rule}: ${message} (line ${ranges[0]?.start.line ?? 0})\n`)
+      request.warn(warning)
+    },
   })
   const planned = await build.plan(attributes)
   const [first] = planned.plans
