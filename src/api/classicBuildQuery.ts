@@ -67,7 +67,6 @@ const limitsOf = (query: Query): Record<string, string> =>
   )
 
 export const refuseUnbuilt = (query: Query): void => {
-  if (query.flag('squash')) throw notImplemented('squashing the layers of a build (--squash)')
   const remote = query.get('remote')
   if (remote && !isAddress(remote))
     throw badRequest(`remoteURL (${remote}) could not be recognized as URL of a repository or a download`)

@@ -65,6 +65,7 @@ const build = async (builder: Builder, call: Call): Promise<undefined> => {
             const id = await classicBuild({
               ...{ builder, client, attributes, names, operation, tell },
               ref: inputs.ref,
+              isSquashed: query.flag('squash'),
               hear: event => progress.hear(event),
               warn: warning => progress.warn(warningInfo(warning)),
             })
@@ -85,7 +86,7 @@ export const classicBuildRoute = (builder: Builder | undefined): Route => ({
   method: 'POST',
   path: '/build',
   operation: 'ImageBuild',
-  lacks: 'squash, cachefrom, outputs',
+  lacks: 'cachefrom, outputs',
   handle: async call => {
     if (!builder) throw notImplemented('building an image')
     return await build(builder, call)

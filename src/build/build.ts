@@ -14,6 +14,7 @@ import type { Warning } from './dockerfile/types.ts'
 import { checkEntitlements, type Entitlement } from './entitlements.ts'
 import { explaining, wantsExplanation } from './explain.ts'
 import { exportImage } from './export/image.ts'
+import { squashImage } from './export/squash.ts'
 import type { ExportStep } from './export/types.ts'
 import type { FrontendAttributes } from './frontend/attributes.ts'
 import {
@@ -287,6 +288,18 @@ export class Build implements AsyncDisposable {
     return await this.export(
       'exporting to image',
       async step => await exportImage({ ...step, plan, tree, names }),
+    )
+  }
+
+  /** As one layer over its base image; beside that which `exportImage` gave. */
+  async squashImage(
+    image: ImageRecord,
+    { plan, tree }: ExportedPlatform,
+    names: readonly Reference[],
+  ): Promise<ImageRecord> {
+    return await this.export(
+      'squashing its layers',
+      async step => await squashImage(step, { image, plan, tree, names }),
     )
   }
 

@@ -15,6 +15,8 @@ export interface ClassicRequest {
   client: BuildClient
   attributes: FrontendAttributes
   names: readonly Reference[]
+  /** One layer is made of all that it added; that image gets the names, the other one stays without. */
+  isSquashed: boolean
   operation: Operation
   /** The build's name. */
   ref: string
@@ -39,7 +41,7 @@ export const failedCommand = (error: unknown): { code: number; message: string }
 
 /** A build for a client of the classic builder (`POST /build`), by the same solver as all. */
 export const classicBuild = async (request: ClassicRequest): Promise<Digest> => {
-  const { builder, client, attributes, names, operation, ref, tell } = request
+  const { builder, client, attributes, names, isSquashed, operation, ref, tell } = request
   const say = (stream: string): void => tell({ stream })
   const stream = new ClassicStream(say)
   await using build = builder.begin({
@@ -65,8 +67,10 @@ export const classicBuild = async (request: ClassicRequest): Promise<Digest> => 
   const [built] = await build.solve(planned)
   stream.end()
   if (!built) throw new Error('a build without a platform')
-  const image = await build.exportImage(built, names)
-  tell({ aux: { ID: image.id } })
+  const whole = await build.exportImage(built, isSquashed ? [] : names)
+  tell({ aux: { ID: whole.id } })
+  const image = isSquashed ? await build.squashImage(whole, built, names) : whole
+  if (isSquashed) tell({ aux: { ID: image.id } })
   say(` ---> ${image.id.slice(7, 19)}\n`)
   say(`Successfully built ${image.id.slice(7, 19)}\n`)
   for (const name of names) say(`Successfully tagged ${familiar(withDefaultTag(name))}\n`)

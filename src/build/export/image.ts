@@ -8,6 +8,7 @@ import {
 } from '../../engine/images/assemble.ts'
 import type { ImageRecord } from '../../engine/images/types.ts'
 import type { Digest } from '../../oci/digest.ts'
+import type { ImageConfig } from '../../oci/image.ts'
 import type { Reference } from '../../oci/reference.ts'
 import { dateOf } from '../plan/history.ts'
 import type { Plan } from '../plan/types.ts'
@@ -21,16 +22,21 @@ export interface ImageExport extends Omit<ExportStep, 'layersOf'> {
   names: readonly Reference[]
 }
 
-interface Sealed extends AssembledLayer {
+export interface StoredLayer extends AssembledLayer {
   told: ExportedLayer
 }
 
 /** The layer's archive goes into the store while its diff id is found. */
 const sealLayer = async (
-  { engine, snapshots, originOf, operation }: ImageExport,
+  {
+    engine,
+    snapshots,
+    originOf,
+    operation,
+  }: Pick<ExportStep, 'engine' | 'snapshots' | 'originOf' | 'operation'>,
   id: string,
   brought: Digest[],
-): Promise<Sealed> => {
+): Promise<StoredLayer> => {
   const { signal } = operation
   let blob: { digest: Digest; size: number } | undefined
   const known = snapshots.find(id)
@@ -51,36 +57,58 @@ const sealLayer = async (
   return { descriptor: plainLayer(stored), diffId, told: { diffId, ...originOf(id) } }
 }
 
-const imageLayer = ({ blob: digest, size, mediaType, diffId }: LayerRef & { kind: 'image' }): Sealed => ({
+const imageLayer = ({
+  blob: digest,
+  size,
+  mediaType,
+  diffId,
+}: LayerRef & { kind: 'image' }): StoredLayer => ({
   descriptor: { mediaType, digest, size },
   diffId,
   told: { diffId, description: '' },
 })
+
+/** Of a tree in the store, bottom first. The caller shares `images.incoming`, and takes away what is brought. */
+export const storedLayers = async (
+  step: Pick<ExportStep, 'engine' | 'snapshots' | 'originOf' | 'operation'>,
+  { layers }: Tree,
+  brought: Digest[],
+): Promise<StoredLayer[]> => {
+  const stored: StoredLayer[] = []
+  for (const layer of layers)
+    stored.push(layer.kind === 'image' ? imageLayer(layer) : await sealLayer(step, layer.id, brought))
+  return stored
+}
+
+/** Makes an image of what is stored, with all of its names. */
+export const namedImage = async (
+  { engine, operation }: Pick<ExportStep, 'engine' | 'operation'>,
+  { config, layers, names }: { config: ImageConfig; layers: StoredLayer[]; names: readonly Reference[] },
+  brought: Digest[],
+): Promise<ImageRecord> => {
+  const [first, ...others] = names
+  const image = await assembleImage(engine, { config, layers, name: first, operation }, brought)
+  const target = image.targets[0]?.descriptor.digest
+  for (const name of others) await engine.images.tag({ image, ...(target ? { target } : {}) }, name)
+  for (const name of names) publishTag(engine, image.id, name)
+  failpoint('build-export.named')
+  return image
+}
 
 /** Into the engine's own store, with its names. The caller holds the tree. */
 export const exportImage = async (request: ImageExport): Promise<ImageRecord> => {
   const { engine, plan, tree, names, operation, say } = request
   return await withIncoming(engine, operation.signal, async brought => {
     say('exporting layers')
-    const layers: Sealed[] = []
-    for (const layer of tree.layers)
-      layers.push(layer.kind === 'image' ? imageLayer(layer) : await sealLayer(request, layer.id, brought))
+    const layers = await storedLayers(request, tree, brought)
     const { epoch, baseImage } = plan
     const config = exportedConfig(
       plan.image,
       layers.map(({ told }) => told),
       { ...(epoch === undefined ? {} : { epoch: dateOf(epoch) }), ...(baseImage ? { base: baseImage } : {}) },
     )
-    const [first, ...others] = names
-    const image = await assembleImage(engine, { config, layers, name: first, operation }, brought)
+    const image = await namedImage(request, { config, layers, names }, brought)
     say(`writing image ${image.id}`)
-    const target = image.targets[0]?.descriptor.digest
-    for (const name of others) await engine.images.tag({ image, ...(target ? { target } : {}) }, name)
-    for (const name of names) {
-      say(`naming to ${name.domain}/${name.path}:${name.tag ?? 'latest'}`)
-      publishTag(engine, image.id, name)
-    }
-    failpoint('build-export.named')
     return image
   })
 }
