@@ -64,10 +64,12 @@ for (const isClassic of [true, false])
     const parts = [
       ...['$(ulimit -n)', '$(ulimit -Hn)', "$(df -k /dev/shm | awk 'END { print $2 }')"],
       '$(grep -c "192.0.2.7.*far" /etc/hosts)',
+      '$(grep -c "^[0-9.]*.gate$" /etc/hosts)',
     ]
     const folder = context(`echo "<${parts.join(' ')}>"`)
     const options = ['--ulimit', 'nofile=300:400', '--shm-size', '16m', '--add-host', 'far:192.0.2.7']
-    assert.match(await mustBuild(isClassic, folder, ...options), /<300 400 16384 1>/)
+    options.push('--add-host', 'gate:host-gateway')
+    assert.match(await mustBuild(isClassic, folder, ...options), /<300 400 16384 1 1>/)
   })
 
 test('a control group of the client’s choice', async () => {

@@ -1,5 +1,6 @@
 import { isAddress } from '../build/frontend/remoteContext.ts'
 import { badRequest, notImplemented } from '../core/errors.ts'
+import { parseExtraHost } from '../engine/containers/extraHosts.ts'
 import { parseReference, type Reference } from '../oci/reference.ts'
 import type { Query } from './route.ts'
 
@@ -79,17 +80,14 @@ export const refuseUnbuilt = (query: Query): void => {
 
 /** As BuildKit's clients would ask for it. Errors: `bad-request`. */
 export const attributesOf = (query: Query): Record<string, string> => {
-  const hosts = query
-    .all('extrahosts')
-    .map(entry => entry.replace(':', '='))
-    .join(',')
+  const hosts = query.all('extrahosts').map(parseExtraHost)
   const options: Record<string, string> = {
     filename: query.get('dockerfile') || 'Dockerfile',
     ...(query.get('remote') ? { context: query.get('remote') ?? '' } : { dockerfilekey: 'context' }),
     platform: query.get('platform') ?? '',
     target: query.get('target') ?? '',
     'force-network-mode': networkOf(query),
-    'add-hosts': hosts,
+    'add-hosts': hosts.map(({ name, address }) => `${name}=${address}`).join(','),
     ulimit: ulimits(query),
     'shm-size': sizeOf(query, 'shmsize'),
     'cgroup-parent': query.get('cgroupparent') ?? '',

@@ -2,6 +2,7 @@ import type { Builder as BuildEngine } from '../../build/builder.ts'
 import type { HistoryBlob } from '../../build/history/history.ts'
 import { parseRowFilters } from '../../build/solver/filter.ts'
 import type { UsageRow } from '../../build/solver/usage.ts'
+import { gatewayOfHost } from '../../engine/containers/extraHosts.ts'
 import { hostPlatform } from '../../engine/images/reach.ts'
 import type { Digest } from '../../oci/digest.ts'
 import { DoorBuild } from './engineBuild.ts'
@@ -27,6 +28,12 @@ const usageMessageOf = (row: UsageRow): Usage => ({
   type: row.kind,
 })
 
+/** By this, clients know what `--add-host=NAME:host-gateway` stands for. */
+const hostGatewayLabel = ({ engine }: BuildEngine): Record<string, string> => {
+  const gateway = gatewayOfHost(engine)
+  return gateway === '' ? {} : { 'org.mobyproject.buildkit.worker.moby.host-gateway-ip': gateway }
+}
+
 const imageBlob = async ({ engine }: BuildEngine, digest: Digest): Promise<HistoryBlob | undefined> => {
   const info = await engine.content.info(digest)
   return (
@@ -48,6 +55,7 @@ export const engineBuilder = (builder: BuildEngine, version: string): Builder =>
         'org.mobyproject.buildkit.worker.executor': 'berth',
         // By this, clients know that archives and images of several platforms can be had.
         'org.mobyproject.buildkit.worker.snapshotter': 'overlayfs',
+        ...hostGatewayLabel(builder),
       },
       platforms: [hostPlatform],
       collection: [],

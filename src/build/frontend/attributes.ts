@@ -1,5 +1,6 @@
 import { isIP } from 'node:net'
 import { badRequest } from '../../core/errors.ts'
+import { hostGateway } from '../../engine/containers/extraHosts.ts'
 import { normalizePlatform, type Platform, parsePlatform } from '../../oci/platform.ts'
 import { truthOf } from '../../wire/truth.ts'
 import { quote } from '../dockerfile/characters.ts'
@@ -108,7 +109,7 @@ const readHosts = (text: string | undefined): ExecOperation['extraHosts'] =>
     if (equals < 0)
       throw badRequest(`failed to parse additional hosts: invalid key-value pair ${field.toLowerCase()}`)
     const address = field.slice(equals + 1)
-    if (isIP(address) === 0)
+    if (address !== hostGateway && isIP(address) === 0)
       throw badRequest(`failed to parse additional hosts: failed to parse IP ${address}`)
     return { host: field.slice(0, equals).toLowerCase(), address }
   })
