@@ -2,17 +2,14 @@
 // @generated from file content.proto (package containerd.services.content.v1, syntax proto3)
 /* eslint-disable */
 
-// Blobs by their digests, as containerd serves them.
+// A store of blobs that a client has: an OCI layout, a folder for caches. The
+// part of containerd's API that is asked for.
 
 import type { Message, UnknownEnum } from '@bufbuild/protobuf'
 import type { GenEnum, GenFile, GenMessage, GenService } from '@bufbuild/protobuf/codegenv2'
 import { enumDesc, fileDesc, messageDesc, serviceDesc } from '@bufbuild/protobuf/codegenv2'
-import type { EmptySchema, FieldMask, Timestamp } from '@bufbuild/protobuf/wkt'
-import {
-  file_google_protobuf_empty,
-  file_google_protobuf_field_mask,
-  file_google_protobuf_timestamp,
-} from '@bufbuild/protobuf/wkt'
+import type { EmptySchema, Timestamp } from '@bufbuild/protobuf/wkt'
+import { file_google_protobuf_empty, file_google_protobuf_timestamp } from '@bufbuild/protobuf/wkt'
 
 /**
  * Describes the file content.proto.
@@ -20,8 +17,8 @@ import {
 export const file_content: GenFile =
   /*@__PURE__*/
   fileDesc(
-    'Cg1jb250ZW50LnByb3RvEh5jb250YWluZXJkLnNlcnZpY2VzLmNvbnRlbnQudjEi9QEKBEluZm8SDgoGZGlnZXN0GAEgASgJEgwKBHNpemUYAiABKAMSLgoKY3JlYXRlZF9hdBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoKdXBkYXRlZF9hdBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASQAoGbGFiZWxzGAUgAygLMjAuY29udGFpbmVyZC5zZXJ2aWNlcy5jb250ZW50LnYxLkluZm8uTGFiZWxzRW50cnkaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASIdCgtJbmZvUmVxdWVzdBIOCgZkaWdlc3QYASABKAkiQgoMSW5mb1Jlc3BvbnNlEjIKBGluZm8YASABKAsyJC5jb250YWluZXJkLnNlcnZpY2VzLmNvbnRlbnQudjEuSW5mbyJ0Cg1VcGRhdGVSZXF1ZXN0EjIKBGluZm8YASABKAsyJC5jb250YWluZXJkLnNlcnZpY2VzLmNvbnRlbnQudjEuSW5mbxIvCgt1cGRhdGVfbWFzaxgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE1hc2siRAoOVXBkYXRlUmVzcG9uc2USMgoEaW5mbxgBIAEoCzIkLmNvbnRhaW5lcmQuc2VydmljZXMuY29udGVudC52MS5JbmZvIiUKEkxpc3RDb250ZW50UmVxdWVzdBIPCgdmaWx0ZXJzGAEgAygJIkkKE0xpc3RDb250ZW50UmVzcG9uc2USMgoEaW5mbxgBIAMoCzIkLmNvbnRhaW5lcmQuc2VydmljZXMuY29udGVudC52MS5JbmZvIiYKFERlbGV0ZUNvbnRlbnRSZXF1ZXN0Eg4KBmRpZ2VzdBgBIAEoCSJCChJSZWFkQ29udGVudFJlcXVlc3QSDgoGZGlnZXN0GAEgASgJEg4KBm9mZnNldBgCIAEoAxIMCgRzaXplGAMgASgDIjMKE1JlYWRDb250ZW50UmVzcG9uc2USDgoGb2Zmc2V0GAEgASgDEgwKBGRhdGEYAiABKAwipgEKBlN0YXR1cxIuCgpzdGFydGVkX2F0GAEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgp1cGRhdGVkX2F0GAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBILCgNyZWYYAyABKAkSDgoGb2Zmc2V0GAQgASgDEg0KBXRvdGFsGAUgASgDEhAKCGV4cGVjdGVkGAYgASgJIhwKDVN0YXR1c1JlcXVlc3QSCwoDcmVmGAEgASgJIkgKDlN0YXR1c1Jlc3BvbnNlEjYKBnN0YXR1cxgBIAEoCzImLmNvbnRhaW5lcmQuc2VydmljZXMuY29udGVudC52MS5TdGF0dXMiJgoTTGlzdFN0YXR1c2VzUmVxdWVzdBIPCgdmaWx0ZXJzGAEgAygJIlAKFExpc3RTdGF0dXNlc1Jlc3BvbnNlEjgKCHN0YXR1c2VzGAEgAygLMiYuY29udGFpbmVyZC5zZXJ2aWNlcy5jb250ZW50LnYxLlN0YXR1cyKeAgoTV3JpdGVDb250ZW50UmVxdWVzdBI7CgZhY3Rpb24YASABKA4yKy5jb250YWluZXJkLnNlcnZpY2VzLmNvbnRlbnQudjEuV3JpdGVBY3Rpb24SCwoDcmVmGAIgASgJEg0KBXRvdGFsGAMgASgDEhAKCGV4cGVjdGVkGAQgASgJEg4KBm9mZnNldBgFIAEoAxIMCgRkYXRhGAYgASgMEk8KBmxhYmVscxgHIAMoCzI/LmNvbnRhaW5lcmQuc2VydmljZXMuY29udGVudC52MS5Xcml0ZUNvbnRlbnRSZXF1ZXN0LkxhYmVsc0VudHJ5Gi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEi4gEKFFdyaXRlQ29udGVudFJlc3BvbnNlEjsKBmFjdGlvbhgBIAEoDjIrLmNvbnRhaW5lcmQuc2VydmljZXMuY29udGVudC52MS5Xcml0ZUFjdGlvbhIuCgpzdGFydGVkX2F0GAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgp1cGRhdGVkX2F0GAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIOCgZvZmZzZXQYBCABKAMSDQoFdG90YWwYBSABKAMSDgoGZGlnZXN0GAYgASgJIhsKDEFib3J0UmVxdWVzdBILCgNyZWYYASABKAkqLgoLV3JpdGVBY3Rpb24SCAoEU1RBVBAAEgkKBVdSSVRFEAESCgoGQ09NTUlUEAIyvgcKB0NvbnRlbnQSYQoESW5mbxIrLmNvbnRhaW5lcmQuc2VydmljZXMuY29udGVudC52MS5JbmZvUmVxdWVzdBosLmNvbnRhaW5lcmQuc2VydmljZXMuY29udGVudC52MS5JbmZvUmVzcG9uc2USZwoGVXBkYXRlEi0uY29udGFpbmVyZC5zZXJ2aWNlcy5jb250ZW50LnYxLlVwZGF0ZVJlcXVlc3QaLi5jb250YWluZXJkLnNlcnZpY2VzLmNvbnRlbnQudjEuVXBkYXRlUmVzcG9uc2UScQoETGlzdBIyLmNvbnRhaW5lcmQuc2VydmljZXMuY29udGVudC52MS5MaXN0Q29udGVudFJlcXVlc3QaMy5jb250YWluZXJkLnNlcnZpY2VzLmNvbnRlbnQudjEuTGlzdENvbnRlbnRSZXNwb25zZTABElYKBkRlbGV0ZRI0LmNvbnRhaW5lcmQuc2VydmljZXMuY29udGVudC52MS5EZWxldGVDb250ZW50UmVxdWVzdBoWLmdvb2dsZS5wcm90b2J1Zi5FbXB0eRJxCgRSZWFkEjIuY29udGFpbmVyZC5zZXJ2aWNlcy5jb250ZW50LnYxLlJlYWRDb250ZW50UmVxdWVzdBozLmNvbnRhaW5lcmQuc2VydmljZXMuY29udGVudC52MS5SZWFkQ29udGVudFJlc3BvbnNlMAESZwoGU3RhdHVzEi0uY29udGFpbmVyZC5zZXJ2aWNlcy5jb250ZW50LnYxLlN0YXR1c1JlcXVlc3QaLi5jb250YWluZXJkLnNlcnZpY2VzLmNvbnRlbnQudjEuU3RhdHVzUmVzcG9uc2USeQoMTGlzdFN0YXR1c2VzEjMuY29udGFpbmVyZC5zZXJ2aWNlcy5jb250ZW50LnYxLkxpc3RTdGF0dXNlc1JlcXVlc3QaNC5jb250YWluZXJkLnNlcnZpY2VzLmNvbnRlbnQudjEuTGlzdFN0YXR1c2VzUmVzcG9uc2USdgoFV3JpdGUSMy5jb250YWluZXJkLnNlcnZpY2VzLmNvbnRlbnQudjEuV3JpdGVDb250ZW50UmVxdWVzdBo0LmNvbnRhaW5lcmQuc2VydmljZXMuY29udGVudC52MS5Xcml0ZUNvbnRlbnRSZXNwb25zZSgBMAESTQoFQWJvcnQSLC5jb250YWluZXJkLnNlcnZpY2VzLmNvbnRlbnQudjEuQWJvcnRSZXF1ZXN0GhYuZ29vZ2xlLnByb3RvYnVmLkVtcHR5YgZwcm90bzM',
-    [file_google_protobuf_empty, file_google_protobuf_field_mask, file_google_protobuf_timestamp],
+    'Cg1jb250ZW50LnByb3RvEh5jb250YWluZXJkLnNlcnZpY2VzLmNvbnRlbnQudjEi9QEKBEluZm8SDgoGZGlnZXN0GAEgASgJEgwKBHNpemUYAiABKAMSLgoKY3JlYXRlZF9hdBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoKdXBkYXRlZF9hdBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASQAoGbGFiZWxzGAUgAygLMjAuY29udGFpbmVyZC5zZXJ2aWNlcy5jb250ZW50LnYxLkluZm8uTGFiZWxzRW50cnkaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASIdCgtJbmZvUmVxdWVzdBIOCgZkaWdlc3QYASABKAkiQgoMSW5mb1Jlc3BvbnNlEjIKBGluZm8YASABKAsyJC5jb250YWluZXJkLnNlcnZpY2VzLmNvbnRlbnQudjEuSW5mbyJCChJSZWFkQ29udGVudFJlcXVlc3QSDgoGZGlnZXN0GAEgASgJEg4KBm9mZnNldBgCIAEoAxIMCgRzaXplGAMgASgDIjMKE1JlYWRDb250ZW50UmVzcG9uc2USDgoGb2Zmc2V0GAEgASgDEgwKBGRhdGEYAiABKAwingIKE1dyaXRlQ29udGVudFJlcXVlc3QSOwoGYWN0aW9uGAEgASgOMisuY29udGFpbmVyZC5zZXJ2aWNlcy5jb250ZW50LnYxLldyaXRlQWN0aW9uEgsKA3JlZhgCIAEoCRINCgV0b3RhbBgDIAEoAxIQCghleHBlY3RlZBgEIAEoCRIOCgZvZmZzZXQYBSABKAMSDAoEZGF0YRgGIAEoDBJPCgZsYWJlbHMYByADKAsyPy5jb250YWluZXJkLnNlcnZpY2VzLmNvbnRlbnQudjEuV3JpdGVDb250ZW50UmVxdWVzdC5MYWJlbHNFbnRyeRotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIuIBChRXcml0ZUNvbnRlbnRSZXNwb25zZRI7CgZhY3Rpb24YASABKA4yKy5jb250YWluZXJkLnNlcnZpY2VzLmNvbnRlbnQudjEuV3JpdGVBY3Rpb24SLgoKc3RhcnRlZF9hdBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoKdXBkYXRlZF9hdBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDgoGb2Zmc2V0GAQgASgDEg0KBXRvdGFsGAUgASgDEg4KBmRpZ2VzdBgGIAEoCSIbCgxBYm9ydFJlcXVlc3QSCwoDcmVmGAEgASgJKi4KC1dyaXRlQWN0aW9uEggKBFNUQVQQABIJCgVXUklURRABEgoKBkNPTU1JVBACMqYDCgdDb250ZW50EmEKBEluZm8SKy5jb250YWluZXJkLnNlcnZpY2VzLmNvbnRlbnQudjEuSW5mb1JlcXVlc3QaLC5jb250YWluZXJkLnNlcnZpY2VzLmNvbnRlbnQudjEuSW5mb1Jlc3BvbnNlEnEKBFJlYWQSMi5jb250YWluZXJkLnNlcnZpY2VzLmNvbnRlbnQudjEuUmVhZENvbnRlbnRSZXF1ZXN0GjMuY29udGFpbmVyZC5zZXJ2aWNlcy5jb250ZW50LnYxLlJlYWRDb250ZW50UmVzcG9uc2UwARJ2CgVXcml0ZRIzLmNvbnRhaW5lcmQuc2VydmljZXMuY29udGVudC52MS5Xcml0ZUNvbnRlbnRSZXF1ZXN0GjQuY29udGFpbmVyZC5zZXJ2aWNlcy5jb250ZW50LnYxLldyaXRlQ29udGVudFJlc3BvbnNlKAEwARJNCgVBYm9ydBIsLmNvbnRhaW5lcmQuc2VydmljZXMuY29udGVudC52MS5BYm9ydFJlcXVlc3QaFi5nb29nbGUucHJvdG9idWYuRW1wdHliBnByb3RvMw',
+    [file_google_protobuf_empty, file_google_protobuf_timestamp],
   )
 
 /**
@@ -93,97 +90,6 @@ export type InfoResponse = Message<'containerd.services.content.v1.InfoResponse'
 export const InfoResponseSchema: GenMessage<InfoResponse> = /*@__PURE__*/ messageDesc(file_content, 2)
 
 /**
- * @generated from message containerd.services.content.v1.UpdateRequest
- */
-export type UpdateRequest = Message<'containerd.services.content.v1.UpdateRequest'> & {
-  /**
-   * @generated from field: containerd.services.content.v1.Info info = 1;
-   */
-  info?: Info | undefined
-
-  /**
-   * @generated from field: google.protobuf.FieldMask update_mask = 2;
-   */
-  updateMask?: FieldMask | undefined
-}
-
-/**
- * Describes the message containerd.services.content.v1.UpdateRequest.
- * Use `create(UpdateRequestSchema)` to create a new message.
- */
-export const UpdateRequestSchema: GenMessage<UpdateRequest> = /*@__PURE__*/ messageDesc(file_content, 3)
-
-/**
- * @generated from message containerd.services.content.v1.UpdateResponse
- */
-export type UpdateResponse = Message<'containerd.services.content.v1.UpdateResponse'> & {
-  /**
-   * @generated from field: containerd.services.content.v1.Info info = 1;
-   */
-  info?: Info | undefined
-}
-
-/**
- * Describes the message containerd.services.content.v1.UpdateResponse.
- * Use `create(UpdateResponseSchema)` to create a new message.
- */
-export const UpdateResponseSchema: GenMessage<UpdateResponse> = /*@__PURE__*/ messageDesc(file_content, 4)
-
-/**
- * @generated from message containerd.services.content.v1.ListContentRequest
- */
-export type ListContentRequest = Message<'containerd.services.content.v1.ListContentRequest'> & {
-  /**
-   * @generated from field: repeated string filters = 1;
-   */
-  filters: string[]
-}
-
-/**
- * Describes the message containerd.services.content.v1.ListContentRequest.
- * Use `create(ListContentRequestSchema)` to create a new message.
- */
-export const ListContentRequestSchema: GenMessage<ListContentRequest> =
-  /*@__PURE__*/
-  messageDesc(file_content, 5)
-
-/**
- * @generated from message containerd.services.content.v1.ListContentResponse
- */
-export type ListContentResponse = Message<'containerd.services.content.v1.ListContentResponse'> & {
-  /**
-   * @generated from field: repeated containerd.services.content.v1.Info info = 1;
-   */
-  info: Info[]
-}
-
-/**
- * Describes the message containerd.services.content.v1.ListContentResponse.
- * Use `create(ListContentResponseSchema)` to create a new message.
- */
-export const ListContentResponseSchema: GenMessage<ListContentResponse> =
-  /*@__PURE__*/
-  messageDesc(file_content, 6)
-
-/**
- * @generated from message containerd.services.content.v1.DeleteContentRequest
- */
-export type DeleteContentRequest = Message<'containerd.services.content.v1.DeleteContentRequest'> & {
-  /**
-   * @generated from field: string digest = 1;
-   */
-  digest: string
-}
-
-/**
- * Describes the message containerd.services.content.v1.DeleteContentRequest.
- * Use `create(DeleteContentRequestSchema)` to create a new message.
- */
-export const DeleteContentRequestSchema: GenMessage<DeleteContentRequest> =
-  /*@__PURE__*/
-  messageDesc(file_content, 7)
-
-/**
  * @generated from message containerd.services.content.v1.ReadContentRequest
  */
 export type ReadContentRequest = Message<'containerd.services.content.v1.ReadContentRequest'> & {
@@ -211,7 +117,7 @@ export type ReadContentRequest = Message<'containerd.services.content.v1.ReadCon
  */
 export const ReadContentRequestSchema: GenMessage<ReadContentRequest> =
   /*@__PURE__*/
-  messageDesc(file_content, 8)
+  messageDesc(file_content, 3)
 
 /**
  * @generated from message containerd.services.content.v1.ReadContentResponse
@@ -234,118 +140,7 @@ export type ReadContentResponse = Message<'containerd.services.content.v1.ReadCo
  */
 export const ReadContentResponseSchema: GenMessage<ReadContentResponse> =
   /*@__PURE__*/
-  messageDesc(file_content, 9)
-
-/**
- * A blob that is being written, by a name of the writer's.
- *
- * @generated from message containerd.services.content.v1.Status
- */
-export type Status = Message<'containerd.services.content.v1.Status'> & {
-  /**
-   * @generated from field: google.protobuf.Timestamp started_at = 1;
-   */
-  startedAt?: Timestamp | undefined
-
-  /**
-   * @generated from field: google.protobuf.Timestamp updated_at = 2;
-   */
-  updatedAt?: Timestamp | undefined
-
-  /**
-   * @generated from field: string ref = 3;
-   */
-  ref: string
-
-  /**
-   * @generated from field: int64 offset = 4;
-   */
-  offset: bigint
-
-  /**
-   * @generated from field: int64 total = 5;
-   */
-  total: bigint
-
-  /**
-   * @generated from field: string expected = 6;
-   */
-  expected: string
-}
-
-/**
- * Describes the message containerd.services.content.v1.Status.
- * Use `create(StatusSchema)` to create a new message.
- */
-export const StatusSchema: GenMessage<Status> = /*@__PURE__*/ messageDesc(file_content, 10)
-
-/**
- * @generated from message containerd.services.content.v1.StatusRequest
- */
-export type StatusRequest = Message<'containerd.services.content.v1.StatusRequest'> & {
-  /**
-   * @generated from field: string ref = 1;
-   */
-  ref: string
-}
-
-/**
- * Describes the message containerd.services.content.v1.StatusRequest.
- * Use `create(StatusRequestSchema)` to create a new message.
- */
-export const StatusRequestSchema: GenMessage<StatusRequest> = /*@__PURE__*/ messageDesc(file_content, 11)
-
-/**
- * @generated from message containerd.services.content.v1.StatusResponse
- */
-export type StatusResponse = Message<'containerd.services.content.v1.StatusResponse'> & {
-  /**
-   * @generated from field: containerd.services.content.v1.Status status = 1;
-   */
-  status?: Status | undefined
-}
-
-/**
- * Describes the message containerd.services.content.v1.StatusResponse.
- * Use `create(StatusResponseSchema)` to create a new message.
- */
-export const StatusResponseSchema: GenMessage<StatusResponse> = /*@__PURE__*/ messageDesc(file_content, 12)
-
-/**
- * @generated from message containerd.services.content.v1.ListStatusesRequest
- */
-export type ListStatusesRequest = Message<'containerd.services.content.v1.ListStatusesRequest'> & {
-  /**
-   * @generated from field: repeated string filters = 1;
-   */
-  filters: string[]
-}
-
-/**
- * Describes the message containerd.services.content.v1.ListStatusesRequest.
- * Use `create(ListStatusesRequestSchema)` to create a new message.
- */
-export const ListStatusesRequestSchema: GenMessage<ListStatusesRequest> =
-  /*@__PURE__*/
-  messageDesc(file_content, 13)
-
-/**
- * @generated from message containerd.services.content.v1.ListStatusesResponse
- */
-export type ListStatusesResponse = Message<'containerd.services.content.v1.ListStatusesResponse'> & {
-  /**
-   * @generated from field: repeated containerd.services.content.v1.Status statuses = 1;
-   */
-  statuses: Status[]
-}
-
-/**
- * Describes the message containerd.services.content.v1.ListStatusesResponse.
- * Use `create(ListStatusesResponseSchema)` to create a new message.
- */
-export const ListStatusesResponseSchema: GenMessage<ListStatusesResponse> =
-  /*@__PURE__*/
-  messageDesc(file_content, 14)
+  messageDesc(file_content, 4)
 
 /**
  * @generated from message containerd.services.content.v1.WriteContentRequest
@@ -357,6 +152,8 @@ export type WriteContentRequest = Message<'containerd.services.content.v1.WriteC
   action: WriteAction
 
   /**
+   * What is being written, until it has its digest.
+   *
    * @generated from field: string ref = 2;
    */
   ref: string
@@ -367,8 +164,6 @@ export type WriteContentRequest = Message<'containerd.services.content.v1.WriteC
   total: bigint
 
   /**
-   * Digest.
-   *
    * @generated from field: string expected = 4;
    */
   expected: string
@@ -395,7 +190,7 @@ export type WriteContentRequest = Message<'containerd.services.content.v1.WriteC
  */
 export const WriteContentRequestSchema: GenMessage<WriteContentRequest> =
   /*@__PURE__*/
-  messageDesc(file_content, 15)
+  messageDesc(file_content, 5)
 
 /**
  * @generated from message containerd.services.content.v1.WriteContentResponse
@@ -438,7 +233,7 @@ export type WriteContentResponse = Message<'containerd.services.content.v1.Write
  */
 export const WriteContentResponseSchema: GenMessage<WriteContentResponse> =
   /*@__PURE__*/
-  messageDesc(file_content, 16)
+  messageDesc(file_content, 6)
 
 /**
  * @generated from message containerd.services.content.v1.AbortRequest
@@ -454,7 +249,7 @@ export type AbortRequest = Message<'containerd.services.content.v1.AbortRequest'
  * Describes the message containerd.services.content.v1.AbortRequest.
  * Use `create(AbortRequestSchema)` to create a new message.
  */
-export const AbortRequestSchema: GenMessage<AbortRequest> = /*@__PURE__*/ messageDesc(file_content, 17)
+export const AbortRequestSchema: GenMessage<AbortRequest> = /*@__PURE__*/ messageDesc(file_content, 7)
 
 /**
  * @generated from enum containerd.services.content.v1.WriteAction
@@ -499,52 +294,12 @@ export const Content: GenService<{
     output: typeof InfoResponseSchema
   }
   /**
-   * @generated from rpc containerd.services.content.v1.Content.Update
-   */
-  update: {
-    methodKind: 'unary'
-    input: typeof UpdateRequestSchema
-    output: typeof UpdateResponseSchema
-  }
-  /**
-   * @generated from rpc containerd.services.content.v1.Content.List
-   */
-  list: {
-    methodKind: 'server_streaming'
-    input: typeof ListContentRequestSchema
-    output: typeof ListContentResponseSchema
-  }
-  /**
-   * @generated from rpc containerd.services.content.v1.Content.Delete
-   */
-  delete: {
-    methodKind: 'unary'
-    input: typeof DeleteContentRequestSchema
-    output: typeof EmptySchema
-  }
-  /**
    * @generated from rpc containerd.services.content.v1.Content.Read
    */
   read: {
     methodKind: 'server_streaming'
     input: typeof ReadContentRequestSchema
     output: typeof ReadContentResponseSchema
-  }
-  /**
-   * @generated from rpc containerd.services.content.v1.Content.Status
-   */
-  status: {
-    methodKind: 'unary'
-    input: typeof StatusRequestSchema
-    output: typeof StatusResponseSchema
-  }
-  /**
-   * @generated from rpc containerd.services.content.v1.Content.ListStatuses
-   */
-  listStatuses: {
-    methodKind: 'unary'
-    input: typeof ListStatusesRequestSchema
-    output: typeof ListStatusesResponseSchema
   }
   /**
    * @generated from rpc containerd.services.content.v1.Content.Write
