@@ -28,22 +28,23 @@ class Heard implements Disposable {
   readonly #waiting: HistoryEvent[] = []
   readonly #listening: Disposable
   #arrived = Promise.withResolvers<void>()
+  #hasLost = false
 
   constructor(history: BuildHistory) {
     this.#listening = history.listen(event => {
       if (this.#waiting.length < mostWaiting) this.#waiting.push(event)
-      else this.#arrived.reject(new BerthError('too-slow', 500, 'the client reads too slowly: ask again'))
+      else this.#hasLost = true
       this.#arrived.resolve()
     })
-    this.#arrived.promise.catch(() => {})
   }
 
   async *events(signal: AbortSignal): AsyncGenerator<HistoryEvent> {
     for (;;) {
       await abandonable(signal, this.#arrived.promise)
       this.#arrived = Promise.withResolvers()
-      this.#arrived.promise.catch(() => {})
       yield* this.#waiting.splice(0)
+      if (this.#hasLost)
+        throw new BerthError('too-slow', 500, 'the client reads too slowly, and missed events: ask again')
     }
   }
 

@@ -90,12 +90,16 @@ export class RecordFiles {
     return entryOf(stem, record, size)
   }
 
-  /** Undefined where it is not there any more. */
+  /** Undefined where it is not there any more, or is none: after a power cut a file can be empty. */
   async read(stem: string): Promise<BuildRecord | undefined> {
+    return (await this.#document(this.#path(stem, 'json'))) as BuildRecord | undefined
+  }
+
+  async #document(file: string): Promise<unknown> {
     try {
-      return JSON.parse(await readFile(this.#path(stem, 'json'), 'utf8')) as BuildRecord
+      return JSON.parse(await readFile(file, 'utf8'))
     } catch (error) {
-      if (hasCode(error, 'ENOENT')) return undefined
+      if (hasCode(error, 'ENOENT') || error instanceof SyntaxError) return undefined
       throw error
     }
   }
@@ -141,35 +145,16 @@ export class RecordFiles {
   }
 
   async #recoverOne(stem: string): Promise<RecordEntry | undefined> {
-    const record = await this.#readWhole(stem)
+    const record = await this.read(stem)
     if (record) {
       await rm(this.#path(stem, 'open'), { force: true })
       return entryOf(stem, record, JSON.stringify(record).length)
     }
-    const noted = await this.#readNote(stem)
+    const noted = (await this.#document(this.#path(stem, 'open'))) as OpenRecord | undefined
     if (noted) return await this.keep(stem, await this.#interrupted(stem, noted))
     await this.remove(stem)
     await rm(this.#path(stem, 'open'), { force: true })
     return undefined
-  }
-
-  /** After a power cut a file can be empty: such a record is none. */
-  async #readWhole(stem: string): Promise<BuildRecord | undefined> {
-    try {
-      return await this.read(stem)
-    } catch (error) {
-      if (error instanceof SyntaxError) return undefined
-      throw error
-    }
-  }
-
-  async #readNote(stem: string): Promise<OpenRecord | undefined> {
-    try {
-      return JSON.parse(await readFile(this.#path(stem, 'open'), 'utf8')) as OpenRecord
-    } catch (error) {
-      if (hasCode(error, 'ENOENT') || error instanceof SyntaxError) return undefined
-      throw error
-    }
   }
 
   async #interrupted(stem: string, noted: OpenRecord): Promise<BuildRecord> {

@@ -44,6 +44,7 @@ export const interruptedRecord = async (
   }
   book.interrupt(parseTime(at) ?? 0n, message)
   const why = new Map(noted.steps.map(step => [step.digest, step.why]))
+  const steps = book.steps(new Map()).map(step => ({ ...step, why: why.get(step.digest) ?? [] }))
   return {
     ...noted,
     completedAt: at,
@@ -53,7 +54,7 @@ export const interruptedRecord = async (
       ...{ mediaType: logType, digest: `sha256:${hash.digest('hex')}` as Digest, size },
       ...(size === 0 ? { bytes: '' } : {}),
     },
-    steps: book.steps(new Map()).map(step => ({ ...step, why: why.get(step.digest) ?? [] })),
-    counts: book.counts,
+    ...(size === 0 ? {} : { counts: book.counts }),
+    steps: size === 0 ? noted.steps : steps,
   }
 }

@@ -49,13 +49,20 @@ export class Recording {
   readonly #alarm: Disposable
   readonly #createdAt: string
   #inputs: BuildInputs
+  #isNoted = false
+  #noting: Promise<void> = Promise.resolve()
 
   constructor(parts: RecordingParts) {
     const { inputs, createdAt, logPath, note } = parts
     this.#parts = parts
     this.#createdAt = formatNanos(createdAt)
     this.#inputs = { ...inputs, ...this.#kept(inputs) }
-    this.#log = new RecordLog(logPath, { beforeFile: () => note(this.record) })
+    this.#log = new RecordLog(logPath, {
+      beforeFile: async () => {
+        this.#isNoted = true
+        await note(this.record)
+      },
+    })
     this.#reading = this.#read()
     this.#alarm = alarmAfter(noteAfter, () => void this.#log.flush().catch(parts.onError))
   }
@@ -96,6 +103,7 @@ export class Recording {
       frontend: first || frontend,
       attributes: { ...keptAttributes(attributes), ...known },
     }
+    if (this.#isNoted) this.#noting = this.#parts.note(this.record).catch(this.#parts.onError)
   }
 
   async #read(): Promise<void> {
@@ -113,6 +121,7 @@ export class Recording {
   async end(end: BuildEnd, completedAt: bigint): Promise<void> {
     this.#alarm[Symbol.dispose]()
     await this.#reading
+    await this.#noting
     try {
       await this.#parts.keep({
         ...this.record,
