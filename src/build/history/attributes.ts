@@ -1,5 +1,5 @@
 /** `https://user:word@host` and `https://token@host`: who may see a record need not have what opens another door. */
-const userOfAddress = /(\b[a-z][a-z0-9+.-]*:\/\/)[^\s/?#@"']*@/gi
+const userOfAddress = /(\b[a-z][a-z0-9+.-]{0,20}:\/\/)[^\s/?#@"']*@/gi
 
 /** `ssh://git@host` says who asks, and holds no secret. */
 export const withoutPasswords = (text: string): string =>
