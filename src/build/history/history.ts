@@ -38,7 +38,7 @@ export class BuildHistory {
   readonly #files: RecordFiles
   readonly #options: HistoryOptions
   readonly #open = new Map<string, Recording>()
-  /** By ref, the oldest first. */
+  /** By ref. */
   readonly #entries = new Map<string, RecordEntry>()
   readonly #hearers = new Set<(event: HistoryEvent) => void>()
   readonly #changes = new SerialQueue()
@@ -53,6 +53,7 @@ export class BuildHistory {
     const files = new RecordFiles(options.root)
     const history = new BuildHistory(files, options)
     const entries = await files.recover(options.onError)
+    // Of one ref the newest stays.
     for (const entry of entries.sort((a, b) => (a.createdAt < b.createdAt ? -1 : 1)))
       await history.#take(entry)
     await history.#shrink()
@@ -109,7 +110,7 @@ export class BuildHistory {
 
   /** Of builds that have ended, the newest first; only those begun before a time, nanoseconds since the epoch. */
   async *records(before?: bigint): AsyncGenerator<BuildRecord> {
-    const entries = [...this.#entries.values()].reverse()
+    const entries = [...this.#entries.values()].sort((a, b) => (a.createdAt > b.createdAt ? -1 : 1))
     for (const { stem, createdAt } of entries) {
       if (before !== undefined && createdAt >= before) continue
       const record = await this.#files.read(stem)
