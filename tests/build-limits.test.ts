@@ -72,16 +72,18 @@ for (const isClassic of [true, false])
     assert.match(await mustBuild(isClassic, folder, ...options), /<300 400 16384 1 1>/)
   })
 
-test('a control group of the client’s choice', async () => {
+test('a control group below one of the client’s choice, which goes with the step, or with the daemon', async () => {
   const name = `${daemon.name}-parent`
   const folders = (): string[] => globSync(`/sys/fs/cgroup/{${name},*/${name}}`)
+  const steps = (): string[] => folders().flatMap(folder => globSync(`${folder}/*/`))
+  await mustBuild(true, context('true'), '--cgroup-parent', `/${name}`)
+  assert.ok(folders().length > 0)
+  assert.deepEqual(steps(), [])
   const building = build(true, context('sleep 1000'), '--cgroup-parent', `/${name}`)
-  await until('a step is in it', () => folders().some(folder => globSync(`${folder}/*/`).length > 0))
-  const [operation] = (
-    await daemon.json<{ Id: string; Verb: string }[]>('GET', '/berth/v1/operations')
-  ).filter(({ Verb }) => Verb === 'build')
-  await daemon.api('DELETE', `/berth/v1/operations/${operation?.Id}`)
+  await until('a step is in it', () => steps().length > 0)
+  await daemon.restart()
   assert.notEqual((await building).code, 0)
+  assert.deepEqual(steps(), [])
   for (const folder of folders()) rmdirSync(folder)
 })
 
