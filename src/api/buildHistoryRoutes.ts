@@ -1,15 +1,12 @@
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
-import { fromBinary } from '@bufbuild/protobuf'
 import type { Builder } from '../build/builder.ts'
 import { recordFilter } from '../build/history/filter.ts'
 import type { BuildHistory } from '../build/history/history.ts'
 import { logText } from '../build/history/logText.ts'
-import { statusMessage } from '../build/history/statusMessages.ts'
 import { type BuildRecord, type OpenRecord, statusOf } from '../build/history/types.ts'
 import { parseTime } from '../core/clock.ts'
 import { badRequest, notFound, notImplemented } from '../core/errors.ts'
-import { type StatusResponse, StatusResponseSchema } from '../wire/buildkit/control_pb.ts'
 import { requesterJson } from './operationRoutes.ts'
 import type { Call, Query, Route } from './route.ts'
 
@@ -99,22 +96,12 @@ const list = async (history: BuildHistory, { query }: Call): Promise<{ json: unk
   return { json: { Builds: found.map(summary), Next: next } }
 }
 
-async function* messages(
-  history: BuildHistory,
-  ref: string,
-  signal: AbortSignal,
-): AsyncGenerator<StatusResponse> {
-  const going = history.running(ref)
-  if (going) for await (const update of going.read(signal)) yield statusMessage(update)
-  else for await (const message of history.messages(ref)) yield fromBinary(StatusResponseSchema, message)
-}
-
 /** Of a build that is under way it goes on until that ends. */
 const log = async (history: BuildHistory, call: Call): Promise<undefined> => {
   const ref = refOf(history, call)
   call.res.writeHead(200, { 'Content-Type': 'text/plain; charset=utf-8' })
   call.res.flushHeaders()
-  await pipeline(Readable.from(logText(messages(history, ref, call.signal))), call.res)
+  await pipeline(Readable.from(logText(history.told(ref, call.signal))), call.res)
   return undefined
 }
 

@@ -20,7 +20,7 @@ import type {
 import { type Recorded, recordedBuild } from '../buildRecord.ts'
 import type { OpenBuild, Services } from './builds.ts'
 import { grpcError, told } from './grpcErrors.ts'
-import { listenBuildHistory, replayedStatus, updateBuildHistory } from './history.ts'
+import { listenBuildHistory, updateBuildHistory } from './history.ts'
 import type { Attributed, Build, BuildRequest, BuildResult, StatusEvent } from './types.ts'
 import { usageMessage, versionMessage, workerMessages } from './workerMessages.ts'
 
@@ -153,14 +153,16 @@ const solve = async (
 }
 
 async function* status(services: Services, ref: string, signal: AbortSignal): AsyncGenerator<StatusResponse> {
-  const { history } = services.builder
-  if (history?.has(ref) && !services.builds.has(ref)) return yield* replayedStatus(history, ref)
-  const progress = await told(services, () => services.builds.progress(ref, signal))
+  const { builder, builds } = services
+  const { history } = builder
   try {
+    // A build that has been, or one of another door.
+    if (history?.knows(ref) && !builds.has(ref)) return yield* history.told(ref, signal)
+    const progress = await builds.progress(ref, signal)
     for await (const update of progress.read(signal)) yield statusMessage(update)
   } catch (error) {
     // Who leaves early hears no more, which is no error.
-    if (!signal.aborted) throw error
+    if (!signal.aborted) throw grpcError(error, builder)
   }
 }
 

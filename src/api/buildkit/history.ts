@@ -1,4 +1,4 @@
-import { fromBinary, type MessageInitShape } from '@bufbuild/protobuf'
+import type { MessageInitShape } from '@bufbuild/protobuf'
 import { recordFilter } from '../../build/history/filter.ts'
 import type { BuildHistory } from '../../build/history/history.ts'
 import type { BuildRecord, HistoryEvent } from '../../build/history/types.ts'
@@ -8,8 +8,6 @@ import {
   type BuildHistoryEventSchema,
   BuildHistoryEventType,
   type BuildHistoryRequest,
-  type StatusResponse,
-  StatusResponseSchema,
   type UpdateBuildHistoryRequest,
 } from '../../wire/buildkit/control_pb.ts'
 import { recordMessage } from './historyMessages.ts'
@@ -121,12 +119,6 @@ export const updateBuildHistory = async (
   if (isDeleted) return await history.remove(ref)
   // A record is whole when its build has ended: nothing comes later that there would be to wait for.
   if (finalize) return
-  if (!history.has(ref) && history.running(ref))
-    throw notImplemented('pinning the record of a build that is under way')
+  if (history.running(ref)) throw notImplemented('pinning the record of a build that is under way')
   await history.pin(ref, pinned)
-}
-
-/** All that `Control.Status` told of a build that has ended. Errors: `not-found`. */
-export async function* replayedStatus(history: BuildHistory, ref: string): AsyncGenerator<StatusResponse> {
-  for await (const message of history.messages(ref)) yield fromBinary(StatusResponseSchema, message)
 }

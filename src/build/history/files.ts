@@ -19,7 +19,7 @@ export interface RecordEntry {
   stem: string
   ref: string
   createdAt: bigint
-  /** Milliseconds since the epoch. */
+  /** Milliseconds since the epoch, with a fraction. */
   completedAt: number
   pinned: boolean
   /** On disk. */
@@ -43,7 +43,7 @@ const entryOf = (stem: string, record: BuildRecord, size: number): RecordEntry =
   stem,
   ref: record.ref,
   createdAt: parseTime(record.createdAt) ?? 0n,
-  completedAt: Date.parse(record.completedAt),
+  completedAt: Number(parseTime(record.completedAt) ?? 0n) / 1e6,
   pinned: record.pinned,
   bytes: onDisk(size) + (record.log.bytes === undefined ? onDisk(record.log.size) : 0),
   blobs: blobsOf(record).map(({ digest }) => digest),

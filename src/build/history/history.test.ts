@@ -3,9 +3,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, truncateSync, writeFile
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { type TestContext, test } from 'node:test'
-import { fromBinary } from '@bufbuild/protobuf'
 import { digestOf } from '../../oci/digest.ts'
-import { StatusResponseSchema } from '../../wire/buildkit/control_pb.ts'
 import type { Vertex } from '../graph/types.ts'
 import { BuildProgress } from '../solver/progress.ts'
 import { BuildHistory, type OpenBuildRecord } from './history.ts'
@@ -65,10 +63,8 @@ const finish = async ({ progress, open }: Going, response = {}): Promise<void> =
 
 /** What its steps wrote. */
 const output = async (history: BuildHistory, ref: string): Promise<string> => {
-  const texts: Buffer[] = []
-  for await (const message of history.messages(ref))
-    texts.push(...fromBinary(StatusResponseSchema, message).logs.map(({ msg }) => Buffer.from(msg)))
-  return Buffer.concat(texts).toString()
+  const told = await Array.fromAsync(history.told(ref, new AbortController().signal))
+  return Buffer.concat(told.flatMap(({ logs }) => logs.map(({ msg }) => msg))).toString()
 }
 
 const refsOf = async (history: BuildHistory): Promise<string[]> => {
@@ -97,6 +93,7 @@ test('a build is recorded with what was asked for, its steps and why they ran, i
   say(going.progress, 'making\n')
   going.progress.hear({ kind: 'vertex', vertex, state: 'done', startedAt: 1n, completedAt: 4n })
   assert.equal(history.running('one')?.record.ref, 'one')
+  const along = output(history, 'one')
   await finish(going, { 'containerimage.digest': 'sha256:abc' })
   const record = await history.record('one')
   assert.equal(record.frontend, 'dockerfile.v0')
@@ -109,7 +106,7 @@ test('a build is recorded with what was asked for, its steps and why they ran, i
     [['[2/2] RUN make', ['nothing like it was made before'], '1970-01-01T00:00:00.000000001Z']],
   )
   assert.deepEqual(record.response, { 'containerimage.digest': 'sha256:abc' })
-  assert.equal(await output(history, 'one'), 'making\n')
+  assert.deepEqual([await along, await output(history, 'one')], ['making\n', 'making\n'])
   assert.deepEqual(events, [
     { kind: 'started', ref: 'one' },
     { kind: 'complete', ref: 'one' },
@@ -140,8 +137,8 @@ test('a build whose steps write nothing is one file', async t => {
   assert.equal(counts.cached, 1)
   assert.ok(log.bytes && log.size > 0)
   assert.equal(log.digest, digestOf(Buffer.from(log.bytes, 'base64')))
-  const messages = await Array.fromAsync(history.messages('quiet'))
-  assert.equal(fromBinary(StatusResponseSchema, messages[0] ?? new Uint8Array()).vertexes[0]?.cached, true)
+  const [told] = await Array.fromAsync(history.told('quiet', new AbortController().signal))
+  assert.equal(told?.vertexes[0]?.cached, true)
 })
 
 test('what a build is told is on disk as it comes, and a later daemon records that it ended', async t => {

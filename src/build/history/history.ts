@@ -1,12 +1,15 @@
+import { fromBinary } from '@bufbuild/protobuf'
 import { nowNanos } from '../../core/clock.ts'
 import { conflict, notFound } from '../../core/errors.ts'
 import { SerialQueue } from '../../core/queue.ts'
 import type { Digest } from '../../oci/digest.ts'
+import { type StatusResponse, StatusResponseSchema } from '../../wire/buildkit/control_pb.ts'
 import type { BuildProgress } from '../solver/progress.ts'
 import { type RecordEntry, RecordFiles, stemOf } from './files.ts'
 import { messagesOf } from './frames.ts'
 import { type HistoryLimits, surplus } from './limits.ts'
 import { Recording } from './recording.ts'
+import { statusMessage } from './statusMessages.ts'
 import type { BuildEnd, BuildInputs, BuildRecord, HistoryEvent } from './types.ts'
 
 interface HistoryOptions {
@@ -95,14 +98,14 @@ export class BuildHistory {
     return this.#open.get(ref)
   }
 
-  /** Whether there is a record of a build that has ended. */
-  has(ref: string): boolean {
-    return this.#entries.has(ref)
+  /** Whether there is a record, open or kept. */
+  knows(ref: string): boolean {
+    return this.#open.has(ref) || this.#entries.has(ref)
   }
 
   /** The ref that begins so; undefined for none or several. */
   refOf(beginning: string): string | undefined {
-    if (this.#open.has(beginning) || this.#entries.has(beginning)) return beginning
+    if (this.knows(beginning)) return beginning
     const all = new Set([...this.#open.keys(), ...this.#entries.keys()])
     const found = [...all].filter(ref => beginning !== '' && ref.startsWith(beginning))
     return found.length === 1 ? found[0] : undefined
@@ -126,12 +129,18 @@ export class BuildHistory {
     return record
   }
 
-  /** The log of a build that has ended: messages of `Control.Status`, as bytes. Errors: `not-found`. */
-  async *messages(ref: string): AsyncGenerator<Uint8Array> {
+  /** All that `Control.Status` tells of a build; until it ends where it is under way. Errors: `not-found`, the signal's reason. */
+  async *told(ref: string, signal: AbortSignal): AsyncGenerator<StatusResponse> {
+    const going = this.#open.get(ref)
+    if (going) {
+      for await (const update of going.read(signal)) yield statusMessage(update)
+      return
+    }
     const { log } = await this.record(ref)
     const { stem } = this.#entries.get(ref) ?? {}
     if (stem === undefined) throw noBuild(ref)
-    yield* messagesOf(this.#files.bytes(stem, log))
+    for await (const message of messagesOf(this.#files.bytes(stem, log)))
+      yield fromBinary(StatusResponseSchema, message)
   }
 
   async blob(digest: Digest): Promise<HistoryBlob | undefined> {
