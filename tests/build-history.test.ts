@@ -66,19 +66,19 @@ test('a build is listed with who asked for what, its steps, why each ran, and it
     record.Result['containerimage.config.digest'],
     await daemon.mustDocker(['inspect', '-f', '{{.Id}}', 'recorded:1']),
   )
-  const why = record.Steps.filter(({ Name }) => /^\[\d/.test(Name)).map(({ Name, Cached, Why }) => [
+  const why = record.Steps.filter(({ Name }) => /^\[base \d/.test(Name)).map(({ Name, Cached, Why }) => [
     Name.replace(/\] (\w+) .*/, '] $1'),
     Cached,
     Why.length > 0,
   ])
   assert.deepEqual(why.slice(1), [
-    ['[2/4] RUN', false, true],
-    ['[3/4] COPY', false, true],
-    ['[4/4] RUN', false, true],
+    ['[base 2/4] RUN', false, true],
+    ['[base 3/4] COPY', false, true],
+    ['[base 4/4] RUN', false, true],
   ])
   assert.match(
     await buildLog(daemon, record.Ref.slice(0, 12)),
-    /#\d+ \[4\/4\] RUN cat \/file\n#\d+ one\n#\d+ DONE/,
+    /#\d+ \[base 4\/4\] RUN cat \/file\n#\d+ one\n#\d+ DONE/,
   )
   assert.doesNotMatch(JSON.stringify(record) + (await buildLog(daemon, record.Ref)), /topsecret/)
   await build(
