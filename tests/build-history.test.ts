@@ -32,7 +32,11 @@ const upgraded = (): Promise<Socket> =>
   new Promise((resolve, reject) => {
     const headers = { Host: 'docker', Connection: 'Upgrade', Upgrade: 'h2c' }
     const asked = request({ socketPath: daemon.socket, method: 'POST', path: '/grpc', headers })
-    asked.once('upgrade', (_response, socket) => resolve(socket as Socket))
+    asked.once('upgrade', (_response, socket, ahead) => {
+      // HTTP/2 begins right behind the answer.
+      socket.unshift(ahead)
+      resolve(socket as Socket)
+    })
     asked.once('error', reject)
     asked.end()
   })
@@ -60,25 +64,25 @@ test('a build is listed with who asked for what, its steps, why each ran, and it
   assert.equal(first.code, 0, first.stderr)
   const record = await newestBuild(daemon)
   assert.equal(record.Status, 'completed')
-  assert.deepEqual(record.Names, ['docker.io/library/recorded:1', 'docker.io/library/recorded:2'])
+  assert.deepEqual(record.Names, ['recorded:1', 'recorded:2'])
   assert.deepEqual([record.Attributes['build-arg:WHO'], record.Attributes['target']], ['world', 'base'])
   assert.equal(
     record.Result['containerimage.config.digest'],
     await daemon.mustDocker(['inspect', '-f', '{{.Id}}', 'recorded:1']),
   )
-  const why = record.Steps.filter(({ Name }) => /^\[base \d/.test(Name)).map(({ Name, Cached, Why }) => [
+  const why = record.Steps.filter(({ Name }) => /^\[\d/.test(Name)).map(({ Name, Cached, Why }) => [
     Name.replace(/\] (\w+) .*/, '] $1'),
     Cached,
     Why.length > 0,
   ])
-  assert.deepEqual(why.slice(1), [
-    ['[base 2/4] RUN', false, true],
-    ['[base 3/4] COPY', false, true],
-    ['[base 4/4] RUN', false, true],
+  assert.deepEqual(why.filter(([name]) => !/FROM/.test(`${name}`)).sort(), [
+    ['[2/4] RUN', false, true],
+    ['[3/4] COPY', false, true],
+    ['[4/4] RUN', false, true],
   ])
   assert.match(
     await buildLog(daemon, record.Ref.slice(0, 12)),
-    /#\d+ \[base 4\/4\] RUN cat \/file\n#\d+ one\n#\d+ DONE/,
+    /#\d+ \[4\/4\] RUN cat \/file\n#\d+ one\n#\d+ DONE/,
   )
   assert.doesNotMatch(JSON.stringify(record) + (await buildLog(daemon, record.Ref)), /topsecret/)
   await build(
@@ -114,10 +118,7 @@ test('a classic build is recorded, with the process that asked for it', async ()
   const { code, stderr } = await daemon.docker(['build', '-q', '-t', 'old', folder], { env })
   assert.equal(code, 0, stderr)
   const record = await newestBuild(daemon)
-  assert.deepEqual(
-    [record.Status, record.Names, record.Client?.Remote],
-    ['completed', ['old:latest'], 'unix'],
-  )
+  assert.deepEqual([record.Status, record.Names, record.Client?.Remote], ['completed', ['old'], 'unix'])
   assert.ok(record.Client?.Process?.Name)
   assert.match(await buildLog(daemon, record.Ref), /#\d+ classic\n/)
 })
@@ -174,7 +175,7 @@ test('a build that dies with the daemon is recorded as that, with what it had sa
   const history = path.join(daemon.dataRoot, 'build', 'history')
   const saidSo = async (): Promise<boolean> => {
     const [going] = await builds(daemon, '?filter=status%3D%3Drunning')
-    return going !== undefined && readdirSync(history).some(name => name.endsWith('.log'))
+    return going !== undefined && readdirSync(history).some(name => name.endsWith('.open'))
   }
   await until('the build said something', saidSo)
   const [{ Ref } = { Ref: '' }] = await builds(daemon, '?filter=status%3D%3Drunning')

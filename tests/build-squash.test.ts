@@ -43,7 +43,7 @@ test('one layer holds what the build did over its base, and the other image stay
   const lines = [
     'FROM busybox',
     'COPY large kept /',
-    'RUN rm /large /bin/vi && chmod 600 /kept && mkdir /made && ln /kept /made/link',
+    'RUN rm /large /bin/wc && chmod 600 /kept && mkdir /made && ln /kept /made/link',
     'ENV A=b',
     'RUN rm -r /made && mkdir /made && touch /made/last',
   ]
@@ -61,7 +61,7 @@ test('one layer holds what the build did over its base, and the other image stay
     await inImage(
       daemon,
       'squashed:1',
-      'stat -c %a /kept; cat /kept; echo; ls /large /bin/vi /made 2>/dev/null',
+      'stat -c %a /kept; cat /kept; echo; ls /large /bin/wc /made 2>/dev/null || true',
     ),
     '600\nkept\n/made:\nlast',
   )

@@ -51,21 +51,22 @@ const networkOf = (query: Query): string => {
 
 const limits = ['memory', 'memswap', 'cpushares', 'cpuperiod', 'cpuquota', 'cpusetcpus', 'cpusetmems']
 
-/** Clients send 0 where nobody asked for one. */
-const sizeOf = (query: Query, name: string): string => {
-  const text = query.get(name) ?? ''
-  return text === '0' ? '' : text
+/** Clients send 0 where nobody asked for a limit; less than that is none either, but of swap. */
+const unset: Record<string, RegExp> = {
+  memory: /^(0|-\d+)$/,
+  memswap: /^0$/,
+  cpushares: /^(0|-\d+)$/,
+  cpuperiod: /^(0|-\d+)$/,
+  cpuquota: /^(0|-\d+)$/,
+  cpusetcpus: /^$/,
+  cpusetmems: /^$/,
+  shmsize: /^0$/,
 }
 
-/** Clients send 0 for what nobody asked for; less than that is no limit either, but of swap. */
-const limitsOf = (query: Query): Record<string, string> =>
-  Object.fromEntries(
-    limits.flatMap((name): [string, string][] => {
-      const text = query.get(name) ?? ''
-      const isSet = name === 'memswap' ? text !== '0' : !/^(0|-\d+)$/.test(text)
-      return text !== '' && isSet ? [[name, text]] : []
-    }),
-  )
+const limitOf = (query: Query, name: string): string => {
+  const text = query.get(name) ?? ''
+  return unset[name]?.test(text) ? '' : text
+}
 
 export const refuseUnbuilt = (query: Query): void => {
   const remote = query.get('remote')
@@ -89,9 +90,9 @@ export const attributesOf = (query: Query): Record<string, string> => {
     'force-network-mode': networkOf(query),
     'add-hosts': hosts.map(({ name, address }) => `${name}=${address}`).join(','),
     ulimit: ulimits(query),
-    'shm-size': sizeOf(query, 'shmsize'),
+    'shm-size': limitOf(query, 'shmsize'),
     'cgroup-parent': query.get('cgroupparent') ?? '',
-    ...limitsOf(query),
+    ...Object.fromEntries(limits.map(name => [name, limitOf(query, name)])),
     ...(query.flag('pull') ? { 'image-resolve-mode': 'pull' } : {}),
   }
   return Object.fromEntries([

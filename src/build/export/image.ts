@@ -82,15 +82,19 @@ export const storedLayers = async (
 
 /** Makes an image of what is stored, with all of its names. */
 export const namedImage = async (
-  { engine, operation }: Pick<ExportStep, 'engine' | 'operation'>,
+  { engine, operation, say }: Pick<ExportStep, 'engine' | 'operation' | 'say'>,
   { config, layers, names }: { config: ImageConfig; layers: StoredLayer[]; names: readonly Reference[] },
   brought: Digest[],
 ): Promise<ImageRecord> => {
   const [first, ...others] = names
   const image = await assembleImage(engine, { config, layers, name: first, operation }, brought)
+  say(`writing image ${image.id}`)
   const target = image.targets[0]?.descriptor.digest
   for (const name of others) await engine.images.tag({ image, ...(target ? { target } : {}) }, name)
-  for (const name of names) publishTag(engine, image.id, name)
+  for (const name of names) {
+    say(`naming to ${name.domain}/${name.path}:${name.tag ?? 'latest'}`)
+    publishTag(engine, image.id, name)
+  }
   failpoint('build-export.named')
   return image
 }
@@ -107,8 +111,6 @@ export const exportImage = async (request: ImageExport): Promise<ImageRecord> =>
       layers.map(({ told }) => told),
       { ...(epoch === undefined ? {} : { epoch: dateOf(epoch) }), ...(baseImage ? { base: baseImage } : {}) },
     )
-    const image = await namedImage(request, { config, layers, names }, brought)
-    say(`writing image ${image.id}`)
-    return image
+    return await namedImage(request, { config, layers, names }, brought)
   })
 }

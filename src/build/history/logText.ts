@@ -74,9 +74,17 @@ class LogText {
 export async function* logText(messages: AsyncIterable<StatusResponse>): AsyncGenerator<string> {
   const text = new LogText()
   for await (const { vertexes, logs, warnings } of messages) {
-    for (const vertex of vertexes) yield* text.began(vertex)
-    for (const { vertex, stream, msg } of logs) yield* text.output(vertex, stream, msg)
-    for (const vertex of vertexes) yield* text.ended(vertex)
+    const waiting = Map.groupBy(logs, ({ vertex }) => vertex)
+    for (const vertex of vertexes) {
+      yield* text.began(vertex)
+      if (!vertex.completed) continue
+      for (const { stream, msg } of waiting.get(vertex.digest) ?? [])
+        yield* text.output(vertex.digest, stream, msg)
+      waiting.delete(vertex.digest)
+      yield* text.ended(vertex)
+    }
+    for (const { vertex, stream, msg } of logs)
+      if (waiting.has(vertex)) yield* text.output(vertex, stream, msg)
     for (const { short } of warnings) yield `WARN: ${Buffer.from(short)}\n`
   }
   yield* text.end()

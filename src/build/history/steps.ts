@@ -26,7 +26,14 @@ const stepOf = (info: VertexInfo, causes: Causes): RecordedStep => ({
   why: whyOf(causes.get(info.digest)),
 })
 
-/** The steps of a build, each in its last state, in the order in which they were first told of. */
+/** What never began is last. */
+const byStart = (a: VertexInfo, b: VertexInfo): number => {
+  if (a.startedAt === b.startedAt) return 0
+  if (a.startedAt === undefined) return 1
+  return b.startedAt === undefined || a.startedAt < b.startedAt ? -1 : 1
+}
+
+/** The steps of a build, each in its last state, in the order in which they began. */
 export class StepBook {
   readonly #steps = new Map<string, VertexInfo>()
   #warnings = 0
@@ -50,7 +57,7 @@ export class StepBook {
   }
 
   steps(causes: Causes): RecordedStep[] {
-    return [...this.#steps.values()].map(info => stepOf(info, causes))
+    return [...this.#steps.values()].sort(byStart).map(info => stepOf(info, causes))
   }
 
   get counts(): StepCounts {
