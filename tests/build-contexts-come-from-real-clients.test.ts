@@ -14,6 +14,7 @@ import { createServer } from 'node:net'
 import path from 'node:path'
 import { test } from 'node:test'
 import { Code, ConnectError, type ConnectRouter } from '@connectrpc/connect'
+import { clientStore } from '../src/build/session/content.ts'
 import { ContextFolder } from '../src/build/session/contextSync.ts'
 import { ContextWorker } from '../src/build/session/contextWorker.ts'
 import { credentialsOf, hasTokenAuthority, tokenAuthority } from '../src/build/session/credentials.ts'
@@ -27,6 +28,7 @@ import { checkAgent, forwardAgent } from '../src/build/session/ssh.ts'
 import { fill, picture } from '../src/build/session/testing/folders.ts'
 import type { ContextRequest, SyncedTree } from '../src/build/session/types.ts'
 import { abandonable } from '../src/core/abort.ts'
+import { digestOf } from '../src/oci/digest.ts'
 import { Control } from '../src/wire/buildkit/control_pb.ts'
 import { LLBBridge } from '../src/wire/buildkit/gateway_pb.ts'
 import { startBuilder, type TestBuilder } from './harness/builder.ts'
@@ -66,7 +68,9 @@ class Builds {
 /** A builder whose builds do what a test says, and then fail with a message of it, as the client shows that. */
 const builderFor = async (work: Work, send?: (session: Session) => Promise<void>): Promise<TestBuilder> => {
   const builds = new Builds()
-  const record = [{ id: 'worker', platforms: [{ os: 'linux', architecture: 'amd64' }] }]
+  // By this label a client takes caches to be exported, too.
+  const labels = { 'org.mobyproject.buildkit.worker.snapshotter': 'overlayfs' }
+  const record = [{ id: 'worker', labels, platforms: [{ os: 'linux', architecture: 'amd64' }] }]
   // Without it clients do not say when a build is over.
   const frontendApiCaps = [{ id: 'return', enabled: true }]
   const builder: TestBuilder = await startBuilder({
@@ -105,6 +109,10 @@ const builderFor = async (work: Work, send?: (session: Session) => Promise<void>
 const told = ({ code, stderr }: Outcome): string => {
   assert.equal(code, 1, stderr)
   return /FailedPrecondition: (.*)/.exec(stderr)?.[1] ?? stderr
+}
+
+async function* given(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
+  yield bytes
 }
 
 const worker = new ContextWorker()
@@ -303,6 +311,42 @@ test('a file goes to the real client', async () => {
   const outcome = await builder.docker(['buildx', 'build', '--output', `type=tar,dest=${out}`, context])
   assert.equal(outcome.code, 0, outcome.stderr)
   assert.deepEqual(readFileSync(out), Buffer.concat([Buffer.alloc(5_000_000, 'berth'), Buffer.from('end')]))
+})
+
+test('blobs of a real client are written and read', async () => {
+  let work: Work = async () => ''
+  await using builder = await builderFor((session, signal) => work(session, signal))
+  const context = path.join(builder.base, 'context')
+  const folder = path.join(builder.base, 'cache')
+  mkdirSync(context)
+  writeFileSync(path.join(context, 'Dockerfile'), 'FROM scratch\n')
+  const large = Buffer.alloc(5_000_000, 'berth')
+  const blob = { digest: digestOf(large), size: large.length }
+  work = async (session, signal) => {
+    const store = clientStore(session, `local:${folder}`, signal)
+    const wrong = { ...blob, digest: digestOf(Buffer.from('other')) }
+    const refusal = await store.write(wrong, given(large)).catch((error: Error) => error.message)
+    await store.write(blob, given(large))
+    await store.write(blob, given(large))
+    const { size } = await store.info(blob.digest)
+    const read = Buffer.concat(await Array.fromAsync(store.read(blob.digest, { offset: 7 })))
+    const absent = await store.info(wrong.digest).catch((error: Error) => error.message)
+    return JSON.stringify([size, read.equals(large.subarray(7)), refusal, absent])
+  }
+  const outcome = await builder.docker([
+    'buildx',
+    'build',
+    '--cache-to',
+    `type=local,dest=${folder}`,
+    context,
+  ])
+  const [size, isSame, refusal, absent] = JSON.parse(told(outcome))
+  assert.deepEqual([size, isSame], [large.length, true])
+  assert.match(refusal, /code = FailedPrecondition desc = unexpected commit digest/)
+  assert.match(absent, /code = NotFound desc = content sha256:.*: not found/)
+  const kept = path.join(folder, 'blobs/sha256', blob.digest.slice('sha256:'.length))
+  assert.deepEqual(readFileSync(kept), large)
+  assert.deepEqual(readdirSync(path.join(folder, 'ingest')), [])
 })
 
 test('a client that is killed takes its session and its calls with it, and leaves no connection', async () => {

@@ -63,7 +63,8 @@ test('a build is listed with who asked for what, its steps, why each ran, and it
   const first = await daemon.docker(['build', '-q', ...options, ...secret, folder], { env })
   assert.equal(first.code, 0, first.stderr)
   const record = await newestBuild(daemon)
-  assert.equal(record.Status, 'completed')
+  assert.deepEqual([record.Status, record.Client?.Remote], ['completed', 'unix'])
+  assert.ok(record.Client?.Process?.Name)
   assert.deepEqual(record.Names, ['recorded:1', 'recorded:2'])
   assert.deepEqual([record.Attributes['build-arg:WHO'], record.Attributes['target']], ['world', 'base'])
   assert.equal(

@@ -304,6 +304,34 @@ test('an image of several platforms is stored, run and pushed as one', async () 
   await audit(daemon, 'images of several platforms')
 })
 
+test('an image is pushed by its digest alone, so that an index can name it', async () => {
+  const folder = context(['FROM busybox', 'RUN echo digest > /made'])
+  const metadata = fresh('metadata')
+  const name = `${registry.address}/by-digest`
+  // Clients let it through only where they dial the socket themselves.
+  await daemon.mustDocker([
+    'buildx',
+    'create',
+    '--name',
+    'dials',
+    '--driver',
+    'remote',
+    `unix://${daemon.socket}`,
+  ])
+  const byDigest = (named: string): string[] => [
+    ...['--builder', 'dials', '--output'],
+    `type=image,name=${named},push=true,push-by-digest=true,name-canonical=true`,
+  ]
+  await mustBuild(folder, ...byDigest(name), '--metadata-file', metadata)
+  const { 'containerimage.digest': digest } = JSON.parse(readFileSync(metadata, 'utf8'))
+  assert.ok(await registry.manifest('by-digest', digest))
+  assert.equal(await registry.manifest('by-digest', 'latest'), undefined)
+  assert.equal(await daemon.mustDocker(['run', '--rm', `${name}@${digest}`, 'cat', '/made']), 'digest')
+  assert.match((await build(folder, ...byDigest(`${name}:1`))).stderr, /can't push tagged ref \S+ by digest/)
+  await daemon.mustDocker(['buildx', 'rm', 'dials'])
+  await daemon.mustDocker(['rmi', `${name}@${digest}`])
+})
+
 test('a step of a platform that this host cannot run says how it could', async () => {
   const lines = ['FROM scratch', 'COPY --chmod=755 program /program', 'RUN ["/program"]']
   const foreign = process.arch === 'arm64' ? 'linux/amd64' : 'linux/arm64'

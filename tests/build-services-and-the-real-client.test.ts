@@ -11,6 +11,8 @@ import type {
   SolveRequest,
   StatusEvent,
 } from '../src/api/buildkit/types.ts'
+import { readAttributes } from '../src/build/frontend/attributes.ts'
+import { readInputs } from '../src/build/frontend/inputs.ts'
 import type { Vertex } from '../src/build/graph/types.ts'
 import type { SourceExcerpt } from '../src/build/solver/progress.ts'
 import { BerthError, notFound } from '../src/core/errors.ts'
@@ -250,6 +252,45 @@ test('what a subrequest answers is printed', async () => {
   assert.equal(code, 0, stderr)
   assert.equal(id, 'frontend.targets')
   assert.match(stdout, /build/)
+})
+
+test('the result of one target comes back as a context of another', async () => {
+  const solved: SolveRequest[] = []
+  const disposed: string[] = []
+  await using builder = await start({
+    disposed: () => disposed.push('one'),
+    solve: async request => {
+      const isBase = request.options['target'] === 'base'
+      if (!isBase) assert.deepEqual(disposed, [], 'the base is held')
+      solved.push(request)
+      const config = Buffer.from('{"architecture":"amd64","os":"linux"}')
+      return { ref: isBase ? 'of-base' : 'of-app', metadata: { 'containerimage.config': config } }
+    },
+  })
+  const target = { context: builder.context, dockerfile: 'Dockerfile' }
+  const file = path.join(builder.base, 'bake.json')
+  const app = { ...target, target: 'app', contexts: { base: 'target:base' } }
+  writeFileSync(file, JSON.stringify({ target: { base: { ...target, target: 'base' }, app } }))
+  const { code, stderr } = await builder.docker(['buildx', 'bake', '--progress=plain', '-f', file, 'app'])
+  assert.equal(code, 0, stderr)
+  const { options, inputs } = solved.find(({ options: { target: name } }) => name === 'app') ?? {}
+  const [, name] = options?.['context:base']?.split(/:(.*)/s) ?? []
+  const lent: string[] = []
+  const host = {
+    session: 's',
+    lent: (id: string) => {
+      lent.push(id)
+      return { isEmpty: false, name: 'made' }
+    },
+  }
+  const attributes = readAttributes(options ?? {})
+  const found = readInputs(inputs ?? {}, attributes, host)[name ?? '']
+  assert.deepEqual(lent, ['of-base'])
+  assert.equal(found?.image?.architecture, 'amd64')
+  assert.deepEqual(
+    [...(found?.graph.vertices.values() ?? [])].map(({ operation }) => operation.kind),
+    ['result'],
+  )
 })
 
 test('a client that leaves ends its build', async () => {

@@ -98,9 +98,7 @@ describe('names at 127.0.0.11', () => {
       pid,
       '--net',
       '--mount',
-      '/bin/nslookup',
-      '-type=a',
-      'asker',
+      ...['/bin/nslookup', '-type=a', '-timeout=100', 'asker'],
     ])
     await daemon.start()
     assert.match((await asked).stdout, new RegExp(`Address: ${address.replaceAll('.', '\\.')}`))

@@ -54,14 +54,16 @@ const pairsOf = (raw: readonly string[]): [string, string][] =>
 /** What `docker login` sends and gets is nobody else's. */
 const isSecret = (url: string): boolean => /^[^/]*\/(v\d[\d.]*\/)?auth/.test(url)
 
-const bodyOf = async ({ req, signal }: Call): Promise<string | undefined> => {
+type Asking = Pick<Call, 'req' | 'signal'>
+
+const bodyOf = async ({ req, signal }: Asking): Promise<string | undefined> => {
   if (hasNoBody(req) || !isJsonType(req.headers['content-type']) || isSecret(req.url ?? '')) return undefined
   const body = await peekBody(req, maxBody, signal)
   if (!body) throw internal(`request body too large for authorization plugin: size exceeds ${maxBody} bytes`)
   return body.toString('base64')
 }
 
-const questionOf = async (call: Call): Promise<Question> => {
+const questionOf = async (call: Asking): Promise<Question> => {
   const { req } = call
   const body = await bodyOf(call)
   const certificates = peerCertificates(req.socket)
@@ -160,4 +162,17 @@ export const authorized = async (call: Call, route: Route, isTaken: () => boolea
     await tellAll(engine, { ...question, ...answered(call, { status: res.statusCode }) })
   else await askAll(engine, 'AuthZRes', { ...question, ...answered(call, answer) })
   return answer
+}
+
+/**
+ * Asks of a call whose answer is a stream from its beginning; what it gives tells plugins of the call's end, with its
+ * status. Errors: 403, 500.
+ */
+export const admitStream = async (
+  engine: Engine,
+  asking: Asking,
+): Promise<(status: number) => Promise<void>> => {
+  const question = await questionOf(asking)
+  await askAll(engine, 'AuthZReq', question, asking.signal)
+  return async status => await tellAll(engine, { ...question, ResponseStatusCode: status })
 }

@@ -4,11 +4,13 @@ import { type PruneRule, sumOf } from '../build/solver/prune.ts'
 import { badRequest } from '../core/errors.ts'
 import { Filters } from '../wire/filters.ts'
 import { engineBuilder } from './buildkit/engineBuilder.ts'
+import { createGrpcDoor, type GrpcDoor } from './buildkit/grpcDoor.ts'
 import { buildkitServices } from './buildkit/services.ts'
-import { createGrpcDoor, sessionFields } from './buildkit/upgrade.ts'
+import { sessionFields } from './buildkit/upgrade.ts'
 import { classicBuildRoute } from './classicBuildRoute.ts'
 import type { Call, Route } from './route.ts'
 import { serverVersion } from './server.ts'
+import { requesterOf } from './track.ts'
 
 /** `keep-storage` is the older name of `reserved-space`. */
 const pruneRule = ({ query, version }: Call): PruneRule => {
@@ -30,46 +32,54 @@ const pruneRule = ({ query, version }: Call): PruneRule => {
   }
 }
 
-/** BuildKit's clients by way of the Engine API: `/grpc`, on which they call us, `/session`, on which we call them. */
-export const buildRoutes = (builder: Builder | undefined): Route[] => {
-  const door = builder && createGrpcDoor(buildkitServices(engineBuilder(builder, serverVersion)))
-  return [
-    classicBuildRoute(builder),
-    {
-      method: 'POST',
-      path: '/session',
-      operation: 'Session',
-      handle: async ({ req, takeH2c }) => {
-        const fields = sessionFields(req)
-        if (builder?.sessions.find(fields.id)) throw badRequest(`session ${fields.id} already exists`)
-        builder?.sessions.open({ socket: takeH2c(), ...fields })
-        return undefined
-      },
-    },
-    {
-      method: 'POST',
-      path: '/build/prune',
-      operation: 'BuildPrune',
-      handle: async call => {
-        const gone = (await builder?.upkeep.prune(pruneRule(call))) ?? []
-        call.engine.events.publish('builder', 'prune', '', { reclaimed: String(sumOf(gone)) })
-        return {
-          json: {
-            CachesDeleted: gone.length > 0 ? gone.map(({ id }) => id) : null,
-            SpaceReclaimed: sumOf(gone),
-          },
-        }
-      },
-    },
-    {
-      method: 'POST',
-      path: '/grpc',
-      operation: 'Grpc',
-      undescribed: true,
-      handle: async ({ takeH2c }) => {
-        door?.take(takeH2c())
-        return undefined
-      },
-    },
-  ]
+export interface BuildDoors {
+  builder?: Builder | undefined
+  door?: GrpcDoor | undefined
 }
+
+/** Serves BuildKit's clients. */
+export const builderDoor = (builder: Builder): GrpcDoor =>
+  createGrpcDoor(buildkitServices(engineBuilder(builder, serverVersion)))
+
+/** BuildKit's clients by way of the Engine API: `/grpc`, on which they call us, `/session`, on which we call them. */
+export const buildRoutes = ({ builder, door }: BuildDoors): Route[] => [
+  classicBuildRoute(builder),
+  {
+    method: 'POST',
+    path: '/session',
+    operation: 'Session',
+    handle: async ({ req, takeH2c }) => {
+      const fields = sessionFields(req)
+      if (builder?.sessions.find(fields.id)) throw badRequest(`session ${fields.id} already exists`)
+      builder?.sessions.open({ socket: takeH2c(), ...fields })
+      return undefined
+    },
+  },
+  {
+    method: 'POST',
+    path: '/build/prune',
+    operation: 'BuildPrune',
+    handle: async call => {
+      const gone = (await builder?.upkeep.prune(pruneRule(call))) ?? []
+      call.engine.events.publish('builder', 'prune', '', { reclaimed: String(sumOf(gone)) })
+      return {
+        json: {
+          CachesDeleted: gone.length > 0 ? gone.map(({ id }) => id) : null,
+          SpaceReclaimed: sumOf(gone),
+        },
+      }
+    },
+  },
+  {
+    method: 'POST',
+    path: '/grpc',
+    operation: 'Grpc',
+    undescribed: true,
+    handle: async call => {
+      const requester = requesterOf(call)
+      // The connection was let in as a whole.
+      door?.take(call.takeH2c(), () => ({ requester, ended: () => {} }))
+      return undefined
+    },
+  },
+]

@@ -7,7 +7,7 @@ import type { Query } from './route.ts'
 /** What `POST /build` is asked for, by its parameters. */
 
 /** JSON in a parameter. Errors: `bad-request`. */
-export const json = (query: Query, name: string): unknown => {
+const json = (query: Query, name: string): unknown => {
   const text = query.get(name)
   if (!text) return undefined
   try {
@@ -40,6 +40,14 @@ const ulimits = (query: Query): string => {
       return `${String(Name)}=${String(Soft)}:${String(Hard)}`
     })
     .join(',')
+}
+
+/** Images with a cache within, or caches by their names. */
+const cacheFrom = (query: Query): string => {
+  const value = json(query, 'cachefrom') ?? []
+  if (!Array.isArray(value) || !value.every(name => typeof name === 'string'))
+    throw badRequest('error reading cachefrom: want a list of names')
+  return value.join(',')
 }
 
 const networkOf = (query: Query): string => {
@@ -90,6 +98,7 @@ export const attributesOf = (query: Query): Record<string, string> => {
     'force-network-mode': networkOf(query),
     'add-hosts': hosts.map(({ name, address }) => `${name}=${address}`).join(','),
     ulimit: ulimits(query),
+    'cache-from': cacheFrom(query),
     'shm-size': limitOf(query, 'shmsize'),
     'cgroup-parent': query.get('cgroupparent') ?? '',
     ...Object.fromEntries(limits.map(name => [name, limitOf(query, name)])),

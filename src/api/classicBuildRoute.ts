@@ -10,7 +10,7 @@ import { newId } from '../core/ids.ts'
 import { familiar } from '../oci/reference.ts'
 import { excerptsOfError, warningInfo } from './buildkit/excerpts.ts'
 import { recordedBuild } from './buildRecord.ts'
-import { attributesOf, json, namesOf, refuseUnbuilt } from './classicBuildQuery.ts'
+import { attributesOf, namesOf, refuseUnbuilt } from './classicBuildQuery.ts'
 import { progressLines } from './progressLines.ts'
 import { registryCredentials } from './registryAuth.ts'
 import type { Call, Route } from './route.ts'
@@ -49,8 +49,6 @@ const build = async (builder: Builder, call: Call): Promise<undefined> => {
         using client = query.get('remote')
           ? bareClient(credentials)
           : await builder.unpack(req, operation.signal, credentials)
-        if (Array.isArray(json(query, 'cachefrom')) && query.get('cachefrom') !== '[]')
-          report({ stream: 'cannot import a cache (--cache-from) yet: going on without\n' })
         const tell = (line: object): void => {
           if (!quiet || 'aux' in line) report(line)
         }
@@ -86,7 +84,7 @@ export const classicBuildRoute = (builder: Builder | undefined): Route => ({
   method: 'POST',
   path: '/build',
   operation: 'ImageBuild',
-  lacks: 'cachefrom, outputs',
+  lacks: 'outputs',
   handle: async call => {
     if (!builder) throw notImplemented('building an image')
     return await build(builder, call)

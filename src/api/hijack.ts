@@ -21,15 +21,19 @@ interface Handle {
 const openHandle = (socket: Socket): Handle | null | undefined =>
   (socket as unknown as { _handle: Handle | null })._handle
 
+/** Errors: `client-gone`. */
 const handleOf = (socket: Socket): Handle => {
   const handle = openHandle(socket)
   if (!handle || handle.fd < 0) throw new BerthError('client-gone', 499, 'the client closed the connection')
   return handle
 }
 
+/** The connection's own, which stays Node's. Errors: `client-gone`. */
+export const descriptorOf = (socket: Socket): number => handleOf(socket).fd
+
 /** Stops reading at once; to be called before anything is awaited where the client may send stdin early. */
-export const stopReading = (req: IncomingMessage): void => {
-  handleOf(req.socket).readStop()
+export const stopReading = ({ socket }: Pick<IncomingMessage, 'socket'>): void => {
+  handleOf(socket).readStop()
 }
 
 /** Reads no further until the result is called: what follows a request's end may be no request. */
@@ -42,12 +46,20 @@ export const holdReading = (req: IncomingMessage): (() => void) => {
 }
 
 /** Whoever stopped it, and whatever Node knows of that. */
-const restartReading = (socket: Socket): void => {
+export const restartReading = (socket: Socket): void => {
   const handle = openHandle(socket)
   if (!handle) return
   handle.readStop()
   handle.readStart()
   handle.reading = true
+}
+
+/** The socket is no longer HTTP's: its listeners would answer, time out or reuse it. */
+export const detach = (socket: Socket): void => {
+  socket.setTimeout(0)
+  socket.removeAllListeners('timeout')
+  for (const event of ['data', 'end', 'drain'] as const) socket.removeAllListeners(event)
+  socket.on('error', () => socket.destroy())
 }
 
 /** Of a client that has its answer: how long it is waited for, and how much of it is read. */
@@ -139,14 +151,14 @@ export const takeStream = async (
   detach(socket)
   await written(socket, headText(req, left !== undefined, fields))
   await new Promise(resolve => setImmediate(resolve))
-  const ahead = left
-    ? [left.head, (left.wrapper as unknown) === socket ? Buffer.alloc(0) : drainWrapper(left)]
-    : []
-  return rawClient(socket, Buffer.concat([...ahead, drain(socket)]))
+  return rawClient(socket, Buffer.concat([...(left ? [sentAhead(socket, left)] : []), drain(socket)]))
 }
 
-const drainWrapper = ({ wrapper }: UpgradeLeft): Buffer =>
-  (wrapper.read() as Buffer | null) ?? Buffer.alloc(0)
+/** What came behind the head of an upgrade, as far as Node has read it. */
+export const sentAhead = (socket: Socket, { head, wrapper }: UpgradeLeft): Buffer => {
+  const wrapped = (wrapper as unknown) === socket ? null : (wrapper.read() as Buffer | null)
+  return Buffer.concat([head, wrapped ?? Buffer.alloc(0)])
+}
 
 /** Takes a /wait request over; reading goes on, so that a client that leaves is noticed. */
 export const takeWait = async (req: IncomingMessage, fields: Record<string, string>): Promise<RawClient> => {
@@ -164,12 +176,4 @@ export const takeWait = async (req: IncomingMessage, fields: Record<string, stri
       return handle.fd
     },
   }
-}
-
-/** The socket is no longer HTTP's: its listeners would answer, time out or reuse it. */
-const detach = (socket: Socket): void => {
-  socket.setTimeout(0)
-  socket.removeAllListeners('timeout')
-  for (const event of ['data', 'end', 'drain'] as const) socket.removeAllListeners(event)
-  socket.on('error', () => socket.destroy())
 }

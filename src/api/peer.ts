@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import type { Socket } from 'node:net'
-import { BerthError } from '../core/errors.ts'
 import { type PeerCredentials, peerCredentials, peerGroups } from '../linux/descriptors.ts'
+import { descriptorOf } from './hijack.ts'
 
 /** A certificate that a client has shown, and that was verified. */
 export interface PeerCertificate {
@@ -21,12 +21,6 @@ const known = new WeakMap<Socket, Peer>()
 
 /** For a connection that does not come from its client straight: TLS ends in front of the API. */
 export const introduce = (socket: Socket, peer: Peer): void => void known.set(socket, peer)
-
-const descriptorOf = (socket: Socket): number => {
-  const fd = (socket as unknown as { _handle: { fd: number } | null })._handle?.fd ?? -1
-  if (fd < 0) throw new BerthError('client-gone', 499, 'the client closed the connection')
-  return fd
-}
 
 /** Errors: `client-gone`. */
 export const peerOf = (socket: Socket): Peer => {

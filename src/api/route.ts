@@ -19,7 +19,7 @@ export interface Call {
   /** Takes the connection over as a websocket. Errors: `bad-request` where the client asked for none. */
   takeWebSocket(): Promise<WebSocket>
   /** Takes the connection over as HTTP/2, which begins behind the answer; to be used in the same turn. Errors: `bad-request` where the client asked for none. */
-  takeH2c(fields?: Record<string, string>): Socket
+  takeH2c(): Socket
   /** True where the client asked for an upgrade. */
   upgrade: boolean
   /** Aborts when the client goes away before the answer is complete. */

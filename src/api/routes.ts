@@ -1,7 +1,6 @@
-import type { Builder } from '../build/builder.ts'
 import { archiveRoutes } from './archiveRoutes.ts'
 import { buildHistoryRoutes } from './buildHistoryRoutes.ts'
-import { buildRoutes } from './buildRoutes.ts'
+import { type BuildDoors, buildRoutes } from './buildRoutes.ts'
 import { checkpointRoutes } from './checkpointRoutes.ts'
 import { cleanUpRoutes } from './cleanUpRoutes.ts'
 import { containerRoutes } from './containerRoutes.ts'
@@ -26,15 +25,14 @@ import { webSocketRoutes } from './webSocketRoutes.ts'
 import { whyRoutes } from './whyRoutes.ts'
 
 /** What routes say of the daemon, and the builder that they ask, if they are to be served. */
-export interface Identity {
+export interface Identity extends BuildDoors {
   id: string
-  builder?: Builder
 }
 
 /** Every route of the Engine API, built or not; docs/api.md is made from it. */
-export const allRoutes = ({ id, builder }: Identity): Route[] => [
-  ...buildRoutes(builder),
-  ...buildHistoryRoutes(builder),
+export const allRoutes = ({ id, ...doors }: Identity): Route[] => [
+  ...buildRoutes(doors),
+  ...buildHistoryRoutes(doors.builder),
   ...eventRoutes,
   ...systemRoutes({ id }),
   ...checkpointRoutes,

@@ -1,15 +1,18 @@
-import { createServer, type IncomingMessage, type Server, ServerResponse } from 'node:http'
+import { createServer, type IncomingMessage, type Server, ServerResponse, STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
-import { asBerthError, BerthError, badRequest, hasCode, notFound } from '../core/errors.ts'
+import { asBerthError, BerthError, badRequest, hasCode, messageOf, notFound } from '../core/errors.ts'
 import { stringify } from '../core/json.ts'
 import type { Engine } from '../engine/engine.ts'
 import { ApiVersion } from '../wire/version.ts'
 import { authorized } from './authorization.ts'
 import { hasNoBody } from './body.ts'
-import { isH2c, upgradeToH2c } from './buildkit/upgrade.ts'
+import type { GrpcDoor } from './buildkit/grpcDoor.ts'
+import { upgradeToH2c } from './buildkit/upgrade.ts'
+import { directCalls } from './directCalls.ts'
 import { cameTooLate, isUnread, Request, Response } from './earlyAnswer.ts'
 import { closeLingering, stopReading, takeStream, takeWait, type UpgradeLeft } from './hijack.ts'
+import { type ParseFailure, takeHttp2 } from './http2.ts'
 import { type Answer, type Call, Query, type Route } from './route.ts'
 import { createRouter } from './router.ts'
 import type { RequestWatcher, SeenRequest } from './watch.ts'
@@ -114,11 +117,33 @@ const endsBehindAnother = (socket: Socket): boolean => {
   return true
 }
 
+/** What Node answers by itself where nobody listens for it. */
+const failureStatus: Record<string, number> = {
+  HPE_HEADER_OVERFLOW: 431,
+  HPE_CHUNK_EXTENSIONS_OVERFLOW: 413,
+  ERR_HTTP_REQUEST_TIMEOUT: 408,
+}
+
+/** A request that cannot be read. No answer where another one has begun on the connection. */
+const refuseUnread = (socket: Socket, { code = '' }: ParseFailure): void => {
+  const status = failureStatus[code] ?? 400
+  const { _httpMessage: other } = socket as unknown as { _httpMessage?: ServerResponse | null }
+  if (socket.writable && !other?.headersSent)
+    socket.write(`HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nConnection: close\r\n\r\n`)
+  socket.destroy()
+}
+
+export interface ApiServerOptions {
+  watchers?: readonly RequestWatcher[]
+  /** Serves those who speak gRPC without an upgrade. */
+  door?: GrpcDoor | undefined
+}
+
 /** The HTTP door of one daemon: give it connections by `listen` or `emit('connection')`. */
 export const createApiServer = (
   engine: Engine,
   routes: readonly Route[],
-  watchers: readonly RequestWatcher[] = [],
+  { watchers = [], door }: ApiServerOptions = {},
 ): Server => {
   const find = createRouter(routes)
   const headers = Object.entries(standardHeaders(engine.settings.experimental))
@@ -157,17 +182,11 @@ export const createApiServer = (
           res.detachSocket(req.socket)
           return acceptWebSocket(req, left)
         },
-        takeH2c: fields => {
-          if (!isH2c(req) || !left)
-            throw badRequest(
-              req.headers.upgrade
-                ? `protocol ${req.headers.upgrade} not supported`
-                : 'no upgrade proto in request',
-            )
-          taken = true
-          res.detachSocket(req.socket)
-          return upgradeToH2c(req, left, fields)
-        },
+        takeH2c: () =>
+          upgradeToH2c(req, left, () => {
+            taken = true
+            res.detachSocket(req.socket)
+          }),
       }
       result = engine.settings.authorizationPlugins.length
         ? await authorized(call, found.route, () => taken)
@@ -224,6 +243,18 @@ export const createApiServer = (
     res.once('finish', () => closeLingering(req.socket))
     req.socket.on('error', () => req.socket.destroy())
     void answer(req, res, { head, wrapper })
+  })
+  const takeCalls = door && directCalls({ engine, routes, watchers, door })
+  server.on('clientError', (failure: ParseFailure, stream) => {
+    const socket = stream as Socket
+    try {
+      const http2 = takeCalls && takeHttp2(failure, socket)
+      if (http2) takeCalls(http2)
+      else refuseUnread(socket, failure)
+    } catch (error) {
+      engine.log.warn('a connection of HTTP/2 could not be taken', { error: messageOf(error) })
+      socket.destroy()
+    }
   })
   return server
 }

@@ -21,7 +21,7 @@ const who = (peer: Peer): Pick<Requester, 'remote' | 'process' | 'subject'> => {
   return { remote: peer.address, ...(subject ? { subject } : {}) }
 }
 
-export const requesterOf = ({ req }: Call): Requester => {
+export const requesterOf = ({ req }: Pick<Call, 'req'>): Requester => {
   const requestId = req.headers['x-request-id']
   return {
     ...who(peerOf(req.socket)),

@@ -219,7 +219,7 @@ const runners: { [T in TaskName]: Runner<T> } = {
     const { task } = (await import(module)) as { task: (input: unknown, control: TaskControl) => unknown }
     return await task(input, job)
   },
-  gzip: ({ path }, job) => job.pass(gzip(readThrough(path, job))),
+  gzip: ({ path, level }, job) => job.pass(gzip(readThrough(path, job), level)),
   packChanges: async (task, job) => {
     using root = openDirectory(task.directory)
     await job.output(packChanges(root.fd, findChanges(task)))

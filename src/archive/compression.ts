@@ -2,7 +2,13 @@ import { spawn } from 'node:child_process'
 import { accessSync, constants } from 'node:fs'
 import { delimiter, join } from 'node:path'
 import { type Duplex, pipeline, Readable } from 'node:stream'
-import { createGunzip, createGzip, createZstdCompress, createZstdDecompress } from 'node:zlib'
+import {
+  createGunzip,
+  createGzip,
+  createZstdCompress,
+  createZstdDecompress,
+  constants as zlibConstants,
+} from 'node:zlib'
 import { badRequest, notImplemented } from '../core/errors.ts'
 import { refuseWithoutPipes } from '../linux/spawn.ts'
 import type { Compression } from './types.ts'
@@ -158,10 +164,13 @@ export const decompress = async (
   return { compression, stream: decompressor(compression, readable, options.size) }
 }
 
-/** Compresses a stream; xz and bzip2 are read only. Errors: `not-implemented`. */
-export const compress = (kind: Compression, source: Readable): Readable => {
+/** Compresses a stream, by zstd's level (1 to 22) where one is told; xz and bzip2 are read only. Errors: `not-implemented`. */
+export const compress = (kind: Compression, source: Readable, zstdLevel?: number): Readable => {
   if (kind === 'none') return source
   if (kind === 'gzip') return pipeline(source, createGzip(), () => {})
-  if (kind === 'zstd') return pipeline(source, createZstdCompress(), () => {})
+  if (kind === 'zstd') {
+    const params = zstdLevel === undefined ? {} : { [zlibConstants.ZSTD_c_compressionLevel]: zstdLevel }
+    return pipeline(source, createZstdCompress({ params }), () => {})
+  }
   throw notImplemented(`writing ${kind} archives`)
 }

@@ -30,6 +30,15 @@ test('what was compressed in blocks is one stream that any reader undoes', async
   }
 })
 
+test('a level that is told is that of all', async () => {
+  const bytes = text(2_000_000)
+  const at = async (level: number): Promise<Buffer> =>
+    Buffer.concat(await Array.fromAsync(gzip(pieces(bytes, 65_536), level)))
+  const [none, best] = [await at(0), await at(9)]
+  assert.ok(none.length > bytes.length && best.length < bytes.length / 4)
+  for (const result of [none, best]) assert.ok(gunzipSync(result).equals(bytes))
+})
+
 test('the same bytes give the same stream, in whatever pieces they come', async () => {
   const bytes = text(3_000_000)
   const digests = await Promise.all(

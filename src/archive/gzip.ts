@@ -68,25 +68,31 @@ const isPacked = async (block: Buffer): Promise<boolean> => {
   return packed.length > PIECES * PIECE * PACKED_SHARE
 }
 
-const deflated = (block: Buffer, before: Buffer | undefined): Promise<Buffer> =>
+const levelFor = async (block: Buffer): Promise<number> =>
+  (await isPacked(block)) ? constants.Z_NO_COMPRESSION : LEVEL
+
+const deflated = (
+  block: Buffer,
+  { before, level }: { before: Buffer | undefined; level: number | undefined },
+): Promise<Buffer> =>
   gate.run(async () =>
     deflate(block, {
-      level: (await isPacked(block)) ? constants.Z_NO_COMPRESSION : LEVEL,
+      level: level ?? (await levelFor(block)),
       finishFlush: constants.Z_SYNC_FLUSH,
       chunkSize: BLOCK + (1 << 12),
       ...(before ? { dictionary: before.subarray(-REACH) } : {}),
     }),
   )
 
-/** The stream, compressed; at most a few MiB are under way. A chunk of the source may be overwritten when the next is asked for. Errors: the source's. */
-export async function* gzip(source: AsyncIterable<Uint8Array>): AsyncGenerator<Buffer> {
+/** The stream, compressed, by zlib's level (0 to 9) where one is told; at most a few MiB are under way. A chunk of the source may be overwritten when the next is asked for. Errors: the source's. */
+export async function* gzip(source: AsyncIterable<Uint8Array>, level?: number): AsyncGenerator<Buffer> {
   const underWay: Promise<Buffer>[] = []
   let before: Buffer | undefined
   let sum = 0
   let size = 0
   yield header
   for await (const block of blocksOf(source)) {
-    const next = deflated(block, before)
+    const next = deflated(block, { before, level })
     // Whoever takes it hears of its error, if anybody still does.
     next.catch(() => {})
     underWay.push(next)

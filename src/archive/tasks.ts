@@ -72,8 +72,8 @@ export interface Tasks {
   settleLayer: { input: SettleTask; result: SettledLayer }
   /** A function of a folder above: what the module of this address exports as `task`. */
   module: { input: { module: string; input: unknown }; result: unknown }
-  /** A file, compressed by several threads. */
-  gzip: { input: { path: string }; result: undefined }
+  /** A file, compressed by several threads; `level` as `gzip` has it. */
+  gzip: { input: { path: string; level?: number }; result: undefined }
 }
 
 export type TaskName = keyof Tasks

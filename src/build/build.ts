@@ -1,11 +1,14 @@
 import { openSync } from 'node:fs'
 import { nowNanos } from '../core/clock.ts'
-import { BerthError, internal, messageOf } from '../core/errors.ts'
+import { BerthError, messageOf } from '../core/errors.ts'
+import { hostPlatform } from '../engine/images/reach.ts'
 import type { ImageRecord } from '../engine/images/types.ts'
 import type { Operation } from '../engine/operations.ts'
 import { owned } from '../linux/files.ts'
 import { digestOf } from '../oci/digest.ts'
-import type { Reference } from '../oci/reference.ts'
+import { formatPlatform, type Platform } from '../oci/platform.ts'
+import { parseReference, type Reference } from '../oci/reference.ts'
+import type { ImageSource } from '../registry-client/types.ts'
 import type { Layer } from '../store/types.ts'
 import type { Builder } from './builder.ts'
 import { readContained } from './clients/readContained.ts'
@@ -15,7 +18,7 @@ import { checkEntitlements, type Entitlement } from './entitlements.ts'
 import { explaining, wantsExplanation } from './explain.ts'
 import { exportImage } from './export/image.ts'
 import { squashImage } from './export/squash.ts'
-import type { ExportStep } from './export/types.ts'
+import type { ExportStep, InlineCache } from './export/types.ts'
 import type { FrontendAttributes } from './frontend/attributes.ts'
 import {
   type DockerfileSource,
@@ -24,16 +27,25 @@ import {
   planPlatforms,
 } from './frontend/frontend.ts'
 import type { StepLimits } from './frontend/limits.ts'
-import type { ReadResult } from './frontend/remoteContext.ts'
+import type { Inputs, ReadResult } from './frontend/remoteContext.ts'
 import { answerSubrequest } from './frontend/subrequests.ts'
-import type { Vertex, VertexDigest } from './graph/types.ts'
-import type { Plan } from './plan/types.ts'
+import type { Graph, Vertex, VertexDigest } from './graph/types.ts'
+import type { Plan, ResolvedImage } from './plan/types.ts'
 import { SolveError } from './solver/errors.ts'
-import type { BuildContext, BuildEvent, LayerRef, Solution, Tree } from './solver/types.ts'
+import type {
+  BuildContext,
+  BuildEvent,
+  ImportedResults,
+  LayerRef,
+  ResultMark,
+  Solution,
+  Tree,
+} from './solver/types.ts'
 import { PartsInTurn } from './stepParts.ts'
 import { checkLimits } from './steps/exec/record.ts'
-import { type LayerNeeds, layersOf } from './steps/image/layers.ts'
-import { resolveImage } from './steps/image/resolve.ts'
+import { type LayerNeeds, layersOf, withBlobs } from './steps/image/layers.ts'
+import { layoutOf } from './steps/image/layout.ts'
+import { imageOf, resolveImage } from './steps/image/resolve.ts'
 
 export interface BuildRequest {
   builder: Builder
@@ -57,11 +69,25 @@ export interface BuildWarning extends Warning {
 /** What a build of one platform came to. */
 export interface BuiltPlatform {
   platform: string
-  plan: Plan
+  plan: Pick<Plan, 'graph' | 'image' | 'baseImage' | 'epoch'>
   tree: Tree
+  mark: ResultMark
+  /** What is known of all vertices, for a cache that is exported. */
+  results: Solution['results']
 }
 
-type ExportedPlatform = Pick<BuiltPlatform, 'tree'> & { plan: Pick<Plan, 'image' | 'baseImage' | 'epoch'> }
+/** How a build is solved. */
+export interface SolveOptions {
+  /** Caches that it may take results of. */
+  imported?: ImportedResults | undefined
+  /** Not only its results are held until it is disposed of, but those of all vertices. */
+  holdsAll?: boolean
+}
+
+type ExportedPlatform = Pick<BuiltPlatform, 'tree'> & {
+  plan: Pick<Plan, 'image' | 'baseImage' | 'epoch'>
+  inlineCache?: InlineCache | undefined
+}
 
 /** Of this build alone: a client may show several at once. */
 const internalVertex = (build: string, name: string): Vertex => ({
@@ -110,6 +136,9 @@ export class Build implements AsyncDisposable {
     this.#warn = warn
   }
 
+  /** Folders of the client with layers of caches, by the references of those. */
+  readonly clientCaches = new Map<string, ImageSource>()
+
   get signal(): AbortSignal {
     return this.#operation.signal
   }
@@ -152,10 +181,11 @@ export class Build implements AsyncDisposable {
     }
   }
 
-  #host(): FrontendHost {
+  #host(inputs: Inputs): FrontendHost {
     const { client, signal } = this
     return {
       session: client.session,
+      inputs,
       readFiles: async ({ folder, paths, step }) => {
         const files = await this.step(step, async () => await client.readFiles(folder, paths, signal))
         return new Map([...files].map(([name, bytes]) => [name, bytes.toString('utf8')]))
@@ -170,9 +200,8 @@ export class Build implements AsyncDisposable {
             })
             return { config, digest }
           }),
-        layout: async () => {
-          throw new BerthError('not-implemented', 501, 'images of a layout of the client are not built yet')
-        },
+        layout: async ({ step, ...asked }) =>
+          await this.step(step, async () => await this.layoutImage(asked)),
         ignoreFile: async ({ name, step }) => {
           const files = await this.step(
             step,
@@ -187,12 +216,12 @@ export class Build implements AsyncDisposable {
   }
 
   /** Reads the Dockerfile and plans all platforms. Errors: `FrontendError`, `bad-request` for limits, those of clients and registries. */
-  async plan(attributes: FrontendAttributes): Promise<PlannedBuild> {
+  async plan(attributes: FrontendAttributes, inputs: Inputs = {}): Promise<PlannedBuild> {
     checkLimits(this.#builder.engine, attributes)
     this.#limits = attributes.limits
     this.#operation.at('reading the Dockerfile')
     if (wantsExplanation(attributes.arguments)) this.#tell = explaining(this.#tell)
-    const planned = await planPlatforms(attributes, this.#host())
+    const planned = await planPlatforms(attributes, this.#host(inputs))
     const { source } = planned
     const step = `[internal] load build definition from ${source.fileName}`
     const { digest: vertex } = internalVertex(this.id, step)
@@ -202,17 +231,21 @@ export class Build implements AsyncDisposable {
   }
 
   /** Answers what is asked of a Dockerfile instead of a build. Errors: those of `answerSubrequest`. */
-  async answer(subrequest: string, attributes: FrontendAttributes): Promise<Record<string, string>> {
+  async answer(
+    subrequest: string,
+    attributes: FrontendAttributes,
+    inputs: Inputs = {},
+  ): Promise<Record<string, string>> {
     this.#operation.at('reading the Dockerfile')
-    return await answerSubrequest(subrequest, attributes, this.#host())
+    return await answerSubrequest(subrequest, attributes, this.#host(inputs))
   }
 
   /** Solves all plans; the trees are held until this build is disposed of. Errors: `StepError`. */
-  async solve({ plans, source }: PlannedBuild): Promise<BuiltPlatform[]> {
+  async solve({ plans, source }: PlannedBuild, options: SolveOptions = {}): Promise<BuiltPlatform[]> {
     for (const { plan } of plans) checkEntitlements(plan.graph, this.#granted)
     this.#operation.at('running its steps')
     try {
-      return await this.#solve(plans)
+      return await this.#solve(plans, options)
     } catch (error) {
       throw error instanceof SolveError ? new StepError(source, error) : error
     }
@@ -220,15 +253,8 @@ export class Build implements AsyncDisposable {
 
   /** Of what is fetched to know what to build; it stays until this is disposed of. */
   async #readResult(...[graph, paths, options]: Parameters<ReadResult>): Promise<Map<string, Buffer>> {
-    const { solver, snapshots } = this.#builder
-    const solution = await solver.solve({ build: this.#context, graph, tell: this.#tell })
-    this.#solutions.push(solution)
-    const layers = (solution.trees[0]?.layers ?? []).map(layer => {
-      const found = layer.kind === 'snapshot' ? snapshots.find(layer.id) : undefined
-      if (!found) throw internal('a context that was fetched is not there')
-      return found
-    })
-    await using view = await snapshots.view(layers)
+    const { tree } = await this.#result(graph)
+    await using view = await this.#builder.snapshots.view(await this.#layersOf(tree))
     using root = owned(openSync(view.root, 'r'))
     return new Map(
       paths.flatMap(name => {
@@ -238,26 +264,68 @@ export class Build implements AsyncDisposable {
     )
   }
 
-  async #solve(plans: PlannedBuild['plans']): Promise<BuiltPlatform[]> {
+  async #solve(plans: PlannedBuild['plans'], options: SolveOptions): Promise<BuiltPlatform[]> {
     return await Promise.all(
       plans.map(async ({ platform, plan }) => {
-        const solution = await this.#builder.solver.solve({
-          build: this.#context,
-          graph: plan.graph,
-          tell: this.#tell,
-        })
-        this.#solutions.push(solution)
-        return { platform, plan, tree: solution.trees[0] ?? { layers: [] } }
+        return { platform, plan, ...(await this.#result(plan.graph, options)) }
       }),
     )
   }
 
-  #layersOf(tree: Tree): Promise<Layer[]> {
+  /** Held until this build is disposed of. */
+  async #result(
+    graph: Graph,
+    { imported, holdsAll = false }: SolveOptions = {},
+  ): Promise<Pick<BuiltPlatform, 'tree' | 'mark' | 'results'>> {
+    const solution = await this.#builder.solver.solve({
+      ...{ build: this.#context, graph, holdsAll, tell: this.#tell },
+      ...(imported ? { imported } : {}),
+    })
+    this.#solutions.push(solution)
+    const [tree = { layers: [] }] = solution.trees
+    return { tree, mark: solution.marks[0] ?? {}, results: () => solution.results() }
+  }
+
+  /** What an image of an OCI layout of the client is. Errors: those of the client; `no-such-platform`. */
+  async layoutImage(asked: {
+    store: string
+    reference: string
+    platform: Platform
+  }): Promise<Required<ResolvedImage>> {
+    const { store, reference, platform } = asked
+    const source = layoutOf(this.client, store)
+    const found = await imageOf(source, { platform, signal: this.signal }, parseReference(reference))
+    return { config: found.config, digest: found.digest }
+  }
+
+  /** Solves a graph of the client’s own, whose image says no more than its platform. Errors: `SolveError`. */
+  async solveGraph(graph: Graph): Promise<BuiltPlatform> {
+    checkEntitlements(graph, this.#granted)
+    this.#operation.at('running its steps')
+    const { platform = hostPlatform } = (graph.result && graph.vertices.get(graph.result.vertex)) ?? {}
+    const image = { ...platform, rootfs: { type: 'layers' as const, diff_ids: [] } }
+    return { platform: formatPlatform(platform), plan: { graph, image }, ...(await this.#result(graph)) }
+  }
+
+  /** Other builds may begin with what this one made, while it lasts. */
+  lend(id: string, { plan: { graph }, tree, mark }: BuiltPlatform): void {
+    const last = graph.result && graph.vertices.get(graph.result.vertex)
+    const step = last?.step ?? { name: 'nothing' }
+    this.#builder.lending.lend(id, { tree, mark, step }, this)
+  }
+
+  get #needs(): LayerNeeds {
     const { engine, snapshots } = this.#builder
     const { signal, client } = this
-    const credentials: LayerNeeds['credentials'] = async (domain, asking) =>
-      await client.credentials(domain, asking)
-    return layersOf({ engine, snapshots, signal, credentials, report: () => {} }, tree)
+    return {
+      ...{ engine, snapshots, signal, report: () => {} },
+      credentials: async (domain, asking) => await client.credentials(domain, asking),
+      clientCache: reference => this.#builder.clientCache(reference),
+    }
+  }
+
+  #layersOf(tree: Tree): Promise<Layer[]> {
+    return layersOf(this.#needs, tree)
   }
 
   /** Mounts a result that this build holds, for reading. */
@@ -275,6 +343,7 @@ export class Build implements AsyncDisposable {
       const result = await work({
         ...{ engine, snapshots, operation: this.#operation },
         layersOf: tree => this.#layersOf(tree),
+        bring: tree => withBlobs(this.#needs, tree),
         originOf: id => originOf(cache.all(), id),
         say: text => parts.next(text),
       })
@@ -284,10 +353,11 @@ export class Build implements AsyncDisposable {
   }
 
   /** Into the engine's store. */
-  async exportImage({ plan, tree }: ExportedPlatform, names: readonly Reference[]): Promise<ImageRecord> {
+  async exportImage(built: ExportedPlatform, names: readonly Reference[]): Promise<ImageRecord> {
+    const { plan, tree, inlineCache } = built
     return await this.export(
       'exporting to image',
-      async step => await exportImage({ ...step, plan, tree, names }),
+      async step => await exportImage({ ...step, plan, tree, inlineCache, names }),
     )
   }
 
@@ -304,6 +374,7 @@ export class Build implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#builder.lending.ended(this)
     for (const solution of this.#solutions.splice(0)) await solution[Symbol.asyncDispose]()
     this.client[Symbol.dispose]()
     this.#builder.end(this)

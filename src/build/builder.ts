@@ -3,10 +3,11 @@ import path from 'node:path'
 import { BerthError, internal, messageOf } from '../core/errors.ts'
 import type { CacheItem, Engine, Keeper } from '../engine/engine.ts'
 import type { Digest } from '../oci/digest.ts'
-import type { Credentials } from '../registry-client/types.ts'
+import type { Credentials, ImageSource } from '../registry-client/types.ts'
 import type { Trash } from '../store/trash.ts'
 import type { SnapshotStore } from '../store/types.ts'
 import { Build, type BuildRequest } from './build.ts'
+import { Adopted, isAtHand } from './cacheTransfer/adopted.ts'
 import { archiveClient } from './clients/archiveClient.ts'
 import { ClientFolders } from './clients/folders.ts'
 import { sessionClient } from './clients/sessionClient.ts'
@@ -14,12 +15,14 @@ import type { BuildClient } from './clients/types.ts'
 import type { Entitlement } from './entitlements.ts'
 import { BuildHistory } from './history/history.ts'
 import { defaultLimits, type HistoryLimits } from './history/limits.ts'
+import { Lending } from './lending.ts'
 import type { Session } from './session/session.ts'
 import { Sessions } from './session/sessions.ts'
 import { Cache } from './solver/cache.ts'
 import { createSolver } from './solver/solver.ts'
 import type { BuildContext, LayerRef, Solver } from './solver/types.ts'
 import { CacheMounts } from './steps/exec/cacheMounts.ts'
+import { imageStacks } from './steps/image/layers.ts'
 import { Runner } from './steps/runner.ts'
 import { DownloadRecords } from './steps/sources/downloadRecords.ts'
 import { Upkeep } from './upkeep.ts'
@@ -57,7 +60,9 @@ export class Builder implements Keeper, AsyncDisposable {
   readonly cacheMounts: CacheMounts
   readonly solver: Solver
   readonly entitlements: ReadonlySet<Entitlement>
+  readonly lending = new Lending()
   readonly #runner: Runner
+  readonly #adopted: Adopted
   readonly #builds = new Map<string, Build>()
 
   private constructor(parts: BuilderParts, { cache, cacheMounts, downloads, history }: Kept) {
@@ -81,11 +86,15 @@ export class Builder implements Keeper, AsyncDisposable {
       downloads,
       clientOf: build => this.#clientOf(build),
       limitsOf: build => this.#builds.get(build.id)?.limits ?? {},
+      clientCache: reference => this.clientCache(reference),
       using: (build, layers) => this.#builds.get(build.id)?.use(layers),
+      lent: id => this.lending.find(id),
     })
+    this.#adopted = new Adopted({ engine, cache })
     this.solver = createSolver({
       runner: this.#runner,
       cache,
+      adopted: ids => this.#adopted.note(ids),
       // Steps wait for disks and networks, too.
       width: Math.max(4, 2 * availableParallelism()),
       recorded: layers =>
@@ -104,8 +113,11 @@ export class Builder implements Keeper, AsyncDisposable {
     // Of builds that a crash ended.
     for (const name of ['uploads', 'fetching']) trash.take(path.join(engine.settings.dataRoot, 'build', name))
     await cacheMounts.recover()
-    const cache = await Cache.open(engine.database, ({ tree }) =>
-      tree.layers.every(layer => layer.kind === 'image' || snapshots.find(layer.id) !== undefined),
+    const cache = await Cache.open(
+      engine.database,
+      async ({ tree }) =>
+        tree.layers.every(layer => layer.kind === 'image' || snapshots.find(layer.id) !== undefined) &&
+        (await isAtHand(engine, tree)),
     )
     for (const id of await snapshots.list()) if (!cache.hasSnapshot(id)) await snapshots.remove(id)
     const history = await BuildHistory.open({
@@ -153,6 +165,7 @@ export class Builder implements Keeper, AsyncDisposable {
   end(build: Build): void {
     if (this.#builds.get(build.id) === build) this.#builds.delete(build.id)
     this.#quietly('what a build left could not be removed', this.#runner.ended(build))
+    this.#quietly('what a build imported could not be let go', this.#adopted.sweep())
     this.#quietly('the build cache could not be cleaned up', this.upkeep.collect())
   }
 
@@ -168,8 +181,8 @@ export class Builder implements Keeper, AsyncDisposable {
   *layers(): Iterable<Digest> {
     yield* this.snapshots.sealed()
     const seen = new Set<string>()
-    for (const stack of this.#stacks()) {
-      const diffIds = stack.flatMap(layer => (layer.kind === 'image' ? [layer.diffId] : []))
+    for (const stack of [...this.#stacks()].flatMap(imageStacks)) {
+      const diffIds = stack.map(({ diffId }) => diffId)
       if (seen.has(diffIds.join())) continue
       seen.add(diffIds.join())
       for (const layer of this.engine.layers.present(diffIds)) if (layer) yield layer.key
@@ -183,6 +196,15 @@ export class Builder implements Keeper, AsyncDisposable {
   *#stacks(): Iterable<readonly LayerRef[]> {
     for (const { tree } of this.cache.all()) yield tree.layers
     for (const build of this.#builds.values()) yield* build.used
+  }
+
+  /** Of the builds under way. */
+  clientCache(reference: string): ImageSource | undefined {
+    for (const { clientCaches } of this.#builds.values()) {
+      const found = clientCaches.get(reference)
+      if (found) return found
+    }
+    return undefined
   }
 
   #clientOf(build: BuildContext): BuildClient {

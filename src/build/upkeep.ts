@@ -87,10 +87,10 @@ export class Upkeep {
     const { engine, snapshots, cache } = this.#parts
     return {
       cache,
-      snapshotSizes: async () => {
+      layerSizes: async () => {
         const ids = await snapshots.list()
         const sizes = ids.map(async id => [id, (await snapshots.usage(id)).diskBytes] as const)
-        return new Map(await Promise.all(sizes))
+        return new Map([...(await Promise.all(sizes)), ...(await this.#importedSizes())])
       },
       sharing: () => this.#sharing(),
       free: async () => {
@@ -110,12 +110,29 @@ export class Upkeep {
     }
   }
 
+  /** Of layers that came of imported caches: as folders, and as they came. */
+  async #importedSizes(): Promise<Map<string, number>> {
+    const { engine, cache } = this.#parts
+    const sizes = new Map<string, number>()
+    for (const { tree } of cache.all()) {
+      const images = tree.layers.flatMap(layer => (layer.kind === 'image' ? [layer] : []))
+      if (images.every(({ origin, diffId }) => !origin || sizes.has(diffId))) continue
+      const folders = engine.layers.present(images.map(({ diffId }) => diffId))
+      for (const [index, { origin, diffId, blob }] of images.entries()) {
+        const folder = folders[index]
+        if (!origin || !folder || sizes.has(diffId)) continue
+        sizes.set(diffId, folder.diskBytes + ((await engine.content.info(blob))?.size ?? 0))
+      }
+    }
+    return sizes
+  }
+
   #sharing(): (record: CacheRecord) => boolean {
     const { engine, snapshots } = this.#parts
     const named = new Set(engine.images.all().flatMap(({ config }) => config.rootfs.diff_ids))
     return ({ tree }) => {
       const top = tree.layers.at(-1)
-      const diffId = top?.kind === 'snapshot' ? snapshots.find(top.id)?.diffId : undefined
+      const diffId = top?.kind === 'snapshot' ? snapshots.find(top.id)?.diffId : top?.origin && top.diffId
       return diffId !== undefined && named.has(diffId)
     }
   }

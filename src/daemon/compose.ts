@@ -1,6 +1,7 @@
 import { mkdirSync, readFileSync } from 'node:fs'
 import path from 'node:path'
 import { accessWatcher } from '../api/access.ts'
+import { builderDoor } from '../api/buildRoutes.ts'
 import { allRoutes } from '../api/routes.ts'
 import { createApiServer, serverVersion } from '../api/server.ts'
 import { WorkerPool } from '../archive/pool.ts'
@@ -259,11 +260,11 @@ export const openDaemon = async (
     log.warn(
       'AppArmor is on, but nothing can load its profiles, so containers get none: install it (apt-get install apparmor) and restart the daemon',
     )
-  const http = createApiServer(engine, allRoutes({ id: identity.id, builder }), [
-    countRequests(engine),
-    ...(audit ? [audit.watcher] : []),
-    accessWatcher(engine),
-  ])
+  const door = builderDoor(builder)
+  const http = createApiServer(engine, allRoutes({ id: identity.id, builder, door }), {
+    door,
+    watchers: [countRequests(engine), ...(audit ? [audit.watcher] : []), accessWatcher(engine)],
+  })
   const metricsServer = await serveMetrics(engine, settings.metricsAddress, {
     id: identity.id,
     version: serverVersion,

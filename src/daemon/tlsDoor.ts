@@ -59,6 +59,9 @@ const bridge = (secure: TLSSocket, http: HttpServer): void => {
   http.emit('connection', plain)
 }
 
+/** HTTP/2 only with clients that have nothing else: those of gRPC. */
+const spoken = ['http/1.1', 'h2']
+
 export const openTlsDoor = (settings: TlsSettings, http: HttpServer, log: Log): TlsDoor => {
   // A resumed session would be one that a certificate revoked by `renew` once began.
   const secureOptions = constants.SSL_OP_NO_TICKET
@@ -67,7 +70,7 @@ export const openTlsDoor = (settings: TlsSettings, http: HttpServer, log: Log): 
     secureOptions,
     requestCert: settings.verify,
     rejectUnauthorized: settings.verify,
-    ALPNProtocols: ['http/1.1'],
+    ALPNCallback: ({ protocols }) => spoken.find(protocol => protocols.includes(protocol)),
     allowHalfOpen: true,
   })
   server.on('secureConnection', secure => bridge(secure, http))

@@ -29,6 +29,7 @@ const suite = () => {
   let web: Peer
   let neighbour: Peer
   let stranger: Peer
+  let twice: Peer
 
   const peer = async (name: string, namespace?: string): Promise<Peer> => {
     const started = await Peer.start(name, namespace)
@@ -52,15 +53,20 @@ const suite = () => {
       port(8082, 80, { hostIp: '203.0.113.1' }),
       port(5353, 53, { protocol: 'udp' }),
     ]
-    const sandboxes = ['web', 'neighbour', 'stranger'].map(id => network.createSandbox(id))
+    const sandboxes = ['web', 'neighbour', 'stranger', 'twice'].map(id => network.createSandbox(id))
     await network.connect(endpointSpec('web', one, { ipv4: '172.30.1.2', ports }))
     await network.connect(endpointSpec('neighbour', one, { ipv4: '172.30.1.3' }))
     await network.connect(endpointSpec('stranger', two, { ipv4: '172.30.2.2' }))
+    await network.connect(endpointSpec('twice', one, { ipv4: '172.30.1.4', ports: [port(8090, 80)] }))
+    const second = endpointSpec('twice', two, { ipv4: '172.30.2.4' })
+    await network.connect({ ...second, interfaceName: 'eth1', defaultRoute: false })
     host = await peer('host')
     other = await peer('other', stage.other)
     web = await peer('web', sandboxes[0])
     neighbour = await peer('neighbour', sandboxes[1])
     stranger = await peer('stranger', sandboxes[2])
+    twice = await peer('twice', sandboxes[3])
+    await twice.serve(80)
     await web.serve(80)
     await web.serve(81)
     await web.serve(53, { protocol: 'udp' })
@@ -98,9 +104,11 @@ const suite = () => {
     assert.match(await neighbour.ask('172.30.1.1', 8080), /^web sees /)
     assert.match(await stranger.ask('203.0.113.1', 8080), /^web sees /)
     assert.match(await web.ask('203.0.113.1', 8080), /^web sees /)
+    // One that is a neighbour on another bridge, too, would answer there.
+    assert.match(await stranger.ask('203.0.113.1', 8090), /^twice sees /)
   }
 
-  test('containers reach a published port: neighbour, other bridge, itself', reachPublished)
+  test('containers reach a published port: neighbour, other bridge, both, itself', reachPublished)
 
   const sysctl = '/proc/sys/net/bridge/bridge-nf-call-iptables'
   const besides = fs.existsSync(sysctl) ? 'with and without' : 'without br_netfilter: without'

@@ -7,7 +7,7 @@ import type { ManifestAnswer } from './types.ts'
 
 /** Manifests and indexes as they are fetched: bounded, and checked against the digest by which they were asked for. */
 
-const manifestLimit = 8 * 1024 * 1024
+export const manifestLimit = 8 * 1024 * 1024
 
 export const accepted = [
   mediaTypes.ociIndex,
@@ -25,7 +25,7 @@ const manifestTypes: string[] = [
 ]
 
 /** Where a registry says nothing of use, as those that serve plain files do, the document tells what it is. */
-const typeOf = (said: string, bytes: Buffer): string => {
+export const manifestTypeOf = (said: string, bytes: Buffer): string => {
   if (said !== '' && !/^(text\/|application\/(json|octet-stream)$)/.test(said)) return said
   try {
     const body = JSON.parse(bytes.toString()) as Record<string, unknown>
@@ -67,7 +67,7 @@ export const readManifest = async (
   const digest = digestOf(bytes)
   const said = isDigest(reference) ? reference : (single(answer.headers['docker-content-digest']) ?? '')
   if (isDigest(said) && said !== digest) throw mismatch(endpoint, said, digest)
-  const mediaType = typeOf(mediaTypeOf(single(answer.headers['content-type'])), bytes)
+  const mediaType = manifestTypeOf(mediaTypeOf(single(answer.headers['content-type'])), bytes)
   return { descriptor: { mediaType, digest, size: bytes.length }, bytes }
 }
 

@@ -117,6 +117,9 @@ export interface Repository {
   putManifest(reference: string, manifest: ManifestAnswer, signal: AbortSignal): Promise<void>
 }
 
+/** What images are taken from: a repository, or what has images as one has. */
+export type ImageSource = Pick<Repository, 'manifest' | 'blob'>
+
 /** What an address gives. One reader only. */
 export interface Download {
   /** Undefined where the server does not tell. */

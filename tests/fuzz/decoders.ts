@@ -8,6 +8,7 @@ import { decompress } from '../../src/archive/compression.ts'
 import { TarParser } from '../../src/archive/parser.ts'
 import { cleanPath } from '../../src/archive/paths.ts'
 import { archiveEnd, encodeHeader, paddingAfter, tarEntry } from '../../src/archive/writer.ts'
+import { readCacheForm } from '../../src/build/cacheTransfer/readForm.ts'
 import { IgnoreMatcher, readIgnoreFile } from '../../src/build/dockerfile/ignore.ts'
 import { parseDockerfile } from '../../src/build/dockerfile/parse.ts'
 import { readAttributes } from '../../src/build/frontend/attributes.ts'
@@ -32,6 +33,7 @@ import { lineFormatter, parseLine } from '../../src/engine/containers/logs/forma
 import { parseBind } from '../../src/engine/containers/mountRequests.ts'
 import { parseSecurityOptions } from '../../src/engine/containers/securityOptions.ts'
 import { parseDeviceRule } from '../../src/engine/containers/specResources.ts'
+import { parseDocument } from '../../src/engine/images/pullPlan.ts'
 import { parseCpuSet } from '../../src/linux/cpuSets.ts'
 import { Framing } from '../../src/net/dns/framing.ts'
 import { parseAnswer, parseQuery } from '../../src/net/dns/message.ts'
@@ -77,6 +79,8 @@ const tryOurs = (decode: () => unknown): void => {
     if (!(error instanceof BerthError)) throw error
   }
 }
+
+const someDigest = `sha256:${'a'.repeat(64)}`
 
 const file = Buffer.from('content of a file\n')
 const tar = Buffer.concat([
@@ -327,6 +331,12 @@ export const targets: Readonly<Record<string, Target>> = {
       if (log.size > bytes.length) throw new Error('a log is larger than its file')
     },
   },
+  'caches of builds': text(
+    [
+      `{"layers":[{"blob":"${someDigest}","parent":-1,"annotations":{"mediaType":"a","diffID":"${someDigest}","size":1}}],"records":[{"digest":"${someDigest}","layers":[{"layer":0,"createdAt":"2026-01-02T03:04:05Z"}],"chains":[{"layers":[0]}],"inputs":[[{"link":0}]],"berth":{"keys":["${someDigest}"],"chain":"${someDigest}","bases":[],"description":"a","milliseconds":1,"layer":null}}]}`,
+    ],
+    given => readCacheForm(parseDocument(Buffer.from(given), 'a cache'), 'a/b'),
+  ),
   seccomp: text(
     [
       '{"defaultAction":"SCMP_ACT_ERRNO","archMap":[{"architecture":"SCMP_ARCH_X86_64","subArchitectures":["SCMP_ARCH_X86"]}],"syscalls":[{"names":["read"],"action":"SCMP_ACT_ALLOW","args":[{"index":0,"value":1,"op":"SCMP_CMP_EQ"}],"includes":{"caps":["CAP_SYS_ADMIN"],"minKernel":"4.8"}}]}',

@@ -7,7 +7,8 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import type { Duplex } from 'node:stream'
 import type { ConnectRouter } from '@connectrpc/connect'
-import { createGrpcDoor, sessionFields, upgradeToH2c } from '../../src/api/buildkit/upgrade.ts'
+import { createGrpcDoor } from '../../src/api/buildkit/grpcDoor.ts'
+import { sessionFields, upgradeToH2c } from '../../src/api/buildkit/upgrade.ts'
 import { stopReading } from '../../src/api/hijack.ts'
 import { Sessions } from '../../src/build/session/sessions.ts'
 import { clientPath } from './daemon.ts'
@@ -20,6 +21,8 @@ const answers: Record<string, object> = {
   '/version': { Version: '0.1.0', ApiVersion: '1.45', MinAPIVersion: '1.24', Os: 'linux', Arch: 'amd64' },
   '/info': { ID: 'test', OSType: 'linux', Driver: 'overlay2', DriverStatus: [] },
 }
+
+const requester = { remote: 'unix', agent: '', requestId: '' }
 
 const answer = (req: IncomingMessage, res: ServerResponse): void => {
   const route = (req.url ?? '').replace(/^\/v\d+\.\d+/, '').replace(/\?.*/, '')
@@ -79,7 +82,7 @@ export const startBuilder = async ({ routes, onUpgrade }: BuilderOptions): Promi
     // As the daemon's own server does with what comes without a body.
     stopReading(req)
     const left = { head, wrapper }
-    if (req.url?.endsWith('/grpc')) door.take(upgradeToH2c(req, left))
+    if (req.url?.endsWith('/grpc')) door.take(upgradeToH2c(req, left), () => ({ requester, ended: () => {} }))
     else sessions.open({ ...sessionFields(req), socket: upgradeToH2c(req, left) })
   })
   const socket = path.join(base, 'docker.sock')

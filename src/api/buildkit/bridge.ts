@@ -1,12 +1,14 @@
 import { create, type MessageInitShape } from '@bufbuild/protobuf'
 import type { HandlerContext, ServiceImpl } from '@connectrpc/connect'
 import type { ResultEntry } from '../../build/export/resultFiles.ts'
+import { definitionOfResult } from '../../build/frontend/definition.ts'
 import { toGoMode } from '../../build/session/goFileMode.ts'
 import type { WarningInfo } from '../../build/solver/progress.ts'
 import { BerthError, badRequest, notImplemented } from '../../core/errors.ts'
 import type { StatSchema } from '../../wire/buildkit/fsutil_pb.ts'
 import {
   type LLBBridge,
+  RefSchema,
   type ResolveSourceMetaRequest,
   type ResolveSourceMetaResponseSchema,
   type Result,
@@ -35,15 +37,18 @@ const statMessage = (entry: ResultEntry): MessageInitShape<typeof StatSchema> =>
   linkname: Buffer.from(entry.target),
 })
 
+/** With what a client gives to other builds, where this result is a context of theirs. */
+const refMessage = (id: string) => create(RefSchema, { id, ...(id ? { def: definitionOfResult(id) } : {}) })
+
 const resultMessage = ({ ref, refs, metadata }: BuildResult): Result =>
   create(ResultSchema, {
     metadata,
     result: refs
       ? {
           case: 'refs',
-          value: { refs: Object.fromEntries(Object.entries(refs).map(([id, of]) => [id, { id: of }])) },
+          value: { refs: Object.fromEntries(Object.entries(refs).map(([id, of]) => [id, refMessage(of)])) },
         }
-      : { case: 'ref', value: { id: ref ?? '' } },
+      : { case: 'ref', value: refMessage(ref ?? '') },
   })
 
 const resultOf = ({ result, metadata }: Result): BuildResult => {

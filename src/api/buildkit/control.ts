@@ -6,6 +6,7 @@ import { BuildProgress } from '../../build/solver/progress.ts'
 import { abandonable } from '../../core/abort.ts'
 import { nowText } from '../../core/clock.ts'
 import { BerthError, notImplemented } from '../../core/errors.ts'
+import type { Requester } from '../../engine/operations.ts'
 import type {
   BuildHistoryEventSchema,
   BuildHistoryRequest,
@@ -19,6 +20,7 @@ import type {
 } from '../../wire/buildkit/control_pb.ts'
 import { type Recorded, recordedBuild } from '../buildRecord.ts'
 import type { OpenBuild, Services } from './builds.ts'
+import { requesterKey } from './grpcDoor.ts'
 import { grpcError, told } from './grpcErrors.ts'
 import { listenBuildHistory, updateBuildHistory } from './history.ts'
 import type { Attributed, Build, BuildRequest, BuildResult, StatusEvent } from './types.ts'
@@ -91,15 +93,20 @@ const hear = (progress: BuildProgress, event: StatusEvent): void => {
   else progress.hear(event)
 }
 
+interface SolveCall {
+  message: SolveRequest
+  requester: Requester | undefined
+}
+
 const begin = (
   { builder, builds }: Services,
-  message: SolveRequest,
+  { message, requester }: SolveCall,
   progress: BuildProgress,
 ): { build: Build; request: BuildRequest } => {
   const request = buildRequest(message)
   try {
     refusePolicy(message)
-    return { request, build: builder.begin(request, event => hear(progress, event)) }
+    return { request, build: builder.begin(request, event => hear(progress, event), requester) }
   } catch (error) {
     builds.refuse(request.ref, error)
     throw error
@@ -108,8 +115,8 @@ const begin = (
 
 const recordedOf = (
   { builder }: Services,
-  { ref, frontend, options, exporters, isInternal, requester }: BuildRequest,
-  progress: BuildProgress,
+  { ref, frontend, options, exporters, isInternal }: BuildRequest,
+  { progress, requester }: { progress: BuildProgress; requester: Requester | undefined },
 ): Recorded => ({
   history: isInternal ? undefined : builder.history,
   inputs: { ref, frontend, attributes: options, exporters, ...(requester ? { requester } : {}) },
@@ -119,13 +126,13 @@ const recordedOf = (
 
 const solve = async (
   services: Services,
-  message: SolveRequest,
+  call: SolveCall,
   signal: AbortSignal,
 ): Promise<{ exporterResponse: Record<string, string> }> => {
   const { builds } = services
   const progress = new BuildProgress()
   const end = new AbortController()
-  const { build, request } = begin(services, message, progress)
+  const { build, request } = begin(services, call, progress)
   await using _ = build
   const returned = Promise.withResolvers<BuildResult>()
   returned.promise.catch(() => {})
@@ -138,14 +145,17 @@ const solve = async (
   }
   builds.add(open)
   try {
-    const exporterResponse = await recordedBuild(recordedOf(services, request, progress), async record => {
-      open.record = record
-      try {
-        return await build.finish(await resultOf(open, request), open.signal)
-      } finally {
-        end.abort(new BerthError('cancelled', 499, 'the build has ended'))
-      }
-    })
+    const exporterResponse = await recordedBuild(
+      recordedOf(services, request, { progress, requester: call.requester }),
+      async record => {
+        open.record = record
+        try {
+          return await build.finish(await resultOf(open, request), open.signal)
+        } finally {
+          end.abort(new BerthError('cancelled', 499, 'the build has ended'))
+        }
+      },
+    )
     return { exporterResponse }
   } finally {
     builds.remove(request.ref)
@@ -219,7 +229,8 @@ async function* prune(
 export const controlService = (services: Services): Partial<ServiceImpl<typeof Control>> => {
   const { builder } = services
   return {
-    solve: (request, { signal }) => told(services, () => solve(services, request, signal)),
+    solve: (message, { signal, values }) =>
+      told(services, () => solve(services, { message, requester: values.get(requesterKey) }, signal)),
     status: ({ ref }, { signal, responseHeader }) => {
       tellTime(responseHeader)
       return status(services, ref, signal)

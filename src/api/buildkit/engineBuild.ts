@@ -1,5 +1,10 @@
 import type { BuiltPlatform, Build as EngineBuild } from '../../build/build.ts'
 import type { Builder as BuildEngine } from '../../build/builder.ts'
+import { exportCaches } from '../../build/cacheTransfer/exportCaches.ts'
+import { importCaches } from '../../build/cacheTransfer/importCaches.ts'
+import { withInlineCaches } from '../../build/cacheTransfer/inline.ts'
+import { readCacheExport, readCacheSources } from '../../build/cacheTransfer/options.ts'
+import type { CacheExport } from '../../build/cacheTransfer/types.ts'
 import { readEntitlements } from '../../build/entitlements.ts'
 import { readNames } from '../../build/export/options.ts'
 import {
@@ -9,8 +14,11 @@ import {
   readResultFile,
   statResultFile,
 } from '../../build/export/resultFiles.ts'
-import type { Told } from '../../build/export/types.ts'
+import type { BuildOutcome, Told } from '../../build/export/types.ts'
 import { type FrontendAttributes, readAttributes } from '../../build/frontend/attributes.ts'
+import { type DefinitionHost, readDefinition } from '../../build/frontend/definition.ts'
+import { readInputs } from '../../build/frontend/inputs.ts'
+import type { Inputs } from '../../build/frontend/remoteContext.ts'
 import { resolveImage } from '../../build/steps/image/resolve.ts'
 import { notFound, notImplemented } from '../../core/errors.ts'
 import { newId } from '../../core/ids.ts'
@@ -21,7 +29,6 @@ import { warningInfo } from './excerpts.ts'
 import { exportResult } from './exporters.ts'
 import { jsonBytes, outcomeOf, resultMetadata } from './results.ts'
 import type {
-  Attributed,
   Build,
   BuildRequest,
   BuildResult,
@@ -54,9 +61,9 @@ const refuseAttestations = ({ attestations }: FrontendAttributes): void => {
 const answerOf = async (
   build: EngineBuild,
   name: string,
-  attributes: FrontendAttributes,
+  { attributes, inputs }: { attributes: FrontendAttributes; inputs: Inputs },
 ): Promise<BuildResult> => {
-  const answer = await build.answer(name, attributes)
+  const answer = await build.answer(name, attributes, inputs)
   return {
     metadata: Object.fromEntries(Object.entries(answer).map(([key, text]) => [key, Buffer.from(text)])),
   }
@@ -117,36 +124,58 @@ export class DoorBuild implements Build {
   }
 
   async solve(request: SolveRequest, signal: AbortSignal): Promise<BuildResult> {
-    if (!frontends.includes(request.frontend))
-      throw notImplemented(
-        request.frontend === ''
-          ? 'a build of a graph of the client’s (LLB)'
-          : `the frontend ${request.frontend}`,
-      )
+    const { definition } = request
+    if (request.frontend === '') {
+      if (!definition) return { metadata: {} }
+      const graph = readDefinition(definition, this.#definitions)
+      const built = await this.#within(signal, async build => await build.solveGraph(graph))
+      return { ref: await this.#hold(built), metadata: {} }
+    }
+    if (!frontends.includes(request.frontend)) throw notImplemented(`the frontend ${request.frontend}`)
     const attributes = readAttributes(request.options)
+    const inputs = readInputs(request.inputs, attributes, this.#definitions)
     const { subrequest } = attributes
-    if (subrequest)
-      return await this.#within(signal, async build => await answerOf(build, subrequest, attributes))
-    // Before steps are run for it.
-    if (this.#context.request.cacheExports.length > 0)
-      throw notImplemented('a cache that is exported (--cache-to)')
+    if (subrequest) {
+      const asked = { attributes, inputs }
+      return await this.#within(signal, async build => await answerOf(build, subrequest, asked))
+    }
+    // All that is refused is so before steps are run for it.
+    const exports = this.#cacheExports
+    const sources = readCacheSources([...attributes.cacheImports, ...request.cacheImports])
     refuseAttestations(attributes)
-    if (Object.keys(request.inputs).length > 0) throw notImplemented('another target as a context of a build')
-    const imports = new Set([...attributes.cacheImports, ...request.cacheImports].map(({ type }) => type))
     const built = await this.#within(signal, async build => {
-      // It is slower without, and no less right.
-      for (const type of imports)
-        await build.step(`[internal] cannot import a cache (${type}) yet: going on without`, async () => {})
-      return await build.solve(await build.plan(attributes))
+      const { engine } = this.#context.builder
+      const importing = importCaches({ build, engine, sources, platforms: attributes.platforms })
+      // Where there is no plan, nobody asks for it.
+      importing.catch(() => {})
+      const planned = await build.plan(attributes, inputs)
+      return await build.solve(planned, { imported: await importing, holdsAll: exports.length > 0 })
     })
-    const refs = built.map(one => {
-      const ref = newId()
-      this.#results.set(ref, one)
-      return [one.platform, ref] as const
-    })
+    const refs: [platform: string, ref: string][] = []
+    for (const one of built) refs.push([one.platform, await this.#hold(one)])
     const metadata = resultMetadata(built, attributes.multiPlatform)
     if (attributes.multiPlatform) return { refs: Object.fromEntries(refs), metadata }
     return { ...(refs[0] ? { ref: refs[0][1] } : {}), metadata }
+  }
+
+  /** Its ref, by which other builds may have it, too. */
+  async #hold(built: BuiltPlatform): Promise<string> {
+    const ref = newId()
+    this.#results.set(ref, built)
+    const build = await this.#begun()
+    build.lend(ref, built)
+    return ref
+  }
+
+  get #definitions(): DefinitionHost {
+    const { builder, request } = this.#context
+    return {
+      session: request.session,
+      lent: id => {
+        const { tree, step } = builder.lending.find(id)
+        return { isEmpty: tree.layers.length === 0, name: step.name }
+      },
+    }
   }
 
   async evaluate(): Promise<void> {
@@ -176,7 +205,7 @@ export class DoorBuild implements Build {
   }
 
   async resolveImage(query: ImageQuery, signal: AbortSignal): Promise<ImageAnswer> {
-    if (query.layout) throw notImplemented('images of a layout of the client')
+    const { layout } = query
     const name = query.logName || `resolve image config for ${query.reference}`
     const { config, digest } = await this.#within(signal, async build => {
       const asked = {
@@ -186,7 +215,12 @@ export class DoorBuild implements Build {
         credentials: build.client.credentials,
         signal: build.signal,
       }
-      return await build.step(name, async () => await resolveImage(this.#context.builder.engine, asked))
+      const { store } = layout ?? {}
+      return await build.step(name, async () =>
+        store === undefined
+          ? await resolveImage(this.#context.builder.engine, asked)
+          : await build.layoutImage({ ...asked, store }),
+      )
     })
     return { digest, config: jsonBytes(config), reference: query.reference }
   }
@@ -195,22 +229,33 @@ export class DoorBuild implements Build {
     const { exporters } = this.#context.request
     // Some clients name an exporter beside a question, whose answer is no image.
     if (result.metadata['result.json'] && !result.ref && !result.refs) return {}
-    const told: Told = {}
-    for (const [index, exporter] of exporters.entries())
-      Object.assign(told, await this.#export(exporter, { index, result, signal }))
-    return told
+    const caches = this.#cacheExports
+    const outcome = await this.#outcome(result, caches)
+    if (!outcome) return {}
+    return await this.#within(signal, async build => {
+      const { builder, request } = this.#context
+      const session = await builder.sessions.wait(request.session, signal)
+      const told: Told = {}
+      for (const [index, exporter] of exporters.entries())
+        Object.assign(
+          told,
+          await exportResult(build, exporter, { outcome, target: { session, exporter: index } }),
+        )
+      return { ...told, ...(await exportCaches(build, caches, outcome)) }
+    })
   }
 
-  async #export(
-    exporter: Attributed,
-    { index, result, signal }: { index: number; result: BuildResult; signal: AbortSignal },
-  ): Promise<Told> {
-    const { builder, request } = this.#context
+  /** Errors: those of what they say. */
+  get #cacheExports(): CacheExport[] {
+    return this.#context.request.cacheExports.map(readCacheExport)
+  }
+
+  /** Undefined where nothing is exported: a client may return nothing then. */
+  async #outcome(result: BuildResult, caches: readonly CacheExport[]): Promise<BuildOutcome | undefined> {
+    const { exporters } = this.#context.request
+    if (exporters.length === 0 && caches.length === 0) return undefined
     const outcome = outcomeOf(result, this.#results)
-    return await this.#within(signal, async build => {
-      const session = await builder.sessions.wait(request.session, signal)
-      return await exportResult(build, exporter, { outcome, target: { session, exporter: index } })
-    })
+    return caches.some(({ to }) => to.kind === 'inline') ? await withInlineCaches(outcome) : outcome
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -61,7 +61,7 @@ export const engineBuilder = (builder: BuildEngine, version: string): Builder =>
       collection: [],
     },
   ],
-  begin: (request, tell) => new DoorBuild({ builder, request, tell, requester: undefined }),
+  begin: (request, tell, requester) => new DoorBuild({ builder, request, tell, requester }),
   sourcesOf: excerptsOfError,
   usage: async ({ filters, ageLimit }) => {
     const filter = parseRowFilters(filters)

@@ -21,17 +21,19 @@ type Exporter = (build: Build, attributes: Attributed['attributes'], exporting: 
 /** Attributes by which an image is another one than `docker build` makes. */
 const special = [
   'compression',
+  'compression-level',
   'force-compression',
   'oci-mediatypes',
   'rewrite-timestamp',
   'source-date-epoch',
+  'push-by-digest',
 ]
 
-const refused = ['push-by-digest', 'registry.insecure']
-
 const checkPush = (attributes: Attributed['attributes']): void => {
-  const name = refused.find(key => attributes[key] === 'true')
-  if (name) throw notImplemented(`${name}=true of a build’s image`)
+  if (truthOf(attributes['registry.insecure'] || 'false'))
+    throw notImplemented(
+      'registry.insecure=true of a build’s image: name the registry in insecure-registries',
+    )
 }
 
 /** As all images are that are made here: plain layers, known by its configuration. */
@@ -39,9 +41,9 @@ const toStorePlainly: Exporter = async (build, attributes, { outcome }) => {
   const [only] = outcome.platforms
   if (!only) throw badRequest('the build has no result that could be exported')
   const names = readNames(attributes)
-  const { tree, image, baseImage, epoch } = only
+  const { tree, image, baseImage, epoch, inlineCache } = only
   const plan = { image, ...(baseImage ? { baseImage } : {}), ...(epoch === undefined ? {} : { epoch }) }
-  const { id } = await build.exportImage({ plan, tree }, names)
+  const { id } = await build.exportImage({ plan, tree, inlineCache }, names)
   return { 'containerimage.digest': id, 'containerimage.config.digest': id, ...namesTold(names) }
 }
 
@@ -53,8 +55,8 @@ const toStore: Exporter = async (build, attributes, exporting) => {
   if (!outcome.isMulti && !isPushed && !isSpecial) return await toStorePlainly(build, attributes, exporting)
   checkPush(attributes)
   return await build.export('exporting to image', async step => {
-    const { root, config } = await storeImage(step, outcome, options)
-    if (isPushed) await pushNames(step, options.names, build.client.credentials)
+    const { root, config, names } = await storeImage(step, outcome, options)
+    if (isPushed) await pushNames(step, names, build.client.credentials)
     return {
       'containerimage.digest': root.digest,
       ...(config ? { 'containerimage.config.digest': config } : {}),

@@ -61,11 +61,11 @@ export const outcomeOf = (
     const built = known.get(one)
     if (!built)
       throw badRequest('the result of the build is not known: a frontend’s own results are not exported')
-    const { plan, platform: id, tree } = built
+    const { plan, platform: id, tree, results } = built
     const image = configOf(metadata, id) ?? plan.image
     const { os, architecture, variant } = image
     return {
-      ...{ id, tree, image },
+      ...{ id, tree, image, results },
       platform: { os, architecture, ...(variant ? { variant } : {}) },
       ...(plan.baseImage ? { baseImage: plan.baseImage } : {}),
       ...(plan.epoch === undefined ? {} : { epoch: plan.epoch }),

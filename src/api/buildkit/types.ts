@@ -38,7 +38,6 @@ export interface BuildRequest {
   cacheExports: Attributed[]
   /** No history is kept of it. */
   isInternal: boolean
-  requester?: Requester
 }
 
 /** One solve within a build. */
@@ -154,7 +153,7 @@ export interface Builder {
   readonly version: { package: string; version: string; revision: string }
   workers(): Worker[]
   /** Begins a build that does nothing yet; `tell` hears all of it. Errors: of what the request says. */
-  begin(request: BuildRequest, tell: (event: StatusEvent) => void): Build
+  begin(request: BuildRequest, tell: (event: StatusEvent) => void, requester?: Requester): Build
   /** Where an error comes from, for the client to show; none unless it says. */
   sourcesOf(error: unknown): SourceExcerpt[]
   /** `ageLimit` in nanoseconds. */

@@ -1,13 +1,8 @@
 import type { IncomingMessage } from 'node:http'
-import { createServer, type Http2Server } from 'node:http2'
 import type { Socket } from 'node:net'
-import type { Duplex } from 'node:stream'
-import type { ConnectRouter } from '@connectrpc/connect'
-import { connectNodeAdapter } from '@connectrpc/connect-node'
 import type { SessionConnection } from '../../build/session/types.ts'
 import { badRequest } from '../../core/errors.ts'
-import type { UpgradeLeft } from '../hijack.ts'
-import { namedTrailers } from './grpcErrors.ts'
+import { detach, restartReading, sentAhead, type UpgradeLeft } from '../hijack.ts'
 
 /**
  * Connections that BuildKit's clients turn from HTTP/1.1 into HTTP/2: `/grpc`,
@@ -15,56 +10,42 @@ import { namedTrailers } from './grpcErrors.ts'
  * right behind the 101, with prior knowledge.
  */
 
-interface Handle {
-  reading: boolean
-  readStop(): number
-  readStart(): number
+/** Errors: `bad-request` where the client asks for no HTTP/2. */
+const checkUpgrade = ({ headers: { upgrade } }: IncomingMessage): void => {
+  if (upgrade?.toLowerCase() === 'h2c') return
+  throw badRequest(upgrade ? `protocol ${upgrade} not supported` : 'no upgrade proto in request')
 }
 
-export const isH2c = (req: IncomingMessage): boolean => req.headers.upgrade?.toLowerCase() === 'h2c'
-
-/** Whoever stopped it, and whatever Node knows of that. */
-const readAgain = (socket: Socket): void => {
-  const handle = (socket as unknown as { _handle: Handle | null })._handle
-  if (!handle) return
-  handle.readStop()
-  handle.readStart()
-  handle.reading = true
-}
-
-const answer = 'HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n'
+const answer = 'HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n'
 
 /**
  * Answers an upgrade with 101 and gives its connection, with what the client has
- * sent ahead put back. To be used for HTTP/2 in the same turn. `fields` are lines
- * of the answer.
+ * sent ahead put back. To be used for HTTP/2 in the same turn. `taken` is called once
+ * nothing can refuse it. Errors: `bad-request`.
  */
 export const upgradeToH2c = (
-  { socket }: IncomingMessage,
-  { head, wrapper }: UpgradeLeft,
-  fields: Readonly<Record<string, string>> = {},
+  req: IncomingMessage,
+  left: UpgradeLeft | undefined,
+  taken: () => void = () => {},
 ): Socket => {
-  for (const event of ['timeout', 'data', 'end', 'drain'] as const) socket.removeAllListeners(event)
-  socket.setTimeout(0)
+  checkUpgrade(req)
+  if (!left) throw badRequest('no upgrade proto in request')
+  taken()
+  const { socket } = req
+  detach(socket)
   // Without an end of its own half a client that leaves would leave its socket.
   socket.allowHalfOpen = false
-  socket.on('error', () => socket.destroy())
-  const lines = Object.entries(fields).map(([name, value]) => `${name}: ${value}\r\n`)
-  socket.write(`${answer}${lines.join('')}\r\n`)
-  const wrapped = (wrapper as unknown) === socket ? null : (wrapper.read() as Buffer | null)
-  const ahead = Buffer.concat([head, wrapped ?? Buffer.alloc(0)])
+  socket.write(answer)
+  const ahead = sentAhead(socket, left)
   if (ahead.length > 0) socket.unshift(ahead)
-  readAgain(socket)
+  restartReading(socket)
   return socket
 }
 
 /** What a session's request tells of its client. Errors: `bad-request`. */
 export const sessionFields = (req: IncomingMessage): Omit<SessionConnection, 'socket' | 'head'> => {
   const field = (name: string): string => String(req.headers[`x-docker-expose-session-${name}`] ?? '')
-  if (!isH2c(req))
-    throw badRequest(
-      req.headers.upgrade ? `protocol ${req.headers.upgrade} not supported` : 'no upgrade proto in request',
-    )
+  checkUpgrade(req)
   if (field('uuid') === '') throw badRequest('the session has no id: X-Docker-Expose-Session-Uuid is missing')
   const timeout = Number(req.headers['x-buildkit-session-health-custom-timeout'])
   return {
@@ -74,51 +55,5 @@ export const sessionFields = (req: IncomingMessage): Omit<SessionConnection, 'so
     sharedKey: field('sharedkey'),
     // A field for each; Node's `headers` would have joined them.
     methods: req.headersDistinct['x-docker-expose-session-grpc-method'] ?? [],
-  }
-}
-
-/** Serves gRPC on connections that are handed to it. */
-export interface GrpcDoor extends Disposable {
-  take(connection: Duplex): void
-}
-
-const messageLimit = 16 * 1024 * 1024
-/** Attributes and inputs of a build are in messages, what ties calls to builds in headers. Bytes. */
-const headerLimit = 1024 * 1024
-
-const createHttp2 = (routes: (router: ConnectRouter) => void): Http2Server => {
-  const handle = connectNodeAdapter({
-    routes,
-    connect: false,
-    grpcWeb: false,
-    readMaxBytes: messageLimit,
-    writeMaxBytes: messageLimit,
-    acceptCompression: [],
-  })
-  const settings = { maxHeaderListSize: headerLimit }
-  return createServer({ maxSendHeaderBlockLength: headerLimit, settings }, (req, res) => {
-    const send = res.addTrailers.bind(res)
-    res.addTrailers = trailers => send(namedTrailers(trailers))
-    handle(req, res)
-  })
-}
-
-/** Disposal ends all connections. */
-export const createGrpcDoor = (routes: (router: ConnectRouter) => void): GrpcDoor => {
-  const server = createHttp2(routes)
-  const open = new Set<Duplex>()
-  // A client that leaves sends what Node takes for an error.
-  server.on('sessionError', () => {})
-  server.on('session', session => session.on('error', () => session.destroy()))
-  return {
-    take: connection => {
-      open.add(connection)
-      connection.once('close', () => open.delete(connection))
-      connection.on('error', () => connection.destroy())
-      server.emit('connection', connection)
-    },
-    [Symbol.dispose]: () => {
-      for (const connection of open) connection.destroy()
-    },
   }
 }

@@ -3,6 +3,8 @@ import type { Digest } from '../../oci/digest.ts'
 import { familiar, type Reference, withDefaultTag } from '../../oci/reference.ts'
 import type { BuildWarning } from '../build.ts'
 import type { Builder } from '../builder.ts'
+import { importCaches } from '../cacheTransfer/importCaches.ts'
+import { readCacheSources } from '../cacheTransfer/options.ts'
 import type { BuildClient } from '../clients/types.ts'
 import type { FrontendAttributes } from '../frontend/attributes.ts'
 import type { BuildEvent } from '../solver/types.ts'
@@ -42,6 +44,8 @@ export const failedCommand = (error: unknown): { code: number; message: string }
 /** A build for a client of the classic builder (`POST /build`), by the same solver as all. */
 export const classicBuild = async (request: ClassicRequest): Promise<Digest> => {
   const { builder, client, attributes, names, isSquashed, operation, ref, tell } = request
+  // What is refused is so before anything begins.
+  const sources = readCacheSources(attributes.cacheImports)
   const say = (stream: string): void => tell({ stream })
   const stream = new ClassicStream(say)
   await using build = builder.begin({
@@ -64,7 +68,12 @@ export const classicBuild = async (request: ClassicRequest): Promise<Digest> => 
     const { graph } = first.plan
     stream.begin(classicSteps(planned.dockerfile, graph, attributes.target), graph.vertices.values())
   }
-  const [built] = await build.solve(planned)
+  const imported = await importCaches({
+    ...{ build, engine: builder.engine, platforms: attributes.platforms },
+    sources,
+    missed: why => say(`[Warning] no cache is used: ${why}\n`),
+  })
+  const [built] = await build.solve(planned, { imported })
   stream.end()
   if (!built) throw new Error('a build without a platform')
   const whole = await build.exportImage(built, isSquashed ? [] : names)

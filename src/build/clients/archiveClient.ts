@@ -67,6 +67,7 @@ export const archiveClient = async (parts: ArchiveParts): Promise<BuildClient> =
     },
     secret: async () => undefined,
     agent: async () => undefined,
+    store: () => undefined,
     credentials: async domain => parts.credentials(domain),
     [Symbol.dispose]: () => trash.take(folder),
   }

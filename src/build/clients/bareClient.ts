@@ -13,6 +13,7 @@ export const bareClient = (credentials: (domain: string) => Credentials | undefi
     readFiles: noFolder,
     secret: async () => undefined,
     agent: async () => undefined,
+    store: () => undefined,
     credentials: async domain => credentials(domain),
     [Symbol.dispose]: () => {},
   }

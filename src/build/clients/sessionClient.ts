@@ -1,4 +1,5 @@
 import { hasCode, unlessCode } from '../../core/errors.ts'
+import { clientStore } from '../session/content.ts'
 import { sharedKeyOf } from '../session/contextSync.ts'
 import { credentialsOf } from '../session/credentials.ts'
 import { readFiles } from '../session/readFiles.ts'
@@ -53,8 +54,11 @@ export const sessionClient = (session: Session, { folders, unpack }: SessionClie
 }
 
 /** What is asked for by name. */
-const offered = (session: Session): Pick<BuildClient, 'session' | 'secret' | 'agent' | 'credentials'> => ({
+const offered = (
+  session: Session,
+): Pick<BuildClient, 'session' | 'secret' | 'agent' | 'store' | 'credentials'> => ({
   session: session.id,
+  store: (id, signal) => clientStore(session, id, signal),
   secret: async (id, signal) => await unlessCode(getSecret(session, id, signal), 'secret-not-found'),
   agent: async (id, signal) => {
     try {

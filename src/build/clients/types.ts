@@ -1,5 +1,6 @@
 import type { Duplex } from 'node:stream'
 import type { Credentials } from '../../registry-client/types.ts'
+import type { ClientStore } from '../session/content.ts'
 import type { ContextRequest, SyncedEntry } from '../session/types.ts'
 
 /** What is asked of a client's folder, and by what the client knows it again. */
@@ -32,6 +33,8 @@ export interface BuildClient extends Disposable {
   secret(id: string, signal: AbortSignal): Promise<Uint8Array | undefined>
   /** Opens connections to its agent; undefined where it forwards none of this id. */
   agent(id: string, signal: AbortSignal): Promise<(() => Promise<Duplex>) | undefined>
+  /** A store of blobs by its id; undefined where it can have none. */
+  store(id: string, signal: AbortSignal): ClientStore | undefined
   /** For a registry; undefined where it has none. */
   credentials(domain: string, signal: AbortSignal): Promise<Credentials | undefined>
 }

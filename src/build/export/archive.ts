@@ -22,7 +22,7 @@ import {
   imageDocuments,
   indexDocument,
 } from './imageDocuments.ts'
-import { layerBlobs } from './layerBlobs.ts'
+import { bringResults, layerBlobs } from './layerBlobs.ts'
 import { type ImageOptions, namesTold } from './options.ts'
 import type { BuildOutcome, ExportStep, ExportTarget, Told } from './types.ts'
 
@@ -105,10 +105,11 @@ export const exportArchive = async (
   checkAnnotations(options, outcome)
   const { engine, operation } = step
   const made: Digest[] = []
+  using here = await bringResults(step, outcome.platforms)
   const told = await withIncoming(engine, operation.signal, async brought => {
     step.say('exporting layers')
     const images: ImageDocuments[] = []
-    for (const result of outcome.platforms)
+    for (const result of here.platforms)
       images.push(imageDocuments(result, await layerBlobs({ step, options, brought }, result), options))
     made.push(...brought)
     const archived = archiveOf(images, options, outcome)

@@ -14,9 +14,10 @@ import { dateOf } from '../plan/history.ts'
 import type { Plan } from '../plan/types.ts'
 import type { LayerRef, Tree } from '../solver/types.ts'
 import { type ExportedLayer, exportedConfig } from './imageConfig.ts'
-import type { ExportStep } from './types.ts'
+import type { ExportStep, InlineCache } from './types.ts'
 
 export interface ImageExport extends Omit<ExportStep, 'layersOf'> {
+  inlineCache?: InlineCache | undefined
   plan: Pick<Plan, 'image' | 'baseImage' | 'epoch'>
   tree: Tree
   names: readonly Reference[]
@@ -57,16 +58,10 @@ const sealLayer = async (
   return { descriptor: plainLayer(stored), diffId, told: { diffId, ...originOf(id) } }
 }
 
-const imageLayer = ({
-  blob: digest,
-  size,
-  mediaType,
-  diffId,
-}: LayerRef & { kind: 'image' }): StoredLayer => ({
-  descriptor: { mediaType, digest, size },
-  diffId,
-  told: { diffId, description: '' },
-})
+const imageLayer = (layer: LayerRef & { kind: 'image' }): StoredLayer => {
+  const { blob: digest, size, mediaType, diffId, origin } = layer
+  return { descriptor: { mediaType, digest, size }, diffId, told: { diffId, description: '', ...origin } }
+}
 
 /** Of a tree in the store, bottom first. The caller shares `images.incoming`, and takes away what is brought. */
 export const storedLayers = async (
@@ -102,15 +97,17 @@ export const namedImage = async (
 /** Into the engine's own store, with its names. The caller holds the tree. */
 export const exportImage = async (request: ImageExport): Promise<ImageRecord> => {
   const { engine, plan, tree, names, operation, say } = request
+  using here = await request.bring(tree)
   return await withIncoming(engine, operation.signal, async brought => {
     say('exporting layers')
-    const layers = await storedLayers(request, tree, brought)
+    const layers = await storedLayers(request, here, brought)
     const { epoch, baseImage } = plan
-    const config = exportedConfig(
-      plan.image,
-      layers.map(({ told }) => told),
-      { ...(epoch === undefined ? {} : { epoch: dateOf(epoch) }), ...(baseImage ? { base: baseImage } : {}) },
-    )
+    const told = layers.map(layer => layer.told)
+    const config = exportedConfig(plan.image, told, {
+      ...(epoch === undefined ? {} : { epoch: dateOf(epoch) }),
+      ...(baseImage ? { base: baseImage } : {}),
+      cache: request.inlineCache?.(told),
+    })
     return await namedImage(request, { config, layers, names }, brought)
   })
 }

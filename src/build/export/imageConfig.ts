@@ -78,14 +78,25 @@ const clamped = (
   )
 }
 
+/** Where BuildKit looks for the cache of an image: records in JSON and base64. */
+export const inlineCacheField = 'moby.buildkit.cache.v0'
+
+export interface ConfigOptions {
+  /** RFC 3339, of `SOURCE_DATE_EPOCH`. */
+  epoch?: string | undefined
+  base?: ImageConfig | undefined
+  /** A cache that the image is to hold. */
+  cache?: string | undefined
+}
+
 /**
  * The configuration of a plan with its layers and all times, as BuildKit's exporter fills them in: equal for equal
- * layers. `epoch`: RFC 3339, of `SOURCE_DATE_EPOCH`.
+ * layers.
  */
 export const exportedConfig = (
   image: ImageConfig,
   layers: readonly ExportedLayer[],
-  { epoch, base }: { epoch?: string | undefined; base?: ImageConfig | undefined } = {},
+  { epoch, base, cache }: ConfigOptions = {},
 ): ImageConfig => {
   const told = withinLayers(image.history ?? [], layers.length)
   const timed = withAllTimes(withLayerTimes([...told, ...untold(told, layers)], layers))
@@ -98,5 +109,6 @@ export const exportedConfig = (
     ...(created ? { created } : {}),
     rootfs: { type: 'layers', diff_ids: layers.map(({ diffId }) => diffId) },
     history,
+    ...(cache === undefined ? {} : { [inlineCacheField]: cache }),
   }
 }

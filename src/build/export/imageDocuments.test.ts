@@ -14,6 +14,7 @@ const resultOf = (architecture: string): PlatformResult => ({
   image: { architecture, os: 'linux', rootfs: { type: 'layers', diff_ids: [] }, history: [] },
   epoch: 1_000_000_000,
   tree: { layers: [] },
+  results: async () => [],
 })
 
 const layer: LayerBlob = {

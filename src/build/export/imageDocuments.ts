@@ -60,6 +60,7 @@ export const imageDocuments = (
   const image = exportedConfig(result.image, told, {
     ...(epoch === undefined ? {} : { epoch: dateOf(epoch) }),
     ...(result.baseImage ? { base: result.baseImage } : {}),
+    cache: result.inlineCache?.(told),
   })
   const config = documentOf(isOci ? mediaTypes.ociConfig : mediaTypes.dockerConfig, image)
   const mediaType = isOci ? mediaTypes.ociManifest : mediaTypes.dockerManifest

@@ -17,7 +17,8 @@ export interface LayerBlob {
   told: ExportedLayer
 }
 
-const typeOf = (compression: LayerCompression, isOci: boolean): string => {
+/** The media type of a layer. */
+export const layerType = (compression: LayerCompression, isOci: boolean): string => {
   const suffix = compression === 'none' ? '' : `${isOci ? '+' : '.'}${compression}`
   return `${isOci ? 'application/vnd.oci.image.layer.v1.tar' : 'application/vnd.docker.image.rootfs.diff.tar'}${suffix}`
 }
@@ -38,11 +39,13 @@ interface Making {
 const compressed = async ({ step, options, brought }: Making, plain: BlobInfo): Promise<BlobInfo> => {
   const { engine, operation } = step
   const { signal } = operation
-  if (options.compression === 'none') return plain
+  const { compression, level } = options
+  if (compression === 'none') return plain
+  const file = { path: engine.content.path(plain.digest), ...(level === undefined ? {} : { level }) }
   const bytes =
-    options.compression === 'gzip'
-      ? engine.pool.stream('gzip', { path: engine.content.path(plain.digest) }, { signal })
-      : compress('zstd', engine.content.open(plain.digest))
+    compression === 'gzip'
+      ? engine.pool.stream('gzip', file, { signal })
+      : compress('zstd', engine.content.open(plain.digest), level)
   const blob = await engine.content.write(bytes, { signal })
   brought.push(blob.digest)
   failpoint('build-export.compressed')
@@ -57,6 +60,10 @@ const plainBlob = async (
 ): Promise<BlobInfo> => {
   const { snapshots, engine, operation } = step
   const { signal } = operation
+  // Once it is sealed, an image may have its archive.
+  const sealed = epoch === undefined ? snapshots.find(id)?.diffId : undefined
+  const there = sealed && (await engine.content.info(sealed))
+  if (there) return there
   const write = async (archive: Readable): Promise<BlobInfo> => {
     const blob = await engine.content.write(archive, { signal })
     brought.push(blob.digest)
@@ -82,7 +89,7 @@ const snapshotBlob = async (
   const plain = await plainBlob(making, id, epoch)
   const { digest, size } = await compressed(making, plain)
   return {
-    descriptor: { mediaType: typeOf(options.compression, options.isOci), digest, size },
+    descriptor: { mediaType: layerType(options.compression, options.isOci), digest, size },
     told: { diffId: plain.digest, ...step.originOf(id) },
   }
 }
@@ -90,34 +97,52 @@ const snapshotBlob = async (
 /** A base image's layer stays as it came unless told otherwise. */
 const imageBlob = async (
   making: Making,
-  { blob: digest, diffId, mediaType, reference }: LayerRef & { kind: 'image' },
+  { blob: digest, diffId, mediaType, reference, origin }: LayerRef & { kind: 'image' },
 ): Promise<LayerBlob> => {
   const { step, options, brought } = making
   const { content } = step.engine
   const there = await content.info(digest)
   if (!there) throw notFound(`the layer ${digest} of ${reference} is not here: pull the image again`)
-  const told = { diffId, description: '' }
+  const told = { diffId, description: '', ...origin }
   const own = compressionOf(mediaType)
   if (!options.isForced || own === options.compression)
-    return { descriptor: { mediaType: typeOf(own, options.isOci), ...there }, told }
+    return { descriptor: { mediaType: layerType(own, options.isOci), ...there }, told }
   const { stream } = await decompress(content.open(digest), { size: there.size })
   const { signal } = step.operation
   const plain = await content.write(Readable.from(stream, { objectMode: false }), { signal })
   brought.push(plain.digest)
   const blob = await compressed(making, plain)
-  return { descriptor: { mediaType: typeOf(options.compression, options.isOci), ...blob }, told }
+  return { descriptor: { mediaType: layerType(options.compression, options.isOci), ...blob }, told }
 }
 
-/** Bottom first. The caller holds the tree, shares `images.incoming`, and takes away what is brought. */
+/** The caller holds the layer, shares `images.incoming`, and takes away what is brought. `epoch`: no file is later. */
+export const layerBlob = async (making: Making, layer: LayerRef, epoch?: number): Promise<LayerBlob> =>
+  layer.kind === 'image' ? await imageBlob(making, layer) : await snapshotBlob(making, layer, epoch)
+
+/** Results whose layers of images are here, until they are disposed of. */
+export interface BroughtResults extends Disposable {
+  platforms: readonly PlatformResult[]
+}
+
+/** Fetches what is not here of base images. Errors: those of the registry. */
+export const bringResults = async (
+  step: ExportStep,
+  platforms: readonly PlatformResult[],
+): Promise<BroughtResults> => {
+  using held = new DisposableStack()
+  const brought: PlatformResult[] = []
+  for (const platform of platforms)
+    brought.push({ ...platform, tree: held.use(await step.bring(platform.tree)) })
+  const kept = held.move()
+  return { platforms: brought, [Symbol.dispose]: () => kept.dispose() }
+}
+
+/** Bottom first, of a result that was brought. The caller does as for `layerBlob`. */
 export const layerBlobs = async (making: Making, { tree, epoch }: PlatformResult): Promise<LayerBlob[]> => {
-  const { step, options } = making
-  await step.layersOf(tree)
+  const { options } = making
   const latest = options.rewritesTimes ? (options.epoch ?? epoch) : undefined
   const blobs: LayerBlob[] = []
   // One after the other: each is compressed by several threads.
-  for (const layer of tree.layers)
-    blobs.push(
-      layer.kind === 'image' ? await imageBlob(making, layer) : await snapshotBlob(making, layer, latest),
-    )
+  for (const layer of tree.layers) blobs.push(await layerBlob(making, layer, latest))
   return blobs
 }

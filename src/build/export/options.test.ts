@@ -28,6 +28,12 @@ test('an image is compressed with gzip and has OCI’s types unless told otherwi
   )
 })
 
+test('a level is of the compression that it comes with', () => {
+  assert.equal(readImageOptions({ 'compression-level': '9' }).level, 9)
+  assert.equal(readImageOptions({ compression: 'zstd', 'compression-level': '19' }).level, 19)
+  assert.equal(readImageOptions({ compression: 'uncompressed', 'compression-level': '1' }).level, undefined)
+})
+
 test('annotations are for manifests, unless they name another place, and a platform', () => {
   const { annotations } = readImageOptions({
     'annotation.a.b': '1',
@@ -45,7 +51,8 @@ test('what cannot be is refused', () => {
   const cases: [Record<string, string>, string, RegExp][] = [
     [{ compression: 'lz' }, 'bad-request', /unsupported compression type lz/],
     [{ compression: 'estargz' }, 'not-implemented', /estargz/],
-    [{ 'compression-level': '9' }, 'not-implemented', /level/],
+    [{ 'compression-level': '10' }, 'bad-request', /from 0 to 9/],
+    [{ compression: 'zstd', 'compression-level': 'most' }, 'bad-request', /from 0 to 22/],
     [{ compression: 'zstd', 'oci-mediatypes': 'false' }, 'bad-request', /conflicts/],
     [{ 'annotation-index.a': 'b', 'oci-mediatypes': '0' }, 'bad-request', /cannot export annotations/],
     [{ 'annotation-other.a': 'b' }, 'bad-request', /unrecognized annotation type/],

@@ -49,12 +49,23 @@ const compressions: Record<string, LayerCompression> = { uncompressed: 'none', g
 const readCompression = (attributes: Attributes): LayerCompression => {
   const { compression = 'gzip' } = attributes
   const kind = Object.hasOwn(compressions, compression) ? compressions[compression] : undefined
-  if (kind) {
-    if (attributes['compression-level']) throw notImplemented('a level of the compression of layers')
-    return kind
-  }
+  if (kind) return kind
   if (compression === 'estargz') throw notImplemented('the compression estargz of layers')
   throw badRequest(`unsupported compression type ${compression}`)
+}
+
+/** The highest of each. */
+const levels: Record<LayerCompression, number> = { none: 0, gzip: 9, zstd: 22 }
+
+const readLevel = (attributes: Attributes, kind: LayerCompression): number | undefined => {
+  const { 'compression-level': text = '' } = attributes
+  if (text === '' || kind === 'none') return undefined
+  const level = Number(text)
+  if (!Number.isInteger(level) || level < 0 || level > levels[kind])
+    throw badRequest(
+      `invalid compression-level ${quote(text)} of ${kind}: use a number from 0 to ${levels[kind]}`,
+    )
+  return level
 }
 
 /** Where an annotation goes; `platform` of those of one platform's. */
@@ -78,8 +89,13 @@ const readAnnotation = ([name, value]: [string, string]): Annotation[] => {
 }
 
 export interface ImageOptions {
+  /** Each with a tag; where it is known by its digest alone, without. */
   names: Reference[]
+  /** No tag stands for it, here and at registries: several machines push their platforms so, for one index. */
+  isByDigest: boolean
   compression: LayerCompression
+  /** How hard: of gzip 0 to 9, of zstd to 22. */
+  level?: number
   /** Layers that are compressed otherwise are compressed anew. */
   isForced: boolean
   /** Media types of OCI rather than Docker's. */
@@ -99,6 +115,17 @@ export const readNames = ({ name = '' }: Attributes): Reference[] =>
     .filter(Boolean)
     .map(text => withDefaultTag(parseReference(text)))
 
+/** Repositories for what is known by its digest alone. Errors: `bad-request`. */
+const readRepositories = ({ name = '' }: Attributes): Reference[] =>
+  name
+    .split(',')
+    .filter(Boolean)
+    .map(text => {
+      const reference = parseReference(text)
+      if (reference.tag || reference.digest) throw badRequest(`can't push tagged ref ${text} by digest`)
+      return reference
+    })
+
 /** As the client is told of them. */
 export const namesTold = (names: readonly Reference[]): Record<string, string> =>
   names.length > 0 ? { 'image.name': names.map(canonical).join(',') } : {}
@@ -113,9 +140,13 @@ export const readImageOptions = (attributes: Attributes): ImageOptions => {
   if (!isOci && annotations.some(({ place }) => place !== 'manifest'))
     throw badRequest('cannot export annotations with "oci-mediatypes=false"')
   const epoch = readEpoch(attributes)
+  const level = readLevel(attributes, compression)
+  const isByDigest = flag(attributes, 'push-by-digest') ?? false
   return {
-    names: readNames(attributes),
+    names: isByDigest ? readRepositories(attributes) : readNames(attributes),
+    isByDigest,
     ...{ compression, isOci, annotations },
+    ...(level === undefined ? {} : { level }),
     isForced: flag(attributes, 'force-compression') ?? false,
     ...(epoch === undefined ? {} : { epoch }),
     rewritesTimes: flag(attributes, 'rewrite-timestamp') ?? false,

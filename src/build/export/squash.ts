@@ -9,6 +9,7 @@ import type { Plan } from '../plan/types.ts'
 import type { Tree } from '../solver/types.ts'
 import { squashLayers } from '../steps/file/squash.ts'
 import { namedImage, storedLayers } from './image.ts'
+import { inlineCacheField } from './imageConfig.ts'
 import type { ExportStep } from './types.ts'
 
 /** `--squash`: one layer of all that a build added to its base image, as moby's `SquashImage` makes it. */
@@ -27,6 +28,12 @@ const isBelow = (tree: Tree, base: ImageConfig): boolean =>
     const layer = tree.layers[index]
     return layer?.kind === 'image' && layer.diffId === diffId
   })
+
+/** What an image says of its layers for later builds is not true of others. */
+const withoutCache = (config: ImageConfig): ImageConfig => {
+  const { [inlineCacheField]: _, ...rest } = config as ImageConfig & { [inlineCacheField]?: string }
+  return rest
+}
 
 /** Entries beyond the base image's tell of no layer any more; one more does. */
 export const squashedConfig = (
@@ -51,7 +58,7 @@ export const squashedConfig = (
   )
   const comment = base ? `merge ${id} to ${baseId}` : `create new from ${id}`
   return {
-    ...config,
+    ...withoutCache(config),
     created,
     rootfs: { type: 'layers', diff_ids: layers },
     history: [...history, { created, comment }],
@@ -69,16 +76,17 @@ export const squashImage = async (
 ): Promise<ImageRecord> => {
   const { engine, snapshots, operation } = step
   const { signal } = operation
-  const base = plan.baseImage && isBelow(tree, plan.baseImage) ? plan.baseImage : undefined
+  using here = await step.bring(tree)
+  const base = plan.baseImage && isBelow(here, plan.baseImage) ? plan.baseImage : undefined
   const count = base?.rootfs.diff_ids.length ?? 0
   const created = plan.epoch === undefined ? new Date().toISOString() : dateOf(plan.epoch)
-  const all = await step.layersOf(tree)
+  const all = await step.layersOf(here)
   const id = newId()
   const parts = { below: all.slice(0, count), added: all.slice(count) }
   await squashLayers({ pool: engine.pool, snapshots, id, ...parts, signal })
   try {
     return await withIncoming(engine, signal, async brought => {
-      const refs = [...tree.layers.slice(0, count), { kind: 'snapshot' as const, id }]
+      const refs = [...here.layers.slice(0, count), { kind: 'snapshot' as const, id }]
       const origin = { created, description: '' }
       const layers = await storedLayers({ ...step, originOf: () => origin }, { layers: refs }, brought)
       const diffIds = layers.map(({ diffId }) => diffId)

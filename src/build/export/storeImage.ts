@@ -6,7 +6,7 @@ import type { ImageRecord, ImageTarget } from '../../engine/images/types.ts'
 import type { Digest } from '../../oci/digest.ts'
 import type { Descriptor, ImageConfig } from '../../oci/image.ts'
 import { platformScore } from '../../oci/platform.ts'
-import { canonical } from '../../oci/reference.ts'
+import { canonical, type Reference } from '../../oci/reference.ts'
 import {
   checkAnnotations,
   type Document,
@@ -14,7 +14,7 @@ import {
   imageDocuments,
   indexDocument,
 } from './imageDocuments.ts'
-import { layerBlobs } from './layerBlobs.ts'
+import { bringResults, layerBlobs } from './layerBlobs.ts'
 import type { ImageOptions } from './options.ts'
 import type { BuildOutcome, ExportStep } from './types.ts'
 
@@ -27,6 +27,7 @@ export interface StoredImage {
   root: Descriptor
   /** Of a single platform. */
   config: Digest | undefined
+  names: readonly Reference[]
 }
 
 interface Addition {
@@ -73,7 +74,10 @@ const hostFirst = (additions: readonly Addition[]): Addition[] =>
     (a, b) => platformScore(b.image.config, hostPlatform) - platformScore(a.image.config, hostPlatform),
   )
 
-const name = (step: ExportStep, { id }: ImageRecord, { names }: ImageOptions): void => {
+const namesOf = ({ names, isByDigest }: ImageOptions, { digest }: Descriptor): readonly Reference[] =>
+  isByDigest ? names.map(({ domain, path }) => ({ domain, path, digest })) : names
+
+const name = (step: ExportStep, { id }: ImageRecord, names: readonly Reference[]): void => {
   for (const reference of names) {
     step.say(`naming to ${canonical(reference)}`)
     publishTag(step.engine, id, reference)
@@ -89,10 +93,11 @@ export const storeImage = async (
   checkAnnotations(options, outcome)
   const { engine, operation } = step
   const made: Digest[] = []
+  using here = await bringResults(step, outcome.platforms)
   const stored = await withIncoming(engine, operation.signal, async brought => {
     step.say('exporting layers')
     const images: ImageDocuments[] = []
-    for (const result of outcome.platforms) {
+    for (const result of here.platforms) {
       const layers = await layerBlobs({ step, options, brought, isKept: true }, result)
       images.push(imageDocuments(result, layers, options))
     }
@@ -110,10 +115,11 @@ export const storeImage = async (
     step.say(`exporting ${index ? 'manifest list' : 'manifest'} ${root.digest}`)
     const additions: Addition[] = []
     for (const image of images) additions.push(await additionOf(step, image, root))
-    const record = await engine.images.addAll(hostFirst(additions), options.names)
-    name(step, record, options)
+    const names = namesOf(options, root)
+    const record = await engine.images.addAll(hostFirst(additions), names)
+    name(step, record, names)
     failpoint('build-export.named')
-    return { record, root, config: index ? undefined : first?.config.descriptor.digest }
+    return { record, root, names, config: index ? undefined : first?.config.descriptor.digest }
   })
   // Plain archives of what was compressed.
   await collectQuietly(engine, made)

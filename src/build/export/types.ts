@@ -4,7 +4,9 @@ import type { ImageConfig } from '../../oci/image.ts'
 import type { Platform } from '../../oci/platform.ts'
 import type { Layer, SnapshotStore } from '../../store/types.ts'
 import type { Session } from '../session/session.ts'
-import type { Tree } from '../solver/types.ts'
+import type { LayerOrigin, SolvedResult, Tree } from '../solver/types.ts'
+import type { BroughtTree } from '../steps/image/layers.ts'
+import type { ExportedLayer } from './imageConfig.ts'
 
 /** What a build came to for one platform, as it is exported. */
 export interface PlatformResult {
@@ -18,19 +20,19 @@ export interface PlatformResult {
   /** Seconds, of `SOURCE_DATE_EPOCH`. */
   epoch?: number
   tree: Tree
+  /** What its build knows of all vertices. */
+  results(): Promise<SolvedResult[]>
+  /** A cache is to go within the image. */
+  inlineCache?: InlineCache
 }
+
+/** The text of a cache for an image's configuration, once its layers are known. */
+export type InlineCache = (layers: readonly ExportedLayer[]) => string
 
 export interface BuildOutcome {
   platforms: PlatformResult[]
   /** It is to be told by platforms, even where there is one only. */
   isMulti: boolean
-}
-
-/** What is known of a layer that a step made. */
-export interface LayerOrigin {
-  /** RFC 3339 */
-  created: string
-  description: string
 }
 
 /** One step of a build that exports. */
@@ -40,6 +42,8 @@ export interface ExportStep {
   operation: Operation
   /** Folders of a tree; what is not here yet is fetched. */
   layersOf(tree: Tree): Promise<Layer[]>
+  /** Before `images.incoming` is shared: blobs of its layers of images are here then; gives it by those. */
+  bring(tree: Tree): Promise<BroughtTree>
   originOf(snapshot: string): LayerOrigin
   /** What is done now: `sending tarball`. */
   say(text: string): void

@@ -22,6 +22,7 @@ test('nothing given is a build of the client’s folder', () => {
     limits: {},
     cacheImports: [],
     attestations: {},
+    inputMetadata: {},
     sessions: {},
   })
 })
@@ -49,6 +50,7 @@ test('each attribute is read as its frontend reads it', () => {
     'cache-imports': '[{"Type":"registry","Attrs":{"ref":"r"}}]',
     requestid: 'frontend.outline',
     'attest:sbom': 'generator=x',
+    'input-metadata:one': '{}',
     'local-sessionid:context': 's',
   })
   assert.deepEqual(
@@ -85,6 +87,7 @@ test('each attribute is read as its frontend reads it', () => {
     cacheImports: [{ type: 'registry', attributes: { ref: 'r' } }],
     subrequest: 'frontend.outline',
     attestations: { sbom: 'generator=x' },
+    inputMetadata: { one: '{}' },
     sessions: { context: 's' },
   })
   assert.deepEqual(readAttributes({ 'no-cache': 'a,b' }).noCache, ['a', 'b'])

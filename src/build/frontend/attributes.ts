@@ -49,6 +49,8 @@ export interface FrontendAttributes {
   subrequest?: string
   /** By kind: `sbom`, `provenance`. */
   attestations: Record<string, string>
+  /** What is known of graphs that the client gives, by their names: JSON. */
+  inputMetadata: Record<string, string>
   /** Sessions of folders that another one than the build's gives, by name. */
   sessions: Record<string, string>
 }
@@ -209,6 +211,7 @@ export const readAttributes = (given: Given): FrontendAttributes => {
     cacheImports: readImports(given),
     ...(given['requestid'] ? { subrequest: given['requestid'] } : {}),
     attestations: withPrefix(given, 'attest:'),
+    inputMetadata: withPrefix(given, 'input-metadata:'),
     sessions: withPrefix(given, 'local-sessionid:'),
   }
 }

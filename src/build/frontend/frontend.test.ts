@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { ImageConfig } from '../../oci/image.ts'
+import { GraphBuilder } from '../graph/builder.ts'
 import { readAttributes } from './attributes.ts'
 import { type FrontendError, type FrontendHost, planPlatforms } from './frontend.ts'
 
@@ -19,6 +20,7 @@ const hostOf = (folders: Folders, fetched: Folders = {}) => {
   const notices: string[] = []
   const host: FrontendHost = {
     session: 's',
+    inputs: {},
     readFiles: async ({ folder, paths, step }) => {
       steps.push(step)
       const found = folders[folder] ?? {}
@@ -141,4 +143,21 @@ test('a download is the Dockerfile, unless it is an archive', async () => {
   })
   assert.deepEqual([packed.text, packed.fileName], [remoteFile, 'Dockerfile'])
   assert.ok(packed.operations.some(({ kind }) => kind === 'http'))
+})
+
+test('a context that the client has made is where the Dockerfile is, and what is copied', async () => {
+  const url = 'https://host/files'
+  const { host, steps } = hostOf({}, { [url]: { Dockerfile: 'FROM base\nCOPY a /a\n' } })
+  const builder = new GraphBuilder()
+  const operation = { kind: 'http', url, filename: 'context' } as const
+  const platform = { os: 'linux', architecture: 'amd64' }
+  const graph = builder.graph(builder.add({ operation, inputs: [], platform, step: { name: 'x' } }))
+  host.inputs = { context: { graph }, dockerfile: { graph } }
+  const { plans } = await planPlatforms(readAttributes({}), host)
+  const kinds = [...(plans[0]?.plan.graph.vertices.values() ?? [])].map(vertex => vertex.operation.kind)
+  assert.deepEqual(kinds.sort(), ['file', 'http'])
+  assert.deepEqual(steps, [])
+  host.inputs = { context: { graph: { vertices: new Map(), result: undefined } }, dockerfile: { graph } }
+  const { plans: emptied } = await planPlatforms(readAttributes({}), host)
+  assert.equal(emptied[0]?.plan.graph.vertices.size, 2)
 })

@@ -10,7 +10,14 @@ import { planBuild } from '../plan/planBuild.ts'
 import type { BuildRequest, ContextSource, Outside, Plan } from '../plan/types.ts'
 import { isUpload } from '../session/upload.ts'
 import type { FrontendAttributes } from './attributes.ts'
-import { downloadName, type ReadResult, type RemoteContext, remoteContext } from './remoteContext.ts'
+import {
+  downloadName,
+  type Inputs,
+  inputContext,
+  type ReadResult,
+  type RemoteContext,
+  remoteContext,
+} from './remoteContext.ts'
 import { syntaxNotice } from './syntax.ts'
 
 /** From what a client asks for to plans: reads the Dockerfile and what is left out of the context. */
@@ -24,6 +31,8 @@ export interface FrontendHost {
   outside: Outside
   /** Of the client. */
   session: string
+  /** What the client gives of what was built before. */
+  inputs: Inputs
   /** Told to the user. */
   notice(text: string): void
 }
@@ -65,9 +74,8 @@ const readDockerfile = async (
 const findDockerfile = (
   { fileName, context, dockerfileFolder, isLocalDockerfile }: FrontendAttributes,
   host: FrontendHost,
-  remote: RemoteContext | undefined,
+  { source, graph }: RemoteContext,
 ): { fileName: string; read: ReadTexts } => {
-  const { source, graph } = remote ?? {}
   // A download that is no archive is the Dockerfile itself.
   const name = source?.kind === 'http' && !source.archive ? downloadName : fileName
   if (!graph || isLocalDockerfile) {
@@ -97,7 +105,7 @@ const localContext = async (
 
 const requestOf = (
   attributes: FrontendAttributes,
-  parts: Pick<BuildRequest, 'dockerfile' | 'fileName' | 'context' | 'session'>,
+  parts: Pick<BuildRequest, 'dockerfile' | 'fileName' | 'context' | 'session' | 'inputs'>,
   platform: Platform | undefined,
 ): BuildRequest => {
   return {
@@ -151,15 +159,16 @@ export const within = async <T>(source: DockerfileSource, work: () => T | Promis
 
 /** Errors: `FrontendError`, `not-found` without a Dockerfile, those of the client and of fetching. */
 export const openDockerfile = async (attributes: FrontendAttributes, host: FrontendHost): Promise<Opened> => {
-  const remote = await remoteContext(attributes, host.readResult)
+  const remote = (await remoteContext(attributes, host.readResult)) ?? inputContext(attributes, host.inputs)
   const { fileName, read } = findDockerfile(attributes, host, remote)
   const { text, ignored } = await readDockerfile(fileName, read)
   const source = { fileName, text }
   const dockerfile = await within(source, () => parseDockerfile(text))
   const syntax = attributes.arguments['BUILDKIT_SYNTAX'] ?? dockerfile.directives.syntax?.value
   if (syntax) host.notice(syntaxNotice(syntax))
-  const context = remote?.source ?? (await localContext(attributes, host, ignored))
-  const parts = { dockerfile, fileName, context, session: host.session }
+  const context = remote.source ?? (await localContext(attributes, host, ignored))
+  const { session, inputs } = host
+  const parts = { dockerfile, fileName, context, session, inputs }
   return { source, dockerfile, request: platform => requestOf(attributes, parts, platform) }
 }
 

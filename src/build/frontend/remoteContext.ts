@@ -6,18 +6,22 @@ import { addDraft } from '../graph/draft.ts'
 import type { Graph } from '../graph/types.ts'
 import { mainContext } from '../plan/context.ts'
 import { parseGitUrl } from '../plan/gitUrl.ts'
-import type { ContextSource } from '../plan/types.ts'
+import type { BuildRequest, ContextSource } from '../plan/types.ts'
 import { isUpload } from '../session/upload.ts'
 import type { FrontendAttributes } from './attributes.ts'
 
 /** Contexts that are a repository or a download: what they are, and the graph that their Dockerfile is read from. */
 
+/** Graphs by the names that the client has for them. */
+export type Inputs = NonNullable<BuildRequest['inputs']>
+
 type RemoteSource = Exclude<ContextSource, { kind: 'local' }>
 
 export interface RemoteContext {
-  source: RemoteSource
-  /** All of it, whatever folder of it is the context. */
-  graph: Graph
+  /** Absent where the context is the client's own. */
+  source?: RemoteSource
+  /** What the Dockerfile is in, whatever folder of it is the context. Absent where that is the client's own. */
+  graph?: Graph
 }
 
 /** Reads small files of what a graph gives, those that are there; `beginning`: of each so many bytes. */
@@ -58,10 +62,20 @@ const graphOf = (source: RemoteSource, attributes: FrontendAttributes): Graph =>
   const builder = new GraphBuilder()
   const platform = attributes.platforms[0] ?? hostPlatform
   const { arguments: given } = attributes
-  return builder.graph(
-    addDraft(builder, mainContext({ context: source, arguments: given }, new Set(), platform)),
-  )
+  const place = { builder, paths: new Set<string>(), platform }
+  return builder.graph(addDraft(builder, mainContext({ context: source, arguments: given }, place)))
 }
+
+/** What the client made of its context before: a bake file from afar builds of where it lies. */
+export const inputContext = (
+  { dockerfileFolder, isLocalDockerfile, subdirectory }: FrontendAttributes,
+  { context, [dockerfileFolder]: dockerfile }: Inputs,
+): RemoteContext => ({
+  ...(context
+    ? { source: { kind: 'graph', graph: context.graph, ...(subdirectory ? { subdirectory } : {}) } }
+    : {}),
+  ...(dockerfile && !isLocalDockerfile ? { graph: dockerfile.graph } : {}),
+})
 
 /** Undefined for a folder of the client. Errors: those of fetching. */
 export const remoteContext = async (

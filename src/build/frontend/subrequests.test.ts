@@ -6,6 +6,7 @@ import { answerSubrequest, UnsupportedSubrequestError } from './subrequests.ts'
 
 const hostOf = (dockerfile: string): FrontendHost => ({
   session: 's',
+  inputs: {},
   readFiles: async ({ folder }) => new Map(folder === 'dockerfile' ? [['Dockerfile', dockerfile]] : []),
   outside: {
     image: async () => ({

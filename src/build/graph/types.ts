@@ -51,6 +51,8 @@ export type Operation = SourceOperation | ExecOperation | FileOperation | MergeO
 
 /** Fetched from outside; takes no inputs. */
 export type SourceOperation =
+  /** A result that another build lends, by its id. */
+  | { kind: 'result'; id: string }
   | {
       kind: 'image'
       /** Normalized, with tag or digest. */

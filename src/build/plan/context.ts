@@ -2,8 +2,9 @@ import path from 'node:path'
 import type { Platform } from '../../oci/platform.ts'
 import { truthOf } from '../../wire/truth.ts'
 import { DockerfileError } from '../dockerfile/errors.ts'
-import type { Draft } from '../graph/draft.ts'
-import type { FileAction, SourceOperation } from '../graph/types.ts'
+import type { GraphBuilder } from '../graph/builder.ts'
+import { addDraft, type Draft } from '../graph/draft.ts'
+import type { Edge, FileAction, Graph, SourceOperation, Step } from '../graph/types.ts'
 import { gitContext } from './gitUrl.ts'
 import { fromRoot } from './paths.ts'
 import { internalStep } from './step.ts'
@@ -32,6 +33,11 @@ export const copyAction = (
   keepParents: false,
   replace: false,
   ...own,
+})
+
+export const wholeCopyAction = copyAction({
+  ...{ from: 0, source: '/', destination: '/' },
+  ...{ contentsOnly: true, createDestination: true, allowEmpty: true },
 })
 
 const folderOf = (draft: Draft, folder: string, platform: Platform): Draft => ({
@@ -71,12 +77,41 @@ export const httpContext = (url: string): Extract<SourceOperation, { kind: 'http
   filename: 'context',
 })
 
-/** `paths` are complete once all that is built is planned. */
+/** All of a file system, as it is. */
+const wholeCopy = (input: Draft | undefined, platform: Platform, step: Step): Draft => ({
+  operation: { kind: 'file', base: undefined, actions: input ? [wholeCopyAction] : [] },
+  inputs: input ? [input] : [],
+  platform,
+  step,
+})
+
+/** A folder of the client is the client's, and goes with the build: as a result it is copied. */
+export const keptResult = (builder: GraphBuilder, edge: Edge | undefined): Graph => {
+  const graph = builder.graph(edge)
+  const last = edge && graph.vertices.get(edge.vertex)
+  if (!edge || last?.operation.kind !== 'local') return graph
+  const copy = wholeCopy({ edge }, last.platform, internalStep(`copy ${last.operation.name} of the client`))
+  return builder.graph(addDraft(builder, copy))
+}
+
+interface ContextPlace {
+  builder: GraphBuilder
+  /** What is taken of it: complete once all that is built is planned. */
+  paths: ReadonlySet<string>
+  platform: Platform
+}
+
+/** Of a graph that is empty, an empty folder. */
+const includedContext = (graph: Graph, { builder, platform }: ContextPlace): Draft => {
+  const edge = builder.include(graph)
+  return edge ? { edge } : wholeCopy(undefined, platform, internalStep('make an empty build context'))
+}
+
 export const mainContext = (
   { context, arguments: given }: Pick<BuildRequest, 'context' | 'arguments'>,
-  paths: ReadonlySet<string>,
-  platform: Platform,
+  place: ContextPlace,
 ): Draft => {
+  const { paths, platform } = place
   if (context.kind === 'local')
     return {
       operation: () => {
@@ -95,10 +130,12 @@ export const mainContext = (
       step: internalStep('load build context'),
     }
   const keepGit = truthOf(given['BUILDKIT_CONTEXT_KEEP_GIT_DIR'] ?? '') ?? false
-  const draft =
-    context.kind === 'http'
-      ? fetched(context.url, context.archive, platform)
-      : gitContext(context.url, keepGit, platform)
-  if (!draft) throw new DockerfileError(`invalid git context ${context.url}`)
-  return context.subdirectory ? folderOf(draft, context.subdirectory, platform) : draft
+  const whole = (): Draft => {
+    if (context.kind === 'graph') return includedContext(context.graph, place)
+    if (context.kind === 'http') return fetched(context.url, context.archive, platform)
+    const draft = gitContext(context.url, keepGit, platform)
+    if (!draft) throw new DockerfileError(`invalid git context ${context.url}`)
+    return draft
+  }
+  return context.subdirectory ? folderOf(whole(), context.subdirectory, platform) : whole()
 }

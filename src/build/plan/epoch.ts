@@ -18,7 +18,7 @@ const operationOf = (address: string): SourceOperation => {
 
 /** Empty for a context without a time of its own. */
 const contextAddress = ({ context, namedContexts }: BuildRequest, name: string): string | undefined => {
-  if (name === 'context') return context.kind === 'local' ? '' : context.url
+  if (name === 'context') return 'url' in context ? context.url : ''
   const specifier = Object.hasOwn(namedContexts, name) ? namedContexts[name] : undefined
   if (specifier === undefined) return undefined
   return /^(https?|git):|^git@/.test(specifier) ? specifier : ''

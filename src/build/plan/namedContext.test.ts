@@ -84,7 +84,13 @@ const cases: [what: string, text: string, namedContexts: Record<string, string>,
     '1 exec 0: /bin/sh -c x',
     '2 file -: copy 1:/z /',
   ],
-  ['all of it where it is the target', 'FROM c', { c: 'local:folder' }, '0 local folder exclude=["*.md"]'],
+  [
+    'a copy of all of it where it is the target',
+    'FROM c',
+    { c: 'local:folder' },
+    '0 local folder exclude=["*.md"]',
+    '1 file -: copy 0:/ / contents',
+  ],
 ]
 for (const [what, text, namedContexts, ...graph] of cases)
   test(`a named context: ${what}`, async () => {

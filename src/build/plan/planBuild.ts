@@ -14,7 +14,7 @@ import { GraphBuilder } from '../graph/builder.ts'
 import { addDraft, type Draft } from '../graph/draft.ts'
 import type { Graph } from '../graph/types.ts'
 import { defaultPath, platformOfImage } from './base.ts'
-import { mainContext } from './context.ts'
+import { keptResult, mainContext } from './context.ts'
 import { epochName, epochOf } from './epoch.ts'
 import { at } from './errors.ts'
 import { planCommand } from './instructions/dispatch.ts'
@@ -77,6 +77,7 @@ const begin = async (request: BuildRequest, outside: Outside, checker: Checker):
   const globals: Lookup = name => (name === epochName && date !== '' ? epoch?.toString() : first(name))
   const metaNames = dockerfile.metaArguments.flatMap(meta => meta.arguments.map(({ name }) => name.value))
   const contextPaths = new Set<string>()
+  const builder = new GraphBuilder()
   return {
     request,
     outside,
@@ -90,13 +91,13 @@ const begin = async (request: BuildRequest, outside: Outside, checker: Checker):
     ...(context.kind === 'local' && context.exclude.length > 0
       ? { ignore: new IgnoreMatcher(context.exclude) }
       : {}),
-    context: mainContext(request, contextPaths, targetPlatform),
+    context: mainContext(request, { builder, paths: contextPaths, platform: targetPlatform }),
     contextPaths,
     stages: [],
     byName: new Map(),
     images: new Map(),
     folderPaths: new Map(),
-    builder: new GraphBuilder(),
+    builder,
   }
 }
 
@@ -194,7 +195,7 @@ const plan = async (
   target.usedPaths.add('/')
   if (checker.failure) throw checker.failure
   return {
-    graph: graphOf(planning, target.fileSystem),
+    graph: keptResult(planning.builder, addDraft(planning.builder, target.fileSystem)),
     image: finishedImage(planning, target),
     ...(target.baseImage ? { baseImage: target.baseImage } : {}),
     platform: platformOf(planning, target),

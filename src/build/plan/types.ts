@@ -23,6 +23,8 @@ export type ContextSource =
   | { kind: 'git'; url: string; subdirectory?: string }
   /** `archive`: what is there was looked at, and is to be unpacked; otherwise it is one file, `context`. */
   | { kind: 'http'; url: string; archive: boolean; subdirectory?: string }
+  /** The result of a graph that was made before. */
+  | { kind: 'graph'; graph: Graph; subdirectory?: string }
 
 export type ResolveMode = 'default' | 'pull' | 'local'
 

@@ -1,26 +1,14 @@
 import { Duplex } from 'node:stream'
 import { create } from '@bufbuild/protobuf'
 import { type BytesMessage, BytesMessageSchema } from '../../wire/buildkit/control_pb.ts'
+import { bytesOf, pieces, pushNext } from './messageBytes.ts'
 
-/** A message stays well below what gRPC's clients take. Bytes. */
-const pieceSize = 1024 * 1024
-
-async function* pieces(outgoing: AsyncIterable<Buffer>, over: () => void): AsyncGenerator<BytesMessage> {
+async function* messagesOf(outgoing: AsyncIterable<Buffer>, over: () => void): AsyncGenerator<BytesMessage> {
   try {
     for await (const bytes of outgoing)
-      for (let at = 0; at < bytes.length; at += pieceSize)
-        yield create(BytesMessageSchema, { data: bytes.subarray(at, at + pieceSize) })
+      for (const data of pieces(bytes)) yield create(BytesMessageSchema, { data })
   } finally {
     over()
-  }
-}
-
-/** The next bytes; undefined at the end. */
-const nextBytes = async (iterator: AsyncIterator<BytesMessage>): Promise<Buffer | undefined> => {
-  for (;;) {
-    const next = await iterator.next()
-    if (next.done) return undefined
-    if (next.value.data.length > 0) return Buffer.from(next.value.data)
   }
 }
 
@@ -61,17 +49,14 @@ export const bytesDuplex = (
   incoming: AsyncIterable<BytesMessage>,
 ): { socket: Duplex; outgoing: AsyncIterable<BytesMessage> } => {
   const queue = new Outgoing()
-  const iterator = incoming[Symbol.asyncIterator]()
+  const bytes = bytesOf(incoming)
   const socket = new Duplex({
     allowHalfOpen: false,
     read() {
-      nextBytes(iterator).then(
-        bytes => this.push(bytes ?? null),
-        (error: unknown) => this.destroy(error as Error),
-      )
+      pushNext(this, bytes)
     },
-    write(bytes: Buffer, _encoding, done) {
-      queue.put(bytes, done)
+    write(written: Buffer, _encoding, done) {
+      queue.put(written, done)
     },
     final(done) {
       queue.end()
@@ -82,5 +67,5 @@ export const bytesDuplex = (
       done(error)
     },
   })
-  return { socket, outgoing: pieces(queue, () => socket.destroy()) }
+  return { socket, outgoing: messagesOf(queue, () => socket.destroy()) }
 }

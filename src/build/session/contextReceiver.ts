@@ -176,10 +176,11 @@ export class ContextReceiver implements Disposable {
       file.write(data)
       return
     }
+    // Among those that are disposed of until it has its name.
+    const { stat, digest } = file.finish()
     this.#arriving.delete(id)
     this.#received.files++
     const entry = this.#files.get(file.wanted.path)
-    const { stat, digest } = file.finish()
     if (entry) this.#become(entry, stat, digest)
     this.#goOn()
   }

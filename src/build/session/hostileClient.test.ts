@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { test } from 'node:test'
-import { create } from '@bufbuild/protobuf'
+import { create, type MessageInitShape } from '@bufbuild/protobuf'
 import fc from 'fast-check'
 import { BerthError } from '../../core/errors.ts'
 import { SystemError } from '../../linux/ffi.ts'
@@ -102,6 +102,30 @@ test('whatever a client sends, nothing outside of the folder changes', () => {
     assert.deepEqual(picture(path.join(base, 'outside')), before)
     const names = readdirSync(base).filter(found => !found.startsWith('kept'))
     assert.deepEqual(names, ['outside'])
+  } finally {
+    rmSync(base, { recursive: true, force: true })
+  }
+})
+
+test('a file that cannot get its name leaves no descriptor', () => {
+  const base = mkdtempSync(path.join(tmpdir(), 'berth-hostile-'))
+  try {
+    const open = (): number => readdirSync('/proc/self/fd').length
+    const before = open()
+    const receiver = new ContextReceiver({
+      ...{ folder: path.join(base, 'kept'), differ: 'metadata' },
+      send: () => {},
+    })
+    const take = (fields: MessageInitShape<typeof PacketSchema>): void =>
+      receiver.take(create(PacketSchema, fields))
+    // Larger than the kernel takes.
+    const xattrs = { 'user.large': new Uint8Array(70_000) }
+    const stat = create(StatSchema, { path: Buffer.from('file'), mode: 0o644, size: 5n, xattrs })
+    take({ type: Packet_PacketType.PACKET_STAT, stat })
+    take({ type: Packet_PacketType.PACKET_DATA, id: 0, data: Buffer.from('bytes') })
+    assert.throws(() => take({ type: Packet_PacketType.PACKET_DATA, id: 0 }), SystemError)
+    receiver[Symbol.dispose]()
+    assert.equal(open(), before)
   } finally {
     rmSync(base, { recursive: true, force: true })
   }

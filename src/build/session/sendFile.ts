@@ -2,14 +2,12 @@ import { create } from '@bufbuild/protobuf'
 import { BerthError } from '../../core/errors.ts'
 import { BytesMessageSchema, FileSend } from '../../wire/buildkit/filesync_pb.ts'
 import type { GrpcStream } from './grpcStream.ts'
+import { pieces } from './messageBytes.ts'
 import { pathOf, type Session } from './session.ts'
 
 /** What a build gives, to the client: one file, an archive mostly. */
 
 const method = pathOf(FileSend.method.diffCopy)
-
-/** gRPC's clients take 4 MiB at most. Bytes. */
-const pieceSize = 1024 * 1024
 
 /** The call that takes what an exporter gives. Errors: `bad-request` where the client takes nothing. */
 export const openExport = (
@@ -52,9 +50,7 @@ export const sendFile = async (
 ): Promise<void> => {
   using stream = openExport(session, file, signal)
   for await (const chunk of file.bytes)
-    for (let at = 0; at < chunk.length; at += pieceSize) {
-      const data = chunk.subarray(at, at + pieceSize)
+    for (const data of pieces(chunk))
       await stream.send(BytesMessageSchema, create(BytesMessageSchema, { data }))
-    }
   await awaitEnd(stream)
 }

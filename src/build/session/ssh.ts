@@ -2,6 +2,7 @@ import { Duplex } from 'node:stream'
 import { create } from '@bufbuild/protobuf'
 import { BytesMessageSchema, CheckAgentRequestSchema, SSH } from '../../wire/buildkit/ssh_pb.ts'
 import type { GrpcStream } from './grpcStream.ts'
+import { bytesOf, pieces, pushNext } from './messageBytes.ts'
 import { pathOf, type Session } from './session.ts'
 
 /** The client's ssh agents. An id that is empty is `default`. */
@@ -17,11 +18,8 @@ export const checkAgent = async (session: Session, id: string, signal: AbortSign
 }
 
 const sendPieces = async (stream: GrpcStream, bytes: Buffer): Promise<void> => {
-  for (let at = 0; at < bytes.length; at += pieceSize)
-    await stream.send(
-      BytesMessageSchema,
-      create(BytesMessageSchema, { data: bytes.subarray(at, at + pieceSize) }),
-    )
+  for (const data of pieces(bytes, pieceSize))
+    await stream.send(BytesMessageSchema, create(BytesMessageSchema, { data }))
 }
 
 /** One connection to an agent. It ends with either side; an error of the call is the stream's. */
@@ -30,23 +28,13 @@ export const forwardAgent = (session: Session, id: string, signal: AbortSignal):
     metadata: { 'buildkit.ssh.id': [idOf(id)] },
     signal,
   })
-  const messages = stream.messages(BytesMessageSchema)
+  const bytes = bytesOf(stream.messages(BytesMessageSchema))
   return new Duplex({
     read() {
-      const next = async (): Promise<Buffer | null> => {
-        for (;;) {
-          const message = await messages.next()
-          if (message.done) return null
-          if (message.value.data.length > 0) return Buffer.from(message.value.data)
-        }
-      }
-      next().then(
-        bytes => this.push(bytes),
-        (error: unknown) => this.destroy(error as Error),
-      )
+      pushNext(this, bytes)
     },
-    write(bytes: Buffer, _encoding, done) {
-      sendPieces(stream, bytes).then(() => done(), done)
+    write(written: Buffer, _encoding, done) {
+      sendPieces(stream, written).then(() => done(), done)
     },
     final(done) {
       stream.endSending()

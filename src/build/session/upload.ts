@@ -1,4 +1,5 @@
 import { BytesMessageSchema, Upload } from '../../wire/buildkit/upload_pb.ts'
+import { bytesOf } from './messageBytes.ts'
 import { pathOf, type Session } from './session.ts'
 
 /** What a client gives by an address of its own: a Dockerfile or an archive that came by its stdin. */
@@ -17,5 +18,5 @@ export async function* pullUpload(
     metadata: { urlpath: [pathname], urlhost: [host] },
     signal,
   })
-  for await (const { data } of stream.messages(BytesMessageSchema)) if (data.length > 0) yield data
+  yield* bytesOf(stream.messages(BytesMessageSchema))
 }

@@ -22,7 +22,7 @@ const collectorOf = async (own: Partial<CollectorOptions> = {}) => {
   const removed: string[] = []
   const options: CollectorOptions = {
     cache,
-    snapshotSizes: async () => new Map(['x', 'y', 'z'].map(id => [id, 10])),
+    layerSizes: async () => new Map(['x', 'y', 'z'].map(id => [id, 10])),
     sharing: () => () => false,
     free: async () => 1000,
     removeSnapshots: async ids => void removed.push(...ids),
@@ -105,7 +105,7 @@ test('the cap holds while a build runs, and what the build has stays', async () 
   const { world, cache } = bench
   const collector = new Collector({
     cache,
-    snapshotSizes: async () => new Map([...world.layers.keys()].map(id => [id, 10])),
+    layerSizes: async () => new Map([...world.layers.keys()].map(id => [id, 10])),
     sharing: () => () => false,
     free: async () => 1000,
     removeSnapshots: async ids => {
@@ -141,7 +141,7 @@ test('all that is there is looked at only where what came may be too much', asyn
   let looks = 0
   const collector = new Collector({
     cache: bench.cache,
-    snapshotSizes: async () => {
+    layerSizes: async () => {
       looks++
       return new Map()
     },

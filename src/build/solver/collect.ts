@@ -1,7 +1,7 @@
 import { SerialQueue } from '../../core/queue.ts'
 import { chooseOverCap } from './cap.ts'
 import { chooseByRules, choosePruned, type PruneRule, type PruneState, sumOf } from './prune.ts'
-import type { CacheRecord, ResultCache } from './types.ts'
+import type { CacheRecord, LayerRef, ResultCache } from './types.ts'
 import { type UsageRow, usageOf } from './usage.ts'
 
 /** Removes records: those that somebody wants gone, and those that are too many. */
@@ -9,8 +9,8 @@ import { type UsageRow, usageOf } from './usage.ts'
 /** What is outside of the cache. */
 export interface Place {
   cache: ResultCache
-  /** Bytes on disk of each snapshot that is there, by id. */
-  snapshotSizes(): Promise<ReadonlyMap<string, number>>
+  /** Bytes on disk of layers that are kept for records alone, by `keptId`. */
+  layerSizes(): Promise<ReadonlyMap<string, number>>
   /** Tells whether an image has a record's layers, as things are now. */
   sharing(): (record: CacheRecord) => boolean
   /** Free bytes of the disk. */
@@ -29,24 +29,27 @@ export interface CollectorOptions extends Place {
   cap: number
 }
 
+/** Of a layer that is there because of the cache; none of those of base images. */
+const keptId = (layer: LayerRef): string | undefined =>
+  layer.kind === 'snapshot' ? layer.id : layer.origin && layer.diffId
+
+const keptIds = ({ tree }: CacheRecord): string[] => tree.layers.flatMap(layer => keptId(layer) ?? [])
+
 /** A record's own layers: those that its parents' trees have not. */
-const ownSnapshots = ({ tree, parents }: CacheRecord, cache: ResultCache): string[] => {
-  const below = new Set(
-    parents.flatMap(
-      id => cache.get(id)?.tree.layers.flatMap(layer => (layer.kind === 'snapshot' ? layer.id : [])) ?? [],
-    ),
-  )
-  return tree.layers.flatMap(layer => (layer.kind === 'snapshot' && !below.has(layer.id) ? [layer.id] : []))
+const ownLayers = (record: CacheRecord, cache: ResultCache): string[] => {
+  const parents = record.parents.flatMap(id => cache.get(id) ?? [])
+  const below = new Set(parents.flatMap(keptIds))
+  return keptIds(record).filter(id => !below.has(id))
 }
 
 /** What the cache holds, as it is now. */
-export const usageNow = async ({ cache, snapshotSizes, sharing, others }: Place): Promise<UsageRow[]> => {
-  const sizes = await snapshotSizes()
+export const usageNow = async ({ cache, layerSizes, sharing, others }: Place): Promise<UsageRow[]> => {
+  const sizes = await layerSizes()
   const records = usageOf({
     records: cache.all(),
     isHeld: id => cache.isHeld(id),
     isShared: sharing(),
-    sizeOf: record => ownSnapshots(record, cache).reduce((sum, id) => sum + (sizes.get(id) ?? 0), 0),
+    sizeOf: record => ownLayers(record, cache).reduce((sum, id) => sum + (sizes.get(id) ?? 0), 0),
   })
   return [...records, ...(await others())].sort((a, b) => b.lastUsedAt - a.lastUsedAt)
 }

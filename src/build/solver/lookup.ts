@@ -1,6 +1,13 @@
 import { resultKey } from './keys.ts'
 import { type Hold, holdOfRecords, type Outcome } from './outcome.ts'
-import type { CacheRecord, KeyDigest, ResultCache, StepRunner } from './types.ts'
+import type {
+  CacheRecord,
+  ImportedResult,
+  ImportedResults,
+  KeyDigest,
+  ResultCache,
+  StepRunner,
+} from './types.ts'
 
 /** Finds results by their keys. */
 
@@ -26,15 +33,30 @@ export const recordsUnder = (
   return found.size === wanted.length ? found : undefined
 }
 
-/** What results that were there once counted by, by index; undefined where one is not known. */
+/** The same of other builders' results. */
+export const importedUnder = (
+  imported: ImportedResults,
+  key: KeyDigest,
+  wanted: readonly number[],
+): ReadonlyMap<number, ImportedResult> | undefined => {
+  const found = new Map<number, ImportedResult>()
+  for (const index of wanted) {
+    const result = imported.find(resultKey(key, index))
+    if (result) found.set(index, result)
+  }
+  return found.size === wanted.length ? found : undefined
+}
+
+/** What results that were there once, or are elsewhere, counted by, by index; undefined where one is not known. */
 export const pastChains = (
-  cache: ResultCache,
+  { cache, imported }: { cache: ResultCache; imported: ImportedResults | undefined },
   key: KeyDigest,
   wanted: readonly number[],
 ): KeyDigest[] | undefined => {
   const chains: KeyDigest[] = []
   for (const index of wanted) {
-    const chain = cache.pastChain(resultKey(key, index))
+    const own = resultKey(key, index)
+    const chain = cache.pastChain(own) ?? imported?.chain(own)
     if (chain === undefined) return undefined
     chains[index] = chain
   }

@@ -1,4 +1,4 @@
-import type { KeyDigest, ResultCache, Tree } from './types.ts'
+import type { KeyDigest, ResultCache, ResultMark, Tree } from './types.ts'
 
 /** What a vertex gave: by index of its results, those that nobody wants perhaps missing. */
 export interface Outcome {
@@ -13,6 +13,11 @@ export interface Outcome {
 
 export interface Hold {
   release(): Promise<void>
+}
+
+export const markOf = ({ chains, records }: Outcome, index: number): ResultMark => {
+  const [chain, record] = [chains[index], records[index]]
+  return { ...(chain === undefined ? {} : { chain }), ...(record === undefined ? {} : { record }) }
 }
 
 /** Of records, which the cache keeps while they are held. */

@@ -21,7 +21,7 @@ export interface Asked {
 }
 
 /** A folder of a client has no key by itself: to find one is to read all of it. */
-const hasOnlyContent = ({ node, by }: { node: Node; by: 'key' | 'content' }): boolean =>
+export const hasOnlyContent = ({ node, by }: { node: Node; by: 'key' | 'content' }): boolean =>
   by === 'content' && node.vertex.operation.kind === 'local'
 
 interface Sight {
@@ -40,7 +40,8 @@ const contentSeen = async (asked: Asked, node: Node, index: number): Promise<Sig
   }
 }
 
-const inputParts = ({ vertex, inputs }: Node, sights: readonly Sight[]): InputParts[] =>
+/** What a step takes, as it counted in its keys. */
+export const inputParts = ({ vertex, inputs }: Node, sights: readonly Sight[]): InputParts[] =>
   inputs.map(({ node }, index) => {
     const { chain, content } = sights[index] ?? { chain: undefined }
     return {

@@ -25,6 +25,8 @@ export interface Doing {
   turns: Turns
   /** What is new on the disk. */
   recorded(layers: readonly LayerRef[]): void
+  /** Records are there whose layers may not be. */
+  adopted(ids: readonly string[]): void
 }
 
 export interface Step {
@@ -70,7 +72,7 @@ const ownLayers = (trees: readonly Tree[], { inputs }: Step): Snapshot[] => {
 }
 
 /** Records that a tree stands on: those whose last layer is in it. */
-const parentsOf = (tree: Tree, inputs: Step['inputs']): string[] => {
+export const parentsOf = (tree: Tree, inputs: Step['inputs']): string[] => {
   const layers = new Set(tree.layers.map(layerId))
   return inputs.flatMap(({ outcome, index }) => {
     const last = outcome.trees[index]?.layers.at(-1)

@@ -1,6 +1,8 @@
 import { nowNanos } from '../../core/clock.ts'
 import { messageOf } from '../../core/errors.ts'
+import type { SerialQueue } from '../../core/queue.ts'
 import type { Edge, Vertex, VertexDigest } from '../graph/types.ts'
+import { adopt } from './adopt.ts'
 import type { BuildMemories, BuildMemory } from './buildMemory.ts'
 import { SolveError } from './errors.ts'
 import type { Flights, Waiter } from './flights.ts'
@@ -9,10 +11,11 @@ import { keepFolder } from './keepFolder.ts'
 import { localChain, resultKey } from './keys.ts'
 import { outcomeOf, pastChains, recordsUnder, wholeUnder } from './lookup.ts'
 import { type Node, nodeAt, nodesOf, type Plan } from './nodes.ts'
-import { type Hold, noHold, type Outcome } from './outcome.ts'
-import { type Asked, planStep } from './plan.ts'
+import { type Hold, markOf, noHold, type Outcome } from './outcome.ts'
+import { type Asked, hasOnlyContent, planStep } from './plan.ts'
 import { type Doing, runStep, treeOf } from './runStep.ts'
 import { everything, standsOn } from './seenBy.ts'
+import { solvedResults } from './solvedResults.ts'
 import { Tasks } from './tasks.ts'
 import { Telling, type Told } from './telling.ts'
 import type {
@@ -30,6 +33,7 @@ export interface Shared extends Doing {
   identities: Flights<Identity>
   runs: Flights<Outcome>
   memories: BuildMemories
+  adoptions: SerialQueue
 }
 
 const isLocal = ({ operation }: Vertex): boolean => operation.kind === 'local'
@@ -78,16 +82,22 @@ export class BuildSolve {
     for (const node of this.#nodes.values()) this.#tell(node, { kind: 'vertex', state: 'waiting' })
     // Each after those that it takes, so that none has to begin another within itself.
     for (const node of this.#nodes.values()) void this.#plan(node)
-    const trees = await Promise.all(
-      this.#edges.map(async ({ vertex, index }) =>
-        treeOf(await this.#outcome(nodeAt(this.#nodes, vertex)), index),
-      ),
+    const results = await Promise.all(
+      this.#edges.map(async ({ vertex, index }) => ({
+        outcome: await this.#outcome(nodeAt(this.#nodes, vertex)),
+        index,
+      })),
     )
     await this.#tasks.ended()
     this.#tasks.signal.throwIfAborted()
     const wanted = new Set(this.#edges.map(({ vertex }) => vertex))
-    await this.#release(({ vertex }) => !wanted.has(vertex.digest))
-    return { trees, [Symbol.asyncDispose]: () => this.#release(() => true) }
+    if (!this.#request.holdsAll) await this.#release(({ vertex }) => !wanted.has(vertex.digest))
+    return {
+      trees: results.map(({ outcome, index }) => treeOf(outcome, index)),
+      marks: results.map(({ outcome, index }) => markOf(outcome, index)),
+      results: () => solvedResults(this.#nodes.values(), this.#shared.cache),
+      [Symbol.asyncDispose]: () => this.#release(() => true),
+    }
   }
 
   async #release(which: (node: Node) => boolean): Promise<void> {
@@ -175,7 +185,8 @@ export class BuildSolve {
         {
           planOf: other => this.#plan(other),
           chainOf: (other, index) => this.#chainOf(other, index),
-          isBase: chain => this.#shared.cache.isBase(chain),
+          isBase: chain =>
+            this.#shared.cache.isBase(chain) || (this.#request.imported?.isBase(chain) ?? false),
           isDoomed: other => this.#isDoomed(other),
         },
         node,
@@ -222,8 +233,10 @@ export class BuildSolve {
     })
   }
 
-  async #planIdentified(node: Node, { key, tree }: Identity): Promise<Plan> {
+  async #planIdentified(node: Node, { key, tree, record }: Identity): Promise<Plan> {
     const keys = key ? [key] : []
+    const made = record === undefined ? undefined : this.#shared.cache.get(record)
+    if (made) return { keys, found: this.#keep(node, outcomeOf(this.#shared.cache, new Map([[0, made]]))) }
     if (tree) return { keys, found: { trees: [tree], chains: [key], records: [], hold: noHold } }
     const found = key && (await this.#find(node, key))
     return found ? { keys, found } : { keys }
@@ -234,7 +247,9 @@ export class BuildSolve {
     contentOf: (input, selection) => this.#contentOf(input, selection),
     find: (node, key) => this.#find(node, key),
     pastChains: ({ vertex, wanted }, key) =>
-      ignoresCache(vertex) ? undefined : pastChains(this.#shared.cache, key, wanted),
+      ignoresCache(vertex)
+        ? undefined
+        : pastChains({ cache: this.#shared.cache, imported: this.#request.imported }, key, wanted),
     link: async ({ records }, key) => {
       for (const [index, id] of records.entries())
         if (id !== undefined) await this.#shared.cache.link(id, [resultKey(key, index)])
@@ -274,11 +289,25 @@ export class BuildSolve {
 
   async #find(node: Node, key: KeyDigest): Promise<Outcome | undefined> {
     if (!this.#mayUse(node, key)) return undefined
-    const found = await wholeUnder(this.#shared, key, node.wanted)
+    const found = (await wholeUnder(this.#shared, key, node.wanted)) ?? (await this.#adopt(node, key))
     if (!found) return undefined
     this.#holds.push({ node, hold: found.hold })
     this.#tellFound(node, found.outcome)
     return found.outcome
+  }
+
+  async #adopt(node: Node, key: KeyDigest): ReturnType<typeof adopt> {
+    const { imported } = this.#request
+    if (!imported || ignoresCache(node.vertex)) return undefined
+    const inputs = await Promise.all(
+      node.inputs.map(async ({ node: input, index }, number) => {
+        const { found: outcome } = await this.#plan(input)
+        const isSeen = hasOnlyContent({ node: input, by: node.seen[number]?.by ?? 'key' })
+        return { outcome, chain: isSeen ? undefined : await this.#chainOf(input, index) }
+      }),
+    )
+    const { cache, adoptions, adopted } = this.#shared
+    return await adopt({ cache, imported, adoptions, adopted }, node, { key, inputs })
   }
 
   #tellFound(node: Node, { records }: Outcome): void {

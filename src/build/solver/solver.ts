@@ -1,3 +1,4 @@
+import { SerialQueue } from '../../core/queue.ts'
 import { BuildMemories } from './buildMemory.ts'
 import { Flights } from './flights.ts'
 import { BuildSolve, type Shared } from './solveBuild.ts'
@@ -11,14 +12,19 @@ export interface SolverOptions {
   width: number
   /** A record is new: the cache may have become too large. */
   recorded?: (layers: readonly LayerRef[]) => void
+  /** Results of caches that were imported are records now, whose layers may not be here yet. */
+  adopted?: (ids: readonly string[]) => void
 }
 
 /** Solves graphs of several builds at once. */
-export const createSolver = ({ runner, cache, width, recorded = () => {} }: SolverOptions): Solver => {
+export const createSolver = (options: SolverOptions): Solver => {
+  const { runner, cache, width, recorded = () => {}, adopted = () => {} } = options
   const shared: Shared = {
     runner,
     cache,
     recorded,
+    adopted,
+    adoptions: new SerialQueue(),
     turns: new Turns(width),
     identities: new Flights(),
     runs: new Flights(),

@@ -5,7 +5,7 @@ import { hasCode } from '../../core/errors.ts'
 import type { Graph } from '../graph/types.ts'
 import { SolveError } from './errors.ts'
 import { assertNothingHeld, benchOf, build, held, ran, states } from './testing/builds.ts'
-import { Script } from './testing/graphs.ts'
+import { Script, vertexOf } from './testing/graphs.ts'
 import type { BuildEvent } from './types.ts'
 
 const images = { alpine: { '/bin/sh': 'sh', '/etc/passwd': 'root' } }
@@ -219,4 +219,53 @@ test('two solves of one build are told as one', async () => {
     ['RUN two waiting', 'RUN two running', 'RUN two done'],
   )
   assert.deepEqual(told.length, new Set(told).size)
+})
+
+/** A build that goes on from what another one lends, as the client gives it: without the graph that made it. */
+const goOn = () => {
+  const script = new Script()
+  const lent = script.builder.add(vertexOf({ operation: { kind: 'result', id: 'lent' } }))
+  return script.graph(script.run(lent, 'three'))
+}
+
+const threeSteps = () => {
+  const script = new Script()
+  return script.graph(script.run(script.run(script.run(script.image('alpine'), 'one'), 'two'), 'three'))
+}
+
+test('a build goes on where another one is, and what it makes is found as if one had made all', async () => {
+  const bench = await benchOf({ images })
+  const first = { id: 'lender', signal: new AbortController().signal }
+  const lender = await bench.solver.solve({ build: first, graph: twoSteps(), tell: () => {} })
+  const [[mark], [tree]] = [lender.marks, lender.trees]
+  assert.ok(mark?.chain && mark.record && tree)
+  bench.world.lent.set('lent', { key: mark.chain, record: mark.record, tree, atHand: true })
+  const second = { id: 'borrower', signal: new AbortController().signal }
+  const events: BuildEvent[] = []
+  const tell = (event: BuildEvent): void => void events.push(event)
+  const borrower = await bench.solver.solve({ build: second, graph: goOn(), tell })
+  await lender[Symbol.asyncDispose]()
+  assert.equal(states(events)['result'], 'cached')
+  const [record] = [...bench.cache.all()].filter(({ id }) => id === borrower.marks[0]?.record)
+  assert.deepEqual(record?.parents, [mark.record])
+  await borrower[Symbol.asyncDispose]()
+  const whole = await build(bench, threeSteps())
+  assert.deepEqual(ran(whole.done), [])
+  assert.deepEqual(Object.keys(whole.files).sort().slice(2), ['/made/one', '/made/three', '/made/two'])
+  await assertNothingHeld(bench)
+})
+
+test('of an image that is lent, its layers', async () => {
+  const bench = await benchOf({ images })
+  const script = new Script()
+  const context = { id: 'lender', signal: new AbortController().signal }
+  await using lender = await bench.solver.solve({
+    ...{ build: context, graph: script.graph(script.image('alpine')), tell: () => {} },
+  })
+  const [[mark], [tree]] = [lender.marks, lender.trees]
+  assert.ok(mark?.chain && tree)
+  assert.equal(mark.record, undefined)
+  bench.world.lent.set('lent', { key: mark.chain, tree, atHand: true })
+  const { files } = await build(bench, goOn())
+  assert.deepEqual(Object.keys(files).sort(), ['/bin/sh', '/etc/passwd', '/made/three'])
 })

@@ -15,10 +15,28 @@ import type { Cause } from './why.ts'
  * - **build**: one request; several at once share vertices that are equal.
  */
 
-/** `snapshot`: made here, by its id. `image`: by its diff id, perhaps not here yet: then it comes when a step needs it. */
+/** What is known of a layer that a step made. */
+export interface LayerOrigin {
+  /** RFC 3339 */
+  created: string
+  description: string
+}
+
+/**
+ * `snapshot`: made here, by its id. `image`: by its diff id, perhaps not here yet: then it comes when a step needs it;
+ * with its origin where a step made it elsewhere.
+ */
 export type LayerRef =
   | { kind: 'snapshot'; id: string }
-  | { kind: 'image'; diffId: Digest; blob: Digest; size: number; mediaType: string; reference: string }
+  | {
+      kind: 'image'
+      diffId: Digest
+      blob: Digest
+      size: number
+      mediaType: string
+      reference: string
+      origin?: LayerOrigin
+    }
 
 export interface Tree {
   layers: readonly LayerRef[]
@@ -46,6 +64,8 @@ export interface Identity {
   tree?: Tree
   /** Nothing of the tree has to come any more: the source is shown as cached. */
   atHand?: boolean
+  /** The record that has the tree, where another build made it: it is kept, and is what results are made upon. */
+  record?: string
 }
 
 /** A path in the tree, and what its name, kind, mode, owner and bytes come to: the digest or its beginning. */
@@ -215,6 +235,21 @@ export interface ResultCache {
   used(id: string): void
 }
 
+/** A result of another builder's. Times as those of a record. */
+export interface ImportedResult
+  extends Pick<CacheRecord, 'description' | 'tree' | 'keys' | 'createdAt' | 'duration'> {
+  chain: KeyDigest
+}
+
+/** What a build may take from caches that it imports. */
+export interface ImportedResults {
+  find(key: KeyDigest): ImportedResult | undefined
+  /** What the result under a key counts by in the keys of what is made of it, though the result may not be there. */
+  chain(key: KeyDigest): KeyDigest | undefined
+  /** Whether something was made of what counts by this. */
+  isBase(chain: KeyDigest): boolean
+}
+
 export type VertexState = 'waiting' | 'running' | 'cached' | 'done' | 'failed' | 'cancelled'
 
 /** What a build says of its vertices, in order; times in nanoseconds since the epoch. */
@@ -239,13 +274,40 @@ export interface SolveRequest {
   graph: Graph
   /** Results that are wanted; that of the graph unless told. */
   edges?: readonly Edge[]
+  /** Asked where nothing here is found. What is found is a record from then on. */
+  imported?: ImportedResults
+  /** All results that it comes by are held, and not only those that are wanted. */
+  holdsAll?: boolean
   /** Never throws, never waits. */
   tell(event: BuildEvent): void
+}
+
+/** By what a result is known in other builds. */
+export interface ResultMark {
+  /** Its chain key; absent where only its content tells. */
+  chain?: KeyDigest
+  record?: string
 }
 
 /** Trees in the order of the edges, held from pruning until this is disposed of. */
 export interface Solution extends AsyncDisposable {
   trees: Tree[]
+  /** Of each tree. */
+  marks: ResultMark[]
+  /** Of all vertices that have keys, each after those that it takes; to be asked before it is disposed of. */
+  results(): Promise<SolvedResult[]>
+}
+
+/** What a build knows of one result of a vertex. */
+export interface SolvedResult {
+  /** All that find it. */
+  keys: KeyDigest[]
+  /** What it counts by in the keys of what is made of it. */
+  chain: KeyDigest
+  /** What that counts by which it was made of, as far as it is known. */
+  bases: KeyDigest[]
+  /** Absent where nobody needed it, and it was not there. */
+  record?: CacheRecord
 }
 
 export interface Solver {

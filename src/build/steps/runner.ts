@@ -1,15 +1,19 @@
 import path from 'node:path'
-import { internal, messageOf, notImplemented } from '../../core/errors.ts'
+import { internal, messageOf, notFound } from '../../core/errors.ts'
 import { newId } from '../../core/ids.ts'
 import { RecentlyUsed } from '../../core/recentlyUsed.ts'
 import type { Engine } from '../../engine/engine.ts'
+import type { PullLine } from '../../engine/images/pullProgress.ts'
 import { chainId, type Digest, digestOf } from '../../oci/digest.ts'
+import { parseReference } from '../../oci/reference.ts'
+import type { ImageSource } from '../../registry-client/types.ts'
 import { stackLayer } from '../../store/layerRecord.ts'
 import type { Layer, SnapshotStore } from '../../store/types.ts'
 import type { BuildClient } from '../clients/types.ts'
 import { relaxedLimits, type StepLimits } from '../frontend/limits.ts'
 import type { FileOperation, SourceOperation } from '../graph/types.ts'
-import { copyAction } from '../plan/context.ts'
+import type { LentResult } from '../lending.ts'
+import { wholeCopyAction } from '../plan/context.ts'
 import type {
   BuildContext,
   ContentDigest,
@@ -30,7 +34,8 @@ import { type StepClients, snapshotTree } from './exec/types.ts'
 import { hasWildcards } from './file/glob.ts'
 import { type FileInput, runFile } from './file/runFile.ts'
 import { layersOf } from './image/layers.ts'
-import { resolveImage } from './image/resolve.ts'
+import { layoutOf } from './image/layout.ts'
+import { imageOf, resolveImage } from './image/resolve.ts'
 import { LocalFolders } from './localFolders.ts'
 import { Parts } from './parts.ts'
 import { RemoteSources } from './remote.ts'
@@ -45,20 +50,22 @@ export interface RunnerOptions {
   clientOf(build: BuildContext): BuildClient
   /** What its steps may have. */
   limitsOf(build: BuildContext): StepLimits
+  /** A folder of a client that has layers of this reference. */
+  clientCache(reference: string): ImageSource | undefined
   /** Layers that it needs until its end, whatever the cache has. */
   using(build: BuildContext, layers: readonly LayerRef[]): void
+  /** A result that another build lends. Errors: `not-found`. */
+  lent(id: string): LentResult
 }
 
 /** Paths of a content digest that are told, so that users can see which file changed. */
 const explained = 10_000
 
-const notBuilt = ({ kind }: SourceOperation): never => {
-  throw notImplemented(
-    kind === 'oci-layout'
-      ? 'an image of a layout of the client (oci-layout://)'
-      : `a source of a build (${kind})`,
-  )
+const unknownSource = ({ kind }: { kind: string }): never => {
+  throw internal(`nobody does a source of a build of the kind ${kind}`)
 }
+
+type Source<K extends SourceOperation['kind']> = Extract<SourceOperation, { kind: K }>
 
 /** Does the steps of all builds: sources, processes, files. */
 export class Runner implements StepRunner {
@@ -87,28 +94,76 @@ export class Runner implements StepRunner {
   }
 
   async identify(work: Work): Promise<Identity> {
-    const { vertex, builds, signal } = work
-    const { operation, platform } = vertex
-    const { engine } = this.#options
-    if (operation.kind === 'git' || operation.kind === 'http')
-      return { key: await this.#remote.identify(operation, work) }
-    if (operation.kind !== 'image') return notBuilt(operation as SourceOperation)
-    const { tree } = await resolveImage(engine, {
+    const { operation } = work.vertex
+    switch (operation.kind) {
+      case 'git':
+      case 'http':
+        return { key: await this.#remote.identify(operation, work) }
+      case 'result':
+        return this.#borrow(operation.id, work.builds())
+      case 'image':
+        return await this.#image(operation, work)
+      case 'oci-layout':
+        return await this.#layout(operation, work)
+      default:
+        return unknownSource(operation)
+    }
+  }
+
+  async #image(operation: Source<'image'>, { vertex, builds, signal }: Work): Promise<Identity> {
+    const { tree } = await resolveImage(this.#options.engine, {
       reference: operation.reference,
-      platform,
+      platform: vertex.platform,
       resolve: operation.resolve,
       credentials: (domain, asking) => this.#credentials(builds(), domain, asking),
       signal,
     })
-    const layers = tree.layers.slice(0, operation.layerLimit ?? tree.layers.length)
-    for (const build of builds()) this.#options.using(build, layers)
+    return await this.#identityOf(tree.layers.slice(0, operation.layerLimit ?? tree.layers.length), builds())
+  }
+
+  /** All of it is fetched now: the client is there for this build only. */
+  async #layout(
+    operation: Source<'oci-layout'>,
+    { vertex, report, builds, signal }: Work,
+  ): Promise<Identity> {
+    const client = builds()
+      .map(build => this.#options.clientOf(build))
+      .find(({ session }) => session === operation.session)
+    if (!client)
+      throw notFound(`the session ${operation.session} that has the OCI layout is none of this build`)
+    const source = layoutOf(client, operation.store)
+    const name = parseReference(operation.reference)
+    const { tree } = await imageOf(source, { platform: vertex.platform, signal }, name)
+    const identity = await this.#identityOf(tree.layers, builds())
+    const { engine, snapshots } = this.#options
+    const parts = new Parts(report)
+    const credentials = async (): Promise<undefined> => undefined
+    const told = (line: PullLine): void => parts.pulled(line)
+    await layersOf({ engine, snapshots, source, credentials, report: told, signal }, tree)
+    return identity
+  }
+
+  async #identityOf(layers: readonly LayerRef[], builds: readonly BuildContext[]): Promise<Identity> {
+    for (const build of builds) this.#options.using(build, layers)
     const diffIds = layers.map(layer =>
       layer.kind === 'image' ? layer.diffId : digestOf(Buffer.from(layer.id)),
     )
     return {
       key: layers.length > 0 ? chainId(diffIds) : digestOf(Buffer.alloc(0)),
       tree: { layers },
-      atHand: (await engine.layers.find(diffIds)) !== undefined,
+      atHand: (await this.#options.engine.layers.find(diffIds)) !== undefined,
+    }
+  }
+
+  /** What another build lends: its layers are needed by these, too. */
+  #borrow(id: string, builds: readonly BuildContext[]): Identity {
+    const { tree, mark } = this.#options.lent(id)
+    for (const build of builds) this.#options.using(build, tree.layers)
+    return {
+      tree,
+      atHand: true,
+      ...(mark.chain ? { key: mark.chain } : {}),
+      ...(mark.record ? { record: mark.record } : {}),
     }
   }
 
@@ -127,7 +182,7 @@ export class Runner implements StepRunner {
       case 'http':
         return [await this.#remote.run(operation, work)]
       default:
-        return notBuilt(operation)
+        return unknownSource(operation)
     }
   }
 
@@ -162,7 +217,7 @@ export class Runner implements StepRunner {
   /** A copy of a client's folder, of which every file is the same one on disk. */
   async keep(tree: Tree, signal: AbortSignal): Promise<Tree> {
     const report = silent
-    const operation: FileOperation = { kind: 'file', base: undefined, actions: [wholeCopy] }
+    const operation: FileOperation = { kind: 'file', base: undefined, actions: [wholeCopyAction] }
     return await this.#files(operation, {
       inputs: [{ tree, report }],
       work: { report, signal, builds: () => [] },
@@ -202,6 +257,7 @@ export class Runner implements StepRunner {
         engine,
         snapshots,
         credentials: (domain, asking) => this.#credentials(builds(), domain, asking),
+        clientCache: reference => this.#options.clientCache(reference),
         report: line => parts.pulled(line),
         signal,
       },
@@ -297,9 +353,3 @@ const refOf = ({ layers }: Tree): string => {
 }
 
 const silent: StepReport = { output: () => {}, status: () => {}, warning: () => {} }
-
-/** All of a folder, as it is. */
-const wholeCopy = copyAction({
-  ...{ from: 0, source: '/', destination: '/' },
-  ...{ contentsOnly: true, createDestination: true, allowEmpty: true },
-})

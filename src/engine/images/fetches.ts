@@ -3,7 +3,7 @@ import { failpoint } from '../../core/failpoint.ts'
 import { Gate } from '../../core/queue.ts'
 import type { Digest } from '../../oci/digest.ts'
 import type { Descriptor } from '../../oci/image.ts'
-import type { Repository } from '../../registry-client/types.ts'
+import type { ImageSource } from '../../registry-client/types.ts'
 import type { Database } from '../../store/database.ts'
 import type { ArrivingLayer, ContentStore, LayerStore } from '../../store/types.ts'
 import { noteFetched } from './fetched.ts'
@@ -34,7 +34,7 @@ export interface Fetching extends Disposable {
 }
 
 interface Fetch {
-  repository: Repository
+  repository: ImageSource
   descriptor: Descriptor
   listeners: Map<object, FetchListener>
   /** What a later listener is told first. */
@@ -93,7 +93,7 @@ export class Fetches {
   }
 
   /** Begins to fetch a blob that is not there, or joins who does. */
-  join(repository: Repository, descriptor: Descriptor, listener: FetchListener): Fetching {
+  join(repository: ImageSource, descriptor: Descriptor, listener: FetchListener): Fetching {
     const joined = this.#underWay.get(descriptor.digest)
     const fetch = joined ?? this.#begin(repository, descriptor)
     const key = {}
@@ -111,7 +111,7 @@ export class Fetches {
     }
   }
 
-  #begin(repository: Repository, descriptor: Descriptor): Fetch {
+  #begin(repository: ImageSource, descriptor: Descriptor): Fetch {
     const stop = new AbortController()
     const fetch: Fetch = {
       repository,

@@ -5,7 +5,7 @@ import type { Digest } from '../../oci/digest.ts'
 import type { Descriptor } from '../../oci/image.ts'
 import { formatPlatform, type Platform, platformScore } from '../../oci/platform.ts'
 import { canonical, familiar, familiarName, type Reference } from '../../oci/reference.ts'
-import type { Credentials, Repository } from '../../registry-client/types.ts'
+import type { Credentials, ImageSource, Repository } from '../../registry-client/types.ts'
 import type { LayerSource } from '../../store/types.ts'
 import type { Engine } from '../engine.ts'
 import type { Operation } from '../operations.ts'
@@ -29,7 +29,7 @@ export interface PullRequest {
 
 /** What is under way for one name. */
 interface Part extends Pick<PullRequest, 'name' | 'report'> {
-  repository: Repository
+  repository: ImageSource
   operation: Pick<Operation, 'at' | 'signal'>
 }
 

@@ -1,7 +1,7 @@
 import { failpoint } from '../../core/failpoint.ts'
 import type { Digest } from '../../oci/digest.ts'
 import type { Descriptor } from '../../oci/image.ts'
-import type { Repository } from '../../registry-client/types.ts'
+import type { ImageSource } from '../../registry-client/types.ts'
 import type { Engine } from '../engine.ts'
 import { noteFetched } from './fetched.ts'
 import { manifestOf } from './pullPlan.ts'
@@ -10,7 +10,7 @@ import { manifestOf } from './pullPlan.ts'
 
 interface AttestationPull {
   attestations: readonly Descriptor[]
-  repository: Repository
+  repository: ImageSource
   signal: AbortSignal
   /** Gets a hold on each blob, which no image names yet. */
   holds: DisposableStack

@@ -10,7 +10,7 @@ import {
   mediaTypes,
 } from '../../oci/image.ts'
 import { formatPlatform, type Platform } from '../../oci/platform.ts'
-import type { ManifestAnswer, Repository } from '../../registry-client/types.ts'
+import type { ImageSource, ManifestAnswer } from '../../registry-client/types.ts'
 import type { LayerSource } from '../../store/types.ts'
 import { attestationsOf, candidates, hostPlatform } from './reach.ts'
 
@@ -101,7 +101,7 @@ interface Chosen {
 }
 
 export interface PlanOptions {
-  repository: Repository
+  repository: ImageSource
   /** This host's unless told. */
   platform: Platform | undefined
   signal: AbortSignal

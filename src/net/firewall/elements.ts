@@ -68,7 +68,7 @@ export const bridgeElements = (bridge: BridgeSpec, { asks, ipv6 }: ElementOption
   for (const host of bridge.trusted) add('trusted', `${JSON.stringify(host)} . ${name}`)
   if (!asks) return found
   const { address, prefix } = networkOf(bridge.subnet)
-  add('within', `${address}/${prefix} . ${name}`)
+  add('within', `${address}/${prefix}`)
   if (bridge.internal) add('unasked')
   return found
 }

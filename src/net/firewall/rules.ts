@@ -18,7 +18,7 @@ import type { Detour } from '../types.ts'
  *
  * With firewall mode `host` (see detour.ts) there are besides
  *
- * - `within`: the subnet of each bridge: what comes from there has gone round by the detour, and is a neighbour's.
+ * - `within`: the subnet of each bridge: what comes from there has gone round by the detour, and is a container's.
  * - `asked`, `asked_any`: published ports for which the host's INPUT is asked, in a table of their own, for only one
  *   of the family `ip` can copy a packet; `unasked`: bridges whose containers reach nothing outside.
  *
@@ -74,7 +74,7 @@ const declarations = `
   set internal { type ifname; }
   set silent { type ifname; }
   set trusted { type ifname . ifname; }
-  set within { type ipv4_addr . ifname; flags interval; }${familyDeclarations(4)}${familyDeclarations(6)}
+  set within { type ipv4_addr; flags interval; }${familyDeclarations(4)}${familyDeclarations(6)}
   chain guard { type filter hook prerouting priority raw; policy accept; }
   chain emerge { type filter hook prerouting priority 10000; policy accept; }
   chain arrive { type nat hook prerouting priority dstnat; policy accept; }
@@ -128,8 +128,8 @@ const familyRules: Rule[] = [
   // Only the address changes: a range goes to the same ports.
   ['publish', 'dnat ip to ip daddr . meta l4proto . th dport map @published_ranges'],
   ['publish', 'dnat ip to meta l4proto . th dport map @published_any_ranges'],
-  // A neighbour on the same bridge would answer directly, past the translation.
-  ['leave', 'FAMILY ct status dnat iifname . oifname @inside masquerade'],
+  // A neighbour on the same bridge would answer directly, past the translation; one on another may be on this one, too.
+  ['leave', 'FAMILY ct status dnat iifname @bridges oifname @bridges masquerade'],
   // The same for a container and itself; bridged by br_netfilter, such a packet shows no incoming interface.
   ['leave', 'ct status dnat ip saddr . ip daddr @selves masquerade'],
   ['leave', 'FAMILY oifname != @bridges snat ip to iifname map @sourced'],
@@ -190,7 +190,7 @@ const askedRules = ({ back, mark }: Detour): Rule[] => [
   // The copy was made unfit to be fragmented, which a datagram may have to be.
   ['emerge', `iifname "${back}" meta nfproto ipv4 meta mark set ${mark} ip frag-off set 0`],
   ['unmark', `iifname "${back}" meta mark set 0`],
-  ['leave', `iifname "${back}" ct status dnat ip saddr . oifname @within masquerade`],
+  ['leave', `iifname "${back}" ct status dnat ip saddr @within masquerade`],
 ]
 
 /** Stand before the chain's last word, and before its first. */

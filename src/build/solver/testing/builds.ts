@@ -3,7 +3,7 @@ import { setImmediate } from 'node:timers/promises'
 import type { Graph } from '../../graph/types.ts'
 import { Cache } from '../cache.ts'
 import { createSolver } from '../solver.ts'
-import type { BuildEvent, Solver, Tree } from '../types.ts'
+import type { BuildEvent, ImportedResults, SolvedResult, Solver, Tree } from '../types.ts'
 import { MemoryStore, type Outside, World } from './world.ts'
 
 /** A solver over a model world, and its builds. */
@@ -27,6 +27,7 @@ export interface Told {
   /** What was done meanwhile. */
   done: string[]
   tree: Tree
+  results: SolvedResult[]
 }
 
 let next = 1
@@ -35,7 +36,7 @@ let next = 1
 export const build = async (
   { solver, world }: Bench,
   graph: Graph,
-  options: { id?: string; signal?: AbortSignal; events?: BuildEvent[] } = {},
+  options: { id?: string; signal?: AbortSignal; events?: BuildEvent[]; imported?: ImportedResults } = {},
 ): Promise<Told> => {
   const { id = `build${next++}`, signal = new AbortController().signal, events = [] } = options
   const before = world.done.length
@@ -43,10 +44,13 @@ export const build = async (
     build: { id, signal },
     graph,
     tell: event => events.push(event),
+    holdsAll: true,
+    ...(options.imported ? { imported: options.imported } : {}),
   })
   const [tree = { layers: [] }] = solution.trees
   const files = Object.fromEntries(world.files(tree))
-  return { files, events, tree, done: world.done.slice(before) }
+  const results = await solution.results()
+  return { files, events, tree, results, done: world.done.slice(before) }
 }
 
 /** Names of steps that ran. */

@@ -6,6 +6,7 @@ import type { RecordStore } from '../cache.ts'
 import type {
   ContentDigest,
   FileDigest,
+  Identity,
   LayerRef,
   Selection,
   StepInput,
@@ -84,6 +85,8 @@ export class World implements StepRunner {
   /** Vertices that ran twice at once. */
   readonly doubled: string[] = []
   hook: Hook = async () => {}
+  /** Results of builds that others may begin with. */
+  readonly lent = new Map<string, Identity>()
   /** Whether content digests come with their files. */
   tellsFiles = true
   #next = 1
@@ -119,6 +122,7 @@ export class World implements StepRunner {
     const { operation } = vertex
     if (operation.kind === 'http')
       return { key: digestOf(`http ${operation.url} ${this.outside.downloads[operation.url]}`) }
+    if (operation.kind === 'result') return this.lent.get(operation.id) ?? {}
     if (operation.kind !== 'image') return {}
     const files = this.outside.images[operation.reference]
     if (!files) throw notFound(`${operation.reference}: not found`)

@@ -2,8 +2,9 @@ import { notFound } from '../../../core/errors.ts'
 import type { Engine } from '../../../engine/engine.ts'
 import { bringLayers } from '../../../engine/images/pull.ts'
 import type { PullLine } from '../../../engine/images/pullProgress.ts'
-import { familiar, parseReference } from '../../../oci/reference.ts'
-import type { Credentials } from '../../../registry-client/types.ts'
+import { mediaTypes } from '../../../oci/image.ts'
+import { parseReference, type Reference } from '../../../oci/reference.ts'
+import type { Credentials, ImageSource } from '../../../registry-client/types.ts'
 import type { Layer, SnapshotStore } from '../../../store/types.ts'
 import type { LayerRef, Tree } from '../../solver/types.ts'
 
@@ -15,6 +16,10 @@ export interface LayerNeeds {
   engine: Engine
   snapshots: SnapshotStore
   credentials(domain: string, signal: AbortSignal): Promise<Credentials | undefined>
+  /** What layers are taken from in the stead of the registries that they name. */
+  source?: ImageSource
+  /** Who has layers of a reference that names no repository. */
+  clientCache?: (reference: string) => ImageSource | undefined
   report(line: PullLine): void
   signal: AbortSignal
 }
@@ -32,28 +37,104 @@ const runs = (layers: readonly LayerRef[]): LayerRef[][] => {
   return all
 }
 
-const fetchRun = async (needs: LayerNeeds, refs: readonly ImageRef[]): Promise<Layer[]> => {
+/** Layers of images that are unpacked as one stack each, from the bottom. */
+export const imageStacks = (layers: readonly LayerRef[]): ImageRef[][] =>
+  runs(layers).flatMap(run => (run.every(isImage) ? [run] : []))
+
+/** Parts of a run that are had from one repository each, from the bottom. */
+const partsOf = (refs: readonly ImageRef[]): ImageRef[][] => {
+  const parts: ImageRef[][] = []
+  for (const ref of refs) {
+    const last = parts.at(-1)
+    if (last?.[0]?.reference === ref.reference) last.push(ref)
+    else parts.push([ref])
+  }
+  return parts
+}
+
+/** A client's folder has no name as repositories have them: one is made of it, to be shown. */
+const originOf = async (
+  needs: LayerNeeds,
+  reference: string,
+): Promise<{ name: Reference; repository: ImageSource }> => {
+  const { engine, signal, source } = needs
+  const folder = needs.clientCache?.(reference)
+  if (folder) return { repository: folder, name: { domain: 'client', path: reference } }
+  if (reference.includes(' '))
+    throw notFound(`layers of the ${reference} are not here, and who had them has gone: build again`)
+  const name = parseReference(reference)
+  if (source) return { name, repository: source }
+  const credentials = await needs.credentials(name.domain, signal)
+  return { name, repository: engine.registries.repository(name.domain, name.path, credentials) }
+}
+
+/** Unpacks them over those below, and fetches what of them is not here. */
+const bringPart = async (
+  needs: LayerNeeds,
+  part: readonly ImageRef[],
+  below: readonly ImageRef[],
+): Promise<void> => {
   const { engine, signal } = needs
+  await bringLayers(engine, {
+    ...(await originOf(needs, part[0]?.reference ?? '')),
+    operation: { signal, at: () => signal.throwIfAborted() },
+    report: needs.report,
+    layers: part.map(({ blob: digest, size, mediaType }) => ({ digest, size, mediaType })),
+    sources: [...below, ...part].map(({ blob, diffId }) => ({ blob, diffId })),
+  })
+}
+
+const bringRun = async (needs: LayerNeeds, refs: readonly ImageRef[]): Promise<void> => {
+  let count = 0
+  for (const part of partsOf(refs)) {
+    await bringPart(needs, part, refs.slice(0, count))
+    count += part.length
+  }
+}
+
+const fetchRun = async (needs: LayerNeeds, refs: readonly ImageRef[]): Promise<Layer[]> => {
+  const { engine } = needs
   const diffIds = refs.map(({ diffId }) => diffId)
   const found = await engine.layers.find(diffIds)
   if (found) return found
-  const name = parseReference(refs[0]?.reference ?? '')
-  const repository = engine.registries.repository(
-    name.domain,
-    name.path,
-    await needs.credentials(name.domain, signal),
-  )
-  await bringLayers(engine, {
-    name,
-    repository,
-    operation: { signal, at: () => signal.throwIfAborted() },
-    report: needs.report,
-    layers: refs.map(({ blob: digest, size, mediaType }) => ({ digest, size, mediaType })),
-    sources: refs.map(({ blob, diffId }) => ({ blob, diffId })),
-  })
+  await bringRun(needs, refs)
   const layers = await engine.layers.find(diffIds)
-  if (!layers) throw notFound(`layers of ${familiar(name)} were removed while they were needed`)
+  if (!layers)
+    throw notFound(`layers of ${refs[0]?.reference} were removed while they were needed: build again`)
   return layers
+}
+
+/** The same layer by a blob that is here: as it came, or plain; undefined where none is. */
+const withBlobHere = async ({ content }: Engine, ref: ImageRef): Promise<ImageRef | undefined> => {
+  if (await content.info(ref.blob)) return ref
+  const plain = await content.info(ref.diffId)
+  return plain && { ...ref, blob: plain.digest, size: plain.size, mediaType: mediaTypes.ociLayer }
+}
+
+/** A tree whose layers of images are here as blobs, which stay until it is disposed of. */
+export interface BroughtTree extends Tree, Disposable {}
+
+const runWithBlobs = async (needs: LayerNeeds, run: readonly LayerRef[]): Promise<LayerRef[]> => {
+  const refs = run.filter(isImage)
+  if (refs.length === 0) return [...run]
+  const here = await Promise.all(refs.map(ref => withBlobHere(needs.engine, ref)))
+  if (here.some(ref => !ref)) await bringRun(needs, refs)
+  return refs.map((ref, index) => here[index] ?? ref)
+}
+
+/**
+ * For who names blobs: layers of images are here as such, too, and not only as folders, which may have come of other
+ * blobs. Gives the tree by those that are here. Not to be called by who shares `images.incoming`. Errors: those of the
+ * registry.
+ */
+export const withBlobs = async (needs: LayerNeeds, { layers }: Tree): Promise<BroughtTree> => {
+  using holds = new DisposableStack()
+  for (const { blob, diffId } of layers.filter(isImage))
+    for (const digest of [blob, diffId]) holds.use(needs.engine.fetches.hold(digest))
+  const all: LayerRef[] = []
+  for (const run of runs(layers)) all.push(...(await runWithBlobs(needs, run)))
+  const kept = holds.move()
+  return { layers: all, [Symbol.dispose]: () => kept.dispose() }
 }
 
 const foundSnapshot = (snapshots: SnapshotStore, id: string): Layer => {

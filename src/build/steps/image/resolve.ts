@@ -7,7 +7,7 @@ import type { Digest } from '../../../oci/digest.ts'
 import type { Descriptor, ImageConfig } from '../../../oci/image.ts'
 import type { Platform } from '../../../oci/platform.ts'
 import { canonical, parseReference, type Reference, withDefaultTag } from '../../../oci/reference.ts'
-import type { Credentials } from '../../../registry-client/types.ts'
+import type { Credentials, ImageSource } from '../../../registry-client/types.ts'
 import type { ResolveMode } from '../../plan/types.ts'
 import type { Tree } from '../../solver/types.ts'
 
@@ -54,9 +54,9 @@ const ofStore = async (
 }
 
 /** Undefined where none of the name is here for the platform. */
-const local = async (
+export const localImage = async (
   engine: Engine,
-  { reference, platform }: AskedImage,
+  { reference, platform }: Pick<AskedImage, 'reference' | 'platform'>,
   name: Reference,
 ): Promise<BaseImage | undefined> => {
   try {
@@ -68,22 +68,27 @@ const local = async (
   }
 }
 
-const remote = async (
-  engine: Engine,
-  { platform, credentials, signal }: AskedImage,
+/** An image wherever it is taken from, by its digest or tag. Errors: those of the source; `no-such-platform`. */
+export const imageOf = async (
+  repository: ImageSource,
+  { platform, signal }: Pick<AskedImage, 'platform' | 'signal'>,
   name: Reference,
 ): Promise<BaseImage> => {
-  const { domain, path } = name
-  const repository = engine.registries.repository(domain, path, await credentials(domain, signal))
   const answer = await repository.manifest(name.digest ?? name.tag ?? 'latest', signal)
   checkIsImage(answer)
   const { config, target, layers } = await planPull(answer, { repository, platform, signal })
   return { config, digest: target.digest, tree: treeOf(config, layers, name) }
 }
 
+const remote = async (engine: Engine, asked: AskedImage, name: Reference): Promise<BaseImage> => {
+  const { domain, path } = name
+  const credentials = await asked.credentials(domain, asked.signal)
+  return await imageOf(engine.registries.repository(domain, path, credentials), asked, name)
+}
+
 /** Errors: those of the registry, in Docker's words; `no-such-platform`. */
 export const resolveImage = async (engine: Engine, asked: AskedImage): Promise<BaseImage> => {
   const name = withDefaultTag(parseReference(asked.reference))
-  const found = asked.resolve === 'pull' ? undefined : await local(engine, asked, name)
+  const found = asked.resolve === 'pull' ? undefined : await localImage(engine, asked, name)
   return found ?? (await remote(engine, asked, name))
 }
