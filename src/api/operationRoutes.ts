@@ -1,8 +1,16 @@
-import type { Operation } from '../engine/operations.ts'
+import type { Operation, Requester } from '../engine/operations.ts'
 import type { Call, Route } from './route.ts'
 import { requesterOf } from './track.ts'
 
 /** `/berth/v1/operations`: what is under way, and its cancelling. */
+
+export const requesterJson = ({ remote, agent, requestId, process, subject }: Requester): object => ({
+  Remote: remote,
+  UserAgent: agent,
+  RequestId: requestId,
+  Process: process && { Uid: process.uid, Pid: process.pid, Name: process.name },
+  Subject: subject,
+})
 
 const shown = (operation: Operation): object => {
   const { id, verb, subject, requester, started, step, irrevocable, signal } = operation
@@ -12,17 +20,7 @@ const shown = (operation: Operation): object => {
     Subject: { Type: subject.type, Id: subject.id, Name: subject.name },
     Started: started,
     Step: step,
-    Client: requester && {
-      Remote: requester.remote,
-      UserAgent: requester.agent,
-      RequestId: requester.requestId,
-      Process: requester.process && {
-        Uid: requester.process.uid,
-        Pid: requester.process.pid,
-        Name: requester.process.name,
-      },
-      Subject: requester.subject,
-    },
+    Client: requester && requesterJson(requester),
     Cancelled: signal.aborted,
     Irrevocable: irrevocable,
   }

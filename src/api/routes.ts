@@ -1,4 +1,5 @@
 import { archiveRoutes } from './archiveRoutes.ts'
+import { buildHistoryRoutes } from './buildHistoryRoutes.ts'
 import { type BuildDoors, buildRoutes } from './buildRoutes.ts'
 import { checkpointRoutes } from './checkpointRoutes.ts'
 import { cleanUpRoutes } from './cleanUpRoutes.ts'
@@ -31,6 +32,7 @@ export interface Identity extends BuildDoors {
 /** Every route of the Engine API, built or not; docs/api.md is made from it. */
 export const allRoutes = ({ id, ...doors }: Identity): Route[] => [
   ...buildRoutes(doors),
+  ...buildHistoryRoutes(doors.builder),
   ...eventRoutes,
   ...systemRoutes({ id }),
   ...checkpointRoutes,

@@ -17,6 +17,7 @@ import type { Warning } from './dockerfile/types.ts'
 import { checkEntitlements, type Entitlement } from './entitlements.ts'
 import { explaining, wantsExplanation } from './explain.ts'
 import { exportImage } from './export/image.ts'
+import { squashImage } from './export/squash.ts'
 import type { ExportStep, InlineCache } from './export/types.ts'
 import type { FrontendAttributes } from './frontend/attributes.ts'
 import {
@@ -25,6 +26,7 @@ import {
   type PlannedBuild,
   planPlatforms,
 } from './frontend/frontend.ts'
+import type { StepLimits } from './frontend/limits.ts'
 import type { Inputs, ReadResult } from './frontend/remoteContext.ts'
 import { answerSubrequest } from './frontend/subrequests.ts'
 import type { Graph, Vertex, VertexDigest } from './graph/types.ts'
@@ -40,6 +42,7 @@ import type {
   Tree,
 } from './solver/types.ts'
 import { PartsInTurn } from './stepParts.ts'
+import { checkLimits } from './steps/exec/record.ts'
 import { type LayerNeeds, layersOf, withBlobs } from './steps/image/layers.ts'
 import { layoutOf } from './steps/image/layout.ts'
 import { imageOf, resolveImage } from './steps/image/resolve.ts'
@@ -120,6 +123,7 @@ export class Build implements AsyncDisposable {
   readonly #warn: BuildRequest['warn']
   readonly #solutions: Solution[] = []
   readonly #used: (readonly LayerRef[])[] = []
+  #limits: StepLimits = {}
 
   constructor({ builder, id, client, operation, granted, tell, warn }: BuildRequest) {
     this.#builder = builder
@@ -142,6 +146,11 @@ export class Build implements AsyncDisposable {
   /** Stacks of images that it needs, and that no record of the cache may have yet. */
   get used(): Iterable<readonly LayerRef[]> {
     return this.#used
+  }
+
+  /** What its steps may have; known when it is planned. */
+  get limits(): StepLimits {
+    return this.#limits
   }
 
   use(layers: readonly LayerRef[]): void {
@@ -206,8 +215,10 @@ export class Build implements AsyncDisposable {
     }
   }
 
-  /** Reads the Dockerfile and plans all platforms. Errors: `FrontendError`, those of clients and registries. */
+  /** Reads the Dockerfile and plans all platforms. Errors: `FrontendError`, `bad-request` for limits, those of clients and registries. */
   async plan(attributes: FrontendAttributes, inputs: Inputs = {}): Promise<PlannedBuild> {
+    checkLimits(this.#builder.engine, attributes)
+    this.#limits = attributes.limits
     this.#operation.at('reading the Dockerfile')
     if (wantsExplanation(attributes.arguments)) this.#tell = explaining(this.#tell)
     const planned = await planPlatforms(attributes, this.#host(inputs))
@@ -347,6 +358,18 @@ export class Build implements AsyncDisposable {
     return await this.export(
       'exporting to image',
       async step => await exportImage({ ...step, plan, tree, inlineCache, names }),
+    )
+  }
+
+  /** As one layer over its base image; beside that which `exportImage` gave. */
+  async squashImage(
+    image: ImageRecord,
+    { plan, tree }: ExportedPlatform,
+    names: readonly Reference[],
+  ): Promise<ImageRecord> {
+    return await this.export(
+      'squashing its layers',
+      async step => await squashImage(step, { image, plan, tree, names }),
     )
   }
 

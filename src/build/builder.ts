@@ -13,6 +13,8 @@ import { ClientFolders } from './clients/folders.ts'
 import { sessionClient } from './clients/sessionClient.ts'
 import type { BuildClient } from './clients/types.ts'
 import type { Entitlement } from './entitlements.ts'
+import { BuildHistory } from './history/history.ts'
+import { defaultLimits, type HistoryLimits } from './history/limits.ts'
 import { Lending } from './lending.ts'
 import type { Session } from './session/session.ts'
 import { Sessions } from './session/sessions.ts'
@@ -33,6 +35,8 @@ export interface BuilderParts {
   gc?: unknown
   /** What clients may ask for; as with dockerd, the host's network unless told. */
   entitlements?: ReadonlySet<Entitlement>
+  /** `builder.history` of daemon.json; BuildKit's limits unless told. */
+  history?: HistoryLimits
 }
 
 /** What is there from one daemon to the next. */
@@ -40,6 +44,7 @@ interface Kept {
   cache: Cache
   cacheMounts: CacheMounts
   downloads: DownloadRecords
+  history: BuildHistory
 }
 
 /** All builds of a daemon, and what they share: the solver, its cache, the clients' sessions and folders. */
@@ -51,6 +56,7 @@ export class Builder implements Keeper, AsyncDisposable {
   readonly folders: ClientFolders
   readonly cache: Cache
   readonly upkeep: Upkeep
+  readonly history: BuildHistory
   readonly cacheMounts: CacheMounts
   readonly solver: Solver
   readonly entitlements: ReadonlySet<Entitlement>
@@ -59,12 +65,13 @@ export class Builder implements Keeper, AsyncDisposable {
   readonly #adopted: Adopted
   readonly #builds = new Map<string, Build>()
 
-  private constructor(parts: BuilderParts, { cache, cacheMounts, downloads }: Kept) {
+  private constructor(parts: BuilderParts, { cache, cacheMounts, downloads, history }: Kept) {
     this.engine = parts.engine
     this.snapshots = parts.snapshots
     this.#trash = parts.trash
     this.cache = cache
     this.cacheMounts = cacheMounts
+    this.history = history
     this.entitlements = parts.entitlements ?? new Set(['network.host'])
     this.folders = new ClientFolders(
       path.join(parts.engine.settings.dataRoot, 'build', 'contexts'),
@@ -78,6 +85,7 @@ export class Builder implements Keeper, AsyncDisposable {
       cacheMounts,
       downloads,
       clientOf: build => this.#clientOf(build),
+      limitsOf: build => this.#builds.get(build.id)?.limits ?? {},
       clientCache: reference => this.clientCache(reference),
       using: (build, layers) => this.#builds.get(build.id)?.use(layers),
       lent: id => this.lending.find(id),
@@ -112,7 +120,14 @@ export class Builder implements Keeper, AsyncDisposable {
         (await isAtHand(engine, tree)),
     )
     for (const id of await snapshots.list()) if (!cache.hasSnapshot(id)) await snapshots.remove(id)
-    return new Builder(parts, { cache, cacheMounts, downloads: await DownloadRecords.open(engine.database) })
+    const history = await BuildHistory.open({
+      root: path.join(engine.settings.dataRoot, 'build', 'history'),
+      limits: parts.history ?? defaultLimits,
+      onError: error =>
+        engine.log.error('the record of a build could not be kept', { error: messageOf(error) }),
+    })
+    const downloads = await DownloadRecords.open(engine.database)
+    return new Builder(parts, { cache, cacheMounts, downloads, history })
   }
 
   /** Begins a build. Errors: `stopping`. */

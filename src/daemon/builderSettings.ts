@@ -1,12 +1,14 @@
 import type { Entitlement } from '../build/entitlements.ts'
+import { type HistoryLimits, readHistoryLimits } from '../build/history/limits.ts'
 import { readGcRules } from '../build/solver/gc.ts'
 import { badRequest } from '../core/errors.ts'
 
-/** `builder` of daemon.json: what the build cache may have, and what builds may ask for. */
+/** `builder` of daemon.json: what the build cache may have, what builds may ask for, what is kept of them. */
 export interface BuilderSettings {
   /** As it was given: the rules depend on the disk. */
   gc: unknown
   entitlements: ReadonlySet<Entitlement>
+  history: HistoryLimits
 }
 
 const objectOf = (value: unknown, what: string): Record<string, unknown> => {
@@ -31,7 +33,7 @@ const entitlementsOf = (value: unknown): Set<Entitlement> => {
 
 /** Errors: `bad-request` that names the field. */
 export const builderSettingsOf = (value: unknown): BuilderSettings => {
-  const { gc, entitlements } = objectOf(value, 'builder')
+  const { gc, entitlements, history } = objectOf(value, 'builder')
   readGcRules(gc, undefined, 0)
-  return { gc, entitlements: entitlementsOf(entitlements) }
+  return { gc, entitlements: entitlementsOf(entitlements), history: readHistoryLimits(history) }
 }

@@ -100,7 +100,7 @@ export const optionTexts: Readonly<Record<string, string>> = {
   'cdi-spec-dir': 'Folders of CDI specifications',
   features: 'Switches of the builder and of the containerd image store',
   feature: 'The same by flag: <name>=<bool>',
-  builder: "The builder's cache and its clean-up",
+  builder: "The builder's cache and its clean-up, what builds may ask for, and records of them",
   'swarm-default-advertise-addr': 'Cluster mode',
   'node-generic-resource': 'Cluster mode',
   'network-control-plane-mtu': 'Overlay networks of the cluster mode',

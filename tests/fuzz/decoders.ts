@@ -2,6 +2,7 @@ import { writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { workerData } from 'node:worker_threads'
 import { gzipSync, zstdCompressSync } from 'node:zlib'
+import { create, toBinary } from '@bufbuild/protobuf'
 import { parse as parseToml } from 'smol-toml'
 import { decompress } from '../../src/archive/compression.ts'
 import { TarParser } from '../../src/archive/parser.ts'
@@ -11,6 +12,11 @@ import { readCacheForm } from '../../src/build/cacheTransfer/readForm.ts'
 import { IgnoreMatcher, readIgnoreFile } from '../../src/build/dockerfile/ignore.ts'
 import { parseDockerfile } from '../../src/build/dockerfile/parse.ts'
 import { readAttributes } from '../../src/build/frontend/attributes.ts'
+import { withoutPasswords } from '../../src/build/history/attributes.ts'
+import { recordFilter } from '../../src/build/history/filter.ts'
+import { frameOf } from '../../src/build/history/frames.ts'
+import { interruptedRecord } from '../../src/build/history/interrupted.ts'
+import type { OpenRecord } from '../../src/build/history/types.ts'
 import { parseRowFilters } from '../../src/build/solver/filter.ts'
 import { parseGlob } from '../../src/build/steps/file/glob.ts'
 import { parseMode } from '../../src/build/steps/file/mode.ts'
@@ -42,6 +48,7 @@ import { parseHostsFile } from '../../src/registry-client/hostsFile.ts'
 import { decodeHello, encodeFrame, encodeHello, FrameDecoder } from '../../src/runtime/monitorFrames.ts'
 import { decodeExitFile, decodeExitRecord, decodeStatus } from '../../src/runtime/monitorRecord.ts'
 import { parseSeccompProfile, resolveSeccomp } from '../../src/runtime/spec/seccomp.ts'
+import { StatusResponseSchema } from '../../src/wire/buildkit/control_pb.ts'
 import { createRequest, execCreateRequest, updateRequest } from '../../src/wire/container.ts'
 import { decodeJson } from '../../src/wire/decode.ts'
 import { Filters } from '../../src/wire/filters.ts'
@@ -188,6 +195,22 @@ const requests = [
   networkConnectRequest,
 ]
 
+const openRecord: OpenRecord = {
+  ...{ ref: 'abc', frontend: 'dockerfile.v0', attributes: { context: 'https://a/b.git' }, exporters: [] },
+  ...{ createdAt: '2026-01-02T03:04:05Z', steps: [], pinned: false, generation: 0 },
+  counts: { total: 0, completed: 0, cached: 0, warnings: 0 },
+}
+
+const buildLog = frameOf(
+  toBinary(
+    StatusResponseSchema,
+    create(StatusResponseSchema, {
+      vertexes: [{ digest: 'sha256:1', name: 'RUN a', started: { seconds: 1n, nanos: 2 } }],
+      logs: [{ vertex: 'sha256:1', stream: 1n, msg: Buffer.from('said') }],
+    }),
+  ),
+)
+
 /** In the thread's own folder: for what is read from files. */
 const inFile = (name: string, bytes: Uint8Array): string => {
   const target = path.join((workerData as { folder: string }).folder, name)
@@ -293,6 +316,21 @@ export const targets: Readonly<Record<string, Target>> = {
       name => (given: string) => readAttributes({ [name]: given }),
     ),
   ),
+  'build-records': text(
+    ['status==error,ref~=a', '"repository!=x"', 'duration>=1h,startedAt<2026-01-02T03:04:05Z', '64m', '-1'],
+    given => recordFilter([given])(openRecord),
+    withoutPasswords,
+    ...['memory', 'memswap', 'cpuquota', 'cpusetcpus'].map(
+      name => (given: string) => readAttributes({ [name]: given }),
+    ),
+  ),
+  'build-log': {
+    seeds: [buildLog],
+    decode: async bytes => {
+      const { log } = await interruptedRecord(openRecord, { at: openRecord.createdAt, log: [bytes] })
+      if (log.size > bytes.length) throw new Error('a log is larger than its file')
+    },
+  },
   'caches of builds': text(
     [
       `{"layers":[{"blob":"${someDigest}","parent":-1,"annotations":{"mediaType":"a","diffID":"${someDigest}","size":1}}],"records":[{"digest":"${someDigest}","layers":[{"layer":0,"createdAt":"2026-01-02T03:04:05Z"}],"chains":[{"layers":[0]}],"inputs":[[{"link":0}]],"berth":{"keys":["${someDigest}"],"chain":"${someDigest}","bases":[],"description":"a","milliseconds":1,"layer":null}}]}`,

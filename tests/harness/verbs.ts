@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { buildHistoryVerbs } from './buildHistoryVerbs.ts'
 import { buildVerbs } from './buildVerbs.ts'
 import type { TestDaemon } from './daemon.ts'
 import { deliveryVerbs } from './deliveryVerbs.ts'
@@ -326,6 +327,7 @@ export const verbGroups: [string, Verb[]][] = [
   ['mounts made before a start', mountVerbs],
   ['containers in user namespaces', userNamespaceVerbs],
   ['build', buildVerbs],
+  ['records of builds', buildHistoryVerbs],
 ]
 
 /** Those whose daemon gives containers user namespaces. */

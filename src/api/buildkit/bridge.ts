@@ -91,11 +91,12 @@ const warningOf = (request: WarnRequest): WarningInfo => ({
 })
 
 const solve = async (
-  { build }: OpenBuild,
+  { build, record }: OpenBuild,
   request: SolveRequest,
   signal: AbortSignal,
 ): Promise<MessageInitShape<typeof SolveResponseSchema>> => {
   if (request.sourcePolicies.length > 0) throw notImplemented('a source policy')
+  record?.asked(request.frontend, request.frontendOpt)
   const result = await build.solve(
     {
       frontend: request.frontend,

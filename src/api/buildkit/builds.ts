@@ -1,3 +1,4 @@
+import type { OpenBuildRecord } from '../../build/history/history.ts'
 import type { BuildProgress } from '../../build/solver/progress.ts'
 import { abandonable } from '../../core/abort.ts'
 import { BerthError, conflict } from '../../core/errors.ts'
@@ -13,6 +14,8 @@ export interface OpenBuild {
   progress: BuildProgress
   /** Somebody hears of its progress. */
   isHeard?: boolean
+  /** Absent where nothing is kept of it. */
+  record?: OpenBuildRecord | undefined
   /** Ends when the build does. */
   signal: AbortSignal
   /** What a client that leads the build returns. */
@@ -58,6 +61,10 @@ export class Builds {
     const build = await this.wait(ref, signal)
     build.isHeard = true
     return build.progress
+  }
+
+  has(ref: string): boolean {
+    return this.#open.has(ref)
   }
 
   #wake(ref: string): void {

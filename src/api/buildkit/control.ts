@@ -1,10 +1,15 @@
+import type { MessageInitShape } from '@bufbuild/protobuf'
 import { Code, ConnectError, type ServiceImpl } from '@connectrpc/connect'
+import { statusMessage } from '../../build/history/statusMessages.ts'
 import { bytesDuplex } from '../../build/session/bytesDuplex.ts'
 import { BuildProgress } from '../../build/solver/progress.ts'
 import { abandonable } from '../../core/abort.ts'
+import { nowText } from '../../core/clock.ts'
 import { BerthError, notImplemented } from '../../core/errors.ts'
 import type { Requester } from '../../engine/operations.ts'
 import type {
+  BuildHistoryEventSchema,
+  BuildHistoryRequest,
   BytesMessage,
   CacheOptions,
   Control,
@@ -13,10 +18,11 @@ import type {
   StatusResponse,
   UsageRecord,
 } from '../../wire/buildkit/control_pb.ts'
+import { type Recorded, recordedBuild } from '../buildRecord.ts'
 import type { OpenBuild, Services } from './builds.ts'
 import { requesterKey } from './grpcDoor.ts'
 import { grpcError, told } from './grpcErrors.ts'
-import { statusMessage } from './statusMessages.ts'
+import { listenBuildHistory, updateBuildHistory } from './history.ts'
 import type { Attributed, Build, BuildRequest, BuildResult, StatusEvent } from './types.ts'
 import { usageMessage, versionMessage, workerMessages } from './workerMessages.ts'
 
@@ -107,6 +113,17 @@ const begin = (
   }
 }
 
+const recordedOf = (
+  { builder }: Services,
+  { ref, frontend, options, exporters, isInternal }: BuildRequest,
+  { progress, requester }: { progress: BuildProgress; requester: Requester | undefined },
+): Recorded => ({
+  history: isInternal ? undefined : builder.history,
+  inputs: { ref, frontend, attributes: options, exporters, ...(requester ? { requester } : {}) },
+  progress,
+  sourcesOf: error => builder.sourcesOf(error),
+})
+
 const solve = async (
   services: Services,
   call: SolveCall,
@@ -128,24 +145,52 @@ const solve = async (
   }
   builds.add(open)
   try {
-    const result = await resultOf(open, request)
-    return { exporterResponse: await build.finish(result, open.signal) }
+    const exporterResponse = await recordedBuild(
+      recordedOf(services, request, { progress, requester: call.requester }),
+      async record => {
+        open.record = record
+        try {
+          return await build.finish(await resultOf(open, request), open.signal)
+        } finally {
+          end.abort(new BerthError('cancelled', 499, 'the build has ended'))
+        }
+      },
+    )
+    return { exporterResponse }
   } finally {
     builds.remove(request.ref)
-    end.abort(new BerthError('cancelled', 499, 'the build has ended'))
-    progress.end()
   }
 }
 
 async function* status(services: Services, ref: string, signal: AbortSignal): AsyncGenerator<StatusResponse> {
-  const progress = await told(services, () => services.builds.progress(ref, signal))
+  const { builder, builds } = services
+  const { history } = builder
   try {
+    // A build that has been, or one of another door.
+    if (history?.knows(ref) && !builds.has(ref)) return yield* history.told(ref, signal)
+    const progress = await builds.progress(ref, signal)
     for await (const update of progress.read(signal)) yield statusMessage(update)
   } catch (error) {
     // Who leaves early hears no more, which is no error.
-    if (!signal.aborted) throw error
+    if (!signal.aborted) throw grpcError(error, builder)
   }
 }
+
+async function* history(
+  { builder }: Services,
+  request: BuildHistoryRequest,
+  signal: AbortSignal,
+): AsyncGenerator<MessageInitShape<typeof BuildHistoryEventSchema>> {
+  if (!builder.history) return
+  try {
+    yield* listenBuildHistory(builder.history, request, signal)
+  } catch (error) {
+    throw grpcError(error, builder)
+  }
+}
+
+/** Clients tell by it how long a build has been going. */
+const tellTime = (header: Headers): void => header.set('buildkit-current-timestamp', nowText())
 
 async function* session(
   services: Services,
@@ -186,7 +231,10 @@ export const controlService = (services: Services): Partial<ServiceImpl<typeof C
   return {
     solve: (message, { signal, values }) =>
       told(services, () => solve(services, { message, requester: values.get(requesterKey) }, signal)),
-    status: ({ ref }, { signal }) => status(services, ref, signal),
+    status: ({ ref }, { signal, responseHeader }) => {
+      tellTime(responseHeader)
+      return status(services, ref, signal)
+    },
     session: (messages, { requestHeader }) => session(services, messages, requestHeader),
     listWorkers: () => ({ record: workerMessages(builder) }),
     info: () => ({ buildkitVersion: versionMessage(builder) }),
@@ -195,9 +243,14 @@ export const controlService = (services: Services): Partial<ServiceImpl<typeof C
         record: (await builder.usage({ filters: filter, ageLimit }, signal)).map(usageMessage),
       })),
     prune: (request, { signal }) => prune(services, request, signal),
-    // No history is kept: who asks for it finds none.
-    async *listenBuildHistory() {
-      yield* []
+    listenBuildHistory: (request, { signal, responseHeader }) => {
+      tellTime(responseHeader)
+      return history(services, request, signal)
     },
+    updateBuildHistory: request =>
+      told(services, async () => {
+        if (builder.history) await updateBuildHistory(builder.history, request)
+        return {}
+      }),
   }
 }

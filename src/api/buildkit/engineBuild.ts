@@ -25,7 +25,7 @@ import { newId } from '../../core/ids.ts'
 import { hostPlatform } from '../../engine/images/reach.ts'
 import type { Operation, Requester } from '../../engine/operations.ts'
 import { familiar } from '../../oci/reference.ts'
-import { excerptOf } from './excerpts.ts'
+import { warningInfo } from './excerpts.ts'
 import { exportResult } from './exporters.ts'
 import { jsonBytes, outcomeOf, resultMetadata } from './results.ts'
 import type {
@@ -119,16 +119,7 @@ export class DoorBuild implements Build {
       operation: this.#operation,
       granted: readEntitlements(request.entitlements, builder.entitlements),
       tell,
-      warn: ({ rule, message, description, url, ranges, vertex, source }) =>
-        tell({
-          kind: 'check',
-          vertex,
-          level: 1,
-          short: `${rule}: ${message} (line ${ranges[0]?.start.line ?? 0})`,
-          detail: [description],
-          url,
-          source: excerptOf(source, ranges),
-        }),
+      warn: warning => tell({ kind: 'check', ...warningInfo(warning) }),
     })
   }
 

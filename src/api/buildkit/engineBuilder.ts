@@ -1,7 +1,10 @@
 import type { Builder as BuildEngine } from '../../build/builder.ts'
+import type { HistoryBlob } from '../../build/history/history.ts'
 import { parseRowFilters } from '../../build/solver/filter.ts'
 import type { UsageRow } from '../../build/solver/usage.ts'
+import { gatewayOfHost } from '../../engine/containers/extraHosts.ts'
 import { hostPlatform } from '../../engine/images/reach.ts'
+import type { Digest } from '../../oci/digest.ts'
 import { DoorBuild } from './engineBuild.ts'
 import { excerptsOfError } from './excerpts.ts'
 import type { Builder, Usage } from './types.ts'
@@ -25,6 +28,23 @@ const usageMessageOf = (row: UsageRow): Usage => ({
   type: row.kind,
 })
 
+/** By this, clients know what `--add-host=NAME:host-gateway` stands for. */
+const hostGatewayLabel = ({ engine }: BuildEngine): Record<string, string> => {
+  const gateway = gatewayOfHost(engine)
+  return gateway === '' ? {} : { 'org.mobyproject.buildkit.worker.moby.host-gateway-ip': gateway }
+}
+
+const imageBlob = async ({ engine }: BuildEngine, digest: Digest): Promise<HistoryBlob | undefined> => {
+  const info = await engine.content.info(digest)
+  return (
+    info && {
+      size: info.size,
+      read: part =>
+        engine.content.open(digest, part && { start: part.start, end: part.start + part.size - 1 }),
+    }
+  )
+}
+
 export const engineBuilder = (builder: BuildEngine, version: string): Builder => ({
   sessions: builder.sessions,
   version: { package: 'github.com/moby/buildkit', version, revision: '' },
@@ -35,6 +55,7 @@ export const engineBuilder = (builder: BuildEngine, version: string): Builder =>
         'org.mobyproject.buildkit.worker.executor': 'berth',
         // By this, clients know that archives and images of several platforms can be had.
         'org.mobyproject.buildkit.worker.snapshotter': 'overlayfs',
+        ...hostGatewayLabel(builder),
       },
       platforms: [hostPlatform],
       collection: [],
@@ -59,4 +80,6 @@ export const engineBuilder = (builder: BuildEngine, version: string): Builder =>
     })
     for (const row of gone) yield usageMessageOf(row)
   },
+  history: builder.history,
+  blob: async digest => (await builder.history.blob(digest)) ?? (await imageBlob(builder, digest)),
 })

@@ -1,13 +1,10 @@
-import { StepError } from '../../build/build.ts'
+import { type BuildWarning, StepError } from '../../build/build.ts'
 import { type DockerfileSource, FrontendError } from '../../build/frontend/frontend.ts'
-import type { SourceExcerpt } from '../../build/solver/progress.ts'
+import type { SourceExcerpt, WarningInfo } from '../../build/solver/progress.ts'
 
 /** Where in a Dockerfile errors and warnings come from, as clients show it. */
 
-export const excerptOf = (
-  { fileName, text }: DockerfileSource,
-  ranges: FrontendError['ranges'],
-): SourceExcerpt => ({
+const excerptOf = ({ fileName, text }: DockerfileSource, ranges: FrontendError['ranges']): SourceExcerpt => ({
   file: fileName,
   text: Buffer.from(text),
   language: 'Dockerfile',
@@ -26,3 +23,21 @@ export const excerptsOfError = (error: unknown): SourceExcerpt[] => {
   }))
   return [excerptOf(error.source, wholeLines)]
 }
+
+/** What a check found, as clients are told. */
+export const warningInfo = ({
+  rule,
+  message,
+  description,
+  url,
+  ranges,
+  vertex,
+  source,
+}: BuildWarning): WarningInfo => ({
+  vertex,
+  level: 1,
+  short: `${rule}: ${message} (line ${ranges[0]?.start.line ?? 0})`,
+  detail: [description],
+  url,
+  source: excerptOf(source, ranges),
+})

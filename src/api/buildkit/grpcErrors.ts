@@ -2,6 +2,9 @@ import { create, type MessageInitShape, toBinary } from '@bufbuild/protobuf'
 import type { AnySchema } from '@bufbuild/protobuf/wkt'
 import { Code, ConnectError } from '@connectrpc/connect'
 import { UnsupportedSubrequestError } from '../../build/frontend/subrequests.ts'
+import { withoutPasswords } from '../../build/history/attributes.ts'
+import type { BuildEnd } from '../../build/history/types.ts'
+import { SolveError } from '../../build/solver/errors.ts'
 import type { SourceExcerpt } from '../../build/solver/progress.ts'
 import { BerthError, messageOf } from '../../core/errors.ts'
 import { type Status, StatusSchema } from '../../wire/buildkit/status_pb.ts'
@@ -41,7 +44,7 @@ const sourceJson = (source: SourceExcerpt): Uint8Array =>
     }),
   )
 
-/** Beside a source, the only detail that clients of ours look at. */
+/** How clients know that a question is not answered here, and ask another one. */
 const subrequestDetail = (error: UnsupportedSubrequestError): MessageInitShape<typeof AnySchema> => ({
   typeUrl: 'github.com/moby/buildkit/errdefs.Subrequest+json',
   value: Buffer.from(JSON.stringify({ name: error.subrequest })),
@@ -58,6 +61,19 @@ export class ReturnedError extends Error {
   }
 }
 
+/** The step that failed: clients find its output by it. */
+const vertexDetails = (error: unknown): MessageInitShape<typeof AnySchema>[] => {
+  for (let cause = error; cause instanceof Error; cause = cause.cause)
+    if (cause instanceof SolveError)
+      return [
+        {
+          typeUrl: 'github.com/moby/buildkit/errdefs.Vertex+json',
+          value: Buffer.from(JSON.stringify({ digest: cause.vertex.digest })),
+        },
+      ]
+  return []
+}
+
 const statusOf = (error: unknown, sources: readonly SourceExcerpt[]): Status =>
   error instanceof ReturnedError
     ? error.status
@@ -66,6 +82,7 @@ const statusOf = (error: unknown, sources: readonly SourceExcerpt[]): Status =>
         message: messageOf(error),
         details: [
           ...sources.map(source => ({ typeUrl: sourceUrl, value: sourceJson(source) })),
+          ...vertexDetails(error),
           ...(error instanceof UnsupportedSubrequestError ? [subrequestDetail(error)] : []),
         ],
       })
@@ -82,6 +99,17 @@ export const grpcError = (error: unknown, builder: Builder): ConnectError => {
       ? { [detailsTrailer]: Buffer.from(toBinary(StatusSchema, status)).toString('base64') }
       : {}
   return new ConnectError(status.message, status.code || Code.Unknown, trailers)
+}
+
+/** An error as a build's record has it. */
+export const recordedError = (
+  error: unknown,
+  sources: readonly SourceExcerpt[],
+): NonNullable<BuildEnd['error']> => {
+  const status = statusOf(error, sources)
+  const { code } = status
+  const message = withoutPasswords(status.message)
+  return { code, message, details: toBinary(StatusSchema, create(StatusSchema, { ...status, message })) }
 }
 
 /** What a handler does, with its errors as clients take them. */

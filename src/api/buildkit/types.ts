@@ -1,8 +1,10 @@
 import type { ResultEntry } from '../../build/export/resultFiles.ts'
+import type { BuildHistory, HistoryBlob } from '../../build/history/history.ts'
 import type { Sessions } from '../../build/session/sessions.ts'
 import type { SourceExcerpt, WarningInfo } from '../../build/solver/progress.ts'
 import type { BuildEvent } from '../../build/solver/types.ts'
 import type { Requester } from '../../engine/operations.ts'
+import type { Digest } from '../../oci/digest.ts'
 import type { Platform } from '../../oci/platform.ts'
 import type { Definition } from '../../wire/buildkit/ops_pb.ts'
 
@@ -158,4 +160,8 @@ export interface Builder {
   usage(query: { filters: string[]; ageLimit: bigint }, signal: AbortSignal): Promise<Usage[]>
   /** Gives what was removed. */
   prune(policy: CollectionPolicy, signal: AbortSignal): AsyncIterable<Usage>
+  /** Absent where no records are kept. */
+  readonly history?: BuildHistory
+  /** What a record or an image has. */
+  blob?(digest: Digest): Promise<HistoryBlob | undefined>
 }

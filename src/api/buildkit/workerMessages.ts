@@ -1,4 +1,5 @@
 import { create, type MessageInitShape } from '@bufbuild/protobuf'
+import { timestampOf } from '../../build/history/statusMessages.ts'
 import type { Platform } from '../../oci/platform.ts'
 import { type UsageRecord, UsageRecordSchema } from '../../wire/buildkit/control_pb.ts'
 import type { Platform as PlatformMessage, PlatformSchema } from '../../wire/buildkit/ops_pb.ts'
@@ -8,7 +9,6 @@ import {
   type WorkerRecord,
   WorkerRecordSchema,
 } from '../../wire/buildkit/worker_pb.ts'
-import { timestampOf } from './statusMessages.ts'
 import type { Builder, Usage } from './types.ts'
 
 /** The builder and its cache, as messages. */

@@ -1,12 +1,13 @@
-import { newId } from '../../core/ids.ts'
 import type { Operation } from '../../engine/operations.ts'
 import type { Digest } from '../../oci/digest.ts'
 import { familiar, type Reference, withDefaultTag } from '../../oci/reference.ts'
+import type { BuildWarning } from '../build.ts'
 import type { Builder } from '../builder.ts'
 import { importCaches } from '../cacheTransfer/importCaches.ts'
 import { readCacheSources } from '../cacheTransfer/options.ts'
 import type { BuildClient } from '../clients/types.ts'
 import type { FrontendAttributes } from '../frontend/attributes.ts'
+import type { BuildEvent } from '../solver/types.ts'
 import { StepFailed } from '../steps/exec/runExec.ts'
 import { classicSteps } from './steps.ts'
 import { ClassicStream } from './stream.ts'
@@ -16,7 +17,15 @@ export interface ClassicRequest {
   client: BuildClient
   attributes: FrontendAttributes
   names: readonly Reference[]
+  /** One layer is made of all that it added; that image gets the names, the other one stays without. */
+  isSquashed: boolean
   operation: Operation
+  /** The build's name. */
+  ref: string
+  /** Hears of all that it does; never waits, never throws. */
+  hear(event: BuildEvent): void
+  /** What checks found. */
+  warn(warning: BuildWarning): void
   /** Lines of the answer. */
   tell(line: object): void
 }
@@ -34,18 +43,24 @@ export const failedCommand = (error: unknown): { code: number; message: string }
 
 /** A build for a client of the classic builder (`POST /build`), by the same solver as all. */
 export const classicBuild = async (request: ClassicRequest): Promise<Digest> => {
-  const { builder, client, attributes, names, operation, tell } = request
+  const { builder, client, attributes, names, isSquashed, operation, ref, tell } = request
   // What is refused is so before anything begins.
   const sources = readCacheSources(attributes.cacheImports)
   const say = (stream: string): void => tell({ stream })
   const stream = new ClassicStream(say)
   await using build = builder.begin({
-    ...{ id: newId(), client, operation },
+    ...{ id: ref, client, operation },
     // The classic API has no word for it, and takes `--network=host`.
     granted: new Set(['network.host']),
-    tell: event => stream.hear(event),
-    warn: ({ rule, message, ranges }) =>
-      say(`[Warning] ${rule}: ${message} (line ${ranges[0]?.start.line ?? 0})\n`),
+    tell: event => {
+      stream.hear(event)
+      request.hear(event)
+    },
+    warn: warning => {
+      const { rule, message, ranges } = warning
+      say(`[Warning] ${rule}: ${message} (line ${ranges[0]?.start.line ?? 0})\n`)
+      request.warn(warning)
+    },
   })
   const planned = await build.plan(attributes)
   const [first] = planned.plans
@@ -61,8 +76,10 @@ export const classicBuild = async (request: ClassicRequest): Promise<Digest> => 
   const [built] = await build.solve(planned, { imported })
   stream.end()
   if (!built) throw new Error('a build without a platform')
-  const image = await build.exportImage(built, names)
-  tell({ aux: { ID: image.id } })
+  const whole = await build.exportImage(built, isSquashed ? [] : names)
+  tell({ aux: { ID: whole.id } })
+  const image = isSquashed ? await build.squashImage(whole, built, names) : whole
+  if (isSquashed) tell({ aux: { ID: image.id } })
   say(` ---> ${image.id.slice(7, 19)}\n`)
   say(`Successfully built ${image.id.slice(7, 19)}\n`)
   for (const name of names) say(`Successfully tagged ${familiar(withDefaultTag(name))}\n`)

@@ -8,6 +8,7 @@ import {
 } from '../../engine/images/assemble.ts'
 import type { ImageRecord } from '../../engine/images/types.ts'
 import type { Digest } from '../../oci/digest.ts'
+import type { ImageConfig } from '../../oci/image.ts'
 import type { Reference } from '../../oci/reference.ts'
 import { dateOf } from '../plan/history.ts'
 import type { Plan } from '../plan/types.ts'
@@ -22,16 +23,21 @@ export interface ImageExport extends Omit<ExportStep, 'layersOf'> {
   names: readonly Reference[]
 }
 
-interface Sealed extends AssembledLayer {
+export interface StoredLayer extends AssembledLayer {
   told: ExportedLayer
 }
 
 /** The layer's archive goes into the store while its diff id is found. */
 const sealLayer = async (
-  { engine, snapshots, originOf, operation }: ImageExport,
+  {
+    engine,
+    snapshots,
+    originOf,
+    operation,
+  }: Pick<ExportStep, 'engine' | 'snapshots' | 'originOf' | 'operation'>,
   id: string,
   brought: Digest[],
-): Promise<Sealed> => {
+): Promise<StoredLayer> => {
   const { signal } = operation
   let blob: { digest: Digest; size: number } | undefined
   const known = snapshots.find(id)
@@ -52,9 +58,40 @@ const sealLayer = async (
   return { descriptor: plainLayer(stored), diffId, told: { diffId, ...originOf(id) } }
 }
 
-const imageLayer = (layer: LayerRef & { kind: 'image' }): Sealed => {
+const imageLayer = (layer: LayerRef & { kind: 'image' }): StoredLayer => {
   const { blob: digest, size, mediaType, diffId, origin } = layer
   return { descriptor: { mediaType, digest, size }, diffId, told: { diffId, description: '', ...origin } }
+}
+
+/** Of a tree in the store, bottom first. The caller shares `images.incoming`, and takes away what is brought. */
+export const storedLayers = async (
+  step: Pick<ExportStep, 'engine' | 'snapshots' | 'originOf' | 'operation'>,
+  { layers }: Tree,
+  brought: Digest[],
+): Promise<StoredLayer[]> => {
+  const stored: StoredLayer[] = []
+  for (const layer of layers)
+    stored.push(layer.kind === 'image' ? imageLayer(layer) : await sealLayer(step, layer.id, brought))
+  return stored
+}
+
+/** Makes an image of what is stored, with all of its names. */
+export const namedImage = async (
+  { engine, operation, say }: Pick<ExportStep, 'engine' | 'operation' | 'say'>,
+  { config, layers, names }: { config: ImageConfig; layers: StoredLayer[]; names: readonly Reference[] },
+  brought: Digest[],
+): Promise<ImageRecord> => {
+  const [first, ...others] = names
+  const image = await assembleImage(engine, { config, layers, name: first, operation }, brought)
+  say(`writing image ${image.id}`)
+  const target = image.targets[0]?.descriptor.digest
+  for (const name of others) await engine.images.tag({ image, ...(target ? { target } : {}) }, name)
+  for (const name of names) {
+    say(`naming to ${name.domain}/${name.path}:${name.tag ?? 'latest'}`)
+    publishTag(engine, image.id, name)
+  }
+  failpoint('build-export.named')
+  return image
 }
 
 /** Into the engine's own store, with its names. The caller holds the tree. */
@@ -63,9 +100,7 @@ export const exportImage = async (request: ImageExport): Promise<ImageRecord> =>
   using here = await request.bring(tree)
   return await withIncoming(engine, operation.signal, async brought => {
     say('exporting layers')
-    const layers: Sealed[] = []
-    for (const layer of here.layers)
-      layers.push(layer.kind === 'image' ? imageLayer(layer) : await sealLayer(request, layer.id, brought))
+    const layers = await storedLayers(request, here, brought)
     const { epoch, baseImage } = plan
     const told = layers.map(layer => layer.told)
     const config = exportedConfig(plan.image, told, {
@@ -73,16 +108,6 @@ export const exportImage = async (request: ImageExport): Promise<ImageRecord> =>
       ...(baseImage ? { base: baseImage } : {}),
       cache: request.inlineCache?.(told),
     })
-    const [first, ...others] = names
-    const image = await assembleImage(engine, { config, layers, name: first, operation }, brought)
-    say(`writing image ${image.id}`)
-    const target = image.targets[0]?.descriptor.digest
-    for (const name of others) await engine.images.tag({ image, ...(target ? { target } : {}) }, name)
-    for (const name of names) {
-      say(`naming to ${name.domain}/${name.path}:${name.tag ?? 'latest'}`)
-      publishTag(engine, image.id, name)
-    }
-    failpoint('build-export.named')
-    return image
+    return await namedImage(request, { config, layers, names }, brought)
   })
 }

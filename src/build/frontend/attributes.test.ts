@@ -19,6 +19,7 @@ test('nothing given is a build of the client’s folder', () => {
     network: 'default',
     extraHosts: [],
     ulimits: [],
+    limits: {},
     cacheImports: [],
     attestations: {},
     inputMetadata: {},
@@ -75,6 +76,7 @@ test('each attribute is read as its frontend reads it', () => {
       { host: 'some', address: '10.0.0.1' },
       { host: 'other', address: '::1' },
     ],
+    limits: {},
     ulimits: [
       { name: 'nofile', soft: 10, hard: 20 },
       { name: 'core', soft: 0, hard: 0 },
@@ -103,7 +105,7 @@ const wrong: [string, string, RegExp][] = [
   ['multi-platform', 'maybe', /invalid boolean value for multi-platform: maybe/],
   ['cache-imports', '{', /failed to unmarshal cache-imports/],
   ['cache-imports', '[1]', /failed to unmarshal cache-imports/],
-  ['memory', '1000', /a limit of build steps \(memory\)/],
+  ['memory', '1k', /invalid memory value: 1k/],
 ]
 for (const [name, value, words] of wrong)
   test(`${name}=${value} is refused`, () => assert.throws(() => readAttributes({ [name]: value }), words))

@@ -1,5 +1,6 @@
 import { isIP } from 'node:net'
-import { badRequest, notImplemented } from '../../core/errors.ts'
+import { badRequest } from '../../core/errors.ts'
+import { hostGateway } from '../../engine/containers/extraHosts.ts'
 import { normalizePlatform, type Platform, parsePlatform } from '../../oci/platform.ts'
 import { truthOf } from '../../wire/truth.ts'
 import { quote } from '../dockerfile/characters.ts'
@@ -7,6 +8,7 @@ import { readFields } from '../dockerfile/fields.ts'
 import type { ExecOperation } from '../graph/types.ts'
 import type { ResolveMode } from '../plan/types.ts'
 import { isUpload } from '../session/upload.ts'
+import { readLimits, type StepLimits } from './limits.ts'
 import { isAddress } from './remoteContext.ts'
 
 /** What clients ask of the Dockerfile frontend: `docker/dockerfile`'s attributes, by name. */
@@ -38,6 +40,7 @@ export interface FrontendAttributes {
   network: ExecOperation['network']
   extraHosts: ExecOperation['extraHosts']
   ulimits: ExecOperation['ulimits']
+  limits: StepLimits
   shmSize?: number
   cgroupParent?: string
   hostname?: string
@@ -108,7 +111,7 @@ const readHosts = (text: string | undefined): ExecOperation['extraHosts'] =>
     if (equals < 0)
       throw badRequest(`failed to parse additional hosts: invalid key-value pair ${field.toLowerCase()}`)
     const address = field.slice(equals + 1)
-    if (isIP(address) === 0)
+    if (address !== hostGateway && isIP(address) === 0)
       throw badRequest(`failed to parse additional hosts: failed to parse IP ${address}`)
     return { host: field.slice(0, equals).toLowerCase(), address }
   })
@@ -178,12 +181,8 @@ const contextOf = (given: Given): string => {
   return address !== undefined && (isAddress(address) || isUpload(address)) ? address : name
 }
 
-const limits = ['memory', 'memswap', 'cpushares', 'cpuperiod', 'cpuquota', 'cpusetcpus', 'cpusetmems']
-
-/** Errors: `bad-request` in BuildKit's words, `not-implemented`. */
+/** Errors: `bad-request` in BuildKit's words. */
 export const readAttributes = (given: Given): FrontendAttributes => {
-  const limit = limits.find(name => given[name])
-  if (limit) throw notImplemented(`a limit of build steps (${limit})`)
   const platforms = readPlatforms(given['platform'])
   const noCache = readNoCache(given['no-cache'])
   const shmSize = readShmSize(given['shm-size'])
@@ -205,6 +204,7 @@ export const readAttributes = (given: Given): FrontendAttributes => {
     network: readNetwork(given['force-network-mode']),
     extraHosts: readHosts(given['add-hosts']),
     ulimits: fields(given['ulimit']).map(readLimit),
+    limits: readLimits(given),
     ...(shmSize === undefined ? {} : { shmSize }),
     ...(given['cgroup-parent'] ? { cgroupParent: given['cgroup-parent'] } : {}),
     ...(hostname ? { hostname } : {}),

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import type { Edge, Graph, Step } from '../graph/types.ts'
+import type { Edge, ExecMount, Graph, Step } from '../graph/types.ts'
 import { arm64 } from '../plan/testing/fixture.ts'
 import { type Bench, benchOf, build } from './testing/builds.ts'
 import { execOf, Script, vertexOf } from './testing/graphs.ts'
@@ -89,6 +89,39 @@ test('a build argument', async () => {
   })
 })
 
+test('a build argument that is new, and one that is not given any more', async () => {
+  const run = (env: string[], given: string) => (script: Script) =>
+    script.run(script.image('alpine'), 'make', {
+      env: [...env, 'PATH=/bin'],
+      step: { name: `${first}RUN make`, described: `RUN ${given}/bin/sh -c make` },
+    })
+  const [without, withOne] = [run([], ''), run(['V=1'], '|1 V=1 ')]
+  assert.deepEqual(await twice(without, withOne), {
+    '[build 1/2] RUN make': [{ kind: 'argument', name: 'V', after: '1' }],
+  })
+  assert.deepEqual(await twice(withOne, without), {
+    '[build 1/2] RUN make': [{ kind: 'argument', name: 'V', before: '1' }],
+  })
+})
+
+test('several things at once, each of them', async () => {
+  const bench = await benchOf(outside())
+  const graph = (value: string) =>
+    graphOf(script =>
+      script.run(script.image('alpine'), 'make', { env: [`V=${value}`], mounts: [[script.local(), '/src']] }),
+    )
+  await build(bench, graph('1'))
+  bench.world.outside.locals['context'] = { '/src/a': '2', '/src/b': '1' }
+  const causes = (await causesOf(bench, graph('2')))['RUN make'] ?? []
+  assert.deepEqual(
+    causes.map(cause => [cause.kind, 'path' in cause ? cause.path : 'name' in cause ? cause.name : '']),
+    [
+      ['variable', 'V'],
+      ['file', 'src/a'],
+    ],
+  )
+})
+
 test('files, by their paths, with digests', async () => {
   const bench = await benchOf(outside())
   const graph = () => graphOf(script => script.copy(script.image('alpine'), script.local(), ['/src', '/x']))
@@ -158,6 +191,29 @@ test('a mount', async () => {
   )
 })
 
+test('a mount that is new, one that is gone, and one of another kind', async () => {
+  const [root] = execOf().mounts
+  assert.ok(root)
+  const plain = withOperation({ mounts: [root] })
+  const tmpfs = withOperation({ mounts: [root, { kind: 'tmpfs', target: '/m', readOnly: false }] })
+  const cache: ExecMount = {
+    kind: 'cache',
+    ...{ target: '/m', readOnly: false, id: 'm', input: undefined, source: '/' },
+    sharing: 'shared',
+  }
+  const kept = withOperation({ mounts: [root, cache] })
+  const told = async (...pair: Parameters<typeof twice>) =>
+    ((await twice(...pair))['RUN make'] ?? []).map(cause => [
+      cause.kind,
+      'target' in cause && cause.target,
+      'before' in cause,
+      'after' in cause,
+    ])
+  assert.deepEqual(await told(plain, tmpfs), [['mount', '/m', false, true]])
+  assert.deepEqual(await told(tmpfs, plain), [['mount', '/m', true, false]])
+  assert.deepEqual(await told(tmpfs, kept), [['mount', '/m', true, true]])
+})
+
 test('what is bound to it', async () => {
   const bench = await benchOf(outside())
   const graph = () =>
@@ -183,6 +239,15 @@ test('--no-cache', async () => {
   const run = (ignoreCache: boolean) => (script: Script) =>
     script.run(script.image('alpine'), 'make', { step: { ignoreCache } })
   assert.deepEqual(await twice(run(false), run(true)), { 'RUN make': [{ kind: 'ignored' }] })
+})
+
+test('what stands on a step that was to be made anew', async () => {
+  const two = (ignoreCache: boolean) => (script: Script) =>
+    script.run(script.run(script.image('alpine'), 'one', { step: { ignoreCache } }), 'two')
+  assert.deepEqual(await twice(two(false), two(true)), {
+    'RUN one': [{ kind: 'ignored' }],
+    'RUN two': [{ kind: 'parent', role: 'files below', from: 'RUN one' }],
+  })
 })
 
 test('a result that was pruned', async () => {

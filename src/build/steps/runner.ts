@@ -10,6 +10,7 @@ import type { ImageSource } from '../../registry-client/types.ts'
 import { stackLayer } from '../../store/layerRecord.ts'
 import type { Layer, SnapshotStore } from '../../store/types.ts'
 import type { BuildClient } from '../clients/types.ts'
+import { relaxedLimits, type StepLimits } from '../frontend/limits.ts'
 import type { FileOperation, SourceOperation } from '../graph/types.ts'
 import type { LentResult } from '../lending.ts'
 import { wholeCopyAction } from '../plan/context.ts'
@@ -47,6 +48,8 @@ export interface RunnerOptions {
   downloads: DownloadRecords
   /** Who asked for a build that is under way. */
   clientOf(build: BuildContext): BuildClient
+  /** What its steps may have. */
+  limitsOf(build: BuildContext): StepLimits
   /** A folder of a client that has layers of this reference. */
   clientCache(reference: string): ImageSource | undefined
   /** Layers that it needs until its end, whatever the cache has. */
@@ -305,6 +308,7 @@ export class Runner implements StepRunner {
         ...{ operation, platform },
         inputs: inputs.map(({ tree }) => tree),
         clients: this.#clients(work),
+        limits: relaxedLimits(work.builds().map(build => this.#options.limitsOf(build))),
         report: work.report,
         signal: work.signal,
       },

@@ -1,9 +1,14 @@
 import { isIP } from 'node:net'
 import { badRequest } from '../../core/errors.ts'
+import type { Engine } from '../engine.ts'
 
 /** `--add-host`: `name:address`, the address `host-gateway` for the host's own on the default bridge. */
 
-const hostGateway = 'host-gateway'
+export const hostGateway = 'host-gateway'
+
+/** What that stands for; empty where there is none. */
+export const gatewayOfHost = ({ settings, networks }: Pick<Engine, 'settings' | 'networks'>): string =>
+  settings.hostGatewayIp || (networks.find('bridge')?.bridge?.gateway ?? '')
 
 /** Errors: `bad-request` in Docker's words. */
 export const parseExtraHost = (text: string): { name: string; address: string } => {

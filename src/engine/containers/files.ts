@@ -10,7 +10,7 @@ import { buildInternalResolvConf, buildResolvConf } from '../../net/resolv.ts'
 import type { Engine } from '../engine.ts'
 import { hostResolvConf, upstreamResolvConf } from '../networks/hostResolver.ts'
 import { hasNames } from '../networks/names.ts'
-import { extraHost } from './extraHosts.ts'
+import { extraHost, gatewayOfHost } from './extraHosts.ts'
 import { linkedHosts } from './links.ts'
 import { containerDirectory } from './logConfig.ts'
 import type { ContainerFiles } from './specMounts.ts'
@@ -31,7 +31,7 @@ const ownFiles = (record: ContainerRecord): boolean =>
   !record.hostConfig.NetworkMode?.startsWith('container:')
 
 const hostsText = (engine: Engine, record: ContainerRecord): string => {
-  const gateway = engine.settings.hostGatewayIp || (engine.networks.find('bridge')?.bridge?.gateway ?? '')
+  const gateway = gatewayOfHost(engine)
   const extra = (record.hostConfig.ExtraHosts ?? []).map(entry => extraHost(entry, gateway))
   if (record.hostConfig.NetworkMode === 'host') {
     const host = readOr('/etc/hosts', '127.0.0.1\tlocalhost\n')

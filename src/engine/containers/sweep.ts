@@ -1,4 +1,4 @@
-import { readdir, rm } from 'node:fs/promises'
+import { readdir, readFile, rm } from 'node:fs/promises'
 import path from 'node:path'
 import { hasCode, messageOf } from '../../core/errors.ts'
 import { failpoint } from '../../core/failpoint.ts'
@@ -63,12 +63,23 @@ const sweepUppers = async (engine: Engine, alive: ReadonlySet<string>): Promise<
   }
 }
 
+/** A group below a parent of its own (`--cgroup-parent` of a build, whose steps have no records): only the specification tells. */
+const sweepGroupElsewhere = async (runDirectory: string, id: string): Promise<void> => {
+  const spec = await readFile(path.join(runDirectory, 'config.json'), 'utf8').catch(() => '')
+  const [, group] = /"cgroupsPath":"(\/[^"\\]+)"/.exec(spec) ?? []
+  if (group === undefined || path.posix.basename(group) !== id) return
+  killGroup(group)
+  removeGroup(group)
+}
+
 const sweepRunDirectories = async (engine: Engine, alive: ReadonlySet<string>): Promise<void> => {
   const folder = path.join(engine.settings.execRoot, 'containers')
   for (const id of await names(folder)) {
     if (alive.has(id)) continue
-    for (const run of await names(path.join(folder, id)))
+    for (const run of await names(path.join(folder, id))) {
       await releaseStray(engine, path.join(folder, id, run))
+      await sweepGroupElsewhere(path.join(folder, id, run), id)
+    }
     await rm(path.join(folder, id), { recursive: true, force: true })
   }
 }

@@ -235,6 +235,8 @@ export const runExec = async (tools: ExecTools, step: ExecStep): Promise<Tree[]>
     id,
     readOnly: step.operation.mounts[0]?.readOnly ?? false,
     args: [...(step.emulator ? [step.emulator] : []), ...step.operation.args],
+    limits: step.limits,
+    warn: text => step.report.warning(text),
   })
   const folder = path.join(engine.settings.execRoot, 'containers', id)
   const directory = path.join(folder, '1')

@@ -2,6 +2,7 @@ import type { Duplex } from 'node:stream'
 import type { Engine } from '../../../engine/engine.ts'
 import type { Platform } from '../../../oci/platform.ts'
 import type { Layer, SnapshotStore } from '../../../store/types.ts'
+import type { StepLimits } from '../../frontend/limits.ts'
 import type { ExecOperation } from '../../graph/types.ts'
 import type { LayerRef, StepReport, Tree } from '../../solver/types.ts'
 import type { CacheMounts } from './cacheMounts.ts'
@@ -30,6 +31,7 @@ export interface ExecStep {
   inputs: readonly Tree[]
   clients: StepClients
   report: StepReport
+  limits: StepLimits
   signal: AbortSignal
   /** Command that runs programs of another machine; absent where the kernel can. */
   emulator?: string

@@ -1,13 +1,6 @@
 import { create, type MessageInitShape } from '@bufbuild/protobuf'
 import type { Timestamp } from '@bufbuild/protobuf/wkt'
 import { TimestampSchema } from '@bufbuild/protobuf/wkt'
-import type {
-  PartInfo,
-  SourceExcerpt,
-  StatusUpdate,
-  VertexInfo,
-  WarningInfo,
-} from '../../build/solver/progress.ts'
 import {
   type StatusResponse,
   StatusResponseSchema,
@@ -16,6 +9,7 @@ import {
   type VertexWarningSchema,
 } from '../../wire/buildkit/control_pb.ts'
 import type { RangeSchema, SourceInfoSchema } from '../../wire/buildkit/ops_pb.ts'
+import type { PartInfo, SourceExcerpt, StatusUpdate, VertexInfo, WarningInfo } from '../solver/progress.ts'
 
 /** What a build tells, as messages of `Control.Status`. */
 
