@@ -50,7 +50,7 @@ const toStorePlainly: Exporter = async (build, attributes, { outcome }) => {
 const toStore: Exporter = async (build, attributes, exporting) => {
   const { outcome } = exporting
   const options = readImageOptions(attributes)
-  const isPushed = truthOf(attributes['push'] || 'false') ?? false
+  const { isPushed } = options
   const isSpecial = options.annotations.length > 0 || special.some(key => attributes[key] !== undefined)
   if (!outcome.isMulti && !isPushed && !isSpecial) return await toStorePlainly(build, attributes, exporting)
   checkPush(attributes)

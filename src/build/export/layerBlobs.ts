@@ -33,6 +33,8 @@ interface Making {
   brought: Digest[]
   /** It is for the store: results become layers of it where they are as they were made. */
   isKept?: boolean
+  /** It goes to a registry: plain layers of base images are compressed for the way. */
+  isPushed?: boolean
 }
 
 /** A plain blob of the store, compressed into another one. */
@@ -105,7 +107,8 @@ const imageBlob = async (
   if (!there) throw notFound(`the layer ${digest} of ${reference} is not here: pull the image again`)
   const told = { diffId, description: '', ...origin }
   const own = compressionOf(mediaType)
-  if (!options.isForced || own === options.compression)
+  const isWanted = options.isForced || (making.isPushed && own === 'none')
+  if (!isWanted || own === options.compression)
     return { descriptor: { mediaType: layerType(own, options.isOci), ...there }, told }
   const { stream } = await decompress(content.open(digest), { size: there.size })
   const { signal } = step.operation

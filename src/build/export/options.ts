@@ -93,6 +93,7 @@ export interface ImageOptions {
   names: Reference[]
   /** No tag stands for it, here and at registries: several machines push their platforms so, for one index. */
   isByDigest: boolean
+  isPushed: boolean
   compression: LayerCompression
   /** How hard: of gzip 0 to 9, of zstd to 22. */
   level?: number
@@ -145,6 +146,7 @@ export const readImageOptions = (attributes: Attributes): ImageOptions => {
   return {
     names: isByDigest ? readRepositories(attributes) : readNames(attributes),
     isByDigest,
+    isPushed: flag(attributes, 'push') ?? false,
     ...{ compression, isOci, annotations },
     ...(level === undefined ? {} : { level }),
     isForced: flag(attributes, 'force-compression') ?? false,

@@ -17,6 +17,10 @@ export const pushNames = async (
   for (const name of names) {
     say(`pushing ${canonical(name)}`)
     const credentials = await credentialsOf(name.domain, operation.signal)
-    await pushImages(engine, { name, platform: undefined, credentials, operation, report: () => {} })
+    await pushImages(engine, {
+      ...{ name, platform: undefined, credentials, operation, report: () => {} },
+      // The client is told its digest.
+      isExact: true,
+    })
   }
 }

@@ -98,7 +98,10 @@ export const storeImage = async (
     step.say('exporting layers')
     const images: ImageDocuments[] = []
     for (const result of here.platforms) {
-      const layers = await layerBlobs({ step, options, brought, isKept: true }, result)
+      const layers = await layerBlobs(
+        { step, options, brought, isKept: true, isPushed: options.isPushed },
+        result,
+      )
       images.push(imageDocuments(result, layers, options))
     }
     await keep(

@@ -36,6 +36,8 @@ export interface PushRequest {
   credentials: Credentials | undefined
   operation: Operation
   report: (line: PushLine) => void
+  /** What the name stands for itself goes, though its layers may be plain. */
+  isExact?: boolean
 }
 
 /** One name of a push. */
@@ -89,7 +91,9 @@ const pushOne = async (engine: Engine, part: Part, tag: TagRecord): Promise<void
   using sending = new Sending(engine, to, asked.descriptor.digest)
   for (const blob of (await planPush(engine, asked.descriptor)).blobs)
     if (blob.isLayer) sending.prepare(blob.descriptor)
-  const form = await compressedForm(engine, { image, target: asked, operation, sending }).catch(error => {
+  const compressing = { image, target: asked, operation, sending }
+  const forming = part.isExact ? asked : compressedForm(engine, compressing)
+  const form = await Promise.resolve(forming).catch(error => {
     // What ended the sending says more.
     sending.signal.throwIfAborted()
     throw error
