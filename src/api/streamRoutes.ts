@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { badRequest, messageOf } from '../core/errors.ts'
 import { attachContainer } from '../engine/containers/attach.ts'
 import type { LogOptions } from '../engine/containers/logs/format.ts'
-import { checkReadable, checkStreams, readLogs } from '../engine/containers/logs/read.ts'
+import { checkReadable, checkStreams, openLog } from '../engine/containers/logs/read.ts'
 import { resizeContainer } from '../engine/containers/resize.ts'
 import { execCreateRequest, execStartRequest } from '../wire/container.ts'
 import { parseTimestamp } from '../wire/timestamps.ts'
@@ -74,10 +74,11 @@ const logs = async (call: Call): Promise<undefined> => {
   checkStreams(options)
   checkReadable(target)
   const { res, signal } = call
+  // Open before the answer begins: who has that may remove the container.
+  await using log = await openLog(call.engine, target, options, signal)
   res.writeHead(200, { 'Content-Type': streamType(call, target.record.config.Tty ?? false) })
   res.flushHeaders()
-  for await (const bytes of readLogs(call.engine, target, options, signal))
-    if (!res.write(bytes)) await once(res, 'drain', { signal })
+  for await (const bytes of log.batches()) if (!res.write(bytes)) await once(res, 'drain', { signal })
   res.end()
 }
 

@@ -6,7 +6,7 @@ import { containerEvent } from './containerEvents.ts'
 import { parseDetachKeys } from './detachKeys.ts'
 import { compressRotated } from './logs/budget.ts'
 import type { LogOptions } from './logs/format.ts'
-import { readCompressed, readLogs } from './logs/read.ts'
+import { openLog, readCompressed } from './logs/read.ts'
 import type { RawClient } from './rawClient.ts'
 
 /** `POST /containers/{id}/attach` */
@@ -127,7 +127,7 @@ export const attachContainer = async (
   if (container.record.state.status === 'restarting')
     throw conflict(`container ${container.id} is restarting, wait until the container is running`)
   if (container.removing) throw conflict(`container ${container.id} is being removed`)
-  if (!options.stream) return printLog(engine, container, options, await accept())
+  if (!options.stream) return printLog(engine, container, options, accept)
   const pending: PendingAttach = { client: await accept(), options }
   containerEvent(engine, container, 'attach')
   return options.logs ? attachWithLog(engine, container, pending) : join(container, pending)
@@ -138,12 +138,13 @@ const printLog = async (
   engine: Engine,
   container: Container,
   options: AttachOptions,
-  client: RawClient,
+  accept: () => Promise<RawClient>,
 ): Promise<void> => {
   const left = new AbortController()
+  await using log = await openLog(engine, container, wholeLog(options), left.signal)
+  const client = await accept()
   client.onGone(() => left.abort())
-  for await (const bytes of readLogs(engine, container, wholeLog(options), left.signal))
-    await client.write(bytes)
+  for await (const bytes of log.batches()) await client.write(bytes)
   client.end()
 }
 

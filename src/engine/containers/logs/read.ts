@@ -60,50 +60,77 @@ export const checkStreams = (options: LogOptions): void => {
     throw badRequest("must specify at least one of 'stdout' or 'stderr'")
 }
 
-/**
- * The log of a container as a client wants it, in batches. With `follow` it
- * goes on over rotation and over restarts, until the container has ended.
- */
-export async function* readLogs(
+/** A log that is open: what it held by then is read, though its container is removed meanwhile. */
+export interface OpenLog extends AsyncDisposable {
+  /** As a client wants it, in batches. With `follow` it goes on over rotation and over restarts, until the container has ended. */
+  batches(): AsyncGenerator<Buffer>
+}
+
+interface LogReading {
+  container: Container
+  options: LogOptions
+  log: string
+  signal: AbortSignal
+}
+
+export const openLog = async (
   engine: Engine,
   container: Container,
   options: LogOptions,
   signal: AbortSignal,
-): AsyncGenerator<Buffer> {
+): Promise<OpenLog> => {
   const log = logPath(engine.settings.dataRoot, container.id)
-  const multiplexed = !container.record.config.Tty && !options.raw
-  const format = lineFormatter(options, multiplexed)
   const directory = containerDirectory(engine.settings.dataRoot, container.id)
   if (options.follow) await mkdir(directory, { recursive: true, mode: 0o710 })
-  using growth = options.follow ? new Growth(container, path.dirname(log)) : undefined
-  let reader = await firstReader(await listLogFiles(log), options.tail)
-  try {
-    for (;;) {
-      const ended = !goesOn(container)
-      // Asked before the file is read to its end: what was written up to its rotation is read, too.
-      const complete = !reader || reader.file.path !== log || (await wasRotated(reader.handle, log))
-      for (let lines = await reader?.read(); lines; lines = await reader?.read()) {
-        const batch: Buffer[] = []
-        for (const line of lines) {
-          const { bytes, past } = format(line)
-          if (past) return void (yield Buffer.concat(batch))
-          if (bytes) batch.push(bytes)
-        }
-        if (batch.length) yield Buffer.concat(batch)
-        if (signal.aborted) return
+  using undo = new DisposableStack()
+  const growth = options.follow ? undo.use(new Growth(container, path.dirname(log))) : undefined
+  const place: Place = { reader: await firstReader(await listLogFiles(log), options.tail) }
+  undo.move()
+  return {
+    batches: () => batchesOf({ container, options, log, signal }, place, growth),
+    [Symbol.asyncDispose]: async () => {
+      growth?.[Symbol.dispose]()
+      await place.reader?.[Symbol.asyncDispose]()
+    },
+  }
+}
+
+/** Where a reading is now. */
+interface Place {
+  reader: LineReader | undefined
+}
+
+async function* batchesOf(
+  { container, options, log, signal }: LogReading,
+  place: Place,
+  growth: Growth | undefined,
+): AsyncGenerator<Buffer> {
+  const multiplexed = !container.record.config.Tty && !options.raw
+  const format = lineFormatter(options, multiplexed)
+  for (;;) {
+    const { reader } = place
+    const ended = !goesOn(container)
+    // Asked before the file is read to its end: what was written up to its rotation is read, too.
+    const complete = !reader || reader.file.path !== log || (await wasRotated(reader.handle, log))
+    for (let lines = await reader?.read(); lines; lines = await reader?.read()) {
+      const batch: Buffer[] = []
+      for (const line of lines) {
+        const { bytes, past } = format(line)
+        if (past) return void (yield Buffer.concat(batch))
+        if (bytes) batch.push(bytes)
       }
-      const moved = complete ? await followingReader(log, reader) : undefined
-      if (moved) {
-        if (reader && moved.file.sequence > reader.file.sequence + 1 && multiplexed) yield overtaken
-        await reader?.[Symbol.asyncDispose]()
-        reader = moved
-        continue
-      }
-      if (!growth || ended || signal.aborted) return
-      await growth.next(signal)
+      if (batch.length) yield Buffer.concat(batch)
+      if (signal.aborted) return
     }
-  } finally {
-    await reader?.[Symbol.asyncDispose]()
+    const moved = complete ? await followingReader(log, reader) : undefined
+    if (moved) {
+      if (reader && moved.file.sequence > reader.file.sequence + 1 && multiplexed) yield overtaken
+      place.reader = moved
+      await reader?.[Symbol.asyncDispose]()
+      continue
+    }
+    if (!growth || ended || signal.aborted) return
+    await growth.next(signal)
   }
 }
 
