@@ -6,7 +6,13 @@ import { GenericContainer, Network, Wait } from 'testcontainers'
 
 const [part] = process.argv.slice(2)
 
-const httpd = 'mkdir -p /www && echo page >/www/index.html && echo ready && exec httpd -f -p 8080 -h /www'
+// It says that it is ready when it is.
+const answers = 'wget -q -O /dev/null http://127.0.0.1:8080/ 2>/dev/null'
+const httpd = [
+  'mkdir -p /www && echo page >/www/index.html',
+  `{ until ${answers}; do sleep 0.02; done; echo ready; } &`,
+  'exec httpd -f -p 8080 -h /www',
+].join('\n')
 const server = () =>
   new GenericContainer('busybox:latest').withCommand(['sh', '-c', httpd]).withExposedPorts(8080)
 
@@ -18,14 +24,14 @@ const parts = {
       Wait.forLogMessage('ready'),
       Wait.forListeningPorts(),
       Wait.forHttp('/', 8080).forStatusCode(200),
-      Wait.forSuccessfulCommand('test -e /www/index.html'),
+      Wait.forSuccessfulCommand(answers),
       Wait.forAll([Wait.forLogMessage(/rea.y/), Wait.forListeningPorts()]),
     ]
     for (const way of ways) {
       await using container = await server().withWaitStrategy(way).start()
       assert.equal(await page(container), 'page\n')
     }
-    const probe = { test: ['CMD-SHELL', 'test -e /www/index.html'], interval: 200, timeout: 5000, retries: 50 }
+    const probe = { test: ['CMD-SHELL', answers], interval: 200, timeout: 5000, retries: 50 }
     await using healthy = await server().withHealthCheck(probe).withWaitStrategy(Wait.forHealthCheck()).start()
     assert.equal(await page(healthy), 'page\n')
     await using once = await new GenericContainer('busybox:latest')
