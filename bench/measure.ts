@@ -9,6 +9,13 @@ export interface Contender {
   once(): Promise<number | void>
 }
 
+/** Wall time of an act, in milliseconds. */
+export const timed = async (act: () => Promise<unknown>): Promise<number> => {
+  const from = performance.now()
+  await act()
+  return performance.now() - from
+}
+
 const settleStep = 100
 const settleSteps = 50
 

@@ -6,7 +6,7 @@ import { projectRoot } from '../../tests/harness/images.ts'
 import { must } from '../../tests/harness/shell.ts'
 import { inParallel, remove, runSleeper } from '../acts.ts'
 import { Growth } from '../growth.ts'
-import { atMost, type Contender, compareCpu, compareWall, interleave } from '../measure.ts'
+import { atMost, type Contender, compareCpu, compareWall, interleave, timed } from '../measure.ts'
 import type { Bench, Engine, Row, RowGroup } from '../types.ts'
 
 /** `docker build` itself, client and all, against BuildKit in dockerd. */
@@ -69,21 +69,10 @@ class Builds implements Disposable {
   }
 
   /** Gives milliseconds. */
-  async build({ socket }: Engine, context: Context, ...options: string[]): Promise<number> {
-    const from = performance.now()
-    await must(
-      [
-        path.join(projectRoot, '.cache/clients/docker'),
-        'build',
-        '-q',
-        '-t',
-        'bench-build',
-        ...options,
-        context.path,
-      ],
-      { env: { DOCKER_HOST: `unix://${socket}`, DOCKER_CONFIG: this.#config } },
-    )
-    return performance.now() - from
+  build({ socket }: Engine, context: Context, ...options: string[]): Promise<number> {
+    const client = path.join(projectRoot, '.cache/clients/docker')
+    const env = { DOCKER_HOST: `unix://${socket}`, DOCKER_CONFIG: this.#config }
+    return timed(() => must([client, 'build', '-q', '-t', 'bench-build', ...options, context.path], { env }))
   }
 
   [Symbol.dispose](): void {

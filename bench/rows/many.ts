@@ -1,5 +1,5 @@
 import { inParallel, remove, runAndRemove, runSleeper } from '../acts.ts'
-import { atMost, compareCpu, compareWall, interleave, median } from '../measure.ts'
+import { atMost, compareCpu, compareWall, interleave, median, timed } from '../measure.ts'
 import type { Engine, Row, RowGroup } from '../types.ts'
 
 /** A hundred containers: started 8 at a time, a run beside them, removed all together. */
@@ -8,12 +8,6 @@ const startsAtOnce = 8
 /** As many as the docker client removes at a time. */
 const removalsAtOnce = 50
 const runsBeside = 5
-
-const timed = async (act: () => Promise<unknown>): Promise<number> => {
-  const from = performance.now()
-  await act()
-  return performance.now() - from
-}
 
 const runs = async (engine: Engine): Promise<number> => {
   const walls: number[] = []

@@ -1,16 +1,10 @@
 import { must } from '../../tests/harness/shell.ts'
 import { execTrue, inParallel, remove, runSleeper, start } from '../acts.ts'
 import { beginWait, call, json, openStream } from '../client.ts'
-import { compare, median } from '../measure.ts'
+import { compare, median, timed } from '../measure.ts'
 import type { Row, RowGroup } from '../types.ts'
 
 /** The daemon is killed and started with 100 containers running; then all that clients do works again. */
-const timed = async (act: () => Promise<unknown>): Promise<number> => {
-  const from = performance.now()
-  await act()
-  return performance.now() - from
-}
-
 const mustHold = (what: string, holds: boolean): void => {
   if (!holds) throw new Error(`after the restart ${what} does not work`)
 }

@@ -1,6 +1,6 @@
 import { create, inParallel, remove, runAndRemove, runSleeper } from '../acts.ts'
 import { call, json } from '../client.ts'
-import { atMost, compare, median, plain } from '../measure.ts'
+import { atMost, compare, median, plain, timed } from '../measure.ts'
 import { type Ours, residentOf } from '../ours.ts'
 import type { Row, RowGroup } from '../types.ts'
 
@@ -22,12 +22,6 @@ const sizesFor = (rounds: number): Sizes =>
   rounds > 3 ? { running: 1000, stopped: 10_000 } : { running: 100, stopped: 1000 }
 
 const times = (count: number): number[] => Array.from({ length: count }, (_, index) => index)
-
-const timed = async (act: () => Promise<unknown>): Promise<number> => {
-  const from = performance.now()
-  await act()
-  return performance.now() - from
-}
 
 /** What is done in one turn is short: so many make one figure. */
 const repeats = 20

@@ -6,17 +6,20 @@ import { must } from '../../tests/harness/shell.ts'
 import { load, pull, push, removeImage, save, tagImage } from '../acts.ts'
 import { Growth } from '../growth.ts'
 import { builtArchive, filesArchive, halfPacked, largeArchive, modules } from '../images.ts'
-import { atMost, type Contender, compare, compareCpu, compareWall, interleave, medianOf } from '../measure.ts'
+import {
+  atMost,
+  type Contender,
+  compare,
+  compareCpu,
+  compareWall,
+  interleave,
+  medianOf,
+  timed,
+} from '../measure.ts'
 import { filledStorage, type RegistryImage, registryAddress, serveStorage } from '../registry.ts'
 import type { Bench, Engine, Row, RowGroup } from '../types.ts'
 
 /** Images from and to a registry, which has no part in the CPU time. */
-
-const timed = async (act: () => Promise<unknown>): Promise<number> => {
-  const from = performance.now()
-  await act()
-  return performance.now() - from
-}
 
 interface Pulled {
   name: string

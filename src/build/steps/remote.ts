@@ -8,13 +8,14 @@ import type { Digest } from '../../oci/digest.ts'
 import type { RegistryClient } from '../../registry-client/types.ts'
 import type { SnapshotStore } from '../../store/types.ts'
 import type { SourceOperation, VertexDigest } from '../graph/types.ts'
+import { withoutPassword } from '../plan/gitUrl.ts'
 import type { BuildContext, Tree, Work } from '../solver/types.ts'
 import { listenForAgent } from './exec/agent.ts'
 import { type StepClients, snapshotTree } from './exec/types.ts'
 import { Parts } from './parts.ts'
 import type { DownloadRecords } from './sources/downloadRecords.ts'
 import { checkOut, findCommit, type GitCommit, type GitFetch, gitKey } from './sources/git.ts'
-import { download, type HttpRecord, httpKey, pinnedKey, shownUrl } from './sources/http.ts'
+import { download, type HttpRecord, httpKey, pinnedKey } from './sources/http.ts'
 
 /** Repositories and downloads, into snapshots. */
 
@@ -175,5 +176,5 @@ const changedMeanwhile = ({ url }: Http): BerthError =>
   new BerthError(
     'download-failed',
     500,
-    `cannot download ${shownUrl(url)}: it has changed between two requests of this build. Build again`,
+    `cannot download ${withoutPassword(url)}: it has changed between two requests of this build. Build again`,
   )

@@ -6,7 +6,7 @@ import { AT_FDCWD, setTimesAt } from '../../../linux/files.ts'
 import { type Digest, digestOf } from '../../../oci/digest.ts'
 import type { Download as Answer, RegistryClient } from '../../../registry-client/types.ts'
 import type { SourceOperation } from '../../graph/types.ts'
-import { unescaped } from '../../plan/gitUrl.ts'
+import { unescaped, withoutPassword } from '../../plan/gitUrl.ts'
 
 /** Files that are downloaded: `ADD https://…`, and contexts that are an address. */
 
@@ -21,13 +21,6 @@ export interface HttpRecord {
   etag?: string
   /** In the form of HTTP. */
   lastModified?: string
-}
-
-/** The address without a password, for messages. */
-export const shownUrl = (text: string): string => {
-  const url = new URL(text)
-  if (url.password !== '') url.password = 'xxxxx'
-  return url.href
 }
 
 const headerOf = ({ headers }: Answer, name: string): string | undefined => [headers[name] ?? []].flat()[0]
@@ -111,9 +104,14 @@ const receive = async (
 /** In the words of a build; those that say why remain. */
 const failed = (url: string, error: unknown): unknown =>
   error instanceof BerthError
-    ? new BerthError('download-failed', error.status, `cannot download ${shownUrl(url)}: ${error.message}`, {
-        cause: error,
-      })
+    ? new BerthError(
+        'download-failed',
+        error.status,
+        `cannot download ${withoutPassword(url)}: ${error.message}`,
+        {
+          cause: error,
+        },
+      )
     : error
 
 /**
@@ -122,18 +120,17 @@ const failed = (url: string, error: unknown): unknown =>
  */
 export const download = async (operation: HttpOperation, wanted: Wanted): Promise<HttpRecord> => {
   const { url, checksum } = operation
-  const fetching = fetched(operation, wanted).catch(error => {
+  const came = await fetched(operation, wanted).catch(error => {
     wanted.signal.throwIfAborted()
     throw failed(url, error)
   })
-  const came = await fetching
-  if (!came) return wanted.known as HttpRecord
+  if ('known' in came) return came.known
   const { answer, filename, got } = came
   if (checksum !== undefined && got.checksum !== checksum)
     throw new BerthError(
       'digest-mismatch',
       400,
-      `digest mismatch for ${shownUrl(url)}: ${got.checksum} (expected: ${checksum})`,
+      `digest mismatch for ${withoutPassword(url)}: ${got.checksum} (expected: ${checksum})`,
     )
   const lastModified = headerOf(answer, 'last-modified')
   const etag = headerOf(answer, 'etag')
@@ -148,11 +145,10 @@ export const download = async (operation: HttpOperation, wanted: Wanted): Promis
   }
 }
 
-/** Undefined where nothing came, as it is known. */
 const fetched = async (operation: HttpOperation, wanted: Wanted) => {
   const { signal, known } = wanted
   const answer = await wanted.registries.download(new URL(operation.url), signal, known?.etag)
-  if (answer.isKnown) return undefined
+  if (known && answer.isKnown) return { known }
   const filename = fileName(operation, answer)
   const got = await receive(answer, path.join(wanted.root, filename), { operation, wanted })
   return { answer, filename, got }
