@@ -12,6 +12,7 @@ import type { PruneRule } from './solver/prune.ts'
 import type { CacheRecord, LayerRef } from './solver/types.ts'
 import type { UsageRow } from './solver/usage.ts'
 import type { CacheMounts } from './steps/exec/cacheMounts.ts'
+import { presentLayers } from './steps/image/layers.ts'
 
 export interface UpkeepParts {
   engine: Engine
@@ -115,14 +116,12 @@ export class Upkeep {
     const { engine, cache } = this.#parts
     const sizes = new Map<string, number>()
     for (const { tree } of cache.all()) {
-      const images = tree.layers.flatMap(layer => (layer.kind === 'image' ? [layer] : []))
-      if (images.every(({ origin, diffId }) => !origin || sizes.has(diffId))) continue
-      const folders = engine.layers.present(images.map(({ diffId }) => diffId))
-      for (const [index, { origin, diffId, blob }] of images.entries()) {
-        const folder = folders[index]
-        if (!origin || !folder || sizes.has(diffId)) continue
-        sizes.set(diffId, folder.diskBytes + ((await engine.content.info(blob))?.size ?? 0))
-      }
+      const isNew = (layer: LayerRef): boolean =>
+        layer.kind === 'image' && layer.origin !== undefined && !sizes.has(layer.diffId)
+      if (!tree.layers.some(isNew)) continue
+      for (const { ref, layer } of presentLayers(engine, tree))
+        if (layer && isNew(ref))
+          sizes.set(ref.diffId, layer.diskBytes + ((await engine.content.info(ref.blob))?.size ?? 0))
     }
     return sizes
   }

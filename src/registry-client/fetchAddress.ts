@@ -118,7 +118,8 @@ export const openDownload = async (request: DownloadRequest): Promise<Download> 
   const { known } = request
   const first = await ask(request, known === undefined ? {} : { 'if-none-match': known })
   const { headers, status } = first
-  if (known !== undefined && (status === 304 || isSameTag(known, single(headers['etag'])))) {
+  const isSame = status === 304 || (status < 300 && isSameTag(known, single(headers['etag'])))
+  if (known !== undefined && isSame) {
     first.body.cancel()
     return { size: 0, headers, isKnown: true, bytes: nothing() }
   }
@@ -135,7 +136,7 @@ export const openDownload = async (request: DownloadRequest): Promise<Download> 
 const bareTag = (tag: string): string => tag.replace(/^W\//, '')
 
 /** Some servers give ETags and know nothing of If-None-Match. */
-const isSameTag = (known: string, told: string | undefined): boolean =>
-  told !== undefined && bareTag(told) === bareTag(known)
+const isSameTag = (known: string | undefined, told: string | undefined): boolean =>
+  known !== undefined && told !== undefined && bareTag(told) === bareTag(known)
 
 async function* nothing(): AsyncGenerator<Uint8Array> {}

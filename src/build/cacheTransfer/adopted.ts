@@ -2,6 +2,7 @@ import type { Engine } from '../../engine/engine.ts'
 import type { Digest } from '../../oci/digest.ts'
 import type { Cache } from '../solver/cache.ts'
 import type { Tree } from '../solver/types.ts'
+import { presentLayers } from '../steps/image/layers.ts'
 
 /**
  * Records that came of imported caches, while their layers may not be here: those whose layers nobody wanted go with
@@ -13,12 +14,9 @@ const diffIdsOf = (tree: Tree): Digest[] =>
 
 /** At a start: whether a record of an imported cache has all that it needs. */
 export const isAtHand = async (engine: Engine, tree: Tree): Promise<boolean> => {
-  const images = tree.layers.flatMap(layer => (layer.kind === 'image' ? [layer] : []))
-  if (images.every(({ origin }) => origin === undefined)) return true
-  for (const [index, layer] of engine.layers.present(diffIdsOf(tree)).entries()) {
-    const blob = images[index]?.blob
-    if (!layer && !(blob && (await engine.content.info(blob)))) return false
-  }
+  if (!tree.layers.some(layer => layer.kind === 'image' && layer.origin)) return true
+  for (const { ref, layer } of presentLayers(engine, tree))
+    if (!layer && !(await engine.content.info(ref.blob))) return false
   return true
 }
 

@@ -1,24 +1,14 @@
 import { withIncoming } from '../../engine/images/assemble.ts'
 import { collectQuietly } from '../../engine/images/collect.ts'
-import { type Digest, digestOf } from '../../oci/digest.ts'
+import type { Digest } from '../../oci/digest.ts'
 import { type Descriptor, type Manifest, mediaTypes } from '../../oci/image.ts'
+import { type Document, documentOf } from '../export/imageDocuments.ts'
 import type { ExportStep } from '../export/types.ts'
 import { cacheForm } from './form.ts'
 import { type CacheContent, type MadeLayer, stacksOf, transferLayers } from './transferLayers.ts'
-import {
-  type CacheDocument,
-  type CacheExport,
-  type CacheForm,
-  type CacheTarget,
-  cacheConfigType,
-} from './types.ts'
+import { type CacheExport, type CacheForm, type CacheTarget, cacheConfigType } from './types.ts'
 
 /** Writes a cache: its layers, its configuration, and what names both. */
-
-const documentOf = (mediaType: string, value: unknown): CacheDocument => {
-  const bytes = Buffer.from(JSON.stringify(value))
-  return { bytes, descriptor: { mediaType, digest: digestOf(bytes), size: bytes.length } }
-}
 
 const layerDescriptor = ({ mediaType, digest, size, diffId, origin }: MadeLayer): Descriptor => ({
   ...{ mediaType, digest, size },
@@ -33,7 +23,7 @@ const rootDocument = (
   config: Descriptor,
   layers: readonly Descriptor[],
   { isImageManifest, options: { isOci } }: CacheExport,
-): CacheDocument => {
+): Document => {
   if (isImageManifest) {
     const mediaType = mediaTypes.ociManifest
     const manifest: Manifest = { schemaVersion: 2, mediaType, config, layers: [...layers] }
@@ -65,8 +55,8 @@ const usedLayers = ({ layers }: CacheForm, made: ReadonlyMap<string, MadeLayer>)
 /** A cache whose blobs are in the store. */
 interface Written {
   layers: MadeLayer[]
-  config: CacheDocument
-  root: CacheDocument
+  config: Document
+  root: Document
   /** Made for it, and named by nothing. */
   brought: readonly Digest[]
   /** Keep them while they are sent. */

@@ -30,7 +30,6 @@ const exportOne = async (build: Build, cache: CacheExport, content: CacheContent
       const target = clientTarget(client, { folder: to.folder, signal: operation.signal, open })
       return await exportCache(step, cache, { content, target })
     })
-  // It is in the image.
   return {}
 }
 
@@ -41,8 +40,11 @@ export const exportCaches = async (
   outcome: BuildOutcome,
 ): Promise<Told> => {
   const told: Told = {}
+  // The others are in the image.
+  const sent = caches.filter(({ to }) => to.kind !== 'inline')
+  if (sent.length === 0) return told
   const content = await whatWasBuilt(outcome)
-  for (const cache of caches)
+  for (const cache of sent)
     try {
       Object.assign(told, await exportOne(build, cache, content))
     } catch (error) {

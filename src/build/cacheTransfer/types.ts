@@ -1,6 +1,7 @@
 import type { Digest } from '../../oci/digest.ts'
 import type { Descriptor } from '../../oci/image.ts'
 import type { Reference } from '../../oci/reference.ts'
+import type { Document } from '../export/imageDocuments.ts'
 import type { ImageOptions } from '../export/options.ts'
 import type { ImportedResult, KeyDigest } from '../solver/types.ts'
 
@@ -76,17 +77,11 @@ export type CacheSource = {
   told: string
 } & ({ kind: 'registry'; name: Reference } | { kind: 'local'; folder: string; digest: Digest })
 
-/** A small blob that is made for a cache. */
-export interface CacheDocument {
-  descriptor: Descriptor
-  bytes: Buffer
-}
-
 /** Who takes a cache. What it has already is not sent. */
 export interface CacheTarget {
   has(blob: Descriptor): Promise<boolean>
   /** Blobs of the store. */
   send(blobs: readonly Descriptor[]): Promise<void>
   /** The last: what the cache is known by. */
-  finish(document: CacheDocument): Promise<void>
+  finish(document: Document): Promise<void>
 }

@@ -23,7 +23,7 @@ export interface ImageDocuments {
   diffIds: Digest[]
 }
 
-const documentOf = (mediaType: string, value: unknown): Document => {
+export const documentOf = (mediaType: string, value: unknown): Document => {
   const bytes = Buffer.from(JSON.stringify(value))
   return { bytes, descriptor: { mediaType, digest: digestOf(bytes), size: bytes.length } }
 }

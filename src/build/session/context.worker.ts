@@ -6,7 +6,7 @@ import { type Packet, Packet_PacketType, PacketSchema } from '../../wire/buildki
 import { ListDigester } from './contextList.ts'
 import { ContextReceiver } from './contextReceiver.ts'
 import type { ContextTask, FromContextWorker, TaskError, ToContextWorker } from './contextTask.ts'
-import { FrameSplitter, frame } from './grpcFrames.ts'
+import { FrameSplitter, frame, frameHead } from './grpcFrames.ts'
 
 /** The worker's side of a sync: takes packets, hashes and writes files, several syncs in turn. */
 
@@ -36,7 +36,8 @@ class Sync {
     if (message.kind === 'bytes') {
       for (const bytes of this.#splitter.push(message.bytes)) {
         const packet = fromBinary(PacketSchema, bytes)
-        if (packet.type === Packet_PacketType.PACKET_STAT) this.#list.push(frame(bytes))
+        if (packet.type === Packet_PacketType.PACKET_STAT)
+          for (const part of [frameHead(bytes.length), bytes]) this.#list.push(part)
         this.#receiver.take(packet)
       }
       this.#flush()

@@ -1,4 +1,5 @@
 import { createHash, type Hash } from 'node:crypto'
+import { HEAD } from './grpcFrames.ts'
 
 /**
  * A client lists its folder before anything else is said: where the list is to the byte what it was the last time, so
@@ -12,7 +13,6 @@ export interface ListDigest {
 }
 
 const blockSize = 64 * 1024
-const HEAD = 5
 
 /** Of a list, as its bytes come. */
 export class ListDigester {

@@ -149,9 +149,14 @@ const finPacket = frame(toBinary(PacketSchema, create(PacketSchema, { type: Pack
 /** Nothing is asked for: both sides say that they have done. Errors: `bad-message`. */
 const agree = async (stream: GrpcStream, chunks: Chunks, held: readonly Uint8Array[]): Promise<void> => {
   await stream.write(finPacket)
-  const said = [...held]
-  for await (const chunk of chunks) said.push(chunk)
-  if (!Buffer.concat(said).equals(finPacket))
+  let said = Buffer.concat(held)
+  // What is more than that is wrong, however much it is.
+  while (said.length <= finPacket.length) {
+    const { value, done } = await chunks.next()
+    if (done) break
+    said = Buffer.concat([said, value])
+  }
+  if (!said.equals(finPacket))
     throw new BerthError(
       'bad-message',
       400,

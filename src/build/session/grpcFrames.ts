@@ -2,18 +2,19 @@ import { BerthError } from '../../core/errors.ts'
 
 /** gRPC's framing: each message behind a byte that tells of compression, and its length. */
 
-const HEAD = 5
+/** Bytes before each message. */
+export const HEAD = 5
 
 /** As containerd's clients take at most. Bytes. */
 export const messageLimit = 16 * 1024 * 1024
 
-export const frame = (message: Uint8Array): Buffer => {
-  const framed = Buffer.allocUnsafe(HEAD + message.length)
-  framed[0] = 0
-  framed.writeUInt32BE(message.length, 1)
-  framed.set(message, HEAD)
-  return framed
+export const frameHead = (length: number): Buffer => {
+  const head = Buffer.alloc(HEAD)
+  head.writeUInt32BE(length, 1)
+  return head
 }
+
+export const frame = (message: Uint8Array): Buffer => Buffer.concat([frameHead(message.length), message])
 
 const refused = (why: string): Error => new BerthError('bad-message', 400, `the client's message ${why}`)
 

@@ -103,7 +103,11 @@ export class GrpcStream implements Disposable {
     }
     this.#signal.throwIfAborted()
     // A client that resets a call with its last frame ends it before Node tells of the trailers that came with that.
-    if (this.#status === undefined) await this.#closed
+    if (this.#status === undefined) {
+      // One that tells no status at all is closed only when both sides have ended.
+      this.endSending()
+      await this.#closed
+    }
     if (this.#status?.code === 0 && this.#failure === undefined) return
     throw this.#ended()
   }

@@ -1,6 +1,6 @@
 import { newId } from '../../core/ids.ts'
 import type { SerialQueue } from '../../core/queue.ts'
-import { type Found, importedUnder, outcomeOf, recordsUnder } from './lookup.ts'
+import { type Found, outcomeOf, resultsUnder } from './lookup.ts'
 import type { Node } from './nodes.ts'
 import { type Hold, holdOfRecords, type Outcome } from './outcome.ts'
 import { partsOf } from './parts.ts'
@@ -55,10 +55,10 @@ export const adopt = async (
   node: Node,
   { key, inputs }: { key: KeyDigest; inputs: readonly KnownInput[] },
 ): Promise<{ outcome: Outcome; hold: Hold } | undefined> => {
-  const found = importedUnder(imported, key, node.wanted)
+  const found = resultsUnder(imported, key, node.wanted)
   if (!found) return undefined
   return await adoptions.run(async () => {
-    const known = recordsUnder(cache, key, node.wanted)
+    const known = resultsUnder(cache, key, node.wanted)
     if (known) return heldOf(cache, known)
     const records = [...found.values()].map(result => recordOf(node, result, inputs))
     const ids = records.map(({ id }) => id)
@@ -66,7 +66,7 @@ export const adopt = async (
     const hold = holdOfRecords(cache, ids)
     try {
       for (const record of records) await cache.add(record)
-      const added = recordsUnder(cache, key, node.wanted)
+      const added = resultsUnder(cache, key, node.wanted)
       return added && heldOf(cache, added)
     } finally {
       adopted(ids)

@@ -109,10 +109,12 @@ export class Collector {
   #remove(choose: (rows: UsageRow[], state: PruneState) => UsageRow[]): Promise<UsageRow[]> {
     return this.#queue.run(async () => {
       const { cache, free, removeSnapshots, removeOthers } = this.#options
-      this.#added = 0
-      this.#lookedAt = Date.now()
+      const [now, added] = [Date.now(), this.#added]
       const rows = await usageNow(this.#options)
       const chosen = choose(rows, { now: Date.now(), free: await free() })
+      // Only now: a look that failed tells nothing.
+      this.#added -= added
+      this.#lookedAt = now
       this.#total = sumOf(rows)
       if (chosen.length === 0) return []
       const [records, others] = [

@@ -1,13 +1,6 @@
 import { resultKey } from './keys.ts'
 import { type Hold, holdOfRecords, type Outcome } from './outcome.ts'
-import type {
-  CacheRecord,
-  ImportedResult,
-  ImportedResults,
-  KeyDigest,
-  ResultCache,
-  StepRunner,
-} from './types.ts'
+import type { CacheRecord, ImportedResults, KeyDigest, ResultCache, StepRunner } from './types.ts'
 
 /** Finds results by their keys. */
 
@@ -19,29 +12,15 @@ interface Place {
   cache: ResultCache
 }
 
-/** The records of these results of a vertex; undefined where one is missing. */
-export const recordsUnder = (
-  cache: ResultCache,
+/** What is found of these results of a vertex, here or among those of other builders; undefined where one is missing. */
+export const resultsUnder = <T extends {}>(
+  source: { find(key: KeyDigest): T | undefined },
   key: KeyDigest,
   wanted: readonly number[],
-): Found | undefined => {
-  const found = new Map<number, CacheRecord>()
+): ReadonlyMap<number, T> | undefined => {
+  const found = new Map<number, T>()
   for (const index of wanted) {
-    const record = cache.find(resultKey(key, index))
-    if (record) found.set(index, record)
-  }
-  return found.size === wanted.length ? found : undefined
-}
-
-/** The same of other builders' results. */
-export const importedUnder = (
-  imported: ImportedResults,
-  key: KeyDigest,
-  wanted: readonly number[],
-): ReadonlyMap<number, ImportedResult> | undefined => {
-  const found = new Map<number, ImportedResult>()
-  for (const index of wanted) {
-    const result = imported.find(resultKey(key, index))
+    const result = source.find(resultKey(key, index))
     if (result) found.set(index, result)
   }
   return found.size === wanted.length ? found : undefined
@@ -82,7 +61,7 @@ export const wholeUnder = async (
   key: KeyDigest,
   wanted: readonly number[],
 ): Promise<{ outcome: Outcome; hold: Hold } | undefined> => {
-  const found = recordsUnder(cache, key, wanted)
+  const found = resultsUnder(cache, key, wanted)
   if (!found) return undefined
   const outcome = outcomeOf(cache, found)
   const hold = outcome.hold()

@@ -9,7 +9,7 @@ import type { Flights, Waiter } from './flights.ts'
 import { isDoomed } from './foresee.ts'
 import { keepFolder } from './keepFolder.ts'
 import { localChain, resultKey } from './keys.ts'
-import { outcomeOf, pastChains, recordsUnder, wholeUnder } from './lookup.ts'
+import { outcomeOf, pastChains, resultsUnder, wholeUnder } from './lookup.ts'
 import { type Node, nodeAt, nodesOf, type Plan } from './nodes.ts'
 import { type Hold, markOf, noHold, type Outcome } from './outcome.ts'
 import { type Asked, hasOnlyContent, planStep } from './plan.ts'
@@ -283,7 +283,7 @@ export class BuildSolve {
   /** What is to be made anew is so once in a build, however often that solves it. */
   #mayUse({ vertex, wanted }: Node, key: KeyDigest): boolean {
     if (!ignoresCache(vertex)) return true
-    const found = recordsUnder(this.#shared.cache, key, wanted)
+    const found = resultsUnder(this.#shared.cache, key, wanted)
     return found !== undefined && [...found.values()].every(({ id }) => this.#memory.anew.has(id))
   }
 
@@ -320,7 +320,7 @@ export class BuildSolve {
   #madeMeanwhile(node: Node, keys: readonly KeyDigest[]): Outcome | undefined {
     const { cache } = this.#shared
     for (const key of keys) {
-      const records = recordsUnder(cache, key, node.wanted)
+      const records = resultsUnder(cache, key, node.wanted)
       if (!records || !this.#mayUse(node, key)) continue
       const outcome = this.#keep(node, outcomeOf(cache, records))
       this.#tellFound(node, outcome)
@@ -372,7 +372,7 @@ export class BuildSolve {
       anew: false,
       waiter: this.#waiter(node),
       known: () => {
-        const records = recordsUnder(cache, chain, [0])
+        const records = resultsUnder(cache, chain, [0])
         return records && this.#keep(node, outcomeOf(cache, records))
       },
       begin: flight => keepFolder(this.#shared, { vertex, outcome, chain }, flight),

@@ -41,6 +41,16 @@ const runs = (layers: readonly LayerRef[]): LayerRef[][] => {
 export const imageStacks = (layers: readonly LayerRef[]): ImageRef[][] =>
   runs(layers).flatMap(run => (run.every(isImage) ? [run] : []))
 
+/** Layers of images in a tree, with those that are here as folders. */
+export const presentLayers = (
+  { layers }: Pick<Engine, 'layers'>,
+  tree: Tree,
+): { ref: ImageRef; layer: Layer | undefined }[] =>
+  imageStacks(tree.layers).flatMap(stack => {
+    const present = layers.present(stack.map(({ diffId }) => diffId))
+    return stack.map((ref, index) => ({ ref, layer: present[index] }))
+  })
+
 /** Parts of a run that are had from one repository each, from the bottom. */
 const partsOf = (refs: readonly ImageRef[]): ImageRef[][] => {
   const parts: ImageRef[][] = []
@@ -118,8 +128,10 @@ const runWithBlobs = async (needs: LayerNeeds, run: readonly LayerRef[]): Promis
   const refs = run.filter(isImage)
   if (refs.length === 0) return [...run]
   const here = await Promise.all(refs.map(ref => withBlobHere(needs.engine, ref)))
-  if (here.some(ref => !ref)) await bringRun(needs, refs)
-  return refs.map((ref, index) => here[index] ?? ref)
+  const all = refs.map((ref, index) => here[index] ?? ref)
+  // What is here by another blob does not come again.
+  await bringRun(needs, all.slice(0, here.findLastIndex(ref => !ref) + 1))
+  return all
 }
 
 /**
