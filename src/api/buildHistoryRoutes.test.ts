@@ -69,6 +69,20 @@ test('builds are listed from the newest on, a page at a time, whenever they ende
     await assert.rejects(ask(history, query), /invalid|failed to parse/)
 })
 
+test('no build is left out that ended after earlier ones that are still under way', async t => {
+  const history = await historyOf(t)
+  const ends = ['one', 'two'].map(ref => begin(history, ref))
+  await begin(history, 'quick')()
+  const first = await ask<Page>(history, '?limit=2')
+  assert.deepEqual(
+    first.Builds.map(({ Ref }) => Ref),
+    ['two', 'one'],
+  )
+  const rest = await ask<Page>(history, `?limit=2&cursor=${first.Next}`)
+  assert.deepEqual([rest.Builds.map(({ Ref }) => Ref), rest.Next], [['quick'], ''])
+  for (const end of ends) await end()
+})
+
 test('one is found by the beginning of its ref, and forgotten', async t => {
   const history = await historyOf(t)
   await begin(history, 'abc1')()

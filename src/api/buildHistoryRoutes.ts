@@ -5,7 +5,7 @@ import { recordFilter } from '../build/history/filter.ts'
 import type { BuildHistory } from '../build/history/history.ts'
 import { logText } from '../build/history/logText.ts'
 import { type BuildRecord, type OpenRecord, statusOf } from '../build/history/types.ts'
-import { parseTime } from '../core/clock.ts'
+import { formatNanos, parseTime } from '../core/clock.ts'
 import { badRequest, notFound, notImplemented } from '../core/errors.ts'
 import { requesterJson } from './operationRoutes.ts'
 import type { Call, Query, Route } from './route.ts'
@@ -88,7 +88,8 @@ const list = async (history: BuildHistory, { query }: Call): Promise<{ json: unk
   for await (const record of history.records(cursor)) {
     if (!holds(record)) continue
     if (found.length >= limit) {
-      next = found.at(-1)?.createdAt ?? ''
+      // Of what did not fit, and not of what did: a build that is under way may have begun before it.
+      next = formatNanos((parseTime(record.createdAt) ?? 0n) + 1n)
       break
     }
     found.push(record)

@@ -1,7 +1,7 @@
-import { mkdir, open, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
+import { mkdir, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { formatNanos, parseTime } from '../../core/clock.ts'
-import { hasCode } from '../../core/errors.ts'
+import { hasCode, unlessCode } from '../../core/errors.ts'
 import { failpoint } from '../../core/failpoint.ts'
 import { type Digest, digestHex, digestOf } from '../../oci/digest.ts'
 import { UNFINISHED, unfinishedName } from '../../store/durable.ts'
@@ -92,12 +92,13 @@ export class RecordFiles {
 
   /** Undefined where it is not there any more, or is none: after a power cut a file can be empty. */
   async read(stem: string): Promise<BuildRecord | undefined> {
-    return (await this.#document(this.#path(stem, 'json'))) as BuildRecord | undefined
+    return (await this.#document<BuildRecord>(this.#path(stem, 'json')))?.value
   }
 
-  async #document(file: string): Promise<unknown> {
+  async #document<T>(file: string): Promise<{ value: T; size: number } | undefined> {
     try {
-      return JSON.parse(await readFile(file, 'utf8'))
+      const bytes = await readFile(file)
+      return { value: JSON.parse(bytes.toString('utf8')) as T, size: bytes.length }
     } catch (error) {
       if (hasCode(error, 'ENOENT') || error instanceof SyntaxError) return undefined
       throw error
@@ -108,6 +109,7 @@ export class RecordFiles {
     await rm(this.#path(stem, 'json'), { force: true })
     failpoint('build-history.removed')
     await rm(this.#path(stem, 'log'), { force: true })
+    await rm(this.#path(stem, 'open'), { force: true })
   }
 
   /** Of a blob of a record. */
@@ -145,28 +147,24 @@ export class RecordFiles {
   }
 
   async #recoverOne(stem: string): Promise<RecordEntry | undefined> {
-    const record = await this.read(stem)
-    if (record) {
+    const kept = await this.#document<BuildRecord>(this.#path(stem, 'json'))
+    if (kept) {
       await rm(this.#path(stem, 'open'), { force: true })
-      return entryOf(stem, record, JSON.stringify(record).length)
+      return entryOf(stem, kept.value, kept.size)
     }
-    const noted = (await this.#document(this.#path(stem, 'open'))) as OpenRecord | undefined
-    if (noted) return await this.keep(stem, await this.#interrupted(stem, noted))
+    const noted = await this.#document<OpenRecord>(this.#path(stem, 'open'))
+    if (noted) return await this.keep(stem, await this.#interrupted(stem, noted.value))
     await this.remove(stem)
-    await rm(this.#path(stem, 'open'), { force: true })
     return undefined
   }
 
   async #interrupted(stem: string, noted: OpenRecord): Promise<BuildRecord> {
-    const found = await stat(this.#path(stem, 'log')).catch((error: unknown) => {
-      if (hasCode(error, 'ENOENT')) return undefined
-      throw error
-    })
-    if (!found) return await interruptedRecord(noted, { at: noted.createdAt, log: [] })
-    await using file = await open(this.#path(stem, 'log'), 'r')
+    await using file = await unlessCode(open(this.#path(stem, 'log'), 'r'), 'ENOENT')
+    if (!file) return await interruptedRecord(noted, { at: noted.createdAt, log: [] })
+    const { mtimeMs, size } = await file.stat()
     return await interruptedRecord(noted, {
-      at: formatNanos(BigInt(Math.round(found.mtimeMs)) * 1_000_000n),
-      log: partOf(file, { start: 0, size: found.size }),
+      at: formatNanos(BigInt(Math.round(mtimeMs)) * 1_000_000n),
+      log: partOf(file, { start: 0, size }),
     })
   }
 }

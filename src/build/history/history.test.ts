@@ -1,5 +1,13 @@
 import assert from 'node:assert/strict'
-import { mkdtempSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { type TestContext, test } from 'node:test'
@@ -261,4 +269,22 @@ test('a folder that cannot be written to fails no build', async t => {
   await finish(going)
   assert.ok(errors.length > 0)
   await assert.rejects(history.record('lost'), /no record/)
+})
+
+test('an old record that cannot be removed fails neither the build that ends nor a start', async t => {
+  const root = folder(t)
+  const errors: unknown[] = []
+  const options = {
+    ...{ root, limits: { ...defaultLimits, maxEntries: 1, maxAge: -1000 } },
+    onError: (error: unknown) => errors.push(error),
+  }
+  const history = await BuildHistory.open(options)
+  await finish(begin(history, 'old'))
+  const [name = ''] = readdirSync(root)
+  // A folder is no file that could go.
+  mkdirSync(path.join(root, name.replace('.json', '.log')))
+  await finish(begin(history, 'new'))
+  assert.equal(errors.length, 1)
+  assert.deepEqual(await refsOf(history), ['new'])
+  assert.deepEqual(await refsOf(await BuildHistory.open(options)), ['new'])
 })

@@ -123,10 +123,15 @@ export class BuildHistory {
 
   /** Errors: `not-found`. */
   async record(ref: string): Promise<BuildRecord> {
-    const entry = this.#entries.get(ref)
-    const record = entry && (await this.#files.read(entry.stem))
-    if (!record) throw noBuild(ref)
-    return record
+    return (await this.#kept(ref)).record
+  }
+
+  /** A record and where it is, of one moment: a later build of the ref may take its place. Errors: `not-found`. */
+  async #kept(ref: string): Promise<{ stem: string; record: BuildRecord }> {
+    const { stem } = this.#entries.get(ref) ?? {}
+    const record = stem === undefined ? undefined : await this.#files.read(stem)
+    if (stem === undefined || !record) throw noBuild(ref)
+    return { stem, record }
   }
 
   /** All that `Control.Status` tells of a build; until it ends where it is under way. Errors: `not-found`, the signal's reason. */
@@ -136,10 +141,8 @@ export class BuildHistory {
       for await (const update of going.read(signal)) yield statusMessage(update)
       return
     }
-    const { log } = await this.record(ref)
-    const { stem } = this.#entries.get(ref) ?? {}
-    if (stem === undefined) throw noBuild(ref)
-    for await (const message of messagesOf(this.#files.bytes(stem, log)))
+    const { stem, record } = await this.#kept(ref)
+    for await (const message of messagesOf(this.#files.bytes(stem, record.log)))
       yield fromBinary(StatusResponseSchema, message)
   }
 
@@ -154,11 +157,9 @@ export class BuildHistory {
   /** Pinned ones stay whatever the limits are. Errors: `not-found`. */
   async pin(ref: string, pinned: boolean): Promise<void> {
     await this.#changes.run(async () => {
-      const record = await this.record(ref)
-      const entry = this.#entries.get(ref)
-      if (!entry) throw noBuild(ref)
+      const { stem, record } = await this.#kept(ref)
       const changed = { ...record, pinned, generation: record.generation + 1 }
-      this.#entries.set(ref, await this.#files.keep(entry.stem, changed))
+      this.#entries.set(ref, await this.#files.keep(stem, changed))
     })
     this.#tell({ kind: 'complete', ref })
   }
@@ -188,7 +189,8 @@ export class BuildHistory {
     const earlier = this.#entries.get(entry.ref)
     this.#entries.delete(entry.ref)
     this.#entries.set(entry.ref, entry)
-    if (earlier && earlier.stem !== entry.stem) await this.#files.remove(earlier.stem)
+    if (earlier && earlier.stem !== entry.stem)
+      await this.#files.remove(earlier.stem).catch(this.#options.onError)
   }
 
   async #remove({ ref, stem }: RecordEntry): Promise<void> {
@@ -199,6 +201,7 @@ export class BuildHistory {
 
   async #shrink(): Promise<void> {
     const gone = surplus([...this.#entries.values()], this.#options.limits, Date.now())
-    for (const entry of gone) await this.#remove(entry)
+    // One that cannot be removed is no failure of the build that ended, or of the start.
+    for (const entry of gone) await this.#remove(entry).catch(this.#options.onError)
   }
 }

@@ -10,7 +10,7 @@ import type { BuildEnd, BuildInputs, BuildRecord, OpenRecord, RecordedError } fr
 /** A build that lasts as long is noted on disk before it ends, whatever it does. Milliseconds. */
 const noteAfter = 1000
 
-export const errorType = 'application/vnd.googeapis.google.rpc.status+proto'
+const errorType = 'application/vnd.googeapis.google.rpc.status+proto'
 
 const errorOf = ({ code, message, details }: NonNullable<BuildEnd['error']>): RecordedError => ({
   code,
@@ -103,7 +103,9 @@ export class Recording {
       frontend: first || frontend,
       attributes: { ...keptAttributes(attributes), ...known },
     }
-    if (this.#isNoted) this.#noting = this.#parts.note(this.record).catch(this.#parts.onError)
+    // One after another: what was said last is what stays.
+    if (this.#isNoted)
+      this.#noting = this.#noting.then(() => this.#parts.note(this.record)).catch(this.#parts.onError)
   }
 
   async #read(): Promise<void> {
