@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { readdirSync, writeFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { request } from 'node:http'
 import type { Socket } from 'node:net'
 import path from 'node:path'
@@ -170,13 +170,17 @@ test('who listens hears of a build from its beginning to its end', async () => {
   })
 })
 
+const hasSaid = (log: string): boolean => existsSync(log) && readFileSync(log).includes('begun\n')
+
 test('a build that dies with the daemon is recorded as that, with what it had said', async () => {
   const folder = context(['FROM busybox', 'RUN echo begun; sleep 1000'])
   const building = build(folder)
   const history = path.join(daemon.dataRoot, 'build', 'history')
+  /** On disk, so that it outlives the daemon. */
   const saidSo = async (): Promise<boolean> => {
     const [going] = await builds(daemon, '?filter=status%3D%3Drunning')
-    return going !== undefined && readdirSync(history).some(name => name.endsWith('.open'))
+    const stems = readdirSync(history).flatMap(name => (name.endsWith('.open') ? [name.slice(0, -5)] : []))
+    return going !== undefined && stems.some(stem => hasSaid(path.join(history, `${stem}.log`)))
   }
   await until('the build said something', saidSo)
   const [{ Ref } = { Ref: '' }] = await builds(daemon, '?filter=status%3D%3Drunning')

@@ -22,6 +22,15 @@ test('a build that ended before anybody asked is still told of', async () => {
   assert.equal(await builds.progress('quick', signal), build.progress)
 })
 
+test('a later build of the ref is told of, and not the one before it', async () => {
+  const builds = new Builds()
+  builds.add(opened('again'))
+  builds.remove('again')
+  const later = opened('again')
+  builds.add(later)
+  assert.equal(await builds.progress('again', signal), later.progress)
+})
+
 test('one that was heard is forgotten with its end', async () => {
   const builds = new Builds()
   const build = opened('heard')

@@ -36,6 +36,7 @@ export class Builds {
   add(build: OpenBuild): void {
     if (this.#open.has(build.ref)) throw conflict(`job ID ${build.ref} exists`)
     this.#open.set(build.ref, build)
+    this.#unheard.delete(build.ref)
     this.#wake(build.ref)
   }
 
@@ -51,7 +52,10 @@ export class Builds {
     this.#open.delete(ref)
     if (!build || build.isHeard) return
     this.#unheard.set(ref, build.progress)
-    setTimeout(() => this.#unheard.delete(ref), patience).unref()
+    const forget = (): void => {
+      if (this.#unheard.get(ref) === build.progress) this.#unheard.delete(ref)
+    }
+    setTimeout(forget, patience).unref()
   }
 
   /** What to hear of a build, one that has just ended included. Errors: as `wait`. */

@@ -13,20 +13,16 @@ import { frameOf, logType } from './frames.ts'
 import { statusMessage } from './statusMessages.ts'
 import type { RecordedBlob } from './types.ts'
 
-export interface LogLimits {
-  /** Of one build's log, all steps together. */
-  bytes: number
-  /** What is kept in memory before there is a file; a log that is no longer is kept in the record. */
-  heldBytes: number
-}
+/** Of one build's log, all steps together. Bytes. */
+const mostTold = 8 << 20
 
-export const logLimits: LogLimits = { bytes: 8 << 20, heldBytes: 16 << 10 }
+/** What is kept in memory before there is a file; a log that is no longer is kept in the record. Bytes. */
+const mostHeld = 16 << 10
 
 /** What a build tells, as bytes: held while they are few, then in a file as they come. */
 export class RecordLog {
   readonly #path: string
   readonly #beforeFile: () => Promise<void>
-  readonly #limits: LogLimits
   readonly #hash = createHash('sha256')
   readonly #queue = new SerialQueue()
   /** Steps whose output is left out from now on; told of once each. */
@@ -39,10 +35,9 @@ export class RecordLog {
   #isOver = false
 
   /** `beforeFile` is done before a file is made at `path`. */
-  constructor(path: string, { beforeFile, limits = logLimits }: RecordLogOptions) {
+  constructor(path: string, { beforeFile }: RecordLogOptions) {
     this.#path = path
     this.#beforeFile = beforeFile
-    this.#limits = limits
   }
 
   append(update: StatusUpdate): Promise<void> {
@@ -56,7 +51,7 @@ export class RecordLog {
       this.#hash.update(frame)
       this.#size += frame.length
       if (this.#file) return
-      if (update.logs.length > 0 || this.#size > this.#limits.heldBytes) await this.#toFile()
+      if (update.logs.length > 0 || this.#size > mostHeld) await this.#toFile()
     })
   }
 
@@ -109,7 +104,7 @@ export class RecordLog {
   #within(update: StatusUpdate): StatusUpdate {
     const logs: LogInfo[] = []
     for (const log of update.logs) {
-      if (this.#told + log.bytes.length <= this.#limits.bytes) {
+      if (this.#told + log.bytes.length <= mostTold) {
         this.#told += log.bytes.length
         logs.push(log)
       } else if (!this.#cut.has(log.vertex)) {
@@ -129,5 +124,4 @@ export class RecordLog {
 
 interface RecordLogOptions {
   beforeFile: () => Promise<void>
-  limits?: LogLimits
 }

@@ -3,36 +3,15 @@ import { mkdirSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, test } from 'node:test'
 import fc from 'fast-check'
-import {
-  directory,
-  file,
-  makeTar,
-  openStores,
-  type Stores,
-  type StoresOptions,
-  symlink,
-} from '../../../store/fixture.ts'
+import { file, makeTar, openStores, type Stores } from '../../../store/fixture.ts'
 import { stackLayer } from '../../../store/layerRecord.ts'
 import type { Layer } from '../../../store/types.ts'
 import type { FileAction } from '../../graph/types.ts'
 import { copyOf, treeOf } from '../testing/folders.ts'
+import { base, ways } from '../testing/layers.ts'
 import { type FileInput, runFile } from './runFile.ts'
 
 /** What is written beside the layers must be what overlayfs would have made of it. */
-const ways: [string, StoresOptions][] = [
-  ['overlay', { snapshotter: 'api' }],
-  ['copy', { snapshotter: 'copy', whiteouts: 'record' }],
-]
-
-const base = [
-  directory('a', { mode: 0o750, uid: 3, gid: 4 }),
-  directory('a/b'),
-  file('a/b/f', 'f'),
-  file('a/g', 'g'),
-  directory('c'),
-  file('c/f', 'other'),
-  symlink('l', 'a/b'),
-]
 
 let count = 0
 

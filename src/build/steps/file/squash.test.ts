@@ -2,36 +2,15 @@ import assert from 'node:assert/strict'
 import { statSync } from 'node:fs'
 import { describe, test } from 'node:test'
 import fc from 'fast-check'
-import {
-  directory,
-  file,
-  link,
-  openStores,
-  type Stores,
-  type StoresOptions,
-  symlink,
-} from '../../../store/fixture.ts'
+import { directory, file, link, openStores, type Stores, symlink } from '../../../store/fixture.ts'
 import type { Layer } from '../../../store/types.ts'
 import type { FileAction } from '../../graph/types.ts'
 import { treeOf } from '../testing/folders.ts'
+import { base, ways } from '../testing/layers.ts'
 import { runFile } from './runFile.ts'
 import { squashLayers } from './squash.ts'
 
 /** What several layers show over others, one in their place shows, too. */
-const ways: [string, StoresOptions][] = [
-  ['overlay', { snapshotter: 'api' }],
-  ['copy', { snapshotter: 'copy', whiteouts: 'record' }],
-]
-
-const base = [
-  directory('a', { mode: 0o750, uid: 3, gid: 4 }),
-  directory('a/b'),
-  file('a/b/f', 'f'),
-  file('a/g', 'g'),
-  directory('c'),
-  file('c/f', 'other'),
-  symlink('l', 'a/b'),
-]
 
 const name = fc.constantFrom('a', 'b', 'c', 'f', 'g', 'l')
 const path = fc.array(name, { minLength: 1, maxLength: 3 }).map(names => `/${names.join('/')}`)
