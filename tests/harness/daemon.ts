@@ -122,6 +122,8 @@ export class TestDaemon {
     )
     await must(['ip', 'netns', 'add', this.name])
     await must(['ip', '-n', this.name, 'link', 'set', 'lo', 'up'])
+    // A new namespace forwards where the machine does; a host that is new does not.
+    await must(['ip', 'netns', 'exec', this.name, 'sh', '-c', 'echo 0 >/proc/sys/net/ipv4/ip_forward'])
   }
 
   /** Starts the daemon process and waits until it answers. */
