@@ -1,12 +1,12 @@
 import { parentPort } from 'node:worker_threads'
-import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
 import { asBerthError, BerthError } from '../../core/errors.ts'
+import { discarded } from '../../core/garbage.ts'
 import { ownUmask } from '../../linux/files.ts'
-import { type Packet, Packet_PacketType, PacketSchema } from '../../wire/buildkit/fsutil_pb.ts'
 import { ListDigester } from './contextList.ts'
 import { ContextReceiver } from './contextReceiver.ts'
 import type { ContextTask, FromContextWorker, TaskError, ToContextWorker } from './contextTask.ts'
 import { FrameSplitter, frame, frameHead } from './grpcFrames.ts'
+import { type Packet, packet, packetTypes, readPacket, writePacket } from './packets.ts'
 
 /** The worker's side of a sync: takes packets, hashes and writes files, several syncs in turn. */
 
@@ -35,12 +35,13 @@ class Sync {
     if (this.#isOver) return
     if (message.kind === 'bytes') {
       for (const bytes of this.#splitter.push(message.bytes)) {
-        const packet = fromBinary(PacketSchema, bytes)
-        if (packet.type === Packet_PacketType.PACKET_STAT)
+        const taken = readPacket(bytes)
+        if (taken.type === packetTypes.stat)
           for (const part of [frameHead(bytes.length), bytes]) this.#list.push(part)
-        this.#receiver.take(packet)
+        this.#receiver.take(taken)
       }
       this.#flush()
+      discarded(message.bytes.length)
       send({ id: this.#id, kind: 'taken' })
     } else if (message.kind === 'end') this.#end()
   }
@@ -49,9 +50,7 @@ class Sync {
   fail(error: unknown): void {
     if (this.#isOver) return
     const record = recordOf(error)
-    this.#answer(
-      create(PacketSchema, { type: Packet_PacketType.PACKET_ERR, data: Buffer.from(record.message) }),
-    )
+    this.#answer(packet(packetTypes.error, { data: Buffer.from(record.message) }))
     this.#flush()
     this.close()
     send({ id: this.#id, kind: 'failed', error: record })
@@ -71,8 +70,8 @@ class Sync {
     send({ id: this.#id, kind: 'done', received: { tree, list: this.#list.end() } })
   }
 
-  #answer(packet: Packet): void {
-    this.#outgoing.push(frame(toBinary(PacketSchema, packet)))
+  #answer(answer: Packet): void {
+    this.#outgoing.push(frame(writePacket(answer)))
   }
 
   #flush(): void {

@@ -28,9 +28,9 @@ import {
   S_IFREG,
   statIfThere,
 } from '../../linux/stat.ts'
-import type { Stat } from '../../wire/buildkit/fsutil_pb.ts'
 import { type ContextPlaces, setXattrs } from './contextPlaces.ts'
 import { kindOf, permissionsOf } from './goFileMode.ts'
+import type { Stat } from './packets.ts'
 import type { SyncedEntry } from './types.ts'
 
 /** Entries of a context folder that are no files with bytes: each is left as it is, or made. */

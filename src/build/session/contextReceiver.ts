@@ -1,10 +1,8 @@
-import { create } from '@bufbuild/protobuf'
 import { type ByteString, baseOf, joinPath, parentOf, show, toByteString } from '../../archive/paths.ts'
 import { badRequest } from '../../core/errors.ts'
 import { failpoint } from '../../core/failpoint.ts'
 import type { FileStat } from '../../linux/stat.ts'
 import type { Digest } from '../../oci/digest.ts'
-import { type Packet, Packet_PacketType, PacketSchema, type Stat } from '../../wire/buildkit/fsutil_pb.ts'
 import {
   entryOf,
   keepDirectory,
@@ -18,6 +16,7 @@ import { ArrivingFile, type WantedFile } from './contextFile.ts'
 import { ContextIndex } from './contextIndex.ts'
 import { ContextPlaces } from './contextPlaces.ts'
 import { PacketOrder } from './packetOrder.ts'
+import { type Packet, packet, packetTypes, type Stat } from './packets.ts'
 import type { SyncedEntry, SyncedTree } from './types.ts'
 
 /**
@@ -44,8 +43,6 @@ interface Sent {
   wasThere: boolean
   number: number
 }
-
-const packet = (type: Packet_PacketType, id = 0): Packet => create(PacketSchema, { type, id })
 
 export class ContextReceiver implements Disposable {
   readonly #options: ReceiverOptions
@@ -82,10 +79,10 @@ export class ContextReceiver implements Disposable {
 
   /** Errors: `bad-request` for what no sender sends, what the sender failed with, SystemError. */
   take({ type, stat, id, data }: Packet): void {
-    if (type === Packet_PacketType.PACKET_STAT) this.#takeStat(stat)
-    else if (type === Packet_PacketType.PACKET_DATA) this.#takeData(id, data)
-    else if (type === Packet_PacketType.PACKET_FIN) this.hasEnded = true
-    else if (type === Packet_PacketType.PACKET_ERR)
+    if (type === packetTypes.stat) this.#takeStat(stat)
+    else if (type === packetTypes.data) this.#takeData(id, data)
+    else if (type === packetTypes.fin) this.hasEnded = true
+    else if (type === packetTypes.error)
       throw badRequest(`error from sender: ${Buffer.from(data).toString()}`)
     else throw badRequest(`the client sent a packet of the type ${type}, which is not for a receiver`)
   }
@@ -192,7 +189,7 @@ export class ContextReceiver implements Disposable {
       if (!wanted) break
       this.#asked++
       this.#arriving.set(wanted.number, new ArrivingFile(this.#places, wanted))
-      this.#options.send(packet(Packet_PacketType.PACKET_REQ, wanted.number))
+      this.#options.send(packet(packetTypes.request, { id: wanted.number }))
     }
     if (this.#listEnded && this.#arriving.size === 0) this.#finish()
   }
@@ -215,6 +212,6 @@ export class ContextReceiver implements Disposable {
       if (entry.kind === 'directory') keepDirectoryTime(this.#places, entry)
     this.#index.save()
     this.tree = { entries: this.#entries, received: this.#received }
-    this.#options.send(packet(Packet_PacketType.PACKET_FIN))
+    this.#options.send(packet(packetTypes.fin))
   }
 }

@@ -1,15 +1,14 @@
 import { existsSync } from 'node:fs'
-import { create, toBinary } from '@bufbuild/protobuf'
 import { BerthError } from '../../core/errors.ts'
 import { newId } from '../../core/ids.ts'
 import { FileSync } from '../../wire/buildkit/filesync_pb.ts'
-import { Packet_PacketType, PacketSchema } from '../../wire/buildkit/fsutil_pb.ts'
 import { ListComparison, type ListDigest } from './contextList.ts'
 import type { Received } from './contextTask.ts'
 import type { ContextWork, ContextWorker } from './contextWorker.ts'
 import { frame } from './grpcFrames.ts'
 import type { GrpcStream } from './grpcStream.ts'
 import { encodeMetadata, type Metadata } from './metadata.ts'
+import { packet, packetTypes, writePacket } from './packets.ts'
 import { pathOf, type Session } from './session.ts'
 import type { ContextRequest, SyncedFolder } from './types.ts'
 
@@ -144,7 +143,7 @@ const compare = async (
   return { isSame: false, held: comparison.held }
 }
 
-const finPacket = frame(toBinary(PacketSchema, create(PacketSchema, { type: Packet_PacketType.PACKET_FIN })))
+const finPacket = frame(writePacket(packet(packetTypes.fin)))
 
 /** Nothing is asked for: both sides say that they have done. Errors: `bad-message`. */
 const agree = async (stream: GrpcStream, chunks: Chunks, held: readonly Uint8Array[]): Promise<void> => {

@@ -1,5 +1,6 @@
 import { Worker } from 'node:worker_threads'
 import { BerthError, internal } from '../../core/errors.ts'
+import { discarded } from '../../core/garbage.ts'
 import {
   type ContextTask,
   type FromContextWorker,
@@ -15,6 +16,12 @@ import {
  */
 
 const idleMilliseconds = 60_000
+
+/** Bytes after which its memory is worth more than the moment that a new one takes to start. */
+const mostPassed = 64 * 1024 * 1024
+
+/** What a packet leaves is garbage at once: more room for it only makes the worker larger. */
+const youngMiB = 4
 
 interface Listener {
   hear(message: FromContextWorker): void
@@ -37,16 +44,23 @@ export class ContextWorker implements AsyncDisposable {
   #worker: Worker | undefined
   readonly #listeners = new Map<number, Listener>()
   #ids = 0
+  #passed = 0
   #idle: NodeJS.Timeout | undefined
 
   /** Begins a sync; `answer` gets framed bytes for the client. */
   start(task: ContextTask, answer: (bytes: Uint8Array) => void): ContextWork {
     const id = ++this.#ids
     const worker = this.#hired()
+    const post = (message: ToContextWorker): void => {
+      if (message.kind !== 'bytes') worker.postMessage(message)
+      else {
+        this.#passed += message.bytes.length
+        worker.postMessage(message, [message.bytes.buffer as ArrayBuffer])
+      }
+    }
     const work = new Work({
       answer,
-      post: message =>
-        worker.postMessage(message, message.kind === 'bytes' ? [message.bytes.buffer as ArrayBuffer] : []),
+      post,
       id,
       over: () => this.#drop(id),
     })
@@ -66,13 +80,16 @@ export class ContextWorker implements AsyncDisposable {
       this.#worker.ref()
       return this.#worker
     }
-    const worker = new Worker(new URL('./context.worker.ts', import.meta.url))
+    const worker = new Worker(new URL('./context.worker.ts', import.meta.url), {
+      resourceLimits: { maxYoungGenerationSizeMb: youngMiB },
+    })
     worker.on('message', (message: FromContextWorker) => this.#listeners.get(message.id)?.hear(message))
     worker.on('error', error =>
       this.#lose(worker, internal(`the worker for build contexts failed: ${error}`, error)),
     )
     worker.on('exit', () => this.#lose(worker, internal('the worker for build contexts ended')))
     this.#worker = worker
+    this.#passed = 0
     return worker
   }
 
@@ -85,13 +102,14 @@ export class ContextWorker implements AsyncDisposable {
   #drop(id: number): void {
     this.#listeners.delete(id)
     if (this.#listeners.size > 0 || !this.#worker) return
-    const worker = this.#worker
-    worker.unref()
-    this.#idle = setTimeout(() => {
-      if (this.#worker === worker) this.#worker = undefined
-      void worker.terminate()
-    }, idleMilliseconds)
-    this.#idle.unref()
+    this.#worker.unref()
+    if (this.#passed > mostPassed) this.#dismiss()
+    else this.#idle = setTimeout(() => this.#dismiss(), idleMilliseconds).unref()
+  }
+
+  #dismiss(): void {
+    void this.#worker?.terminate()
+    this.#worker = undefined
   }
 }
 
@@ -173,7 +191,14 @@ class Work implements ContextWork, Listener {
 
   #flush(): void {
     if (this.#held === 0) return
-    const bytes = new Uint8Array(Buffer.concat(this.#pieces, this.#held))
+    // Of a size of its own, since it goes to the worker whole.
+    const bytes = new Uint8Array(this.#held)
+    let at = 0
+    for (const piece of this.#pieces) {
+      bytes.set(piece, at)
+      at += piece.length
+    }
+    discarded(at)
     this.#pieces = []
     this.#held = 0
     this.#free--

@@ -1,12 +1,16 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
 import fc from 'fast-check'
+import type { BerthError } from '../../core/errors.ts'
 import { S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFREG } from '../../linux/stat.ts'
+import { PacketSchema } from '../../wire/buildkit/fsutil_pb.ts'
 import { kindOf, permissionsOf, toGoMode } from './goFileMode.ts'
 import { FrameSplitter, frame } from './grpcFrames.ts'
 import { callError, statusOf } from './grpcStatus.ts'
 import { encodeMetadata } from './metadata.ts'
 import { PacketOrder } from './packetOrder.ts'
+import { packetTypes, readPacket, writePacket } from './packets.ts'
 
 /** Bytes cut at any places. */
 const cut = (bytes: Buffer, places: number[]): Buffer[] => {
@@ -146,4 +150,44 @@ test('how a call ended', () => {
   assert.deepEqual(statusOf({ 'grpc-status': '5', 'grpc-message': '100%' }), { code: 5, message: '100%' })
   assert.equal(callError(5, 'x').message, 'rpc error: code = NotFound desc = x')
   assert.equal(callError(99, 'x').message, 'rpc error: code = Code(99) desc = x')
+})
+
+const bytes = fc.uint8Array({ maxLength: 40 })
+const signed = fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n })
+const unsigned = fc.integer({ min: 0, max: 2 ** 32 - 1 })
+
+const anyStat = fc.record({
+  ...{ path: bytes, linkname: bytes, mode: unsigned, uid: unsigned, gid: unsigned },
+  ...{ size: signed, modTime: signed, devmajor: signed, devminor: signed },
+  xattrs: fc.dictionary(fc.string(), bytes),
+})
+
+test('packets are read and written as their description says', () => {
+  fc.assert(
+    fc.property(
+      fc.record({ type: fc.constantFrom(...Object.values(packetTypes)), id: unsigned, data: bytes }),
+      fc.option(anyStat, { nil: undefined }),
+      (fields, stat) => {
+        const wire = create(PacketSchema, stat === undefined ? fields : { ...fields, stat })
+        const read = readPacket(toBinary(PacketSchema, wire))
+        assert.deepEqual(create(PacketSchema, read as typeof wire), wire)
+        assert.deepEqual(fromBinary(PacketSchema, writePacket(read)), create(PacketSchema, fields))
+      },
+    ),
+  )
+})
+
+test('bytes that are no packet are told as such; what is unknown is passed over', () => {
+  fc.assert(
+    fc.property(fc.uint8Array({ maxLength: 100 }), any => {
+      try {
+        readPacket(any)
+      } catch (error) {
+        assert.equal((error as BerthError).code, 'bad-message')
+      }
+    }),
+    { numRuns: 2000 },
+  )
+  assert.throws(() => readPacket(Buffer.from([0x22, 9, 1])), /no packet of files/)
+  assert.equal(readPacket(Buffer.from([0x7a, 1, 7, 0x18, 3])).id, 3)
 })
