@@ -2,6 +2,8 @@ import { randomBytes } from 'node:crypto'
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
+import { startBeside } from '../../tests/harness/beside.ts'
+import { clientPath } from '../../tests/harness/daemon.ts'
 import { projectRoot } from '../../tests/harness/images.ts'
 import { must } from '../../tests/harness/shell.ts'
 import { inParallel, remove, runSleeper } from '../acts.ts'
@@ -70,9 +72,10 @@ class Builds implements Disposable {
 
   /** Gives milliseconds. */
   build({ socket }: Engine, context: Context, ...options: string[]): Promise<number> {
-    const client = path.join(projectRoot, '.cache/clients/docker')
     const env = { DOCKER_HOST: `unix://${socket}`, DOCKER_CONFIG: this.#config }
-    return timed(() => must([client, 'build', '-q', '-t', 'bench-build', ...options, context.path], { env }))
+    return timed(() =>
+      must([clientPath(), 'build', '-q', '-t', 'bench-build', ...options, context.path], { env }),
+    )
   }
 
   [Symbol.dispose](): void {
@@ -82,12 +85,43 @@ class Builds implements Disposable {
 
 type Act = (engine: Engine) => Promise<number>
 
-const both = async (bench: Bench, act: Act, suffix = ''): Promise<Contender[]> =>
-  [await bench.ours(), await bench.peer()].map(engine => ({
-    name: engine.name + suffix,
-    group: engine.group,
+/** Makes nothing of what the client tells it. */
+const idle = 'the client alone'
+
+interface Measured {
+  name: string
+  act: Act
+  rounds: number
+  /** Of the wall and the CPU time that the peer takes. */
+  limits: { wall: number; cpu?: number }
+}
+
+/** Against the peer, and against a server that builds nothing: less than that no builder can take. */
+const measure = async (
+  bench: Bench,
+  builds: Builds,
+  { name, act, rounds, limits }: Measured,
+): Promise<Row[]> => {
+  const ours = await bench.ours()
+  const socket = path.join(builds.folder, 'idle.sock')
+  await using _idle = await startBeside(
+    ours.namespace,
+    path.join(projectRoot, 'bench/idleBuilder.ts'),
+    socket,
+  )
+  const engines: Engine[] = [ours, await bench.peer(), { ...ours, name: idle, socket }]
+  const contenders: Contender[] = engines.map(engine => ({
+    ...{ name: engine.name, group: engine.group },
     once: () => act(engine),
   }))
+  const samples = await interleave(contenders, rounds)
+  const pair = { name, ours: 'berth', theirs: 'dockerd' }
+  return [
+    compareWall(samples, { ...pair, limit: atMost(limits.wall) }),
+    compareCpu(samples, { ...pair, ...(limits.cpu === undefined ? {} : { limit: atMost(limits.cpu) }) }),
+    compareWall(samples, { ...pair, theirs: idle }),
+  ]
+}
 
 /** Twelve steps, a context of 2,000 files: all cached, one file changed, none cached. */
 export const buildStepsRows: RowGroup = async bench => {
@@ -106,14 +140,9 @@ export const buildStepsRows: RowGroup = async bench => {
   ])
   const light = builds.context(2000, 2000, twelveSteps)
   acts.push(['build of 12 steps, from nothing', engine => builds.build(engine, light, '--no-cache')])
-  for (const [name, act] of acts) {
-    const samples = await interleave(await both(bench, act), bench.rounds)
-    const pair = { name, ours: 'berth', theirs: 'dockerd' }
-    rows.push(
-      compareWall(samples, { ...pair, limit: atMost(0.5) }),
-      compareCpu(samples, { ...pair, limit: atMost(0.25) }),
-    )
-  }
+  const limits = { wall: 0.5, cpu: 0.25 }
+  for (const [name, act] of acts)
+    rows.push(...(await measure(bench, builds, { name, act, rounds: bench.rounds, limits })))
   return rows
 }
 
@@ -130,10 +159,10 @@ export const buildContextRows: RowGroup = async bench => {
     ['excluded', engine => builds.build(engine, excluded), 0.6],
   ]
   const rows: Row[] = []
-  for (const [what, act, limit] of acts) {
-    const samples = await interleave(await both(bench, act), Math.min(bench.rounds, 5))
-    const pair = { name: `build of 20,000 files, 200 MB, ${what}`, ours: 'berth', theirs: 'dockerd' }
-    rows.push(compareWall(samples, { ...pair, limit: atMost(limit) }), compareCpu(samples, pair))
+  const rounds = Math.min(bench.rounds, 5)
+  for (const [what, act, wall] of acts) {
+    const name = `build of 20,000 files, 200 MB, ${what}`
+    rows.push(...(await measure(bench, builds, { name, act, rounds, limits: { wall } })))
   }
   return rows
 }

@@ -1,0 +1,116 @@
+import { once } from 'node:events'
+import { createServer, type IncomingMessage } from 'node:http'
+import type { Socket } from 'node:net'
+import { createGrpcDoor } from '../src/api/buildkit/grpcDoor.ts'
+import { buildkitServices } from '../src/api/buildkit/services.ts'
+import type { Build, Builder, BuildRequest, BuildResult } from '../src/api/buildkit/types.ts'
+import { sessionFields } from '../src/api/buildkit/upgrade.ts'
+import { readIgnoreFile } from '../src/build/dockerfile/ignore.ts'
+import { openContext } from '../src/build/session/contextSync.ts'
+import { FrameSplitter, frame } from '../src/build/session/grpcFrames.ts'
+import { packet, packetTypes, writePacket } from '../src/build/session/packets.ts'
+import { readFiles } from '../src/build/session/readFiles.ts'
+import type { Session } from '../src/build/session/session.ts'
+import { Sessions } from '../src/build/session/sessions.ts'
+import { serveBeside } from '../tests/harness/beside.ts'
+
+/**
+ * A server that clients build with, and that builds nothing: it reads the Dockerfile and hears the list of the context,
+ * and that is
+ * all. What a build takes here is the client's own time. A process beside the bench, whose argument is its socket.
+ */
+
+const fin = frame(writePacket(packet(packetTypes.fin)))
+
+const small = 1 << 20
+
+const textOf = async (session: Session, name: string, file: string, signal: AbortSignal): Promise<string> => {
+  const files = await readFiles(session, { name, paths: [file], limit: small }, signal)
+  return files.get(file)?.toString() ?? ''
+}
+
+/** Hears what the client's folder has, and asks for none of it. */
+const hearList = async (session: Session, exclude: string[], signal: AbortSignal): Promise<void> => {
+  using stream = openContext(session, { name: 'context', exclude }, signal)
+  const splitter = new FrameSplitter()
+  for await (const chunk of stream.chunks())
+    for (const message of splitter.push(chunk)) {
+      // The list ends with a packet that has nothing in it.
+      if (message.length === 0) await stream.write(fin)
+      else if (message[1] === packetTypes.fin) stream.endSending()
+    }
+}
+
+const refused = async (): Promise<never> => {
+  throw new Error('nothing is built here')
+}
+
+class NoBuild implements Build {
+  readonly #session: Promise<Session>
+
+  constructor(session: Promise<Session>) {
+    this.#session = session
+  }
+
+  async solve(_request: unknown, signal: AbortSignal): Promise<BuildResult> {
+    const session = await this.#session
+    const [, ignored] = await Promise.all([
+      textOf(session, 'dockerfile', 'Dockerfile', signal),
+      textOf(session, 'context', '.dockerignore', signal),
+    ])
+    await hearList(session, readIgnoreFile(ignored), signal)
+    return { metadata: {} }
+  }
+
+  async finish(): Promise<Record<string, string>> {
+    return { 'containerimage.digest': `sha256:${'0'.repeat(64)}` }
+  }
+
+  readonly evaluate = refused
+  readonly readFile = refused
+  readonly readDirectory = refused
+  readonly statFile = refused
+  readonly resolveImage = refused
+  async [Symbol.asyncDispose](): Promise<void> {}
+}
+
+const platform = { os: 'linux', architecture: process.arch === 'x64' ? 'amd64' : 'arm64' }
+
+const requester = { remote: '', agent: '', requestId: '' }
+
+const sessions = new Sessions()
+
+const noBuilder: Builder = {
+  sessions,
+  version: { package: 'none', version: '0', revision: '' },
+  workers: () => [
+    {
+      id: 'none',
+      labels: { 'org.mobyproject.buildkit.worker.snapshotter': 'overlayfs' },
+      platforms: [platform],
+      collection: [],
+    },
+  ],
+  begin: ({ session }: BuildRequest) => new NoBuild(sessions.wait(session, new AbortController().signal)),
+  sourcesOf: () => [],
+  usage: async () => [],
+  prune: async function* () {},
+}
+
+const door = createGrpcDoor(buildkitServices(noBuilder))
+
+const upgraded = (req: IncomingMessage, connection: Socket, head: Buffer): void => {
+  connection.write('HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n')
+  if (head.length > 0) connection.unshift(head)
+  if (req.url?.endsWith('/session')) sessions.open({ socket: connection, ...sessionFields(req) })
+  else door.take(connection, () => ({ requester, ended: () => {} }))
+}
+
+const server = createServer((_req, res) => {
+  res.writeHead(200, { 'Api-Version': '1.45', 'Builder-Version': '2', OSType: 'linux' })
+  res.end('{}')
+})
+server.on('upgrade', upgraded)
+server.listen(process.argv[2])
+await once(server, 'listening')
+await serveBeside('ready')
