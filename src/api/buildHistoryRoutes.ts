@@ -78,12 +78,12 @@ const refOf = (history: BuildHistory, { params }: Call): string => {
   return ref
 }
 
-/** The newest first; those that are under way on the first page. */
+/** The newest first; those that are under way are on the first page, all of them. */
 const list = async (history: BuildHistory, { query }: Call): Promise<{ json: unknown }> => {
   const [limit, cursor] = [limitOf(query), cursorOf(query)]
   const holds = recordFilter(query.all('filter'))
   const going = cursor === undefined ? history.open.map(({ record }) => record).filter(holds) : []
-  const found: AnyRecord[] = going.slice(0, limit)
+  const found: AnyRecord[] = [...going]
   let next = ''
   for await (const record of history.records(cursor)) {
     if (!holds(record)) continue

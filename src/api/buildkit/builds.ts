@@ -47,10 +47,11 @@ export class Builds {
     this.#wake(ref)
   }
 
-  remove(ref: string): void {
+  /** `isKept`: who comes later hears of it from its record. */
+  remove(ref: string, { isKept }: { isKept: boolean }): void {
     const build = this.#open.get(ref)
     this.#open.delete(ref)
-    if (!build || build.isHeard) return
+    if (!build || build.isHeard || isKept) return
     this.#unheard.set(ref, build.progress)
     const forget = (): void => {
       if (this.#unheard.get(ref) === build.progress) this.#unheard.delete(ref)

@@ -129,7 +129,7 @@ const solve = async (
   call: SolveCall,
   signal: AbortSignal,
 ): Promise<{ exporterResponse: Record<string, string> }> => {
-  const { builds } = services
+  const { builder, builds } = services
   const progress = new BuildProgress()
   const end = new AbortController()
   const { build, request } = begin(services, call, progress)
@@ -158,7 +158,7 @@ const solve = async (
     )
     return { exporterResponse }
   } finally {
-    builds.remove(request.ref)
+    builds.remove(request.ref, { isKept: builder.history?.knows(request.ref) ?? false })
   }
 }
 

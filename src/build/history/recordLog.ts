@@ -8,7 +8,6 @@ import { StatusResponseSchema } from '../../wire/buildkit/control_pb.ts'
 import type { VertexDigest } from '../graph/types.ts'
 import type { StatusUpdate } from '../solver/progress.ts'
 import type { LogInfo } from '../solver/progressLogs.ts'
-import { withoutPasswords } from './attributes.ts'
 import { frameOf, logType } from './frames.ts'
 import { statusMessage } from './statusMessages.ts'
 import type { RecordedBlob } from './types.ts'
@@ -113,12 +112,7 @@ export class RecordLog {
         logs.push({ ...log, bytes })
       }
     }
-    const vertexes = update.vertexes.map(info => ({
-      ...info,
-      name: withoutPasswords(info.name),
-      error: withoutPasswords(info.error),
-    }))
-    return { ...update, vertexes, logs, statuses: this.#cut.size > 0 ? [] : update.statuses }
+    return { ...update, logs, statuses: this.#cut.size > 0 ? [] : update.statuses }
   }
 }
 

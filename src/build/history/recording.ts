@@ -1,7 +1,7 @@
 import { alarmAfter } from '../../core/alarm.ts'
 import { formatNanos } from '../../core/clock.ts'
 import { digestOf } from '../../oci/digest.ts'
-import type { BuildProgress, StatusUpdate } from '../solver/progress.ts'
+import type { BuildProgress, StatusUpdate, VertexInfo } from '../solver/progress.ts'
 import { keptAttributes, withoutPasswords } from './attributes.ts'
 import { RecordLog } from './recordLog.ts'
 import { StepBook } from './steps.ts'
@@ -25,6 +25,12 @@ const errorOf = ({ code, message, details }: NonNullable<BuildEnd['error']>): Re
         },
       }
     : {}),
+})
+
+const keptVertex = (info: VertexInfo): VertexInfo => ({
+  ...info,
+  name: withoutPasswords(info.name),
+  error: withoutPasswords(info.error),
 })
 
 export interface RecordingParts {
@@ -111,8 +117,9 @@ export class Recording {
   async #read(): Promise<void> {
     try {
       for await (const update of this.#parts.progress.read()) {
-        this.#book.hear(update)
-        await this.#log.append(update)
+        const vertexes = update.vertexes.map(keptVertex)
+        this.#book.hear({ ...update, vertexes })
+        await this.#log.append({ ...update, vertexes })
       }
     } catch (error) {
       this.#parts.onError(error)

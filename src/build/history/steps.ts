@@ -17,12 +17,12 @@ const whyOf = (causes: readonly Cause[] = []): string[] => {
 
 const stepOf = (info: VertexInfo, causes: Causes): RecordedStep => ({
   digest: info.digest,
-  name: withoutPasswords(info.name),
+  name: info.name,
   inputs: info.inputs,
   ...(info.startedAt === undefined ? {} : { startedAt: formatNanos(info.startedAt) }),
   ...(info.completedAt === undefined ? {} : { completedAt: formatNanos(info.completedAt) }),
   cached: info.cached,
-  error: withoutPasswords(info.error),
+  error: info.error,
   why: whyOf(causes.get(info.digest)),
 })
 
