@@ -1,23 +1,21 @@
-import { once } from 'node:events'
-import { createServer, type IncomingMessage } from 'node:http'
-import type { Socket } from 'node:net'
-import { createGrpcDoor } from '../src/api/buildkit/grpcDoor.ts'
+import { rmSync } from 'node:fs'
+import path from 'node:path'
 import { buildkitServices } from '../src/api/buildkit/services.ts'
-import type { Build, Builder, BuildRequest, BuildResult } from '../src/api/buildkit/types.ts'
-import { sessionFields } from '../src/api/buildkit/upgrade.ts'
+import type { Build, Builder, BuildResult } from '../src/api/buildkit/types.ts'
 import { readIgnoreFile } from '../src/build/dockerfile/ignore.ts'
 import { openContext } from '../src/build/session/contextSync.ts'
 import { FrameSplitter, frame } from '../src/build/session/grpcFrames.ts'
 import { packet, packetTypes, writePacket } from '../src/build/session/packets.ts'
 import { readFiles } from '../src/build/session/readFiles.ts'
 import type { Session } from '../src/build/session/session.ts'
-import { Sessions } from '../src/build/session/sessions.ts'
+import type { Sessions } from '../src/build/session/sessions.ts'
+import { hostPlatform } from '../src/engine/images/reach.ts'
 import { serveBeside } from '../tests/harness/beside.ts'
+import { startBuilder } from '../tests/harness/builder.ts'
 
 /**
  * A server that clients build with, and that builds nothing: it reads the Dockerfile and hears the list of the context,
- * and that is
- * all. What a build takes here is the client's own time. A process beside the bench, whose argument is its socket.
+ * and that is all. What a build takes here is the client's own time. A process beside the bench, which says its socket.
  */
 
 const fin = frame(writePacket(packet(packetTypes.fin)))
@@ -74,43 +72,25 @@ class NoBuild implements Build {
   async [Symbol.asyncDispose](): Promise<void> {}
 }
 
-const platform = { os: 'linux', architecture: process.arch === 'x64' ? 'amd64' : 'arm64' }
-
-const requester = { remote: '', agent: '', requestId: '' }
-
-const sessions = new Sessions()
-
-const noBuilder: Builder = {
+const noBuilder = (sessions: Sessions): Builder => ({
   sessions,
   version: { package: 'none', version: '0', revision: '' },
   workers: () => [
     {
       id: 'none',
       labels: { 'org.mobyproject.buildkit.worker.snapshotter': 'overlayfs' },
-      platforms: [platform],
+      platforms: [hostPlatform],
       collection: [],
     },
   ],
-  begin: ({ session }: BuildRequest) => new NoBuild(sessions.wait(session, new AbortController().signal)),
+  begin: ({ session }) => new NoBuild(sessions.wait(session, new AbortController().signal)),
   sourcesOf: () => [],
   usage: async () => [],
   prune: async function* () {},
-}
-
-const door = createGrpcDoor(buildkitServices(noBuilder))
-
-const upgraded = (req: IncomingMessage, connection: Socket, head: Buffer): void => {
-  connection.write('HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n')
-  if (head.length > 0) connection.unshift(head)
-  if (req.url?.endsWith('/session')) sessions.open({ socket: connection, ...sessionFields(req) })
-  else door.take(connection, () => ({ requester, ended: () => {} }))
-}
-
-const server = createServer((_req, res) => {
-  res.writeHead(200, { 'Api-Version': '1.45', 'Builder-Version': '2', OSType: 'linux' })
-  res.end('{}')
 })
-server.on('upgrade', upgraded)
-server.listen(process.argv[2])
-await once(server, 'listening')
-await serveBeside('ready')
+
+const { base } = await startBuilder({
+  routes: (router, sessions) => buildkitServices(noBuilder(sessions))(router),
+})
+process.once('exit', () => rmSync(base, { recursive: true, force: true }))
+await serveBeside(path.join(base, 'docker.sock'))

@@ -1,5 +1,6 @@
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, rmSync } from 'node:fs'
 import path from 'node:path'
+import { writeClientConfig } from '../tests/harness/daemon.ts'
 import { projectRoot } from '../tests/harness/images.ts'
 import { type Outcome, run } from '../tests/harness/shell.ts'
 
@@ -17,9 +18,7 @@ export class Client {
 
   constructor(socket: string, base: string) {
     this.folder = path.join(base, 'work')
-    const plugins = { cliPluginsExtraDirs: [path.join(projectRoot, '.cache/clients/plugins')] }
-    mkdirSync(path.join(base, 'client'), { recursive: true })
-    writeFileSync(path.join(base, 'client/config.json'), JSON.stringify(plugins))
+    writeClientConfig(path.join(base, 'client'))
     this.#env = {
       DOCKER_HOST: `unix://${socket}`,
       DOCKER_CONFIG: path.join(base, 'client'),

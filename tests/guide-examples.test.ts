@@ -1,10 +1,8 @@
 import assert from 'node:assert/strict'
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { chmodSync, mkdirSync, readFileSync } from 'node:fs'
+import { mkdirSync, readFileSync } from 'node:fs'
 import path from 'node:path'
 import { after, before, test } from 'node:test'
-import { freshPath, makeContext } from './harness/buildContexts.ts'
+import { freshPath, makeContext, serving } from './harness/buildContexts.ts'
 import { startDaemon, type TestDaemon } from './harness/daemon.ts'
 import { importDebianImages } from './harness/debianImages.ts'
 import { must, type Outcome, until } from './harness/shell.ts'
@@ -167,17 +165,9 @@ test('a program in Go, alone in its image', async () => {
 /** An agent of ssh with one key; its socket. */
 const startAgent = async (key: string): Promise<{ socket: string } & AsyncDisposable> => {
   const socket = freshPath(daemon, 'agent')
-  const agent = spawn('ssh-agent', ['-D', '-a', socket], { stdio: 'ignore' })
-  await until('the agent listens', async () => (await daemon.onHost(['test', '-S', socket])).code === 0)
+  const agent = await serving(daemon, ['ssh-agent', '-D', '-a', socket], ['test', '-S', socket])
   await must(['ssh-add', '-q', key], { env: { SSH_AUTH_SOCK: socket } })
-  return {
-    socket,
-    [Symbol.asyncDispose]: async () => {
-      const ended = once(agent, 'close')
-      agent.kill()
-      await ended
-    },
-  }
+  return { socket, [Symbol.asyncDispose]: () => agent[Symbol.asyncDispose]() }
 }
 
 test('a private repository is cloned with the key of a client’s agent, which stays there', async () => {
@@ -195,7 +185,6 @@ test('a private repository is cloned with the key of a client’s agent, which s
     { 'id.pub': readFileSync(`${key}.pub`, 'utf8') },
   )
   await build(server, '-t', 'private-server')
-  await daemon.mustDocker(['network', 'create', 'inner'])
   await daemon.mustDocker(['run', '-d', '--name', 'private', 'private-server'])
   const address = await daemon.mustDocker([
     'inspect',
@@ -203,8 +192,8 @@ test('a private repository is cloned with the key of a client’s agent, which s
     '{{.NetworkSettings.Networks.bridge.IPAddress}}',
     'private',
   ])
+  await until('its server listens', async () => (await daemon.onHost(['nc', '-z', address, '22'])).code === 0)
   await using agent = await startAgent(key)
-  chmodSync(agent.socket, 0o600)
   const folder = context([
     'FROM git',
     'ENV GIT_SSH_COMMAND="ssh -o StrictHostKeyChecking=accept-new"',
@@ -224,16 +213,13 @@ const isIn = async (folder: string, text: string): Promise<string> =>
 
 test('a secret is in no layer, no history, no record and no log', async () => {
   const secret = 'token-5f2c9a71d0'
-  const folder = context(
-    [
-      'FROM node AS build',
-      'RUN --mount=type=secret,id=token,required test -s /run/secrets/token && cat /run/secrets/token | busybox wc -c > /length',
-      'RUN --mount=type=secret,id=token,env=TOKEN test -n "$TOKEN"',
-      'FROM node',
-      'COPY --from=build /length /length',
-    ],
-    { elsewhere: 'nothing' },
-  )
+  const folder = context([
+    'FROM node AS build',
+    'RUN --mount=type=secret,id=token,required test -s /run/secrets/token && cat /run/secrets/token | busybox wc -c > /length',
+    'RUN --mount=type=secret,id=token,env=TOKEN test -n "$TOKEN"',
+    'FROM node',
+    'COPY --from=build /length /length',
+  ])
   const { stdout, stderr } = await daemon.docker(
     ['build', '--progress=plain', '--secret', 'id=token,env=TOKEN_OF_CLIENT', '-t', 'secretive', folder],
     { env: { TOKEN_OF_CLIENT: secret } },

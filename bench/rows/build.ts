@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { startBeside } from '../../tests/harness/beside.ts'
-import { clientPath } from '../../tests/harness/daemon.ts'
+import { clientPath, writeClientConfig } from '../../tests/harness/daemon.ts'
 import { projectRoot } from '../../tests/harness/images.ts'
 import { must } from '../../tests/harness/shell.ts'
 import { inParallel, remove, runSleeper } from '../acts.ts'
@@ -47,9 +47,7 @@ class Builds implements Disposable {
   #count = 0
 
   constructor() {
-    const plugins = { cliPluginsExtraDirs: [path.join(projectRoot, '.cache/clients/plugins')] }
-    mkdirSync(this.#config)
-    writeFileSync(path.join(this.#config, 'config.json'), JSON.stringify(plugins))
+    writeClientConfig(this.#config)
   }
 
   context(files: number, size: number, dockerfile: readonly string[]): Context {
@@ -97,19 +95,11 @@ interface Measured {
 }
 
 /** Against the peer, and against a server that builds nothing: less than that no builder can take. */
-const measure = async (
-  bench: Bench,
-  builds: Builds,
-  { name, act, rounds, limits }: Measured,
-): Promise<Row[]> => {
+const measure = async (bench: Bench, { name, act, rounds, limits }: Measured): Promise<Row[]> => {
   const ours = await bench.ours()
-  const socket = path.join(builds.folder, 'idle.sock')
-  await using _idle = await startBeside(
-    ours.namespace,
-    path.join(projectRoot, 'bench/idleBuilder.ts'),
-    socket,
-  )
-  const engines: Engine[] = [ours, await bench.peer(), { ...ours, name: idle, socket }]
+  const file = path.join(projectRoot, 'bench/idleBuilder.ts')
+  await using nothing = await startBeside(ours.namespace, file, '')
+  const engines: Engine[] = [ours, await bench.peer(), { ...ours, name: idle, socket: nothing.first }]
   const contenders: Contender[] = engines.map(engine => ({
     ...{ name: engine.name, group: engine.group },
     once: () => act(engine),
@@ -142,7 +132,7 @@ export const buildStepsRows: RowGroup = async bench => {
   acts.push(['build of 12 steps, from nothing', engine => builds.build(engine, light, '--no-cache')])
   const limits = { wall: 0.5, cpu: 0.25 }
   for (const [name, act] of acts)
-    rows.push(...(await measure(bench, builds, { name, act, rounds: bench.rounds, limits })))
+    rows.push(...(await measure(bench, { name, act, rounds: bench.rounds, limits })))
   return rows
 }
 
@@ -162,7 +152,7 @@ export const buildContextRows: RowGroup = async bench => {
   const rounds = Math.min(bench.rounds, 5)
   for (const [what, act, wall] of acts) {
     const name = `build of 20,000 files, 200 MB, ${what}`
-    rows.push(...(await measure(bench, builds, { name, act, rounds, limits: { wall } })))
+    rows.push(...(await measure(bench, { name, act, rounds, limits: { wall } })))
   }
   return rows
 }

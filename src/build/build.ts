@@ -42,7 +42,7 @@ import type {
   Tree,
 } from './solver/types.ts'
 import { PartsInTurn } from './stepParts.ts'
-import { checkLimits } from './steps/exec/record.ts'
+import { checkedLimits } from './steps/exec/record.ts'
 import { type LayerNeeds, layersOf, withBlobs } from './steps/image/layers.ts'
 import { layoutOf } from './steps/image/layout.ts'
 import { imageOf, resolveImage } from './steps/image/resolve.ts'
@@ -217,7 +217,8 @@ export class Build implements AsyncDisposable {
 
   /** Reads the Dockerfile and plans all platforms. Errors: `FrontendError`, `bad-request` for limits, those of clients and registries. */
   async plan(attributes: FrontendAttributes, inputs: Inputs = {}): Promise<PlannedBuild> {
-    checkLimits(this.#builder.engine, attributes)
+    // Before anything runs; each step is checked again, with what it says itself.
+    checkedLimits(this.#builder.engine, attributes.limits, attributes)
     this.#limits = attributes.limits
     this.#operation.at('reading the Dockerfile')
     if (wantsExplanation(attributes.arguments)) this.#tell = explaining(this.#tell)

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -11,8 +11,7 @@ import { createGrpcDoor } from '../../src/api/buildkit/grpcDoor.ts'
 import { sessionFields, upgradeToH2c } from '../../src/api/buildkit/upgrade.ts'
 import { stopReading } from '../../src/api/hijack.ts'
 import { Sessions } from '../../src/build/session/sessions.ts'
-import { clientPath } from './daemon.ts'
-import { projectRoot } from './images.ts'
+import { clientPath, writeClientConfig } from './daemon.ts'
 import { type Outcome, type RunOptions, run } from './shell.ts'
 
 /** A door for BuildKit's clients without a daemon behind it: the real client talks to services of a test. */
@@ -88,9 +87,7 @@ export const startBuilder = async ({ routes, onUpgrade }: BuilderOptions): Promi
   const socket = path.join(base, 'docker.sock')
   server.listen(socket)
   await once(server, 'listening')
-  mkdirSync(path.join(base, 'client'))
-  const extra = { cliPluginsExtraDirs: [path.join(projectRoot, '.cache/clients/plugins')] }
-  writeFileSync(path.join(base, 'client/config.json'), JSON.stringify(extra))
+  writeClientConfig(path.join(base, 'client'))
   const env = { DOCKER_HOST: `unix://${socket}`, DOCKER_CONFIG: path.join(base, 'client') }
   return {
     sessions,

@@ -39,6 +39,13 @@ export const clientPath = (): string => {
   return cached
 }
 
+/** A configuration of clients by which they find the plugins for the tests. */
+export const writeClientConfig = (folder: string): void => {
+  mkdirSync(folder, { recursive: true })
+  const config = { cliPluginsExtraDirs: [path.join(clients, 'plugins')] }
+  writeFileSync(path.join(folder, 'config.json'), JSON.stringify(config))
+}
+
 const killQuietly = (pid: number): void => {
   try {
     process.kill(pid, 'SIGKILL')
@@ -115,11 +122,7 @@ export class TestDaemon {
   }
 
   async prepare(): Promise<void> {
-    mkdirSync(path.join(this.base, 'client'), { recursive: true })
-    writeFileSync(
-      path.join(this.base, 'client/config.json'),
-      JSON.stringify({ cliPluginsExtraDirs: [path.join(clients, 'plugins')] }),
-    )
+    writeClientConfig(path.join(this.base, 'client'))
     await must(['ip', 'netns', 'add', this.name])
     await must(['ip', '-n', this.name, 'link', 'set', 'lo', 'up'])
     // A new namespace forwards where the machine does; a host that is new does not.

@@ -36,8 +36,8 @@ const rootDocument = (
 /** Layers of images that never came here, and that the target has not either. Held until they are sent. */
 const bringMissing = async (
   step: ExportStep,
-  { layers, holds }: Written,
-  target: CacheTarget,
+  layers: readonly MadeLayer[],
+  { target, holds }: { target: CacheTarget; holds: DisposableStack },
 ): Promise<void> => {
   for (const layer of layers) {
     if (layer.isHere || (await target.has(layerDescriptor(layer)))) continue
@@ -59,8 +59,6 @@ interface Written {
   root: Document
   /** Made for it, and named by nothing. */
   brought: readonly Digest[]
-  /** Keep them while they are sent. */
-  holds: DisposableStack
 }
 
 /** Sending takes as long as it takes: nothing that is collected has to wait for it. */
@@ -81,7 +79,7 @@ const write = async (
     for (const digest of [...brought, ...layers.map(layer => layer.digest)])
       holds.use(engine.fetches.hold(digest))
     const root = rootDocument(config.descriptor, layers.map(layerDescriptor), cache)
-    return { layers, config, root, brought, holds }
+    return { layers, config, root, brought }
   })
 }
 
@@ -99,7 +97,7 @@ export const exportCache = async (
     made.push(...written.brought)
     const { layers, config, root } = written
     step.say('writing layers')
-    await bringMissing(step, written, target)
+    await bringMissing(step, layers, { target, holds })
     await target.send(layers.map(layerDescriptor))
     step.say(`writing config ${config.descriptor.digest}`)
     await target.send([config.descriptor])

@@ -36,11 +36,7 @@ export interface ClientStore {
   /** As the client has it: who reads checks the digest. Ending the iteration early cancels it. Errors: `not-found`. */
   read(digest: Digest, range?: BlobRange): AsyncGenerator<Uint8Array>
   /** Nothing is sent of what is there already. `bytes` are as many as the blob has; the client checks the digest. Errors: those of `bytes`. */
-  write(
-    blob: Pick<Descriptor, 'digest' | 'size'>,
-    bytes: AsyncIterable<Uint8Array>,
-    labels?: Record<string, string>,
-  ): Promise<void>
+  write(blob: Pick<Descriptor, 'digest' | 'size'>, bytes: AsyncIterable<Uint8Array>): Promise<void>
 }
 
 type Part = MessageInitShape<typeof WriteContentRequestSchema>
@@ -53,11 +49,7 @@ const sendPart = async (stream: GrpcStream, answers: AsyncIterator<unknown>, par
 
 const writeParts = async (
   stream: GrpcStream,
-  {
-    blob,
-    ref,
-    labels,
-  }: { blob: Pick<Descriptor, 'digest' | 'size'>; ref: string; labels: Record<string, string> },
+  { blob, ref }: { blob: Pick<Descriptor, 'digest' | 'size'>; ref: string },
   bytes: AsyncIterable<Uint8Array>,
 ): Promise<void> => {
   const answers = stream.messages(WriteContentResponseSchema)
@@ -71,7 +63,7 @@ const writeParts = async (
       offset += data.length
     }
   if (offset !== blob.size) throw internal(`blob ${blob.digest} has ${offset} bytes instead of ${blob.size}`)
-  await sendPart(stream, answers, { action: WriteAction.COMMIT, ...whole, offset: BigInt(offset), labels })
+  await sendPart(stream, answers, { action: WriteAction.COMMIT, ...whole, offset: BigInt(offset) })
 }
 
 export const clientStore = (session: Session, id: string, signal: AbortSignal): ClientStore => {
@@ -98,11 +90,11 @@ export const clientStore = (session: Session, id: string, signal: AbortSignal): 
       stream.endSending()
       yield* bytesOf(stream.messages(ReadContentResponseSchema))
     },
-    write: async (blob, bytes, labels = {}) => {
+    write: async (blob, bytes) => {
       const ref = `berth-${blob.digest}`
       try {
         using stream = session.stream(pathOf(Content.method.write), options())
-        await writeParts(stream, { blob, ref, labels }, bytes)
+        await writeParts(stream, { blob, ref }, bytes)
       } catch (error) {
         if (hasCode(error, 'conflict')) return
         await abort(ref).catch(() => {})

@@ -28,7 +28,7 @@ const limitsOf = (limits: StepLimits, { ulimits = [], cgroupParent }: Limited): 
 })
 
 /** What the host cannot do is left out, and told of. Errors: `bad-request` in the words in which containers are refused. */
-const checkedLimits = (
+export const checkedLimits = (
   { settings }: Pick<Engine, 'settings'>,
   limits: StepLimits,
   limited: Limited,
@@ -38,14 +38,6 @@ const checkedLimits = (
   specRlimits(hostConfig)
   if (settings.cgroupDriver === 'systemd' && hostConfig.CgroupParent) checkSlice(hostConfig.CgroupParent)
   return { hostConfig, warnings }
-}
-
-/** Before anything runs. Errors: `bad-request`. */
-export const checkLimits = (
-  engine: Pick<Engine, 'settings'>,
-  { limits, ...limited }: { limits: StepLimits } & Limited,
-): void => {
-  checkedLimits(engine, limits, limited)
 }
 
 /** A step is a container that nobody sees. */
