@@ -4,6 +4,7 @@ import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import path from 'node:path'
 import { after, before, test } from 'node:test'
+import { holdsUnrelatedTrees } from '../src/linux/unrelatedTrees.ts'
 import { audit } from './harness/audit.ts'
 import {
   freshPath,
@@ -77,6 +78,13 @@ test('files, processes and settings make an image, which the second time is the 
   assert.equal(await daemon.mustDocker(['run', '--rm', 'other']), 'hello us')
   await mustBuild(folder, '--no-cache', '-t', 'anew', '--build-arg', 'WHO=world')
   assert.notEqual(await idOfImage(daemon, 'anew'), id)
+})
+
+test('trees of layers, contexts and volumes are spread over the disk, where it is ext4', async () => {
+  const isExt4 = (await must(['stat', '-f', '-c', '%T', daemon.dataRoot])).includes('ext')
+  await mustBuild(context(['FROM busybox', 'COPY . /here'], { file: 'text' }))
+  for (const folder of ['layers', 'snapshots', 'containers/roots', 'volumes', 'build/contexts'])
+    assert.equal(holdsUnrelatedTrees(path.join(daemon.dataRoot, folder)), isExt4, folder)
 })
 
 test('only the stages that a target needs are built, and files come from others', async () => {

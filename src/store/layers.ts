@@ -1,11 +1,12 @@
 import { existsSync, renameSync, writeFileSync } from 'node:fs'
-import { mkdir, readdir, rename, writeFile } from 'node:fs/promises'
+import { readdir, rename, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { UnpackLimits } from '../archive/budget.ts'
 import type { Comparison } from '../archive/compare.ts'
 import type { WorkerPool } from '../archive/pool.ts'
 import { BerthError, internal } from '../core/errors.ts'
 import { failpoint } from '../core/failpoint.ts'
+import { makeTreesFolder } from '../linux/unrelatedTrees.ts'
 import { chainId, type Digest, isDigest } from '../oci/digest.ts'
 import { Arriving, type Fresh } from './arrivingLayer.ts'
 import { UNFINISHED } from './durable.ts'
@@ -140,7 +141,7 @@ class DirectoryLayerStore implements LayerStore {
   }
 
   async recover(): Promise<void> {
-    await mkdir(this.#directory, { recursive: true, mode: 0o700 })
+    makeTreesFolder(this.#directory, 0o700)
     for (const name of await readdir(this.#directory)) {
       if (name.startsWith(REPLACED)) continue
       const home = join(this.#directory, name)

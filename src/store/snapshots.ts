@@ -7,6 +7,7 @@ import { badRequest, conflict, internal, notFound } from '../core/errors.ts'
 import { failpoint } from '../core/failpoint.ts'
 import type { NamespaceHelper } from '../linux/namespaceHelper.ts'
 import type { OverlayPath } from '../linux/overlay.ts'
+import { makeTreesFolder } from '../linux/unrelatedTrees.ts'
 import type { Digest } from '../oci/digest.ts'
 import { CopySnapshotter } from './copy.ts'
 import { UNFINISHED, unfinishedName } from './durable.ts'
@@ -217,7 +218,7 @@ class DirectorySnapshotStore implements SnapshotStore {
 
   async recover(): Promise<void> {
     const { bootId, layers } = this.#options
-    mkdirSync(this.#directory, { recursive: true, mode: 0o700 })
+    makeTreesFolder(this.#directory, 0o700)
     await this.#mounts.recover(this.#onError)
     recoverMappedDirectories(join(this.#options.execRoot, MAPPED))
     for (const name of readdirSync(this.#directory)) {

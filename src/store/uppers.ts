@@ -22,6 +22,7 @@ import { isMountRoot, makeHiddenMount } from '../linux/mount.ts'
 import type { NamespaceHelper } from '../linux/namespaceHelper.ts'
 import type { OverlayPath } from '../linux/overlay.ts'
 import { endLimit, hasProjectQuotas, limitDirectory } from '../linux/projectQuota.ts'
+import { makeTreesFolder } from '../linux/unrelatedTrees.ts'
 import type { Digest } from '../oci/digest.ts'
 import { CopySnapshotter } from './copy.ts'
 import { syncDirectory, UNFINISHED, unfinishedName, writeDurably } from './durable.ts'
@@ -233,7 +234,7 @@ class DirectoryUpperStore implements UpperStore {
   }
 
   async recover(): Promise<void> {
-    mkdirSync(this.#directory, { recursive: true, mode: 0o700 })
+    makeTreesFolder(this.#directory, 0o700)
     // Processes in user namespaces of their own go through it to their roots.
     mkdirSync(this.#mounts, { recursive: true, mode: 0o711 })
     chmodSync(this.#mounts, 0o711)

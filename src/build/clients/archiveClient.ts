@@ -5,6 +5,7 @@ import type { WorkerPool } from '../../archive/pool.ts'
 import { extractTree } from '../../archive/trees.ts'
 import { newId } from '../../core/ids.ts'
 import { owned } from '../../linux/files.ts'
+import { makeTreesFolder } from '../../linux/unrelatedTrees.ts'
 import type { Credentials } from '../../registry-client/types.ts'
 import type { Trash } from '../../store/trash.ts'
 import { IgnoreMatcher } from '../dockerfile/ignore.ts'
@@ -43,7 +44,8 @@ const leaveOut = async (root: string, patterns: readonly string[]): Promise<void
 export const archiveClient = async (parts: ArchiveParts): Promise<BuildClient> => {
   const { pool, root, trash, source, signal } = parts
   const folder = path.join(root, newId())
-  mkdirSync(folder, { recursive: true, mode: 0o700 })
+  makeTreesFolder(root, 0o700)
+  mkdirSync(folder, { mode: 0o700 })
   try {
     await extractTree(pool, { root: folder, path: '', source, owner: { uid: 0, gid: 0 }, signal })
   } catch (error) {

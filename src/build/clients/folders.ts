@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto'
-import { mkdirSync, statSync } from 'node:fs'
+import { statSync } from 'node:fs'
 import path from 'node:path'
 import { namesIn } from '../../linux/files.ts'
+import { makeTreesFolder } from '../../linux/unrelatedTrees.ts'
 import type { Trash } from '../../store/trash.ts'
 import { ContextFolder, type SyncOptions } from '../session/contextSync.ts'
 import { ContextWorker } from '../session/contextWorker.ts'
@@ -59,7 +60,7 @@ export class ClientFolders implements AsyncDisposable {
 
   async take(key: string, options: SyncOptions): Promise<HeldFolder> {
     const name = this.#free(createHash('sha256').update(key).digest('hex'))
-    mkdirSync(this.#root, { recursive: true, mode: 0o700 })
+    makeTreesFolder(this.#root, 0o700)
     const folder = this.#folders.get(name) ?? new ContextFolder(path.join(this.#root, name), this.#worker)
     this.#folders.set(name, folder)
     this.#taken.add(name)

@@ -4,6 +4,7 @@ import path from 'node:path'
 import { UndoStack } from '../../core/disposal.ts'
 import { BerthError } from '../../core/errors.ts'
 import { newId } from '../../core/ids.ts'
+import { makeTreesFolder } from '../../linux/unrelatedTrees.ts'
 import type { Digest } from '../../oci/digest.ts'
 import type { RegistryClient } from '../../registry-client/types.ts'
 import type { SnapshotStore } from '../../store/types.ts'
@@ -144,7 +145,8 @@ export class RemoteSources {
   ): Promise<T> {
     await using undo = new UndoStack()
     const folder = path.join(this.#parts.root, newId())
-    mkdirSync(folder, { recursive: true, mode: 0o700 })
+    makeTreesFolder(this.#parts.root, 0o700)
+    mkdirSync(folder, { mode: 0o700 })
     undo.push('folder', () => rm(folder, { recursive: true, force: true }))
     const clients = this.#parts.clientsOf(work)
     const fetch: GitFetch = {

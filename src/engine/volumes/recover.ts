@@ -1,8 +1,9 @@
-import { existsSync, mkdirSync, readdirSync, renameSync, statSync } from 'node:fs'
+import { existsSync, readdirSync, renameSync, statSync } from 'node:fs'
 import path from 'node:path'
 import { formatNanos, nowText } from '../../core/clock.ts'
 import { messageOf } from '../../core/errors.ts'
 import { rootOf } from '../../linux/idMaps.ts'
+import { makeTreesFolder } from '../../linux/unrelatedTrees.ts'
 import type { Engine } from '../engine.ts'
 import { finishFill } from './fill.ts'
 import { makeData, ownerOfPassing } from './homes.ts'
@@ -66,7 +67,7 @@ const settle = async (engine: Engine, entry: string): Promise<void> => {
 export const recoverVolumes = async (engine: Engine): Promise<void> => {
   const { volumes, settings } = engine
   const { idMaps } = settings
-  mkdirSync(volumes.folder, { recursive: true, mode: 0o701 })
+  makeTreesFolder(volumes.folder, 0o701)
   await loadRecords(engine)
   for (const entry of readdirSync(volumes.folder)) {
     try {

@@ -2,6 +2,7 @@ import { chmod, chown, mkdir, readdir } from 'node:fs/promises'
 import path from 'node:path'
 import { failpoint } from '../../../core/failpoint.ts'
 import { newId } from '../../../core/ids.ts'
+import { makeTreesFolder } from '../../../linux/unrelatedTrees.ts'
 import type { Database } from '../../../store/database.ts'
 import type { Trash } from '../../../store/trash.ts'
 
@@ -76,7 +77,7 @@ export class CacheMounts {
 
   /** Folders without a record are removed, records without a folder forgotten; once, before anything else. */
   async recover(): Promise<void> {
-    await mkdir(this.#root, { recursive: true, mode: 0o700 })
+    makeTreesFolder(this.#root, 0o700)
     const there = new Set(await readdir(this.#root))
     const lost: string[] = []
     for (const { id, value } of await this.#database.load(kind)) {
