@@ -21,6 +21,7 @@ const syncOnce = (source: string, kept: string, failpoints = ''): NodeJS.Signals
 /** Changes of each kind to what `fill` made. */
 const change = (source: string): void => {
   writeFileSync(path.join(source, 'a.d/two'), 'changed')
+  writeFileSync(path.join(source, 'a/empty'), 'not empty any more')
   writeFileSync(path.join(source, 'new'), 'new')
   rmSync(path.join(source, 'a/link'))
   rmSync(path.join(source, 'large'))
@@ -28,11 +29,22 @@ const change = (source: string): void => {
   writeFileSync(path.join(source, 'large/file'), 'in a folder now')
 }
 
+const looks = (line: string): string => line.split(' ').slice(0, -1).join(' ')
+
+/** Whatever has the name, the mode and the time of an entry is that entry. */
+const assertWhole = (kept: string, source: string): void => {
+  const wanted = new Map(picture(source).map(line => [looks(line), line]))
+  for (const line of picture(kept)) {
+    const same = wanted.get(looks(line))
+    if (same !== undefined) assert.equal(line, same)
+  }
+}
+
 const points = [
   'context.file',
   'context.file@2',
   'context.place',
-  'context.place@3',
+  'context.place@2',
   'context.remove',
   'context.index',
 ]
@@ -48,11 +60,8 @@ for (const point of points)
     linkSync(path.join(kept, 'a.d/two'), path.join(base, 'linked'))
     change(source)
     assert.equal(syncOnce(source, kept, point.replace(/(@\d)?$/, '=kill$1')), 'SIGKILL')
-    // What is new and has its name is whole.
-    const seen = new Map(picture(kept).map(line => [line.split(' ')[0], line.split(' ').at(-1)]))
-    const digests = new Set(picture(source).map(line => line.split(' ').at(-1)))
-    for (const name of ['new', 'large/file'])
-      if (seen.has(name)) assert.ok(digests.has(seen.get(name) ?? ''), name)
+    // What is new and looks as the client's is whole.
+    assertWhole(kept, source)
 
     await using worker = new ContextWorker()
     await using client = await openFolderClient({ context: source })
@@ -65,4 +74,17 @@ for (const point of points)
     const lines = new Map(picture(source).map(line => [line.split(' ')[0], line.split(' ').at(-1)]))
     for (const { path: name, digest } of tree.entries)
       if (digest) assert.equal(digest, `sha256:${lines.get(name)}`, name)
+  })
+
+for (const point of ['context.file', 'context.file@2', 'context.file@4', 'context.index'])
+  test(`killed at ${point} of a first sync, what has come is kept, and the rest comes`, async t => {
+    const base = mkdtempSync(path.join(tmpdir(), 'berth-sync-crash-'))
+    t.after(() => rmSync(base, { recursive: true, force: true }))
+    const [source, kept] = [path.join(base, 'source'), path.join(base, 'kept')]
+    mkdirSync(source)
+    fill(source)
+    assert.equal(syncOnce(source, kept, point.replace(/(@\d)?$/, '=kill$1')), 'SIGKILL')
+    assertWhole(kept, source)
+    assert.equal(syncOnce(source, kept), null)
+    assert.deepEqual(picture(kept), picture(source))
   })

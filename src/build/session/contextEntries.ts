@@ -91,7 +91,7 @@ const isSameLink = (places: ContextPlaces, entry: SyncedEntry, there: FileStat |
 /** A symbolic link. */
 export const keepLink = (places: ContextPlaces, entry: SyncedEntry, { there, number }: Place): void => {
   if (isSameLink(places, entry, there)) return
-  const unfinished = { dir: places.unfinished, name: String(number) }
+  const unfinished = places.unfinishedAt(number)
   symlinkAt(toBytes(entry.target ?? ''), unfinished.dir, unfinished.name)
   setTimesAt(unfinished, entry.mtime, entry.mtime)
   places.place(number, entry.path)
@@ -114,7 +114,7 @@ export const keepNode = (places: ContextPlaces, entry: SyncedEntry, { there, num
     there.mtime === entry.mtime
   )
     return
-  const unfinished = { dir: places.unfinished, name: String(number) }
+  const unfinished = places.unfinishedAt(number)
   makeNodeAt(unfinished, mode, deviceNumber(major, minor))
   setTimesAt(unfinished, entry.mtime, entry.mtime)
   places.place(number, entry.path)
@@ -127,7 +127,7 @@ export const keepHardLink = (
 ): void => {
   const there = places.stat(link.path)
   if (there && there.inode === places.stat(link.sameAs)?.inode) return
-  const unfinished = { dir: places.unfinished, name: String(link.number) }
+  const unfinished = places.unfinishedAt(link.number)
   linkAt(places.at(link.sameAs), unfinished)
   places.place(link.number, link.path)
   // Two names of one inode are not exchanged by a rename: both would stay.

@@ -21,6 +21,8 @@ export interface WantedFile {
   /** Its place among the entries, by which it is asked for. */
   number: number
   path: ByteString
+  /** Its name is taken by what it is to replace. */
+  replaces: boolean
   mode: number
   mtime: bigint
   xattrs: Record<string, Uint8Array>
@@ -30,7 +32,10 @@ const writeWhole = (fd: number, bytes: Uint8Array): void => {
   for (let at = 0; at < bytes.length; ) at += writeSync(fd, bytes, at)
 }
 
-/** A file that is coming: it has its name once it is whole. */
+/**
+ * A file that is coming. Where there was one, it has its name once it is whole; else from the beginning, which spares a
+ * third of what a small file costs: until it is whole it has not the client's time, and counts as another one.
+ */
 export class ArrivingFile implements Disposable {
   readonly wanted: WantedFile
   readonly #places: ContextPlaces
@@ -67,13 +72,14 @@ export class ArrivingFile implements Disposable {
     if (this.#first) writeWhole(fd, this.#first)
     this.#first = undefined
     setXattrs(fd, this.wanted.xattrs)
+    failpoint('context.file')
+    // The last thing: what has the client's time is whole.
     setTimesFd(fd, this.wanted.mtime, this.wanted.mtime)
     const stat = statFd(fd)
-    // A umask, or what a write takes away.
+    // A umask, or what a write takes away; without it, it does not look as the client's either.
     if ((stat.mode & 0o7777) !== this.wanted.mode) chmodFd(fd, this.wanted.mode)
     this[Symbol.dispose]()
-    failpoint('context.file')
-    this.#places.place(this.wanted.number, this.wanted.path)
+    if (this.wanted.replaces) this.#places.place(this.wanted.number, this.wanted.path)
     return { stat, digest: `sha256:${hex}` }
   }
 
@@ -90,12 +96,9 @@ export class ArrivingFile implements Disposable {
   }
 
   #open(): number {
-    this.#fd ??= openAt(
-      this.#places.unfinished,
-      String(this.wanted.number),
-      O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW,
-      this.wanted.mode,
-    )
+    const { replaces, number, path, mode } = this.wanted
+    const { dir, name } = replaces ? this.#places.unfinishedAt(number) : this.#places.at(path)
+    this.#fd ??= openAt(dir, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, mode)
     return this.#fd
   }
 

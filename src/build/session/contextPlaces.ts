@@ -24,8 +24,8 @@ import { setXattrFd } from '../../linux/xattrs.ts'
 import type { Digest } from '../../oci/digest.ts'
 
 /**
- * A context folder on disk, and a folder beside it for what is not whole yet.
- * Nothing in it is changed: what differs is made anew and takes the name.
+ * A context folder on disk, and a folder beside it for what is to replace
+ * something in it. Nothing in it is changed: what differs is made anew and takes the name.
  */
 
 const step = 1 << 20
@@ -49,8 +49,8 @@ export class ContextPlaces implements Disposable {
   readonly #directories: Directories
   readonly #arriving: string
   readonly root: number
-  /** Where unfinished entries are made, each under a number of its own. */
-  readonly unfinished: number
+  /** Where what is to replace something is made. */
+  readonly #unfinished: number
 
   /** Removes what an earlier sync left unfinished. */
   constructor(folder: string) {
@@ -61,7 +61,7 @@ export class ContextPlaces implements Disposable {
     removeAt(parent.fd, basename(this.#arriving))
     mkdirSync(this.#arriving, { mode: 0o700 })
     this.root = undo.use(owned(openAt(AT_FDCWD, folder, O_RDONLY | O_DIRECTORY | O_NOFOLLOW))).fd
-    this.unfinished = undo.use(owned(openAt(AT_FDCWD, this.#arriving, O_RDONLY | O_DIRECTORY))).fd
+    this.#unfinished = undo.use(owned(openAt(AT_FDCWD, this.#arriving, O_RDONLY | O_DIRECTORY))).fd
     this.#directories = undo.use(new Directories(this.root))
     this.#stack.use(undo.move())
   }
@@ -69,6 +69,11 @@ export class ContextPlaces implements Disposable {
   /** Errors: SystemError where the directory is not there. */
   at(path: ByteString): At {
     return { dir: this.#directories.find(parentOf(path)), name: toBytes(baseOf(path)) }
+  }
+
+  /** Of an entry that is not whole yet, by a number of its own. */
+  unfinishedAt(number: number): At {
+    return { dir: this.#unfinished, name: Buffer.from(String(number)) }
   }
 
   directory(path: ByteString): number {
@@ -82,7 +87,7 @@ export class ContextPlaces implements Disposable {
 
   /** Gives an unfinished entry its name, in place of whatever has it. */
   place(number: number, path: ByteString): void {
-    const from = { dir: this.unfinished, name: String(number) }
+    const from = this.unfinishedAt(number)
     failpoint('context.place')
     try {
       renameAt(from, this.at(path))

@@ -135,7 +135,7 @@ export class ContextReceiver implements Disposable {
     this.#links.push({ path: entry.path, sameAs, number })
   }
 
-  #keepFile(entry: SyncedEntry, { stat, number }: Sent, there: FileStat | undefined): void {
+  #keepFile(entry: SyncedEntry, { stat, number, wasThere }: Sent, there: FileStat | undefined): void {
     this.#files.set(entry.path, entry)
     const digest = there && this.#isKept(there, stat) ? this.#digestOfKept(entry.path, there) : undefined
     if (there && digest) {
@@ -144,7 +144,7 @@ export class ContextReceiver implements Disposable {
       return
     }
     const { path, mode, mtime } = entry
-    this.#wanted.push({ number, path, mode, mtime, xattrs: stat.xattrs })
+    this.#wanted.push({ number, path, mode, mtime, xattrs: stat.xattrs, replaces: wasThere })
   }
 
   /** Names that are one inode here and are not at the client's must part. */
