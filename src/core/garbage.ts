@@ -7,7 +7,7 @@ import { runInNewContext } from 'node:vm'
  * that no cache holds any more. A collection of what is young, every few MiB, costs less than it saves.
  */
 
-const everyBytes = 8 << 20
+const everyBytes = 4 << 20
 
 let passed = 0
 let collect: ((options: { type: 'minor' }) => void) | undefined
