@@ -125,3 +125,30 @@ test('a download is a context: an archive, or the Dockerfile alone', async () =>
   await daemon.mustDocker(['builder', 'prune', '-af'])
   await audit(daemon, 'contexts that were fetched')
 })
+
+test('a build has the time of its context, or of what a stage fetches', async () => {
+  const dockerfile = 'FROM busybox\nCOPY file /\n'
+  await using repository = await servedRepository(daemon, { Dockerfile: dockerfile, file: 'first\n' })
+  const committed = Number(await repository.git('show', '--no-patch', '--format=%ct'))
+  const address = 'git://127.0.0.1/repository#main'
+  const folder = path.join(daemon.base, 'served-with-a-time')
+  writeFiles(folder, { file: 'text', 'in/Dockerfile': dockerfile, 'in/file': 'x' })
+  await must(['tar', '-cf', path.join(folder, 'context.tar'), '-C', path.join(folder, 'in'), '.'])
+  for (const name of ['file', 'context.tar'])
+    await must(['touch', '-d', '@1200000000', path.join(folder, name)])
+  await using _server = await servingFiles(daemon, folder, 'file')
+  const staged = path.join(daemon.base, 'staged')
+  writeFiles(staged, {
+    Dockerfile: 'FROM scratch AS time\nADD http://127.0.0.1:8123/file /\nFROM busybox\nRUN echo > /made\n',
+  })
+  const built = async (epoch: string, context: string): Promise<number> => {
+    await mustBuild('-t', 'dated', '--build-arg', `SOURCE_DATE_EPOCH=${epoch}`, context)
+    return Date.parse(await daemon.mustDocker(['inspect', '-f', '{{.Created}}', 'dated'])) / 1000
+  }
+  assert.equal(await built('context', address), committed)
+  assert.equal(await built('context', 'http://127.0.0.1:8123/context.tar'), 1_200_000_000)
+  assert.equal(await built('time', staged), 1_200_000_000)
+  assert.ok((await built('context', staged)) > 1_300_000_000)
+  const wrong = await build('--build-arg', 'SOURCE_DATE_EPOCH=nothing', staged)
+  assert.match(wrong.stderr, /invalid SOURCE_DATE_EPOCH: nothing/)
+})

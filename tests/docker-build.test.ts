@@ -83,7 +83,7 @@ test('files, processes and settings make an image, which the second time is the 
 test('trees of layers, contexts and volumes are spread over the disk, where it is ext4', async () => {
   const isExt4 = (await must(['stat', '-f', '-c', '%T', daemon.dataRoot])).includes('ext')
   await mustBuild(context(['FROM busybox', 'COPY . /here'], { file: 'text' }))
-  for (const folder of ['layers', 'snapshots', 'containers/roots', 'volumes', 'build/contexts'])
+  for (const folder of ['layers', 'snapshots', 'uppers', 'volumes', 'build/contexts'])
     assert.equal(holdsUnrelatedTrees(path.join(daemon.dataRoot, folder)), isExt4, folder)
 })
 

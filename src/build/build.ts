@@ -29,7 +29,8 @@ import {
 import type { StepLimits } from './frontend/limits.ts'
 import type { Inputs, ReadResult } from './frontend/remoteContext.ts'
 import { answerSubrequest } from './frontend/subrequests.ts'
-import type { Graph, Vertex, VertexDigest } from './graph/types.ts'
+import type { Graph, SourceOperation, Vertex, VertexDigest } from './graph/types.ts'
+import { withoutPassword } from './plan/gitUrl.ts'
 import type { Plan, ResolvedImage } from './plan/types.ts'
 import { SolveError } from './solver/errors.ts'
 import type {
@@ -41,6 +42,7 @@ import type {
   Solution,
   Tree,
 } from './solver/types.ts'
+import { dateOfDownload, downloadGraph } from './sourceDate.ts'
 import { PartsInTurn } from './stepParts.ts'
 import { checkedLimits } from './steps/exec/record.ts'
 import { type LayerNeeds, layersOf, withBlobs } from './steps/image/layers.ts'
@@ -209,10 +211,21 @@ export class Build implements AsyncDisposable {
           )
           return files.get('.dockerignore')?.toString('utf8') ?? ''
         },
-        sourceDate: async () => undefined,
+        sourceDate: async operation => await this.#sourceDate(operation),
       },
       notice: text => void this.step(`[internal] ${text}`, async () => {}),
     }
+  }
+
+  async #sourceDate(operation: SourceOperation): Promise<number | undefined> {
+    if (operation.kind === 'http')
+      return await this.look(await this.#result(downloadGraph(operation)), dateOfDownload)
+    if (operation.kind !== 'git') return undefined
+    const step = `[internal] load the time of ${withoutPassword(operation.remote)}`
+    return await this.step(
+      step,
+      async () => await this.#builder.commitTime(operation, this.#context, this.signal),
+    )
   }
 
   /** Reads the Dockerfile and plans all platforms. Errors: `FrontendError`, `bad-request` for limits, those of clients and registries. */

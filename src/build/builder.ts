@@ -25,6 +25,7 @@ import { CacheMounts } from './steps/exec/cacheMounts.ts'
 import { imageStacks } from './steps/image/layers.ts'
 import { Runner } from './steps/runner.ts'
 import { DownloadRecords } from './steps/sources/downloadRecords.ts'
+import type { GitOperation } from './steps/sources/git.ts'
 import { Upkeep } from './upkeep.ts'
 
 export interface BuilderParts {
@@ -155,6 +156,11 @@ export class Builder implements Keeper, AsyncDisposable {
       folders: this.folders,
       unpack: (source, signal) => this.unpack(source, signal),
     })
+  }
+
+  /** Seconds since the epoch. Errors: those of fetching. */
+  commitTime(operation: GitOperation, build: BuildContext, signal: AbortSignal): Promise<number> {
+    return this.#runner.commitTime(operation, build, signal)
   }
 
   find(id: string): Build | undefined {

@@ -83,7 +83,15 @@ export const servedRepository = async (
   const gitDaemon = `${await must(['git', '--exec-path'])}/git-daemon`
   const server = await serving(
     daemon,
-    [gitDaemon, '--export-all', `--base-path=${base}`, '--listen=127.0.0.1', '--port=9418', base],
+    [
+      gitDaemon,
+      '--reuseaddr',
+      '--export-all',
+      `--base-path=${base}`,
+      '--listen=127.0.0.1',
+      '--port=9418',
+      base,
+    ],
     ['git', 'ls-remote', 'git://127.0.0.1/repository'],
   )
   return { folder, git, commit, [Symbol.asyncDispose]: () => server[Symbol.asyncDispose]() }

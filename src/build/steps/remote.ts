@@ -15,7 +15,7 @@ import { listenForAgent } from './exec/agent.ts'
 import { type StepClients, snapshotTree } from './exec/types.ts'
 import { Parts } from './parts.ts'
 import type { DownloadRecords } from './sources/downloadRecords.ts'
-import { checkOut, findCommit, type GitCommit, type GitFetch, gitKey } from './sources/git.ts'
+import { checkOut, commitTime, findCommit, type GitCommit, type GitFetch, gitKey } from './sources/git.ts'
 import { download, type HttpRecord, httpKey, pinnedKey } from './sources/http.ts'
 
 /** Repositories and downloads, into snapshots. */
@@ -23,13 +23,16 @@ import { download, type HttpRecord, httpKey, pinnedKey } from './sources/http.ts
 type Git = SourceOperation & { kind: 'git' }
 type Http = SourceOperation & { kind: 'http' }
 
+/** Who fetches. */
+type Fetching = Pick<Work, 'report' | 'signal' | 'builds'>
+
 export interface RemoteParts {
   snapshots: SnapshotStore
   registries: Pick<RegistryClient, 'download'>
   records: DownloadRecords
   /** Folders that are only there while something is fetched. */
   root: string
-  clientsOf(work: Work): StepClients
+  clientsOf(work: Fetching): StepClients
 }
 
 /**
@@ -66,6 +69,14 @@ export class RemoteSources {
     await this.#parts.records.note(operation, record)
     this.#note(work, record === known ? { record } : { record, snapshot })
     return httpKey(operation, record)
+  }
+
+  /** Seconds since the epoch: when the commit was made that is meant now. */
+  async commitTime(operation: Git, work: Fetching): Promise<number> {
+    return await this.#fetching(operation, work, async (fetch, folder) => {
+      const commit = await findCommit(operation, fetch)
+      return await commitTime(operation, commit, { ...fetch, work: folder })
+    })
   }
 
   async run(operation: Git | Http, work: Work): Promise<Tree> {
@@ -140,7 +151,7 @@ export class RemoteSources {
   /** With the client's agent and the keys of hosts, in a folder of its own. */
   async #fetching<T>(
     operation: Git,
-    work: Work,
+    work: Fetching,
     use: (fetch: GitFetch, folder: string) => Promise<T>,
   ): Promise<T> {
     await using undo = new UndoStack()

@@ -40,6 +40,7 @@ import { LocalFolders } from './localFolders.ts'
 import { Parts } from './parts.ts'
 import { RemoteSources } from './remote.ts'
 import type { DownloadRecords } from './sources/downloadRecords.ts'
+import type { GitOperation } from './sources/git.ts'
 
 export interface RunnerOptions {
   engine: Engine
@@ -91,6 +92,11 @@ export class Runner implements StepRunner {
   /** A build has ended: nothing of it is kept that no record has. */
   async ended(build: BuildContext): Promise<void> {
     await this.#remote.ended(build)
+  }
+
+  /** Seconds since the epoch, of what a reference means now. Errors: those of fetching. */
+  async commitTime(operation: GitOperation, build: BuildContext, signal: AbortSignal): Promise<number> {
+    return await this.#remote.commitTime(operation, { report: silent, signal, builds: () => [build] })
   }
 
   async identify(work: Work): Promise<Identity> {
@@ -273,7 +279,7 @@ export class Runner implements StepRunner {
     return undefined
   }
 
-  #clients(work: Work): StepClients {
+  #clients(work: Pick<Work, 'builds'>): StepClients {
     const first = async <T>(ask: (client: BuildClient) => Promise<T | undefined>): Promise<T | undefined> => {
       for (const build of work.builds()) {
         const found = await ask(this.#options.clientOf(build))

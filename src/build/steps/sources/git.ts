@@ -169,6 +169,26 @@ const fetchCommit = async (
   )
 }
 
+/** When it was committed, in seconds since the epoch. Errors: as `checkOut`. */
+export const commitTime = async (
+  operation: GitOperation,
+  commit: GitCommit,
+  { work, ...fetch }: Omit<GitCheckout, 'root'>,
+): Promise<number> => {
+  const setting = await settingOf(operation, fetch)
+  const repository = path.join(work, 'repository')
+  try {
+    await fetchCommit(operation, commit, { setting, repository })
+    const what = `failed to read the time of ${commit.commit}`
+    const place = { gitDirectory: repository }
+    // Of a tag that is an object of its own, the commit's.
+    const args = ['show', '--no-patch', '--format=%ct', `${commit.commit}^{commit}`]
+    return Number(await run(what, setting, place, args))
+  } finally {
+    await rm(repository, { recursive: true, force: true })
+  }
+}
+
 /** A repository of its own in the files, with this commit alone. */
 const checkOutWithGit = async (
   operation: GitOperation,
