@@ -18,7 +18,7 @@ import { findRuntimes } from './runtimes.ts'
 import { type DaemonSettings, settingsOf } from './settings.ts'
 import { reasonToStop, restartGrace, stopAll } from './shutdown.ts'
 import { checkLayerLimit } from './storageOptions.ts'
-import { keepSystemdInformed } from './systemdNotices.ts'
+import { keepSystemdInformed, takeSystemdRequest } from './systemdNotices.ts'
 
 const fail = (error: unknown): never => {
   process.stderr.write(`berthd: ${messageOf(error)}\n`)
@@ -76,6 +76,7 @@ const main = async (): Promise<void> => {
   for (const warning of config.warnings) log.warn(warning)
   if (process.getuid?.() !== 0) throw new Error('berthd needs to be started as root (try sudo)')
   process.umask(0o022)
+  const systemd = takeSystemdRequest()
   takeActivated()
   for (const { activated } of settings.hosts) if (activated !== undefined) activatedSockets(activated)
   if (isActivated) checkSockets(settings.engine.accessPolicies, settings.hosts)
@@ -92,7 +93,7 @@ const main = async (): Promise<void> => {
   const reload = reloader({ daemon, settings, values: config.values, log })
   process.on('SIGHUP', () => void reload())
   notifySystemd(`READY=1\nMAINPID=${process.pid}`)
-  keepSystemdInformed(daemon.engine, log)
+  keepSystemdInformed(daemon.engine, log, systemd)
   log.info(`Berth ${serverVersion} is ready`, {
     containers: daemon.engine.containers.all().length,
     runtime: settings.engine.defaultRuntime,

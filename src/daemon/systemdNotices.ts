@@ -2,7 +2,7 @@ import { alarmAfter } from '../core/alarm.ts'
 import { messageOf } from '../core/errors.ts'
 import type { Log } from '../core/log.ts'
 import type { Engine } from '../engine/engine.ts'
-import { notifySystemd } from '../linux/notify.ts'
+import { notifySystemd, takeNotifySocket } from '../linux/notify.ts'
 
 /** What systemd is told while the daemon runs: sd_notify(3), sd_watchdog_enabled(3). */
 
@@ -77,16 +77,32 @@ const keepStatus = (engine: Engine, log: Log): Disposable => {
   })
 }
 
+/** What systemd asked for when it started the daemon. */
+export interface SystemdRequest {
+  /** It wants to be told. */
+  isListening: boolean
+  /** Milliseconds. */
+  watchdog: number | undefined
+}
+
+/** Taken once, out of the environment: no program that is started here is asked for it, too. */
+export const takeSystemdRequest = (): SystemdRequest => {
+  const { env, pid } = process
+  const request = { isListening: Boolean(env['NOTIFY_SOCKET']), watchdog: watchdogInterval(env, pid) }
+  takeNotifySocket()
+  for (const name of ['WATCHDOG_USEC', 'WATCHDOG_PID']) delete env[name]
+  return request
+}
+
 /** Does nothing where systemd did not ask. */
 export const keepSystemdInformed = (
   engine: Engine,
   log: Log,
-  env: Record<string, string | undefined> = process.env,
+  { isListening, watchdog }: SystemdRequest,
 ): Disposable => {
   const stack = new DisposableStack()
-  if (!env['NOTIFY_SOCKET']) return stack
-  const interval = watchdogInterval(env, process.pid)
-  if (interval !== undefined) stack.use(keepWatchdog(engine, interval, log))
+  if (!isListening) return stack
+  if (watchdog !== undefined) stack.use(keepWatchdog(engine, watchdog, log))
   stack.use(keepStatus(engine, log))
   return stack
 }

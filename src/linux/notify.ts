@@ -18,9 +18,17 @@ const addressOf = (name: string): Buffer => {
   return address
 }
 
-/** `state` is lines such as `READY=1`. */
-export const notifySystemd = (state: string, name = process.env['NOTIFY_SOCKET']): void => {
-  if (name === undefined || name === '') return
+let taken = ''
+
+/** Takes its address out of the environment: a program that is started here would speak in the daemon's place, as systemd's own do. */
+export const takeNotifySocket = (): void => {
+  taken = process.env['NOTIFY_SOCKET'] ?? ''
+  delete process.env['NOTIFY_SOCKET']
+}
+
+/** `state` is lines such as `READY=1`; `name` is the address that was taken, unless told. */
+export const notifySystemd = (state: string, name = taken): void => {
+  if (name === '') return
   const fd = Number(socket(AF_UNIX, SOCK_DGRAM_CLOEXEC, 0))
   if (fd < 0) throw new SystemError('socket', koffi.errno())
   try {
