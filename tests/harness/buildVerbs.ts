@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
+import { servedRepository, servingFiles, writeFiles } from './buildContexts.ts'
 import type { TestDaemon } from './daemon.ts'
 import type { Outcome } from './shell.ts'
 import type { Verb } from './verbs.ts'
@@ -50,6 +51,36 @@ const buildAnnotated = (daemon: TestDaemon): Promise<Outcome> =>
     path.join(daemon.base, 'context'),
   ])
 
+/** A repository and a download that are there for this build only, and the same ones each time. */
+const buildFetched = async (daemon: TestDaemon): Promise<Outcome> => {
+  const context = path.join(daemon.base, 'fetching')
+  writeFiles(context, {
+    Dockerfile: [
+      'FROM busybox',
+      'ADD http://127.0.0.1:8123/served /served',
+      'ADD git://127.0.0.1/repository#main /cloned',
+      '',
+    ].join('\n'),
+    served: `served ${count}`,
+  })
+  await using _files = await servingFiles(daemon, context, 'served')
+  await using _repository = await servedRepository(daemon, { file: `cloned ${count}` })
+  return await daemon.docker(['build', '-q', '-t', 'fetched', context])
+}
+
+const isFetched = async (daemon: TestDaemon, told: boolean): Promise<void> => {
+  const found = await daemon.docker(['image', 'inspect', 'fetched'])
+  if (told) assert.equal(found.code, 0, found.stderr)
+  const again = await buildFetched(daemon)
+  assert.equal(again.code, 0, again.stderr)
+  assert.equal(
+    await daemon.mustDocker(['run', '--rm', 'fetched', 'sh', '-c', 'cat /served; echo; cat /cloned/file']),
+    `served ${count}\ncloned ${count}`,
+  )
+  assert.deepEqual(readdirSync(path.join(daemon.dataRoot, 'build/fetching')), [])
+  await daemon.mustDocker(['rmi', '-f', 'fetched'])
+}
+
 export const buildVerbs: Verb[] = [
   {
     name: 'build',
@@ -70,6 +101,19 @@ export const buildVerbs: Verb[] = [
     prepare,
     run: buildAnnotated,
     check: (daemon, { told }) => isBuilt(daemon, told),
+  },
+  {
+    name: 'build of what is fetched',
+    points: [
+      'fetch.downloaded',
+      'fetch.noted',
+      'fetch.begun',
+      'fetch.checked-out',
+      'snapshots.before-rename',
+    ],
+    prepare: async () => void count++,
+    run: buildFetched,
+    check: (daemon, { told }) => isFetched(daemon, told),
   },
   {
     name: 'builder prune',

@@ -3,6 +3,7 @@ import { rm } from 'node:fs/promises'
 import path from 'node:path'
 import { UndoStack } from '../../core/disposal.ts'
 import { BerthError } from '../../core/errors.ts'
+import { failpoint } from '../../core/failpoint.ts'
 import { newId } from '../../core/ids.ts'
 import { makeTreesFolder } from '../../linux/unrelatedTrees.ts'
 import type { Digest } from '../../oci/digest.ts'
@@ -66,7 +67,9 @@ export class RemoteSources {
     const snapshot = newId()
     const known = this.#parts.records.find(operation)
     const record = await this.#download(operation, work, { id: snapshot, known })
+    failpoint('fetch.downloaded')
     await this.#parts.records.note(operation, record)
+    failpoint('fetch.noted')
     this.#note(work, record === known ? { record } : { record, snapshot })
     return httpKey(operation, record)
   }
@@ -87,6 +90,7 @@ export class RemoteSources {
         const commit = found?.commit ?? (await findCommit(operation, fetch))
         await using pending = await this.#parts.snapshots.begin(id, [], { isDirect: true })
         await checkOut(operation, commit, { ...fetch, root: pending.root, work: folder })
+        failpoint('fetch.checked-out')
         await pending.commit({ signal: work.signal })
       })
       return snapshotTree([], id)
@@ -159,6 +163,7 @@ export class RemoteSources {
     makeTreesFolder(this.#parts.root, 0o700)
     mkdirSync(folder, { mode: 0o700 })
     undo.push('folder', () => rm(folder, { recursive: true, force: true }))
+    failpoint('fetch.begun')
     const clients = this.#parts.clientsOf(work)
     const fetch: GitFetch = {
       signal: work.signal,
