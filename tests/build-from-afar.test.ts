@@ -127,6 +127,7 @@ test('a download is a context: an archive, or the Dockerfile alone', async () =>
 })
 
 test('a build has the time of its context, or of what a stage fetches', async () => {
+  await daemon.loadBusybox()
   const dockerfile = 'FROM busybox\nCOPY file /\n'
   await using repository = await servedRepository(daemon, { Dockerfile: dockerfile, file: 'first\n' })
   const committed = Number(await repository.git('show', '--no-patch', '--format=%ct'))

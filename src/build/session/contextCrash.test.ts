@@ -76,7 +76,7 @@ for (const point of points)
       if (digest) assert.equal(digest, `sha256:${lines.get(name)}`, name)
   })
 
-for (const point of ['context.file', 'context.file@2', 'context.file@4', 'context.index'])
+for (const point of ['context.file', 'context.file@2', 'context.file@4', 'context.index', 'context.index@2'])
   test(`killed at ${point} of a first sync, what has come is kept, and the rest comes`, async t => {
     const base = mkdtempSync(path.join(tmpdir(), 'berth-sync-crash-'))
     t.after(() => rmSync(base, { recursive: true, force: true }))

@@ -6,8 +6,9 @@ import type { Digest } from '../../oci/digest.ts'
 
 /**
  * What the files of a context folder hold, in a file beside it, so that they
- * need not be hashed again. It is a memory only: a line counts where the file
- * is the one that it was written of, and nothing is lost with all of it.
+ * need not be hashed again. A line counts where the file is the one that it was
+ * written of. Without it nothing is known of a folder, not even whether its files
+ * reached the disk: then it begins anew.
  */
 
 interface Known {
@@ -43,17 +44,24 @@ export class ContextIndex {
   readonly #known = new Map<ByteString, Known>()
   readonly #files: Line[] = []
   #isChanged = false
+  readonly isThere: boolean
   /** False where the machine was started since: a file counts only if it still holds what was noted. */
   readonly isOfThisBoot: boolean
 
-  /** One that is missing or damaged knows nothing. */
+  /** One that is damaged is not there. */
   constructor(path: string) {
     this.#path = path
     const written = read(path)
+    this.isThere = written !== undefined
     this.isOfThisBoot = written === undefined || written.boot === this.#boot
     this.#isChanged = !this.isOfThisBoot
     for (const [file, inode, size, mtime, digest] of written?.files ?? [])
       this.#known.set(file, { inode, size, mtime: BigInt(mtime), digest })
+  }
+
+  /** The folder is empty, and what comes into it comes in this run of the kernel. */
+  begin(): void {
+    this.#write()
   }
 
   /** The digest that was noted of this very file. */
@@ -79,6 +87,10 @@ export class ContextIndex {
   /** Writes what was noted, and nothing else. */
   save(): void {
     if (!this.#isChanged && this.#files.length === this.#known.size) return
+    this.#write()
+  }
+
+  #write(): void {
     const written: Written = { version: 1, boot: this.#boot, files: this.#files }
     const unfinished = `${this.#path}.new`
     writeFileSync(unfinished, JSON.stringify(written), { mode: 0o600 })

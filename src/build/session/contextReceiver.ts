@@ -73,6 +73,10 @@ export class ContextReceiver implements Disposable {
     this.#places = undo.use(new ContextPlaces(options.folder))
     this.#index = new ContextIndex(`${options.folder}.index`)
     if (options.differ === 'none') this.#index.discard()
+    else if (!this.#index.isThere) {
+      for (const name of this.#places.names('')) this.#places.remove(name)
+      this.#index.begin()
+    }
     this.#left.set('', new Set(this.#places.names('')))
     undo.move()
   }
