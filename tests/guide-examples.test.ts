@@ -192,7 +192,8 @@ test('a private repository is cloned with the key of a client’s agent, which s
     '{{.NetworkSettings.Networks.bridge.IPAddress}}',
     'private',
   ])
-  await until('its server listens', async () => (await daemon.onHost(['nc', '-z', address, '22'])).code === 0)
+  const isOpen = ['bash', '-c', `exec 3<>/dev/tcp/${address}/22`]
+  await until('its server listens', async () => (await daemon.onHost(isOpen)).code === 0)
   await using agent = await startAgent(key)
   const folder = context([
     'FROM git',
