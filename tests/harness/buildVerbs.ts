@@ -31,18 +31,34 @@ const prepare = async (daemon: TestDaemon): Promise<void> => {
 const build = (daemon: TestDaemon): Promise<Outcome> =>
   daemon.docker(['build', '-q', '-t', 'built', path.join(daemon.base, 'context')])
 
-/** The image is there if the client was told so, and it is what it says; nothing of it stays. */
-const isBuilt = async (daemon: TestDaemon, told: boolean): Promise<void> => {
-  const found = await daemon.docker(['image', 'inspect', 'built'])
-  if (told) assert.equal(found.code, 0, found.stderr)
-  const again = await build(daemon)
-  assert.equal(again.code, 0, again.stderr)
-  assert.equal(
-    await daemon.mustDocker(['run', '--rm', 'built', 'sh', '-c', 'cat /copied; echo; cat /made']),
-    `content ${count}\n${count}`,
-  )
-  await daemon.mustDocker(['rmi', '-f', 'built'])
+interface Made {
+  image: string
+  build(daemon: TestDaemon): Promise<Outcome>
+  /** What the image shows that it is, and what that is to be. */
+  script: string
+  shown: string
 }
+
+/** The image is there if the client was told so, and it is what it says; nothing of it stays. */
+const isMade = async (
+  daemon: TestDaemon,
+  told: boolean,
+  { image, build: buildAgain, script, shown }: Made,
+): Promise<void> => {
+  const found = await daemon.docker(['image', 'inspect', image])
+  if (told) assert.equal(found.code, 0, found.stderr)
+  const again = await buildAgain(daemon)
+  assert.equal(again.code, 0, again.stderr)
+  assert.equal(await daemon.mustDocker(['run', '--rm', image, 'sh', '-c', script]), shown)
+  await daemon.mustDocker(['rmi', '-f', image])
+}
+
+const isBuilt = (daemon: TestDaemon, told: boolean): Promise<void> =>
+  isMade(daemon, told, {
+    ...{ image: 'built', build },
+    script: 'cat /copied; echo; cat /made',
+    shown: `content ${count}\n${count}`,
+  })
 
 /** By an exporter that is told more: blobs of its own. */
 const buildAnnotated = (daemon: TestDaemon): Promise<Outcome> =>
@@ -69,16 +85,12 @@ const buildFetched = async (daemon: TestDaemon): Promise<Outcome> => {
 }
 
 const isFetched = async (daemon: TestDaemon, told: boolean): Promise<void> => {
-  const found = await daemon.docker(['image', 'inspect', 'fetched'])
-  if (told) assert.equal(found.code, 0, found.stderr)
-  const again = await buildFetched(daemon)
-  assert.equal(again.code, 0, again.stderr)
-  assert.equal(
-    await daemon.mustDocker(['run', '--rm', 'fetched', 'sh', '-c', 'cat /served; echo; cat /cloned/file']),
-    `served ${count}\ncloned ${count}`,
-  )
+  await isMade(daemon, told, {
+    ...{ image: 'fetched', build: buildFetched },
+    script: 'cat /served; echo; cat /cloned/file',
+    shown: `served ${count}\ncloned ${count}`,
+  })
   assert.deepEqual(readdirSync(path.join(daemon.dataRoot, 'build/fetching')), [])
-  await daemon.mustDocker(['rmi', '-f', 'fetched'])
 }
 
 export const buildVerbs: Verb[] = [

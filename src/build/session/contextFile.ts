@@ -34,7 +34,7 @@ const writeWhole = (fd: number, bytes: Uint8Array): void => {
 
 /**
  * A file that is coming. Where there was one, it has its name once it is whole; else from the beginning, which spares a
- * third of what a small file costs: until it is whole it has not the client's time, and counts as another one.
+ * fifth of what a small file costs: until it is whole it has not the client's time, and counts as another one.
  */
 export class ArrivingFile implements Disposable {
   readonly wanted: WantedFile
@@ -96,9 +96,10 @@ export class ArrivingFile implements Disposable {
   }
 
   #open(): number {
+    if (this.#fd !== undefined) return this.#fd
     const { replaces, number, path, mode } = this.wanted
     const { dir, name } = replaces ? this.#places.unfinishedAt(number) : this.#places.at(path)
-    this.#fd ??= openAt(dir, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, mode)
+    this.#fd = openAt(dir, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, mode)
     return this.#fd
   }
 
