@@ -1,5 +1,6 @@
 import { rmSync } from 'node:fs'
 import path from 'node:path'
+import { create } from '@bufbuild/protobuf'
 import { buildkitServices } from '../src/api/buildkit/services.ts'
 import type { Build, Builder, BuildResult } from '../src/api/buildkit/types.ts'
 import { readIgnoreFile } from '../src/build/dockerfile/ignore.ts'
@@ -10,6 +11,7 @@ import { readFiles } from '../src/build/session/readFiles.ts'
 import type { Session } from '../src/build/session/session.ts'
 import type { Sessions } from '../src/build/session/sessions.ts'
 import { hostPlatform } from '../src/engine/images/reach.ts'
+import { type Definition, DefinitionSchema } from '../src/wire/buildkit/ops_pb.ts'
 import { serveBeside } from '../tests/harness/beside.ts'
 import { startBuilder } from '../tests/harness/builder.ts'
 
@@ -64,6 +66,7 @@ class NoBuild implements Build {
     return { 'containerimage.digest': `sha256:${'0'.repeat(64)}` }
   }
 
+  readonly definition = (): Definition => create(DefinitionSchema)
   readonly evaluate = refused
   readonly readFile = refused
   readonly readDirectory = refused

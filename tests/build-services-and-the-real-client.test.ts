@@ -12,7 +12,9 @@ import type {
   StatusEvent,
 } from '../src/api/buildkit/types.ts'
 import { readAttributes } from '../src/build/frontend/attributes.ts'
+import { definitionOfResult } from '../src/build/frontend/definition.ts'
 import { readInputs } from '../src/build/frontend/inputs.ts'
+import { GraphBuilder } from '../src/build/graph/builder.ts'
 import type { Vertex } from '../src/build/graph/types.ts'
 import type { SourceExcerpt } from '../src/build/solver/progress.ts'
 import { BerthError, notFound } from '../src/core/errors.ts'
@@ -40,9 +42,20 @@ const absent = async (): Promise<never> => {
   throw notFound('no such file')
 }
 
+const maker = new GraphBuilder()
+const madeGraph = maker.graph(
+  maker.add({
+    operation: { kind: 'image', reference: 'docker.io/library/alpine:latest', resolve: 'default' },
+    inputs: [],
+    platform: { os: 'linux', architecture: 'amd64' },
+    step: { name: 'made' },
+  }),
+)
+
 const buildOf = (script: Script, request: BuildRequest, tell: Tell): Build => ({
   solve: (solved, signal) =>
     script.solve?.(solved, tell, signal) ?? Promise.resolve({ ref: 'r', metadata: {} }),
+  definition: ref => definitionOfResult(madeGraph, { id: ref }),
   evaluate: async () => {},
   readFile: absent,
   readDirectory: absent,
@@ -278,9 +291,10 @@ test('the result of one target comes back as a context of another', async () => 
   const lent: string[] = []
   const host = {
     session: 's',
+    planned: () => undefined,
     lent: (id: string) => {
       lent.push(id)
-      return { isEmpty: false, name: 'made' }
+      return { name: 'made' }
     },
   }
   const attributes = readAttributes(options ?? {})

@@ -1,6 +1,6 @@
 import { openSync } from 'node:fs'
 import { nowNanos } from '../core/clock.ts'
-import { BerthError, messageOf } from '../core/errors.ts'
+import { messageOf } from '../core/errors.ts'
 import { hostPlatform } from '../engine/images/reach.ts'
 import type { ImageRecord } from '../engine/images/types.ts'
 import type { Operation } from '../engine/operations.ts'
@@ -32,16 +32,8 @@ import { answerSubrequest } from './frontend/subrequests.ts'
 import type { Graph, SourceOperation, Vertex, VertexDigest } from './graph/types.ts'
 import { withoutPassword } from './plan/gitUrl.ts'
 import type { Plan, ResolvedImage } from './plan/types.ts'
-import { SolveError } from './solver/errors.ts'
-import type {
-  BuildContext,
-  BuildEvent,
-  ImportedResults,
-  LayerRef,
-  ResultMark,
-  Solution,
-  Tree,
-} from './solver/types.ts'
+import { type BuiltPlatform, type PlannedPlatform, PlannedResult, type SolveOptions } from './result.ts'
+import type { BuildContext, BuildEvent, LayerRef, Solution, Tree } from './solver/types.ts'
 import { dateOfDownload, downloadGraph } from './sourceDate.ts'
 import { PartsInTurn } from './stepParts.ts'
 import { checkedLimits } from './steps/exec/record.ts'
@@ -68,24 +60,6 @@ export interface BuildWarning extends Warning {
   source: DockerfileSource
 }
 
-/** What a build of one platform came to. */
-export interface BuiltPlatform {
-  platform: string
-  plan: Pick<Plan, 'graph' | 'image' | 'baseImage' | 'epoch'>
-  tree: Tree
-  mark: ResultMark
-  /** What is known of all vertices, for a cache that is exported. */
-  results: Solution['results']
-}
-
-/** How a build is solved. */
-export interface SolveOptions {
-  /** Caches that it may take results of. */
-  imported?: ImportedResults | undefined
-  /** Not only its results are held until it is disposed of, but those of all vertices. */
-  holdsAll?: boolean
-}
-
 type ExportedPlatform = Pick<BuiltPlatform, 'tree'> & {
   plan: Pick<Plan, 'image' | 'baseImage' | 'epoch'>
   inlineCache?: InlineCache | undefined
@@ -99,18 +73,6 @@ const internalVertex = (build: string, name: string): Vertex => ({
   platform: { os: 'linux', architecture: '' },
   step: { name },
 })
-
-/** A step failed, with the lines that it comes from. */
-export class StepError extends BerthError {
-  readonly source: DockerfileSource
-  readonly lines: { start: number; end: number }[]
-
-  constructor(source: DockerfileSource, error: SolveError) {
-    super(error.code, error.status, error.message, { cause: error })
-    this.source = source
-    this.lines = error.vertex.step.source?.ranges ?? []
-  }
-}
 
 /** One build: what is planned, solved and exported for one request, and what is told of it meanwhile. */
 export class Build implements AsyncDisposable {
@@ -254,15 +216,20 @@ export class Build implements AsyncDisposable {
     return await answerSubrequest(subrequest, attributes, this.#host(inputs))
   }
 
-  /** Solves all plans; the trees are held until this build is disposed of. Errors: `StepError`. */
-  async solve({ plans, source }: PlannedBuild, options: SolveOptions = {}): Promise<BuiltPlatform[]> {
-    for (const { plan } of plans) checkEntitlements(plan.graph, this.#granted)
-    this.#operation.at('running its steps')
-    try {
-      return await this.#solve(plans, options)
-    } catch (error) {
-      throw error instanceof SolveError ? new StepError(source, error) : error
-    }
+  /** What a plan comes to once it is needed, held from then on until this build is disposed of. Errors: `bad-request` for what is not granted. */
+  result(planned: PlannedPlatform, options: SolveOptions = {}): PlannedResult {
+    checkEntitlements(planned.plan.graph, this.#granted)
+    return new PlannedResult(planned, options, async ({ platform, plan }) => {
+      this.#operation.at('running its steps')
+      return { platform, plan, ...(await this.#result(plan.graph, options)) }
+    })
+  }
+
+  /** Of a graph of the client’s own, whose image says no more than its platform. Errors: as `result`. */
+  resultOfGraph(graph: Graph): PlannedResult {
+    const { platform = hostPlatform } = (graph.result && graph.vertices.get(graph.result.vertex)) ?? {}
+    const image = { ...platform, rootfs: { type: 'layers' as const, diff_ids: [] } }
+    return this.result({ platform: formatPlatform(platform), plan: { graph, image } })
   }
 
   /** Of what is fetched to know what to build; it stays until this is disposed of. */
@@ -274,14 +241,6 @@ export class Build implements AsyncDisposable {
       paths.flatMap(name => {
         const bytes = readContained(root.fd, name, options)
         return bytes ? [[name, bytes] as const] : []
-      }),
-    )
-  }
-
-  async #solve(plans: PlannedBuild['plans'], options: SolveOptions): Promise<BuiltPlatform[]> {
-    return await Promise.all(
-      plans.map(async ({ platform, plan }) => {
-        return { platform, plan, ...(await this.#result(plan.graph, options)) }
       }),
     )
   }
@@ -310,22 +269,6 @@ export class Build implements AsyncDisposable {
     const source = layoutOf(this.client, store)
     const found = await imageOf(source, { platform, signal: this.signal }, parseReference(reference))
     return { config: found.config, digest: found.digest }
-  }
-
-  /** Solves a graph of the client’s own, whose image says no more than its platform. Errors: `SolveError`. */
-  async solveGraph(graph: Graph): Promise<BuiltPlatform> {
-    checkEntitlements(graph, this.#granted)
-    this.#operation.at('running its steps')
-    const { platform = hostPlatform } = (graph.result && graph.vertices.get(graph.result.vertex)) ?? {}
-    const image = { ...platform, rootfs: { type: 'layers' as const, diff_ids: [] } }
-    return { platform: formatPlatform(platform), plan: { graph, image }, ...(await this.#result(graph)) }
-  }
-
-  /** Other builds may begin with what this one made, while it lasts. */
-  lend(id: string, { plan: { graph }, tree, mark }: BuiltPlatform): void {
-    const last = graph.result && graph.vertices.get(graph.result.vertex)
-    const step = last?.step ?? { name: 'nothing' }
-    this.#builder.lending.lend(id, { tree, mark, step }, this)
   }
 
   get #needs(): LayerNeeds {
@@ -388,7 +331,6 @@ export class Build implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#builder.lending.ended(this)
     for (const solution of this.#solutions.splice(0)) await solution[Symbol.asyncDispose]()
     this.client[Symbol.dispose]()
     this.#builder.end(this)

@@ -5,10 +5,10 @@ import type { ResultMark, Tree } from './solver/types.ts'
 /** Results of builds that others may begin with while those builds last: another target as a context (`target:`). */
 
 export interface LentResult {
-  tree: Tree
-  mark: ResultMark
-  /** That made it. */
+  /** That makes it. */
   step: Step
+  /** Makes it, where nobody has needed it so far. Errors: those of the build that lends it. */
+  made(): Promise<{ tree: Tree; mark: ResultMark }>
 }
 
 export class Lending {

@@ -1,7 +1,6 @@
 import { create, type MessageInitShape } from '@bufbuild/protobuf'
 import type { HandlerContext, ServiceImpl } from '@connectrpc/connect'
 import type { ResultEntry } from '../../build/export/resultFiles.ts'
-import { definitionOfResult } from '../../build/frontend/definition.ts'
 import { toGoMode } from '../../build/session/goFileMode.ts'
 import type { WarningInfo } from '../../build/solver/progress.ts'
 import { BerthError, badRequest, notImplemented } from '../../core/errors.ts'
@@ -20,7 +19,7 @@ import {
 import type { OpenBuild, Services } from './builds.ts'
 import { gatewayCaps, graphCaps } from './caps.ts'
 import { ReturnedError, told } from './grpcErrors.ts'
-import type { BuildResult, ImageQuery } from './types.ts'
+import type { Build, BuildResult, ImageQuery } from './types.ts'
 import { platformOf, workerMessages } from './workerMessages.ts'
 
 /** `moby.buildkit.v1.frontend.LLBBridge`: what leads one build. Calls are tied to it by a header. */
@@ -37,18 +36,21 @@ const statMessage = (entry: ResultEntry): MessageInitShape<typeof StatSchema> =>
   linkname: Buffer.from(entry.target),
 })
 
-/** With what a client gives to other builds, where this result is a context of theirs. */
-const refMessage = (id: string) => create(RefSchema, { id, ...(id ? { def: definitionOfResult(id) } : {}) })
+/** With what a client shows of it, or gives to other builds, where this result is a context of theirs. */
+const refMessage = (build: Build, id: string) =>
+  create(RefSchema, { id, ...(id ? { def: build.definition(id) } : {}) })
 
-const resultMessage = ({ ref, refs, metadata }: BuildResult): Result =>
+const resultMessage = (build: Build, { ref, refs, metadata }: BuildResult): Result =>
   create(ResultSchema, {
     metadata,
     result: refs
       ? {
           case: 'refs',
-          value: { refs: Object.fromEntries(Object.entries(refs).map(([id, of]) => [id, refMessage(of)])) },
+          value: {
+            refs: Object.fromEntries(Object.entries(refs).map(([id, of]) => [id, refMessage(build, of)])),
+          },
         }
-      : { case: 'ref', value: refMessage(ref ?? '') },
+      : { case: 'ref', value: refMessage(build, ref ?? '') },
   })
 
 const resultOf = ({ result, metadata }: Result): BuildResult => {
@@ -108,7 +110,7 @@ const solve = async (
     },
     signal,
   )
-  if (request.allowResultReturn) return { result: resultMessage(result) }
+  if (request.allowResultReturn) return { result: resultMessage(build, result) }
   if (result.refs) throw new BerthError('bad-request', 400, 'solve did not return default result')
   return { ref: result.ref ?? '' }
 }

@@ -1,4 +1,4 @@
-import type { BuiltPlatform, Build as EngineBuild } from '../../build/build.ts'
+import type { Build as EngineBuild } from '../../build/build.ts'
 import type { Builder as BuildEngine } from '../../build/builder.ts'
 import { exportCaches } from '../../build/cacheTransfer/exportCaches.ts'
 import { importCaches } from '../../build/cacheTransfer/importCaches.ts'
@@ -19,15 +19,18 @@ import { type FrontendAttributes, readAttributes } from '../../build/frontend/at
 import { type DefinitionHost, readDefinition } from '../../build/frontend/definition.ts'
 import { readInputs } from '../../build/frontend/inputs.ts'
 import type { Inputs } from '../../build/frontend/remoteContext.ts'
+import type { Graph } from '../../build/graph/types.ts'
+import type { PlannedResult } from '../../build/result.ts'
 import { resolveImage } from '../../build/steps/image/resolve.ts'
-import { notFound, notImplemented } from '../../core/errors.ts'
-import { newId } from '../../core/ids.ts'
+import { notImplemented } from '../../core/errors.ts'
 import { hostPlatform } from '../../engine/images/reach.ts'
 import type { Operation, Requester } from '../../engine/operations.ts'
 import { familiar } from '../../oci/reference.ts'
+import type { Definition } from '../../wire/buildkit/ops_pb.ts'
 import { warningInfo } from './excerpts.ts'
 import { exportResult } from './exporters.ts'
-import { jsonBytes, outcomeOf, resultMetadata } from './results.ts'
+import { HeldResults } from './heldResults.ts'
+import { jsonBytes, outcomeOf, refsOf, resultMetadata } from './results.ts'
 import type {
   Build,
   BuildRequest,
@@ -72,7 +75,7 @@ const answerOf = async (
 export class DoorBuild implements Build {
   readonly #context: Context
   readonly #operation: Operation
-  readonly #results = new Map<string, BuiltPlatform>()
+  readonly #results: HeldResults
   /** Ends the operation, whichever of the build's calls was under way. */
   readonly #end = new AbortController()
   #build: Promise<EngineBuild> | undefined
@@ -90,6 +93,7 @@ export class DoorBuild implements Build {
       ...(requester ? { requester } : {}),
     })
     this.#operation.endWith(this.#end.signal)
+    this.#results = new HeldResults((ref, result) => builder.lending.lend(ref, result, this))
   }
 
   /** A call's signal aborts after it was answered, too: it counts only while it is under way. */
@@ -124,12 +128,20 @@ export class DoorBuild implements Build {
   }
 
   async solve(request: SolveRequest, signal: AbortSignal): Promise<BuildResult> {
+    const result = await this.#planned(request, signal)
+    if (request.evaluate) for (const ref of refsOf(result)) await this.evaluate(ref, signal)
+    return result
+  }
+
+  async #planned(request: SolveRequest, signal: AbortSignal): Promise<BuildResult> {
     const { definition } = request
     if (request.frontend === '') {
       if (!definition) return { metadata: {} }
       const graph = readDefinition(definition, this.#definitions)
-      const built = await this.#within(signal, async build => await build.solveGraph(graph))
-      return { ref: await this.#hold(built), metadata: {} }
+      return await this.#within(signal, async build => ({
+        ref: this.#results.hold(this.#partOf(graph) ?? build.resultOfGraph(graph)),
+        metadata: {},
+      }))
     }
     if (!frontends.includes(request.frontend)) throw notImplemented(`the frontend ${request.frontend}`)
     const attributes = readAttributes(request.options)
@@ -143,49 +155,50 @@ export class DoorBuild implements Build {
     const exports = this.#cacheExports
     const sources = readCacheSources([...attributes.cacheImports, ...request.cacheImports])
     refuseAttestations(attributes)
-    const built = await this.#within(signal, async build => {
+    const results = await this.#within(signal, async build => {
       const { engine } = this.#context.builder
       const importing = importCaches({ build, engine, sources, platforms: attributes.platforms })
       // Where there is no plan, nobody asks for it.
       importing.catch(() => {})
-      const planned = await build.plan(attributes, inputs)
-      return await build.solve(planned, { imported: await importing, holdsAll: exports.length > 0 })
+      const { plans, source } = await build.plan(attributes, inputs)
+      const options = { imported: await importing, holdsAll: exports.length > 0 }
+      return plans.map(planned => build.result({ ...planned, source }, options))
     })
-    const refs: [platform: string, ref: string][] = []
-    for (const one of built) refs.push([one.platform, await this.#hold(one)])
-    const metadata = resultMetadata(built, attributes.multiPlatform)
+    const refs = results.map(result => [result.planned.platform, this.#results.hold(result)] as const)
+    const metadata = resultMetadata(
+      results.map(({ planned }) => planned),
+      attributes.multiPlatform,
+    )
     if (attributes.multiPlatform) return { refs: Object.fromEntries(refs), metadata }
     return { ...(refs[0] ? { ref: refs[0][1] } : {}), metadata }
   }
 
-  /** Its ref, by which other builds may have it, too. */
-  async #hold(built: BuiltPlatform): Promise<string> {
-    const ref = newId()
-    this.#results.set(ref, built)
-    const build = await this.#begun()
-    build.lend(ref, built)
-    return ref
+  /** Of what this build has planned before. */
+  #partOf({ result }: Graph): PlannedResult | undefined {
+    return result && this.#results.with(result.vertex)?.part(result)
   }
 
   get #definitions(): DefinitionHost {
     const { builder, request } = this.#context
     return {
       session: request.session,
-      lent: id => {
-        const { tree, step } = builder.lending.find(id)
-        return { isEmpty: tree.layers.length === 0, name: step.name }
-      },
+      planned: vertex => this.#results.with(vertex)?.graph,
+      lent: id => builder.lending.find(id).step,
     }
   }
 
-  async evaluate(): Promise<void> {
-    // Steps are done when a solve is answered.
+  definition(ref: string): Definition {
+    return this.#results.definition(ref)
+  }
+
+  async evaluate(ref: string, signal: AbortSignal): Promise<void> {
+    await this.#within(signal, () => this.#results.made(ref))
   }
 
   async #look<T>(ref: string, signal: AbortSignal, work: (root: string) => T | Promise<T>): Promise<T> {
-    const found = this.#results.get(ref)
-    if (!found) throw notFound(`no such ref: ${ref}`)
-    return await this.#within(signal, async build => await build.look(found, work))
+    const made = await this.#within(signal, () => this.#results.made(ref))
+    const build = await this.#begun()
+    return await build.look(made, work)
   }
 
   async readFile(ref: string, file: FilePart, signal: AbortSignal): Promise<Uint8Array> {
@@ -230,7 +243,7 @@ export class DoorBuild implements Build {
     // Some clients name an exporter beside a question, whose answer is no image.
     if (result.metadata['result.json'] && !result.ref && !result.refs) return {}
     const caches = this.#cacheExports
-    const outcome = await this.#outcome(result, caches)
+    const outcome = await this.#within(signal, () => this.#outcome(result, caches))
     if (!outcome) return {}
     return await this.#within(signal, async build => {
       const { builder, request } = this.#context
@@ -250,16 +263,19 @@ export class DoorBuild implements Build {
     return this.#context.request.cacheExports.map(readCacheExport)
   }
 
-  /** Undefined where nothing is exported: a client may return nothing then. */
+  /** Undefined where nothing is exported: its steps are done all the same, and a client may return nothing then. */
   async #outcome(result: BuildResult, caches: readonly CacheExport[]): Promise<BuildOutcome | undefined> {
     const { exporters } = this.#context.request
+    const known = refsOf(result).filter(ref => this.#results.has(ref))
+    const made = await Promise.all(known.map(async ref => [ref, await this.#results.made(ref)] as const))
     if (exporters.length === 0 && caches.length === 0) return undefined
-    const outcome = outcomeOf(result, this.#results)
+    const outcome = outcomeOf(result, new Map(made))
     return caches.some(({ to }) => to.kind === 'inline') ? await withInlineCaches(outcome) : outcome
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     using _operation = this.#operation
+    this.#context.builder.lending.ended(this)
     const build = await this.#build?.catch(() => undefined)
     await build?.[Symbol.asyncDispose]()
   }

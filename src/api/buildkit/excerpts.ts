@@ -1,6 +1,8 @@
-import { type BuildWarning, StepError } from '../../build/build.ts'
+import type { BuildWarning } from '../../build/build.ts'
 import { type DockerfileSource, FrontendError } from '../../build/frontend/frontend.ts'
+import { StepError } from '../../build/result.ts'
 import type { SourceExcerpt, WarningInfo } from '../../build/solver/progress.ts'
+import { causeOf } from './failedSolve.ts'
 
 /** Where in a Dockerfile errors and warnings come from, as clients show it. */
 
@@ -16,12 +18,13 @@ const excerptOf = ({ fileName, text }: DockerfileSource, ranges: FrontendError['
 
 export const excerptsOfError = (error: unknown): SourceExcerpt[] => {
   if (error instanceof FrontendError) return [excerptOf(error.source, error.ranges)]
-  if (!(error instanceof StepError) || error.lines.length === 0) return []
-  const wholeLines = error.lines.map(({ start, end }) => ({
+  const step = causeOf(error, StepError)
+  if (!step || step.lines.length === 0) return []
+  const wholeLines = step.lines.map(({ start, end }) => ({
     start: { line: start, column: 0 },
     end: { line: end, column: 0 },
   }))
-  return [excerptOf(error.source, wholeLines)]
+  return [excerptOf(step.source, wholeLines)]
 }
 
 /** What a check found, as clients are told. */

@@ -1,13 +1,14 @@
-import { create, type MessageInitShape, toBinary } from '@bufbuild/protobuf'
+import { create, type MessageInitShape, toBinary, toJsonString } from '@bufbuild/protobuf'
 import type { AnySchema } from '@bufbuild/protobuf/wkt'
 import { Code, ConnectError } from '@connectrpc/connect'
 import { UnsupportedSubrequestError } from '../../build/frontend/subrequests.ts'
 import { withoutPasswords } from '../../build/history/attributes.ts'
 import type { BuildEnd } from '../../build/history/types.ts'
-import { SolveError } from '../../build/solver/errors.ts'
 import type { SourceExcerpt } from '../../build/solver/progress.ts'
 import { BerthError, messageOf } from '../../core/errors.ts'
+import { SolveSchema } from '../../wire/buildkit/errdefs_pb.ts'
 import { type Status, StatusSchema } from '../../wire/buildkit/status_pb.ts'
+import { causeOf, FailedSolve, failedVertex } from './failedSolve.ts'
 import type { Builder } from './types.ts'
 
 /**
@@ -61,17 +62,25 @@ export class ReturnedError extends Error {
   }
 }
 
+type Detail = MessageInitShape<typeof AnySchema>
+
 /** The step that failed: clients find its output by it. */
-const vertexDetails = (error: unknown): MessageInitShape<typeof AnySchema>[] => {
-  for (let cause = error; cause instanceof Error; cause = cause.cause)
-    if (cause instanceof SolveError)
-      return [
-        {
-          typeUrl: 'github.com/moby/buildkit/errdefs.Vertex+json',
-          value: Buffer.from(JSON.stringify({ digest: cause.vertex.digest })),
-        },
-      ]
-  return []
+const vertexDetails = (error: unknown): Detail[] => {
+  const vertex = failedVertex(error)
+  if (!vertex) return []
+  const value = Buffer.from(JSON.stringify({ digest: vertex.digest }))
+  return [{ typeUrl: 'github.com/moby/buildkit/errdefs.Vertex+json', value }]
+}
+
+const solveUrl = 'github.com/moby/buildkit/errdefs.Solve+json'
+
+/** What the step took, while the build is there: debuggers look into it. */
+const solveDetails = (error: unknown): Detail[] => {
+  const failed = causeOf(error, FailedSolve)
+  if (!failed) return []
+  const { op, inputIds, mountIds } = failed
+  const message = create(SolveSchema, { op, inputIds: [...inputIds], mountIds: [...mountIds] })
+  return [{ typeUrl: solveUrl, value: Buffer.from(toJsonString(SolveSchema, message)) }]
 }
 
 const statusOf = (error: unknown, sources: readonly SourceExcerpt[]): Status =>
@@ -83,6 +92,7 @@ const statusOf = (error: unknown, sources: readonly SourceExcerpt[]): Status =>
         details: [
           ...sources.map(source => ({ typeUrl: sourceUrl, value: sourceJson(source) })),
           ...vertexDetails(error),
+          ...solveDetails(error),
           ...(error instanceof UnsupportedSubrequestError ? [subrequestDetail(error)] : []),
         ],
       })
@@ -109,7 +119,13 @@ export const recordedError = (
   const status = statusOf(error, sources)
   const { code } = status
   const message = withoutPasswords(status.message)
-  return { code, message, details: toBinary(StatusSchema, create(StatusSchema, { ...status, message })) }
+  // What a step took is there no more when its build has ended.
+  const details = status.details.filter(({ typeUrl }) => typeUrl !== solveUrl)
+  return {
+    code,
+    message,
+    details: toBinary(StatusSchema, create(StatusSchema, { ...status, message, details })),
+  }
 }
 
 /** What a handler does, with its errors as clients take them. */

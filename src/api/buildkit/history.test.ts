@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { type TestContext, test } from 'node:test'
-import { fromBinary } from '@bufbuild/protobuf'
+import { create, fromBinary } from '@bufbuild/protobuf'
 import { Code, ConnectError, createClient, createRouterTransport } from '@connectrpc/connect'
 import type { Vertex } from '../../build/graph/types.ts'
 import { BuildHistory } from '../../build/history/history.ts'
@@ -14,6 +14,7 @@ import { badRequest } from '../../core/errors.ts'
 import { digestOf, isDigest } from '../../oci/digest.ts'
 import { Content } from '../../wire/buildkit/content_pb.ts'
 import { BuildHistoryEventType, Control } from '../../wire/buildkit/control_pb.ts'
+import { DefinitionSchema } from '../../wire/buildkit/ops_pb.ts'
 import { StatusSchema } from '../../wire/buildkit/status_pb.ts'
 import { buildkitServices } from './services.ts'
 import type { Build, Builder, StatusEvent } from './types.ts'
@@ -36,6 +37,7 @@ const unused = (): never => assert.fail('nobody asks for it')
 
 const buildOf = (script: Script, tell: (event: StatusEvent) => void): Build => ({
   solve: async () => ({ ref: 'r', metadata: {} }),
+  definition: () => create(DefinitionSchema),
   ...{ evaluate: unused, readFile: unused, readDirectory: unused, statFile: unused, resolveImage: unused },
   finish: () => script(tell),
   [Symbol.asyncDispose]: async () => {},

@@ -1,5 +1,5 @@
-import type { BuiltPlatform } from '../../build/build.ts'
 import type { BuildOutcome, PlatformResult } from '../../build/export/types.ts'
+import type { BuiltPlatform, PlannedPlatform } from '../../build/result.ts'
 import { badRequest } from '../../core/errors.ts'
 import type { ImageConfig } from '../../oci/image.ts'
 import type { BuildResult } from './types.ts'
@@ -11,7 +11,7 @@ export const jsonBytes = (value: unknown): Uint8Array => Buffer.from(JSON.string
 type Metadata = BuildResult['metadata']
 
 /** `isMulti`: it is told by platforms. */
-export const resultMetadata = (built: readonly BuiltPlatform[], isMulti: boolean): Metadata => {
+export const resultMetadata = (built: readonly PlannedPlatform[], isMulti: boolean): Metadata => {
   const metadata: Metadata = {}
   for (const { platform, plan } of built) {
     const suffix = isMulti ? `/${platform}` : ''
@@ -50,6 +50,9 @@ const inOrder = (refs: Record<string, string>, { 'refs.platforms': bytes }: Meta
     .sort((a, b) => rank(a) - rank(b) || (a < b ? -1 : 1))
     .map(id => refs[id] ?? '')
 }
+
+export const refsOf = ({ ref, refs }: BuildResult): string[] =>
+  refs ? Object.values(refs) : ref ? [ref] : []
 
 /** Errors: `bad-request` for a ref that no solve of the build gave. */
 export const outcomeOf = (

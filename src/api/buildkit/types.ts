@@ -53,7 +53,7 @@ export interface SolveRequest {
 }
 
 /**
- * What a solve gave. A ref is an id of the implementation's, good while the build
+ * What a solve gives, made when something needs it. A ref is an id of the implementation's, good while the build
  * lasts; an empty one is an empty file system.
  */
 export interface BuildResult {
@@ -93,6 +93,9 @@ export interface ImageAnswer {
 /** One build. All of its methods may be called until it is disposed of, which ends all that is under way. */
 export interface Build extends AsyncDisposable {
   solve(request: SolveRequest, signal: AbortSignal): Promise<BuildResult>
+  /** What a result is made by, for the client to show and to ask for parts of. Errors: `not-found`. */
+  definition(ref: string): Definition
+  /** Makes a result, where nothing has needed it so far. */
   evaluate(ref: string, signal: AbortSignal): Promise<void>
   /** `length` bytes from `offset` on; all without. Errors: `not-found`. */
   readFile(

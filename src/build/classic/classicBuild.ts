@@ -64,18 +64,16 @@ export const classicBuild = async (request: ClassicRequest): Promise<Digest> => 
   })
   const planned = await build.plan(attributes)
   const [first] = planned.plans
-  if (first) {
-    const { graph } = first.plan
-    stream.begin(classicSteps(planned.dockerfile, graph, attributes.target), graph.vertices.values())
-  }
+  if (!first) throw new Error('a build without a platform')
+  const { graph } = first.plan
+  stream.begin(classicSteps(planned.dockerfile, graph, attributes.target), graph.vertices.values())
   const imported = await importCaches({
     ...{ build, engine: builder.engine, platforms: attributes.platforms },
     sources,
     missed: why => say(`[Warning] no cache is used: ${why}\n`),
   })
-  const [built] = await build.solve(planned, { imported })
+  const built = await build.result({ ...first, source: planned.source }, { imported }).made()
   stream.end()
-  if (!built) throw new Error('a build without a platform')
   const whole = await build.exportImage(built, isSquashed ? [] : names)
   tell({ aux: { ID: whole.id } })
   const image = isSquashed ? await build.squashImage(whole, built, names) : whole

@@ -1,11 +1,14 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { create, fromBinary, type MessageInitShape, toBinary } from '@bufbuild/protobuf'
+import { BinaryReader } from '@bufbuild/protobuf/wire'
 import fc from 'fast-check'
 import { BerthError, notFound } from '../../core/errors.ts'
 import { digestOf } from '../../oci/digest.ts'
-import { type Definition, DefinitionSchema, OpSchema } from '../../wire/buildkit/ops_pb.ts'
-import type { Graph, Operation } from '../graph/types.ts'
+import { type Definition, DefinitionSchema, type Op, OpSchema } from '../../wire/buildkit/ops_pb.ts'
+import { GraphBuilder } from '../graph/builder.ts'
+import type { ExecOperation, Graph, Operation, VertexDigest } from '../graph/types.ts'
+import { copyAction } from '../plan/context.ts'
 import { type DefinitionHost, definitionOfResult, readDefinition } from './definition.ts'
 import { readInputs } from './inputs.ts'
 
@@ -28,11 +31,68 @@ const source = (identifier: string, attrs: Record<string, string> = {}): Definit
 
 const host: DefinitionHost = {
   session: 'mine',
+  planned: () => undefined,
   lent: id => {
     if (id !== 'lent') throw new Error(`${id} is gone`)
-    return { isEmpty: false, name: '[1/2] RUN it' }
+    return { name: '[1/2] RUN it' }
   },
 }
+
+const amd64 = { os: 'linux', architecture: 'amd64' }
+const execOf = (changes: Partial<ExecOperation>): ExecOperation => ({
+  ...{ kind: 'exec', args: ['make'], env: ['A=1'], directory: '/src', user: 'me' },
+  ...{ network: 'default', security: 'sandbox', secretEnv: [], devices: [], extraHosts: [], ulimits: [] },
+  ...{ proxy: {}, files: [], mounts: [] },
+  ...changes,
+})
+
+/** An image, a folder of the client, a copy of one into the other, and a process with two results. */
+const planned = ((): Graph => {
+  const builder = new GraphBuilder()
+  const base = builder.add({
+    ...{ operation: { kind: 'image', reference: 'docker.io/library/a:latest', resolve: 'default' } },
+    ...{ inputs: [], platform: amd64 },
+    step: { name: '[1/3] FROM a', source: { file: 'Dockerfile', ranges: [{ start: 1, end: 1 }] } },
+  })
+  const local = builder.add({
+    operation: { kind: 'local', name: 'context', sharedKey: 'context', differ: 'none' },
+    ...{ inputs: [], platform: amd64, step: { name: '[internal] load build context' } },
+  })
+  const copy = builder.add({
+    operation: {
+      ...{ kind: 'file', base: 0 },
+      actions: [
+        { kind: 'makeDirectory', path: '/src', mode: 0o755, parents: true },
+        copyAction({ from: 1, source: '/', destination: '/src' }),
+      ],
+    },
+    ...{ inputs: [base, local], platform: amd64 },
+    step: { name: '[2/3] COPY . /src', source: { file: 'Dockerfile', ranges: [{ start: 2, end: 2 }] } },
+  })
+  const run = builder.add({
+    operation: execOf({
+      mounts: [
+        { kind: 'bind', target: '/', readOnly: false, input: 0, source: '/', output: 0 },
+        { kind: 'bind', target: '/b', readOnly: true, input: 1, source: '/sub', output: undefined },
+        {
+          kind: 'cache',
+          target: '/c',
+          readOnly: false,
+          input: undefined,
+          source: '/',
+          id: 'c',
+          sharing: 'shared',
+        },
+        { kind: 'bind', target: '/o', readOnly: false, input: undefined, source: '/', output: 1 },
+      ],
+    }),
+    ...{ inputs: [copy, local], platform: amd64 },
+    step: { name: '[3/3] RUN make', source: { file: 'Dockerfile', ranges: [{ start: 3, end: 5 }] } },
+  })
+  return builder.graph(run)
+})()
+const dockerfile = { fileName: 'Dockerfile', text: 'FROM a' }
+const given = definitionOfResult(planned, { id: 'lent', source: dockerfile })
 
 const operations = ({ vertices }: Graph): Operation[] =>
   [...vertices.values()].map(({ operation }) => operation)
@@ -42,23 +102,127 @@ const read = (definition: Definition): Operation[] => operations(readDefinition(
 const sent = (definition: Definition): Definition =>
   fromBinary(DefinitionSchema, toBinary(DefinitionSchema, definition))
 
-test('a result of ours comes back as what it is', () => {
-  const graph = readDefinition(sent(definitionOfResult('lent')), host)
+/** The definition that a client makes of one to have a part: another last operation. */
+const partGiven = (name: string, index = 0n): Definition => {
+  const { def, metadata } = sent(given)
+  const [digest] = Object.entries(metadata).find(
+    ([, { description }]) => description['llb.customname'] === name,
+  ) ?? ['']
+  const last = toBinary(OpSchema, create(OpSchema, { inputs: [{ digest, index }] }))
+  return create(DefinitionSchema, { def: [...def.slice(0, -1), last], metadata })
+}
+
+test('a result of ours is one that another build lends', () => {
+  const graph = readDefinition(sent(given), host)
   const [vertex] = [...graph.vertices.values()]
   assert.deepEqual(vertex?.operation, { kind: 'result', id: 'lent' })
   assert.deepEqual(graph.result, { vertex: vertex?.digest, index: 0 })
   assert.equal(vertex?.step.name, '[1/2] RUN it')
-  assert.throws(() => read(definitionOfResult('other')), /other is gone/)
-  const empty = { ...host, lent: () => ({ isEmpty: true, name: '' }) }
-  assert.equal(readDefinition(definitionOfResult('lent'), empty).result, undefined)
+  assert.throws(() => read(definitionOfResult(planned, { id: 'other' })), /other is gone/)
+  assert.throws(() => read(partGiven('[2/3] COPY . /src')), /a step of another build that it does not lend/)
 })
 
-test('clients find what they look for in a definition of ours', () => {
-  const { def, metadata } = definitionOfResult('lent')
-  const [first, last] = def.map(bytes => fromBinary(OpSchema, bytes))
-  assert.equal(first?.op.case, 'source')
-  assert.equal(last?.inputs[0]?.digest, digestOf(def[0] ?? Buffer.alloc(0)))
-  for (const bytes of def) assert.ok(metadata[digestOf(bytes)])
+test('the build that a result is of gives any part of it', () => {
+  const own: DefinitionHost = {
+    ...host,
+    planned: vertex => (planned.vertices.has(vertex as VertexDigest) ? planned : undefined),
+  }
+  assert.deepEqual(readDefinition(sent(given), own), planned)
+  const names = ({ vertices }: Graph): string[] => [...vertices.values()].map(({ step }) => step.name)
+  const part = readDefinition(partGiven('[2/3] COPY . /src'), own)
+  assert.deepEqual(names(part), ['[1/3] FROM a', '[internal] load build context', '[2/3] COPY . /src'])
+  assert.deepEqual(names(readDefinition(partGiven('[1/3] FROM a'), own)), ['[1/3] FROM a'])
+  assert.equal(readDefinition(partGiven('[3/3] RUN make', 1n), own).result?.index, 1)
+  assert.throws(() => readDefinition(partGiven('[3/3] RUN make', 2n), own), /kind exec has no result 2/)
+  assert.throws(() => readDefinition(partGiven('[1/3] FROM a', 1n), own), /kind image has no result 1/)
+})
+
+test('clients find in a definition of ours what they look for', () => {
+  const { def, metadata, source: told } = sent(given)
+  const ops = new Map(def.map(bytes => [digestOf(bytes) as string, fromBinary(OpSchema, bytes)]))
+  for (const digest of ops.keys()) assert.ok(metadata[digest])
+  const byName = (name: string): [digest: string, op: Op] => {
+    const [digest = ''] = Object.keys(metadata).filter(
+      one => metadata[one]?.description['llb.customname'] === name,
+    )
+    return [digest, ops.get(digest) ?? assert.fail(name)]
+  }
+  const [runDigest, run] = byName('[3/3] RUN make')
+  const [copyDigest, copy] = byName('[2/3] COPY . /src')
+  const [localDigest, local] = byName('[internal] load build context')
+  const [baseDigest, base] = byName('[1/3] FROM a')
+  assert.equal([...ops.values()].at(-1)?.inputs[0]?.digest, runDigest)
+  assert.deepEqual(
+    [run, copy, local, base].map(({ inputs }) => inputs.map(({ digest }) => digest)),
+    [[copyDigest, localDigest], [baseDigest, localDigest], [], []],
+  )
+  const exec = run.op.case === 'exec' ? run.op.value : assert.fail()
+  assert.deepEqual(
+    [exec.meta?.args, exec.meta?.env, exec.meta?.cwd, exec.meta?.user],
+    [...[['make'], ['A=1'], '/src', 'me']],
+  )
+  assert.deepEqual(
+    exec.mounts.map(({ dest, input, output, selector, readonly }) => [
+      dest,
+      input,
+      output,
+      selector,
+      readonly,
+    ]),
+    [
+      ['/', 0n, 0n, '', false],
+      ['/b', 1n, -1n, '/sub', true],
+      ['/c', -1n, -1n, '', false],
+      ['/o', -1n, 1n, '', false],
+    ],
+  )
+  const files = copy.op.case === 'file' ? copy.op.value.actions : assert.fail()
+  assert.deepEqual(
+    files.map(({ input, secondaryInput, output, action }) => [action.case, input, secondaryInput, output]),
+    [
+      ['mkdir', 0n, -1n, -1n],
+      ['copy', 2n, 1n, 0n],
+    ],
+  )
+  assert.deepEqual(
+    [base, local].map(({ op }) => op.case === 'source' && op.value.identifier),
+    ['docker-image://docker.io/library/a:latest', 'local://context'],
+  )
+  assert.equal(Buffer.from(told?.infos[0]?.data ?? []).toString(), 'FROM a')
+  const ranges = (digest: string) =>
+    told?.locations[digest]?.locations[0]?.ranges.map(({ start, end }) => [start?.line, end?.line])
+  assert.deepEqual([runDigest, copyDigest, localDigest, baseDigest].map(ranges), [
+    ...[[[3, 5]], [[2, 2]], undefined, [[1, 1]]],
+  ])
+})
+
+/** Numbers of the fields of a message, in their order. */
+const fieldNumbers = (bytes: Uint8Array): number[] => {
+  const reader = new BinaryReader(bytes)
+  const numbers: number[] = []
+  while (reader.pos < reader.len) {
+    const [number, type] = reader.tag()
+    numbers.push(number)
+    reader.skip(type, number)
+  }
+  return numbers
+}
+
+test('what is one of several comes last, as Go writes it', () => {
+  const { def } = given
+  // Inputs, platform, constraints; then the operation.
+  assert.deepEqual(def.map(fieldNumbers), [
+    [10, 11, 3],
+    [10, 11, 3],
+    [1, 1, 10, 11, 4],
+    [1, 1, 10, 11, 2],
+    [1],
+  ])
+})
+
+test('nothing is told by an empty definition', () => {
+  const empty = definitionOfResult({ vertices: new Map(), result: undefined }, { id: 'lent' })
+  assert.equal(readDefinition(empty, host).result, undefined)
 })
 
 const sources: [identifier: string, attributes: Record<string, string>, operation: Operation][] = [
@@ -145,7 +309,7 @@ test('inputs have the configuration that is told of them', () => {
   const text = JSON.stringify({
     'containerimage.config': Buffer.from(JSON.stringify(config)).toString('base64'),
   })
-  const definitions = { one: definitionOfResult('lent'), two: source('https://host/file') }
+  const definitions = { one: given, two: source('https://host/file') }
   const { one, two } = readInputs(definitions, { inputMetadata: { one: text } }, host)
   assert.deepEqual(one?.image, config)
   assert.equal(two?.image, undefined)
@@ -168,6 +332,7 @@ const anyDefinition = fc.oneof(
 test('whatever a client gives is a graph, or refused in words', () => {
   const hostile: DefinitionHost = {
     session: 'mine',
+    planned: () => undefined,
     lent: () => {
       throw notFound('gone')
     },

@@ -1,5 +1,5 @@
-import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
-import { badRequest, notImplemented } from '../../core/errors.ts'
+import { create, fromBinary, type MessageInitShape, toBinary } from '@bufbuild/protobuf'
+import { badRequest, notFound, notImplemented } from '../../core/errors.ts'
 import { hostPlatform } from '../../engine/images/reach.ts'
 import { digestOf } from '../../oci/digest.ts'
 import { normalizePlatform, type Platform } from '../../oci/platform.ts'
@@ -9,35 +9,69 @@ import {
   type Op,
   OpSchema,
   type Platform as PlatformMessage,
+  type SourceSchema,
 } from '../../wire/buildkit/ops_pb.ts'
-import { GraphBuilder } from '../graph/builder.ts'
-import type { Graph } from '../graph/types.ts'
+import { GraphBuilder, partOf } from '../graph/builder.ts'
+import type { Graph, Operation, Step, VertexDigest } from '../graph/types.ts'
 import { keptResult } from '../plan/context.ts'
 import { sourceOperation } from './definitionSource.ts'
+import type { DockerfileSource } from './frontend.ts'
+import { opsOf, vertexOfOp } from './vertexOps.ts'
 
 /**
  * Graphs as clients have them (LLB, `pb.Definition`): operations, each named by
  * the digest of its bytes, and last one without an operation, whose input is the
- * result. Results of ours are given as a source of our own that names them, so
- * that who has one can give it as an input of another build. Of graphs of
- * clients, those are taken that are one source.
+ * result. A result of ours is given with all that makes it: to be shown, so that
+ * the build it is of can be asked for a part, and so that another build can begin
+ * with it. Of graphs of clients, those are taken that are one source.
  */
-
-/** Names a result that is lent. Nobody else fetches by it. */
-const resultScheme = 'berth-result://'
 
 /** Under which the name of a step travels. */
 const nameKey = 'llb.customname'
+/** Under which a result is lent to other builds. */
+const lentKey = 'berth.result'
 
-/** What a client is given for a result that it may use in other builds. */
-export const definitionOfResult = (id: string): Definition => {
-  const source = create(OpSchema, { op: { case: 'source', value: { identifier: resultScheme + id } } })
-  const bytes = toBinary(OpSchema, source)
-  const digest = digestOf(bytes)
-  const last = toBinary(OpSchema, create(OpSchema, { inputs: [{ digest }] }))
+/** Where the steps of a graph stand in its Dockerfile. */
+const sourceMessage = (
+  { vertices }: Graph,
+  known: ReadonlyMap<VertexDigest, string>,
+  { fileName, text }: DockerfileSource,
+): MessageInitShape<typeof SourceSchema> => {
+  const placed = [...vertices.values()].flatMap(({ digest, step }) => {
+    const op = known.get(digest)
+    return step.source && op !== undefined ? [[op, step.source.ranges] as const] : []
+  })
+  const position = (line: number) => ({ line, character: 0 })
+  return {
+    infos: [{ filename: fileName, data: Buffer.from(text), language: 'Dockerfile' }],
+    locations: Object.fromEntries(
+      placed.map(([op, lines]) => {
+        const ranges = lines.map(({ start, end }) => ({ start: position(start), end: position(end) }))
+        return [op, { locations: [{ sourceIndex: 0, ranges }] }]
+      }),
+    ),
+  }
+}
+
+/** What a client is given with a result. `id`: by which other builds may have it. */
+export const definitionOfResult = (
+  graph: Graph,
+  { id, source }: { id: string; source?: DockerfileSource | undefined },
+): Definition => {
+  const { vertices, result } = graph
+  if (!result) return create(DefinitionSchema)
+  const ops = opsOf(graph)
+  const known = new Map([...ops].map(([vertex, { digest }]) => [vertex, digest]))
+  const metadata = [...vertices.values()].map(({ digest, step }) => {
+    const lent = digest === result.vertex ? { [lentKey]: id } : {}
+    return [known.get(digest) ?? '', { description: { [nameKey]: step.name, ...lent } }] as const
+  })
+  const digest = known.get(result.vertex) ?? ''
+  const last = toBinary(OpSchema, create(OpSchema, { inputs: [{ digest, index: BigInt(result.index) }] }))
   return create(DefinitionSchema, {
-    def: [bytes, last],
-    metadata: { [digest]: {}, [digestOf(last)]: {} },
+    def: [...[...ops.values()].map(({ bytes }) => bytes), last],
+    metadata: Object.fromEntries([...metadata, [digestOf(last), {}]]),
+    ...(source ? { source: sourceMessage(graph, known, source) } : {}),
   })
 }
 
@@ -56,7 +90,7 @@ const parsed = (bytes: Uint8Array): Op => {
 }
 
 /** The operation that gives the result; undefined for an empty one. Errors: `bad-request`. */
-const resultOp = ({ def }: Definition): { op: Op; digest: string } | undefined => {
+const resultOp = ({ def }: Definition): { op: Op; digest: string; index: number } | undefined => {
   const ops = new Map(def.map(bytes => [digestOf(bytes) as string, parsed(bytes)]))
   const [input] = [...ops.values()].at(-1)?.inputs ?? []
   if (!input) {
@@ -65,9 +99,7 @@ const resultOp = ({ def }: Definition): { op: Op; digest: string } | undefined =
   }
   const op = ops.get(input.digest)
   if (!op) throw badRequest(`invalid definition (LLB): there is no operation ${input.digest}`)
-  if (input.index !== 0n)
-    throw notImplemented(`the result ${input.index} of an operation of a client’s graph (LLB)`)
-  return { op, digest: input.digest }
+  return { op, digest: input.digest, index: Number(input.index) }
 }
 
 const refuse = (op: Op): never => {
@@ -80,28 +112,52 @@ const refuse = (op: Op): never => {
 export interface DefinitionHost {
   /** The client's. */
   session: string
-  /** What a result is that is lent. Errors: `not-found`. */
-  lent(id: string): { isEmpty: boolean; name: string }
+  /** What this build has planned so far that has this vertex. */
+  planned(vertex: string): Graph | undefined
+  /** The step that makes what another build lends. Errors: `not-found`. */
+  lent(id: string): Step
+}
+
+const resultsOf = (operation: Operation): number =>
+  operation.kind === 'exec'
+    ? operation.mounts.filter(mount => mount.kind === 'bind' && mount.output !== undefined).length
+    : 1
+
+/** An operation of ours that came back: of this build's own, or the last one of another's. */
+const ownResult = (
+  vertex: string,
+  { index, lent, platform }: { index: number; lent: string | undefined; platform: Platform },
+  host: DefinitionHost,
+): Graph => {
+  const planned = host.planned(vertex)
+  const operation = planned?.vertices.get(vertex as VertexDigest)?.operation
+  if (planned && operation) {
+    if (index >= resultsOf(operation))
+      throw badRequest(
+        `invalid definition (LLB): an operation of the kind ${operation.kind} has no result ${index}`,
+      )
+    return partOf(planned, { vertex: vertex as VertexDigest, index })
+  }
+  if (lent === undefined) throw notFound('a step of another build that it does not lend as its result')
+  const builder = new GraphBuilder()
+  const step = { name: host.lent(lent).name }
+  return builder.graph(builder.add({ operation: { kind: 'result', id: lent }, inputs: [], platform, step }))
 }
 
 /** Errors: `bad-request` for what is none, `not-implemented` with what it is, `not-found` for a result that is gone. */
-export const readDefinition = (definition: Definition, { session, lent }: DefinitionHost): Graph => {
+export const readDefinition = (definition: Definition, host: DefinitionHost): Graph => {
   const builder = new GraphBuilder()
   const found = resultOp(definition)
   if (!found) return builder.graph(undefined)
-  const { op, digest } = found
+  const { op, digest, index } = found
+  const platform = platformOf(op.platform)
+  const { [nameKey]: name, [lentKey]: lent } = definition.metadata[digest]?.description ?? {}
+  const vertex = vertexOfOp(op)
+  if (vertex !== undefined) return ownResult(vertex, { index, lent, platform }, host)
+  if (index !== 0) throw notImplemented(`the result ${index} of an operation of a client’s graph (LLB)`)
   if (op.op.case !== 'source') return refuse(op)
   const { identifier, attrs } = op.op.value
-  const platform = platformOf(op.platform)
-  if (identifier.startsWith(resultScheme)) {
-    const id = identifier.slice(resultScheme.length)
-    const { isEmpty, name } = lent(id)
-    if (isEmpty) return builder.graph(undefined)
-    return builder.graph(
-      builder.add({ operation: { kind: 'result', id }, inputs: [], platform, step: { name } }),
-    )
-  }
-  const operation = sourceOperation(identifier, attrs, session)
-  const name = definition.metadata[digest]?.description[nameKey] || identifier
-  return keptResult(builder, builder.add({ operation, inputs: [], platform, step: { name } }))
+  const operation = sourceOperation(identifier, attrs, host.session)
+  const step = { name: name || identifier }
+  return keptResult(builder, builder.add({ operation, inputs: [], platform, step }))
 }

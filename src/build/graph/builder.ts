@@ -17,6 +17,12 @@ const neededFor = (result: Edge, vertices: ReadonlyMap<VertexDigest, Vertex>): S
   return needed
 }
 
+/** What one of a graph's results needs. */
+export const partOf = ({ vertices }: Pick<Graph, 'vertices'>, result: Edge): Graph => {
+  const needed = [...neededFor(result, vertices)].flatMap(digest => vertices.get(digest) ?? [])
+  return { vertices: new Map(needed.map(vertex => [vertex.digest, vertex])), result }
+}
+
 /** Collects vertices; of equal ones there is one, with the step that it came with first. */
 export class GraphBuilder {
   readonly #vertices = new Map<VertexDigest, Vertex>()
@@ -39,12 +45,6 @@ export class GraphBuilder {
   }
 
   graph(result: Edge | undefined): Graph {
-    const vertices = new Map<VertexDigest, Vertex>()
-    if (result)
-      for (const digest of neededFor(result, this.#vertices)) {
-        const vertex = this.#vertices.get(digest)
-        if (vertex) vertices.set(digest, vertex)
-      }
-    return { vertices, result }
+    return result ? partOf({ vertices: this.#vertices }, result) : { vertices: new Map(), result }
   }
 }

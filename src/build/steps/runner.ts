@@ -1,4 +1,5 @@
 import path from 'node:path'
+import { abandonable } from '../../core/abort.ts'
 import { internal, messageOf, notFound } from '../../core/errors.ts'
 import { newId } from '../../core/ids.ts'
 import { RecentlyUsed } from '../../core/recentlyUsed.ts'
@@ -106,7 +107,7 @@ export class Runner implements StepRunner {
       case 'http':
         return { key: await this.#remote.identify(operation, work) }
       case 'result':
-        return this.#borrow(operation.id, work.builds())
+        return await this.#borrow(operation.id, work)
       case 'image':
         return await this.#image(operation, work)
       case 'oci-layout':
@@ -162,9 +163,9 @@ export class Runner implements StepRunner {
   }
 
   /** What another build lends: its layers are needed by these, too. */
-  #borrow(id: string, builds: readonly BuildContext[]): Identity {
-    const { tree, mark } = this.#options.lent(id)
-    for (const build of builds) this.#options.using(build, tree.layers)
+  async #borrow(id: string, { builds, signal }: Work): Promise<Identity> {
+    const { tree, mark } = await abandonable(signal, this.#options.lent(id).made())
+    for (const build of builds()) this.#options.using(build, tree.layers)
     return {
       tree,
       atHand: true,
