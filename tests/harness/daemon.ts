@@ -30,7 +30,8 @@ export interface DaemonOptions {
   within?: string[]
 }
 
-const clients = path.join(projectRoot, '.cache/clients')
+/** Programs that the tests talk to a daemon with. */
+export const clients = path.join(projectRoot, '.cache/clients')
 
 export const clientPath = (): string => {
   const cached = path.join(clients, 'docker')

@@ -220,9 +220,11 @@ test('what is one of several comes last, as Go writes it', () => {
   ])
 })
 
-test('nothing is told by an empty definition', () => {
-  const empty = definitionOfResult({ vertices: new Map(), result: undefined }, { id: 'lent' })
+test('an empty result of ours comes back as one, by an operation that clients can take', () => {
+  const empty = sent(definitionOfResult({ vertices: new Map(), result: undefined }, { id: 'lent' }))
   assert.equal(readDefinition(empty, host).result, undefined)
+  assert.equal(empty.def.length, 2)
+  for (const bytes of empty.def) assert.ok(empty.metadata[digestOf(bytes)])
 })
 
 const sources: [identifier: string, attributes: Record<string, string>, operation: Operation][] = [

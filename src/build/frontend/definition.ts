@@ -16,7 +16,7 @@ import type { Graph, Operation, Step, VertexDigest } from '../graph/types.ts'
 import { keptResult } from '../plan/context.ts'
 import { sourceOperation } from './definitionSource.ts'
 import type { DockerfileSource } from './frontend.ts'
-import { opsOf, vertexOfOp } from './vertexOps.ts'
+import { type ClientOp, noVertex, opOfNothing, opsOf, vertexOfOp } from './vertexOps.ts'
 
 /**
  * Graphs as clients have them (LLB, `pb.Definition`): operations, each named by
@@ -53,24 +53,46 @@ const sourceMessage = (
   }
 }
 
+interface Given {
+  ops: ClientOp[]
+  metadata: Record<string, { description?: Record<string, string> }>
+  /** The result. */
+  digest: string
+  index: number
+  source?: MessageInitShape<typeof SourceSchema>
+}
+
+const definition = ({ ops, metadata, digest, index, source }: Given): Definition => {
+  const last = toBinary(OpSchema, create(OpSchema, { inputs: [{ digest, index: BigInt(index) }] }))
+  return create(DefinitionSchema, {
+    def: [...ops.map(({ bytes }) => bytes), last],
+    metadata: { ...metadata, [digestOf(last)]: {} },
+    ...(source ? { source } : {}),
+  })
+}
+
 /** What a client is given with a result. `id`: by which other builds may have it. */
 export const definitionOfResult = (
   graph: Graph,
   { id, source }: { id: string; source?: DockerfileSource | undefined },
 ): Definition => {
   const { vertices, result } = graph
-  if (!result) return create(DefinitionSchema)
+  if (!result) {
+    const nothing = opOfNothing()
+    const { digest } = nothing
+    return definition({ ops: [nothing], metadata: { [digest]: {} }, digest, index: 0 })
+  }
   const ops = opsOf(graph)
   const known = new Map([...ops].map(([vertex, { digest }]) => [vertex, digest]))
   const metadata = [...vertices.values()].map(({ digest, step }) => {
     const lent = digest === result.vertex ? { [lentKey]: id } : {}
     return [known.get(digest) ?? '', { description: { [nameKey]: step.name, ...lent } }] as const
   })
-  const digest = known.get(result.vertex) ?? ''
-  const last = toBinary(OpSchema, create(OpSchema, { inputs: [{ digest, index: BigInt(result.index) }] }))
-  return create(DefinitionSchema, {
-    def: [...[...ops.values()].map(({ bytes }) => bytes), last],
-    metadata: Object.fromEntries([...metadata, [digestOf(last), {}]]),
+  return definition({
+    ops: [...ops.values()],
+    metadata: Object.fromEntries(metadata),
+    digest: known.get(result.vertex) ?? '',
+    index: result.index,
     ...(source ? { source: sourceMessage(graph, known, source) } : {}),
   })
 }
@@ -153,6 +175,7 @@ export const readDefinition = (definition: Definition, host: DefinitionHost): Gr
   const platform = platformOf(op.platform)
   const { [nameKey]: name, [lentKey]: lent } = definition.metadata[digest]?.description ?? {}
   const vertex = vertexOfOp(op)
+  if (vertex === noVertex) return builder.graph(undefined)
   if (vertex !== undefined) return ownResult(vertex, { index, lent, platform }, host)
   if (index !== 0) throw notImplemented(`the result ${index} of an operation of a client’s graph (LLB)`)
   if (op.op.case !== 'source') return refuse(op)

@@ -147,6 +147,9 @@ const operationMessage = (operation: Operation, inputs: number): OpCase => {
 /** A constraint that names the vertex: what is left out of the operation tells vertices apart, too. */
 const vertexFilter = 'berth.vertex=='
 
+/** Stands for the vertex of an empty file system, which has none. */
+export const noVertex = 'none'
+
 /** `known`: digests under which clients know what it takes. */
 const opOfVertex = (
   { digest, inputs, operation, platform }: Vertex,
@@ -176,6 +179,16 @@ const opBytes = ({ inputs, platform, constraints, op }: Op): Uint8Array =>
     toBinary(OpSchema, create(OpSchema, { op })),
   ])
 
+/** Of an empty file system: clients cannot take a graph without an operation. */
+export const opOfNothing = (): ClientOp => {
+  const op = create(OpSchema, {
+    constraints: { filter: [vertexFilter + noVertex] },
+    op: { case: 'source', value: { identifier: 'scratch' } },
+  })
+  const bytes = opBytes(op)
+  return { op, bytes, digest: digestOf(bytes) }
+}
+
 export interface ClientOp {
   op: Op
   bytes: Uint8Array
@@ -194,7 +207,7 @@ export const opsOf = ({ vertices }: Graph): Map<VertexDigest, ClientOp> => {
   return ops
 }
 
-/** The vertex that an operation of ours stands for; undefined for others. */
+/** The vertex that an operation of ours stands for, or `noVertex`; undefined for others. */
 export const vertexOfOp = ({ constraints }: Op): string | undefined => {
   const [filter] = constraints?.filter ?? []
   return filter?.startsWith(vertexFilter) ? filter.slice(vertexFilter.length) : undefined

@@ -16,7 +16,7 @@ import { file_ops } from './ops_pb.ts'
 export const file_errdefs: GenFile =
   /*@__PURE__*/
   fileDesc(
-    'Cg1lcnJkZWZzLnByb3RvEgdlcnJkZWZzIhgKBlZlcnRleBIOCgZkaWdlc3QYASABKAkiQQoGU291cmNlEhwKBGluZm8YASABKAsyDi5wYi5Tb3VyY2VJbmZvEhkKBnJhbmdlcxgCIAMoCzIJLnBiLlJhbmdlIigKCEZyb250ZW5kEgwKBG5hbWUYASABKAkSDgoGc291cmNlGAIgASgJIhsKC0Zyb250ZW5kQ2FwEgwKBG5hbWUYASABKAkiGgoKU3VicmVxdWVzdBIMCgRuYW1lGAEgASgJIoMCCgVTb2x2ZRIRCglpbnB1dF9pZHMYASADKAkSEQoJbW91bnRfaWRzGAIgAygJEhIKAm9wGAMgASgLMgYucGIuT3ASIwoEZmlsZRgEIAEoCzITLmVycmRlZnMuRmlsZUFjdGlvbkgAEiYKBWNhY2hlGAUgASgLMhUuZXJyZGVmcy5Db250ZW50Q2FjaGVIABI0CgtkZXNjcmlwdGlvbhgGIAMoCzIfLmVycmRlZnMuU29sdmUuRGVzY3JpcHRpb25FbnRyeRoyChBEZXNjcmlwdGlvbkVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAFCCQoHc3ViamVjdCIbCgpGaWxlQWN0aW9uEg0KBWluZGV4GAEgASgDIh0KDENvbnRlbnRDYWNoZRINCgVpbmRleBgBIAEoA2IGcHJvdG8z',
+    'Cg1lcnJkZWZzLnByb3RvEgdlcnJkZWZzIhgKBlZlcnRleBIOCgZkaWdlc3QYASABKAkiQQoGU291cmNlEhwKBGluZm8YASABKAsyDi5wYi5Tb3VyY2VJbmZvEhkKBnJhbmdlcxgCIAMoCzIJLnBiLlJhbmdlIigKCEZyb250ZW5kEgwKBG5hbWUYASABKAkSDgoGc291cmNlGAIgASgJIhsKC0Zyb250ZW5kQ2FwEgwKBG5hbWUYASABKAkiGgoKU3VicmVxdWVzdBIMCgRuYW1lGAEgASgJIpcCCgVTb2x2ZRIbCglpbnB1dF9pZHMYASADKAlSCGlucHV0SURzEhsKCW1vdW50X2lkcxgCIAMoCVIIbW91bnRJRHMSEgoCb3AYAyABKAsyBi5wYi5PcBIjCgRmaWxlGAQgASgLMhMuZXJyZGVmcy5GaWxlQWN0aW9uSAASJgoFY2FjaGUYBSABKAsyFS5lcnJkZWZzLkNvbnRlbnRDYWNoZUgAEjQKC2Rlc2NyaXB0aW9uGAYgAygLMh8uZXJyZGVmcy5Tb2x2ZS5EZXNjcmlwdGlvbkVudHJ5GjIKEERlc2NyaXB0aW9uRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4AUIJCgdzdWJqZWN0IhsKCkZpbGVBY3Rpb24SDQoFaW5kZXgYASABKAMiHQoMQ29udGVudENhY2hlEg0KBWluZGV4GAEgASgDYgZwcm90bzM',
     [file_ops],
   )
 
@@ -115,12 +115,12 @@ export const SubrequestSchema: GenMessage<Subrequest> = /*@__PURE__*/ messageDes
  */
 export type Solve = Message<'errdefs.Solve'> & {
   /**
-   * @generated from field: repeated string input_ids = 1;
+   * @generated from field: repeated string input_ids = 1 [json_name = "inputIDs"];
    */
   inputIds: string[]
 
   /**
-   * @generated from field: repeated string mount_ids = 2;
+   * @generated from field: repeated string mount_ids = 2 [json_name = "mountIDs"];
    */
   mountIds: string[]
 

@@ -3,7 +3,8 @@
 /* eslint-disable */
 
 // BuildKit's graphs. Those that clients send are few: a context from an
-// address, the inputs of a frontend.
+// address, the inputs of a frontend. Names in JSON, in details of errors, are
+// those of BuildKit's fields.
 
 import type { Message, UnknownEnum } from '@bufbuild/protobuf'
 import type { GenEnum, GenFile, GenMessage } from '@bufbuild/protobuf/codegenv2'
@@ -15,7 +16,7 @@ import { enumDesc, fileDesc, messageDesc } from '@bufbuild/protobuf/codegenv2'
 export const file_ops: GenFile =
   /*@__PURE__*/
   fileDesc(
-    'CglvcHMucHJvdG8SAnBiIqYBCgpEZWZpbml0aW9uEgsKA2RlZhgBIAMoDBIuCghtZXRhZGF0YRgCIAMoCzIcLnBiLkRlZmluaXRpb24uTWV0YWRhdGFFbnRyeRIaCgZzb3VyY2UYAyABKAsyCi5wYi5Tb3VyY2UaPwoNTWV0YWRhdGFFbnRyeRILCgNrZXkYASABKAkSHQoFdmFsdWUYAiABKAsyDi5wYi5PcE1ldGFkYXRhOgI4ASLgAgoKT3BNZXRhZGF0YRIUCgxpZ25vcmVfY2FjaGUYASABKAgSNAoLZGVzY3JpcHRpb24YAiADKAsyHy5wYi5PcE1ldGFkYXRhLkRlc2NyaXB0aW9uRW50cnkSJQoMZXhwb3J0X2NhY2hlGAQgASgLMg8ucGIuRXhwb3J0Q2FjaGUSJgoEY2FwcxgFIAMoCzIYLnBiLk9wTWV0YWRhdGEuQ2Fwc0VudHJ5EikKDnByb2dyZXNzX2dyb3VwGAYgASgLMhEucGIuUHJvZ3Jlc3NHcm91cBIrCg9saW51eF9yZXNvdXJjZXMYByABKAsyEi5wYi5MaW51eFJlc291cmNlcxoyChBEZXNjcmlwdGlvbkVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEaKwoJQ2Fwc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCDoCOAEiHAoLRXhwb3J0Q2FjaGUSDQoFdmFsdWUYASABKAgiNwoNUHJvZ3Jlc3NHcm91cBIKCgJpZBgBIAEoCRIMCgRuYW1lGAIgASgJEgwKBHdlYWsYAyABKAgimgEKDkxpbnV4UmVzb3VyY2VzEg4KBm1lbW9yeRgBIAEoAxITCgttZW1vcnlfc3dhcBgCIAEoAxISCgpjcHVfc2hhcmVzGAMgASgEEhIKCmNwdV9wZXJpb2QYBCABKAQSEQoJY3B1X3F1b3RhGAUgASgDEhMKC2NwdXNldF9jcHVzGAYgASgJEhMKC2NwdXNldF9tZW1zGAcgASgJIpYBCgZTb3VyY2USLAoJbG9jYXRpb25zGAEgAygLMhkucGIuU291cmNlLkxvY2F0aW9uc0VudHJ5Eh0KBWluZm9zGAIgAygLMg4ucGIuU291cmNlSW5mbxo/Cg5Mb2NhdGlvbnNFbnRyeRILCgNrZXkYASABKAkSHAoFdmFsdWUYAiABKAsyDS5wYi5Mb2NhdGlvbnM6AjgBIiwKCUxvY2F0aW9ucxIfCglsb2NhdGlvbnMYASADKAsyDC5wYi5Mb2NhdGlvbiI7CghMb2NhdGlvbhIUCgxzb3VyY2VfaW5kZXgYASABKAUSGQoGcmFuZ2VzGAIgAygLMgkucGIuUmFuZ2UiYgoKU291cmNlSW5mbxIQCghmaWxlbmFtZRgBIAEoCRIMCgRkYXRhGAIgASgMEiIKCmRlZmluaXRpb24YAyABKAsyDi5wYi5EZWZpbml0aW9uEhAKCGxhbmd1YWdlGAQgASgJIj8KBVJhbmdlEhsKBXN0YXJ0GAEgASgLMgwucGIuUG9zaXRpb24SGQoDZW5kGAIgASgLMgwucGIuUG9zaXRpb24iKwoIUG9zaXRpb24SDAoEbGluZRgBIAEoBRIRCgljaGFyYWN0ZXIYAiABKAUiywIKAk9wEhkKBmlucHV0cxgBIAMoCzIJLnBiLklucHV0EhoKBGV4ZWMYAiABKAsyCi5wYi5FeGVjT3BIABIeCgZzb3VyY2UYAyABKAsyDC5wYi5Tb3VyY2VPcEgAEhoKBGZpbGUYBCABKAsyCi5wYi5GaWxlT3BIABIcCgVidWlsZBgFIAEoCzILLnBiLkJ1aWxkT3BIABIcCgVtZXJnZRgGIAEoCzILLnBiLk1lcmdlT3BIABIaCgRkaWZmGAcgASgLMgoucGIuRGlmZk9wSAASKAoLcGFzc3Rocm91Z2gYCCABKAsyES5wYi5QYXNzdGhyb3VnaE9wSAASHgoIcGxhdGZvcm0YCiABKAsyDC5wYi5QbGF0Zm9ybRIqCgtjb25zdHJhaW50cxgLIAEoCzIVLnBiLldvcmtlckNvbnN0cmFpbnRzQgQKAm9wIiYKBUlucHV0Eg4KBmRpZ2VzdBgBIAEoCRINCgVpbmRleBgCIAEoAyJmCghQbGF0Zm9ybRIUCgxhcmNoaXRlY3R1cmUYASABKAkSCgoCb3MYAiABKAkSDwoHdmFyaWFudBgDIAEoCRISCgpvc192ZXJzaW9uGAQgASgJEhMKC29zX2ZlYXR1cmVzGAUgAygJIiMKEVdvcmtlckNvbnN0cmFpbnRzEg4KBmZpbHRlchgBIAMoCSJ0CghTb3VyY2VPcBISCgppZGVudGlmaWVyGAEgASgJEiYKBWF0dHJzGAIgAygLMhcucGIuU291cmNlT3AuQXR0cnNFbnRyeRosCgpBdHRyc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEi9AEKB0J1aWxkT3ASDwoHYnVpbGRlchgBIAEoAxInCgZpbnB1dHMYAiADKAsyFy5wYi5CdWlsZE9wLklucHV0c0VudHJ5EhsKA2RlZhgDIAEoCzIOLnBiLkRlZmluaXRpb24SJQoFYXR0cnMYBCADKAsyFi5wYi5CdWlsZE9wLkF0dHJzRW50cnkaPQoLSW5wdXRzRW50cnkSCwoDa2V5GAEgASgJEh0KBXZhbHVlGAIgASgLMg4ucGIuQnVpbGRJbnB1dDoCOAEaLAoKQXR0cnNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIhsKCkJ1aWxkSW5wdXQSDQoFaW5wdXQYASABKAMiKQoHTWVyZ2VPcBIeCgZpbnB1dHMYASADKAsyDi5wYi5NZXJnZUlucHV0IhsKCk1lcmdlSW5wdXQSDQoFaW5wdXQYASABKAMiTgoGRGlmZk9wEiEKBWxvd2VyGAEgASgLMhIucGIuTG93ZXJEaWZmSW5wdXQSIQoFdXBwZXIYAiABKAsyEi5wYi5VcHBlckRpZmZJbnB1dCIfCg5Mb3dlckRpZmZJbnB1dBINCgVpbnB1dBgBIAEoAyIfCg5VcHBlckRpZmZJbnB1dBINCgVpbnB1dBgBIAEoAyIsCg1QYXNzdGhyb3VnaE9wEgoKAmlkGAEgASgJEg8KB291dHB1dHMYAiADKAMiwwEKBkV4ZWNPcBIWCgRtZXRhGAEgASgLMggucGIuTWV0YRIZCgZtb3VudHMYAiADKAsyCS5wYi5Nb3VudBIcCgduZXR3b3JrGAMgASgOMgsucGIuTmV0TW9kZRIiCghzZWN1cml0eRgEIAEoDjIQLnBiLlNlY3VyaXR5TW9kZRIgCglzZWNyZXRlbnYYBSADKAsyDS5wYi5TZWNyZXRFbnYSIgoLY2RpX2RldmljZXMYBiADKAsyDS5wYi5DRElEZXZpY2UigwIKBE1ldGESDAoEYXJncxgBIAMoCRILCgNlbnYYAiADKAkSCwoDY3dkGAMgASgJEgwKBHVzZXIYBCABKAkSHwoJcHJveHlfZW52GAUgASgLMgwucGIuUHJveHlFbnYSHwoLZXh0cmFfaG9zdHMYBiADKAsyCi5wYi5Ib3N0SVASEAoIaG9zdG5hbWUYByABKAkSGgoGdWxpbWl0GAkgAygLMgoucGIuVWxpbWl0EhUKDWNncm91cF9wYXJlbnQYCiABKAkSJAoccmVtb3ZlX21vdW50X3N0dWJzX3JlY3Vyc2l2ZRgLIAEoCBIYChB2YWxpZF9leGl0X2NvZGVzGAwgAygFImsKCFByb3h5RW52EhIKCmh0dHBfcHJveHkYASABKAkSEwoLaHR0cHNfcHJveHkYAiABKAkSEQoJZnRwX3Byb3h5GAMgASgJEhAKCG5vX3Byb3h5GAQgASgJEhEKCWFsbF9wcm94eRgFIAEoCSIiCgZIb3N0SVASDAoEaG9zdBgBIAEoCRIKCgJpcBgCIAEoCSIyCgZVbGltaXQSDAoEbmFtZRgBIAEoCRIMCgRzb2Z0GAIgASgDEgwKBGhhcmQYAyABKAMiNwoJU2VjcmV0RW52EgoKAmlkGAEgASgJEgwKBG5hbWUYAiABKAkSEAoIb3B0aW9uYWwYAyABKAgiKwoJQ0RJRGV2aWNlEgwKBG5hbWUYASABKAkSEAoIb3B0aW9uYWwYAiABKAgivgIKBU1vdW50Eg0KBWlucHV0GAEgASgDEhAKCHNlbGVjdG9yGAIgASgJEgwKBGRlc3QYAyABKAkSDgoGb3V0cHV0GAQgASgDEhAKCHJlYWRvbmx5GAUgASgIEiEKCm1vdW50X3R5cGUYBiABKA4yDS5wYi5Nb3VudFR5cGUSHwoJdG1wZnNfb3B0GBMgASgLMgwucGIuVG1wZnNPcHQSHwoJY2FjaGVfb3B0GBQgASgLMgwucGIuQ2FjaGVPcHQSIQoKc2VjcmV0X29wdBgVIAEoCzINLnBiLlNlY3JldE9wdBIbCgdzc2hfb3B0GBYgASgLMgoucGIuU1NIT3B0EhEKCXJlc3VsdF9pZBgXIAEoCRIsCg1jb250ZW50X2NhY2hlGBggASgOMhUucGIuTW91bnRDb250ZW50Q2FjaGUiGAoIVG1wZnNPcHQSDAoEc2l6ZRgBIAEoAyI8CghDYWNoZU9wdBIKCgJpZBgBIAEoCRIkCgdzaGFyaW5nGAIgASgOMhMucGIuQ2FjaGVTaGFyaW5nT3B0IlEKCVNlY3JldE9wdBIKCgJpZBgBIAEoCRILCgN1aWQYAiABKA0SCwoDZ2lkGAMgASgNEgwKBG1vZGUYBCABKA0SEAoIb3B0aW9uYWwYBSABKAgiTgoGU1NIT3B0EgoKAmlkGAEgASgJEgsKA3VpZBgCIAEoDRILCgNnaWQYAyABKA0SDAoEbW9kZRgEIAEoDRIQCghvcHRpb25hbBgFIAEoCCIpCgZGaWxlT3ASHwoHYWN0aW9ucxgCIAMoCzIOLnBiLkZpbGVBY3Rpb24iigIKCkZpbGVBY3Rpb24SDQoFaW5wdXQYASABKAMSFwoPc2Vjb25kYXJ5X2lucHV0GAIgASgDEg4KBm91dHB1dBgDIAEoAxIiCgRjb3B5GAQgASgLMhIucGIuRmlsZUFjdGlvbkNvcHlIABImCgZta2ZpbGUYBSABKAsyFC5wYi5GaWxlQWN0aW9uTWtGaWxlSAASJAoFbWtkaXIYBiABKAsyEy5wYi5GaWxlQWN0aW9uTWtEaXJIABIeCgJybRgHIAEoCzIQLnBiLkZpbGVBY3Rpb25SbUgAEigKB3N5bWxpbmsYCCABKAsyFS5wYi5GaWxlQWN0aW9uU3ltbGlua0gAQggKBmFjdGlvbiKjAwoORmlsZUFjdGlvbkNvcHkSCwoDc3JjGAEgASgJEgwKBGRlc3QYAiABKAkSGwoFb3duZXIYAyABKAsyDC5wYi5DaG93bk9wdBIMCgRtb2RlGAQgASgFEhYKDmZvbGxvd19zeW1saW5rGAUgASgIEhkKEWRpcl9jb3B5X2NvbnRlbnRzGAYgASgIEisKI2F0dGVtcHRfdW5wYWNrX2RvY2tlcl9jb21wYXRpYmlsaXR5GAcgASgIEhgKEGNyZWF0ZV9kZXN0X3BhdGgYCCABKAgSFgoOYWxsb3dfd2lsZGNhcmQYCSABKAgSHAoUYWxsb3dfZW1wdHlfd2lsZGNhcmQYCiABKAgSEQoJdGltZXN0YW1wGAsgASgDEhgKEGluY2x1ZGVfcGF0dGVybnMYDCADKAkSGAoQZXhjbHVkZV9wYXR0ZXJucxgNIAMoCRIqCiJhbHdheXNfcmVwbGFjZV9leGlzdGluZ19kZXN0X3BhdGhzGA4gASgIEhAKCG1vZGVfc3RyGA8gASgJEhYKDnJlcXVpcmVkX3BhdGhzGBAgAygJImwKEEZpbGVBY3Rpb25Na0ZpbGUSDAoEcGF0aBgBIAEoCRIMCgRtb2RlGAIgASgFEgwKBGRhdGEYAyABKAwSGwoFb3duZXIYBCABKAsyDC5wYi5DaG93bk9wdBIRCgl0aW1lc3RhbXAYBSABKAMicwoPRmlsZUFjdGlvbk1rRGlyEgwKBHBhdGgYASABKAkSDAoEbW9kZRgCIAEoBRIUCgxtYWtlX3BhcmVudHMYAyABKAgSGwoFb3duZXIYBCABKAsyDC5wYi5DaG93bk9wdBIRCgl0aW1lc3RhbXAYBSABKAMiTQoMRmlsZUFjdGlvblJtEgwKBHBhdGgYASABKAkSFwoPYWxsb3dfbm90X2ZvdW5kGAIgASgIEhYKDmFsbG93X3dpbGRjYXJkGAMgASgIImUKEUZpbGVBY3Rpb25TeW1saW5rEg8KB29sZHBhdGgYASABKAkSDwoHbmV3cGF0aBgCIAEoCRIbCgVvd25lchgDIAEoCzIMLnBiLkNob3duT3B0EhEKCXRpbWVzdGFtcBgEIAEoAyJBCghDaG93bk9wdBIZCgR1c2VyGAEgASgLMgsucGIuVXNlck9wdBIaCgVncm91cBgCIAEoCzILLnBiLlVzZXJPcHQiRwoHVXNlck9wdBIjCgdieV9uYW1lGAEgASgLMhAucGIuTmFtZWRVc2VyT3B0SAASDwoFYnlfaWQYAiABKA1IAEIGCgR1c2VyIisKDE5hbWVkVXNlck9wdBIMCgRuYW1lGAEgASgJEg0KBWlucHV0GAIgASgDKigKB05ldE1vZGUSCQoFVU5TRVQQABIICgRIT1NUEAESCAoETk9ORRACKikKDFNlY3VyaXR5TW9kZRILCgdTQU5EQk9YEAASDAoISU5TRUNVUkUQASpACglNb3VudFR5cGUSCAoEQklORBAAEgoKBlNFQ1JFVBABEgcKA1NTSBACEgkKBUNBQ0hFEAMSCQoFVE1QRlMQBCoxChFNb3VudENvbnRlbnRDYWNoZRILCgdERUZBVUxUEAASBgoCT04QARIHCgNPRkYQAio2Cg9DYWNoZVNoYXJpbmdPcHQSCgoGU0hBUkVEEAASCwoHUFJJVkFURRABEgoKBkxPQ0tFRBACYgZwcm90bzM',
+    'CglvcHMucHJvdG8SAnBiIq4BCgpEZWZpbml0aW9uEgsKA2RlZhgBIAMoDBIuCghtZXRhZGF0YRgCIAMoCzIcLnBiLkRlZmluaXRpb24uTWV0YWRhdGFFbnRyeRIiCgZzb3VyY2UYAyABKAsyCi5wYi5Tb3VyY2VSBlNvdXJjZRo/Cg1NZXRhZGF0YUVudHJ5EgsKA2tleRgBIAEoCRIdCgV2YWx1ZRgCIAEoCzIOLnBiLk9wTWV0YWRhdGE6AjgBIuACCgpPcE1ldGFkYXRhEhQKDGlnbm9yZV9jYWNoZRgBIAEoCBI0CgtkZXNjcmlwdGlvbhgCIAMoCzIfLnBiLk9wTWV0YWRhdGEuRGVzY3JpcHRpb25FbnRyeRIlCgxleHBvcnRfY2FjaGUYBCABKAsyDy5wYi5FeHBvcnRDYWNoZRImCgRjYXBzGAUgAygLMhgucGIuT3BNZXRhZGF0YS5DYXBzRW50cnkSKQoOcHJvZ3Jlc3NfZ3JvdXAYBiABKAsyES5wYi5Qcm9ncmVzc0dyb3VwEisKD2xpbnV4X3Jlc291cmNlcxgHIAEoCzISLnBiLkxpbnV4UmVzb3VyY2VzGjIKEERlc2NyaXB0aW9uRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ARorCglDYXBzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgIOgI4ASIjCgtFeHBvcnRDYWNoZRIUCgV2YWx1ZRgBIAEoCFIFVmFsdWUiNwoNUHJvZ3Jlc3NHcm91cBIKCgJpZBgBIAEoCRIMCgRuYW1lGAIgASgJEgwKBHdlYWsYAyABKAgimgEKDkxpbnV4UmVzb3VyY2VzEg4KBm1lbW9yeRgBIAEoAxITCgttZW1vcnlfc3dhcBgCIAEoAxISCgpjcHVfc2hhcmVzGAMgASgEEhIKCmNwdV9wZXJpb2QYBCABKAQSEQoJY3B1X3F1b3RhGAUgASgDEhMKC2NwdXNldF9jcHVzGAYgASgJEhMKC2NwdXNldF9tZW1zGAcgASgJIpYBCgZTb3VyY2USLAoJbG9jYXRpb25zGAEgAygLMhkucGIuU291cmNlLkxvY2F0aW9uc0VudHJ5Eh0KBWluZm9zGAIgAygLMg4ucGIuU291cmNlSW5mbxo/Cg5Mb2NhdGlvbnNFbnRyeRILCgNrZXkYASABKAkSHAoFdmFsdWUYAiABKAsyDS5wYi5Mb2NhdGlvbnM6AjgBIiwKCUxvY2F0aW9ucxIfCglsb2NhdGlvbnMYASADKAsyDC5wYi5Mb2NhdGlvbiI7CghMb2NhdGlvbhIUCgxzb3VyY2VfaW5kZXgYASABKAUSGQoGcmFuZ2VzGAIgAygLMgkucGIuUmFuZ2UiYgoKU291cmNlSW5mbxIQCghmaWxlbmFtZRgBIAEoCRIMCgRkYXRhGAIgASgMEiIKCmRlZmluaXRpb24YAyABKAsyDi5wYi5EZWZpbml0aW9uEhAKCGxhbmd1YWdlGAQgASgJIj8KBVJhbmdlEhsKBXN0YXJ0GAEgASgLMgwucGIuUG9zaXRpb24SGQoDZW5kGAIgASgLMgwucGIuUG9zaXRpb24iKwoIUG9zaXRpb24SDAoEbGluZRgBIAEoBRIRCgljaGFyYWN0ZXIYAiABKAUiywIKAk9wEhkKBmlucHV0cxgBIAMoCzIJLnBiLklucHV0EhoKBGV4ZWMYAiABKAsyCi5wYi5FeGVjT3BIABIeCgZzb3VyY2UYAyABKAsyDC5wYi5Tb3VyY2VPcEgAEhoKBGZpbGUYBCABKAsyCi5wYi5GaWxlT3BIABIcCgVidWlsZBgFIAEoCzILLnBiLkJ1aWxkT3BIABIcCgVtZXJnZRgGIAEoCzILLnBiLk1lcmdlT3BIABIaCgRkaWZmGAcgASgLMgoucGIuRGlmZk9wSAASKAoLcGFzc3Rocm91Z2gYCCABKAsyES5wYi5QYXNzdGhyb3VnaE9wSAASHgoIcGxhdGZvcm0YCiABKAsyDC5wYi5QbGF0Zm9ybRIqCgtjb25zdHJhaW50cxgLIAEoCzIVLnBiLldvcmtlckNvbnN0cmFpbnRzQgQKAm9wIiYKBUlucHV0Eg4KBmRpZ2VzdBgBIAEoCRINCgVpbmRleBgCIAEoAyKYAQoIUGxhdGZvcm0SIgoMYXJjaGl0ZWN0dXJlGAEgASgJUgxBcmNoaXRlY3R1cmUSDgoCb3MYAiABKAlSAk9TEhgKB3ZhcmlhbnQYAyABKAlSB1ZhcmlhbnQSHQoKb3NfdmVyc2lvbhgEIAEoCVIJT1NWZXJzaW9uEh8KC29zX2ZlYXR1cmVzGAUgAygJUgpPU0ZlYXR1cmVzIiMKEVdvcmtlckNvbnN0cmFpbnRzEg4KBmZpbHRlchgBIAMoCSJ0CghTb3VyY2VPcBISCgppZGVudGlmaWVyGAEgASgJEiYKBWF0dHJzGAIgAygLMhcucGIuU291cmNlT3AuQXR0cnNFbnRyeRosCgpBdHRyc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEi9AEKB0J1aWxkT3ASDwoHYnVpbGRlchgBIAEoAxInCgZpbnB1dHMYAiADKAsyFy5wYi5CdWlsZE9wLklucHV0c0VudHJ5EhsKA2RlZhgDIAEoCzIOLnBiLkRlZmluaXRpb24SJQoFYXR0cnMYBCADKAsyFi5wYi5CdWlsZE9wLkF0dHJzRW50cnkaPQoLSW5wdXRzRW50cnkSCwoDa2V5GAEgASgJEh0KBXZhbHVlGAIgASgLMg4ucGIuQnVpbGRJbnB1dDoCOAEaLAoKQXR0cnNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIhsKCkJ1aWxkSW5wdXQSDQoFaW5wdXQYASABKAMiKQoHTWVyZ2VPcBIeCgZpbnB1dHMYASADKAsyDi5wYi5NZXJnZUlucHV0IhsKCk1lcmdlSW5wdXQSDQoFaW5wdXQYASABKAMiTgoGRGlmZk9wEiEKBWxvd2VyGAEgASgLMhIucGIuTG93ZXJEaWZmSW5wdXQSIQoFdXBwZXIYAiABKAsyEi5wYi5VcHBlckRpZmZJbnB1dCIfCg5Mb3dlckRpZmZJbnB1dBINCgVpbnB1dBgBIAEoAyIfCg5VcHBlckRpZmZJbnB1dBINCgVpbnB1dBgBIAEoAyIsCg1QYXNzdGhyb3VnaE9wEgoKAmlkGAEgASgJEg8KB291dHB1dHMYAiADKAMiwwEKBkV4ZWNPcBIWCgRtZXRhGAEgASgLMggucGIuTWV0YRIZCgZtb3VudHMYAiADKAsyCS5wYi5Nb3VudBIcCgduZXR3b3JrGAMgASgOMgsucGIuTmV0TW9kZRIiCghzZWN1cml0eRgEIAEoDjIQLnBiLlNlY3VyaXR5TW9kZRIgCglzZWNyZXRlbnYYBSADKAsyDS5wYi5TZWNyZXRFbnYSIgoLY2RpX2RldmljZXMYBiADKAsyDS5wYi5DRElEZXZpY2UigwIKBE1ldGESDAoEYXJncxgBIAMoCRILCgNlbnYYAiADKAkSCwoDY3dkGAMgASgJEgwKBHVzZXIYBCABKAkSHwoJcHJveHlfZW52GAUgASgLMgwucGIuUHJveHlFbnYSHwoLZXh0cmFfaG9zdHMYBiADKAsyCi5wYi5Ib3N0SVASEAoIaG9zdG5hbWUYByABKAkSGgoGdWxpbWl0GAkgAygLMgoucGIuVWxpbWl0EhUKDWNncm91cF9wYXJlbnQYCiABKAkSJAoccmVtb3ZlX21vdW50X3N0dWJzX3JlY3Vyc2l2ZRgLIAEoCBIYChB2YWxpZF9leGl0X2NvZGVzGAwgAygFImsKCFByb3h5RW52EhIKCmh0dHBfcHJveHkYASABKAkSEwoLaHR0cHNfcHJveHkYAiABKAkSEQoJZnRwX3Byb3h5GAMgASgJEhAKCG5vX3Byb3h5GAQgASgJEhEKCWFsbF9wcm94eRgFIAEoCSIsCgZIb3N0SVASEgoEaG9zdBgBIAEoCVIESG9zdBIOCgJpcBgCIAEoCVICSVAiRAoGVWxpbWl0EhIKBG5hbWUYASABKAlSBE5hbWUSEgoEc29mdBgCIAEoA1IEU29mdBISCgRoYXJkGAMgASgDUgRIYXJkIjsKCVNlY3JldEVudhIOCgJpZBgBIAEoCVICSUQSDAoEbmFtZRgCIAEoCRIQCghvcHRpb25hbBgDIAEoCCIrCglDRElEZXZpY2USDAoEbmFtZRgBIAEoCRIQCghvcHRpb25hbBgCIAEoCCLaAgoFTW91bnQSDQoFaW5wdXQYASABKAMSEAoIc2VsZWN0b3IYAiABKAkSDAoEZGVzdBgDIAEoCRIOCgZvdXRwdXQYBCABKAMSEAoIcmVhZG9ubHkYBSABKAgSIQoKbW91bnRfdHlwZRgGIAEoDjINLnBiLk1vdW50VHlwZRIpCgl0bXBmc19vcHQYEyABKAsyDC5wYi5UbXBmc09wdFIIVG1wZnNPcHQSHwoJY2FjaGVfb3B0GBQgASgLMgwucGIuQ2FjaGVPcHQSIQoKc2VjcmV0X29wdBgVIAEoCzINLnBiLlNlY3JldE9wdBIjCgdzc2hfb3B0GBYgASgLMgoucGIuU1NIT3B0UgZTU0hPcHQSGwoJcmVzdWx0X2lkGBcgASgJUghyZXN1bHRJRBIsCg1jb250ZW50X2NhY2hlGBggASgOMhUucGIuTW91bnRDb250ZW50Q2FjaGUiGAoIVG1wZnNPcHQSDAoEc2l6ZRgBIAEoAyJACghDYWNoZU9wdBIOCgJpZBgBIAEoCVICSUQSJAoHc2hhcmluZxgCIAEoDjITLnBiLkNhY2hlU2hhcmluZ09wdCJVCglTZWNyZXRPcHQSDgoCaWQYASABKAlSAklEEgsKA3VpZBgCIAEoDRILCgNnaWQYAyABKA0SDAoEbW9kZRgEIAEoDRIQCghvcHRpb25hbBgFIAEoCCJSCgZTU0hPcHQSDgoCaWQYASABKAlSAklEEgsKA3VpZBgCIAEoDRILCgNnaWQYAyABKA0SDAoEbW9kZRgEIAEoDRIQCghvcHRpb25hbBgFIAEoCCIpCgZGaWxlT3ASHwoHYWN0aW9ucxgCIAMoCzIOLnBiLkZpbGVBY3Rpb24iigIKCkZpbGVBY3Rpb24SDQoFaW5wdXQYASABKAMSFwoPc2Vjb25kYXJ5X2lucHV0GAIgASgDEg4KBm91dHB1dBgDIAEoAxIiCgRjb3B5GAQgASgLMhIucGIuRmlsZUFjdGlvbkNvcHlIABImCgZta2ZpbGUYBSABKAsyFC5wYi5GaWxlQWN0aW9uTWtGaWxlSAASJAoFbWtkaXIYBiABKAsyEy5wYi5GaWxlQWN0aW9uTWtEaXJIABIeCgJybRgHIAEoCzIQLnBiLkZpbGVBY3Rpb25SbUgAEigKB3N5bWxpbmsYCCABKAsyFS5wYi5GaWxlQWN0aW9uU3ltbGlua0gAQggKBmFjdGlvbiKjAwoORmlsZUFjdGlvbkNvcHkSCwoDc3JjGAEgASgJEgwKBGRlc3QYAiABKAkSGwoFb3duZXIYAyABKAsyDC5wYi5DaG93bk9wdBIMCgRtb2RlGAQgASgFEhYKDmZvbGxvd19zeW1saW5rGAUgASgIEhkKEWRpcl9jb3B5X2NvbnRlbnRzGAYgASgIEisKI2F0dGVtcHRfdW5wYWNrX2RvY2tlcl9jb21wYXRpYmlsaXR5GAcgASgIEhgKEGNyZWF0ZV9kZXN0X3BhdGgYCCABKAgSFgoOYWxsb3dfd2lsZGNhcmQYCSABKAgSHAoUYWxsb3dfZW1wdHlfd2lsZGNhcmQYCiABKAgSEQoJdGltZXN0YW1wGAsgASgDEhgKEGluY2x1ZGVfcGF0dGVybnMYDCADKAkSGAoQZXhjbHVkZV9wYXR0ZXJucxgNIAMoCRIqCiJhbHdheXNfcmVwbGFjZV9leGlzdGluZ19kZXN0X3BhdGhzGA4gASgIEhAKCG1vZGVfc3RyGA8gASgJEhYKDnJlcXVpcmVkX3BhdGhzGBAgAygJImwKEEZpbGVBY3Rpb25Na0ZpbGUSDAoEcGF0aBgBIAEoCRIMCgRtb2RlGAIgASgFEgwKBGRhdGEYAyABKAwSGwoFb3duZXIYBCABKAsyDC5wYi5DaG93bk9wdBIRCgl0aW1lc3RhbXAYBSABKAMicwoPRmlsZUFjdGlvbk1rRGlyEgwKBHBhdGgYASABKAkSDAoEbW9kZRgCIAEoBRIUCgxtYWtlX3BhcmVudHMYAyABKAgSGwoFb3duZXIYBCABKAsyDC5wYi5DaG93bk9wdBIRCgl0aW1lc3RhbXAYBSABKAMiTQoMRmlsZUFjdGlvblJtEgwKBHBhdGgYASABKAkSFwoPYWxsb3dfbm90X2ZvdW5kGAIgASgIEhYKDmFsbG93X3dpbGRjYXJkGAMgASgIImUKEUZpbGVBY3Rpb25TeW1saW5rEg8KB29sZHBhdGgYASABKAkSDwoHbmV3cGF0aBgCIAEoCRIbCgVvd25lchgDIAEoCzIMLnBiLkNob3duT3B0EhEKCXRpbWVzdGFtcBgEIAEoAyJBCghDaG93bk9wdBIZCgR1c2VyGAEgASgLMgsucGIuVXNlck9wdBIaCgVncm91cBgCIAEoCzILLnBiLlVzZXJPcHQiTQoHVXNlck9wdBIjCgdieV9uYW1lGAEgASgLMhAucGIuTmFtZWRVc2VyT3B0SAASFQoFYnlfaWQYAiABKA1IAFIEYnlJREIGCgR1c2VyIisKDE5hbWVkVXNlck9wdBIMCgRuYW1lGAEgASgJEg0KBWlucHV0GAIgASgDKigKB05ldE1vZGUSCQoFVU5TRVQQABIICgRIT1NUEAESCAoETk9ORRACKikKDFNlY3VyaXR5TW9kZRILCgdTQU5EQk9YEAASDAoISU5TRUNVUkUQASpACglNb3VudFR5cGUSCAoEQklORBAAEgoKBlNFQ1JFVBABEgcKA1NTSBACEgkKBUNBQ0hFEAMSCQoFVE1QRlMQBCoxChFNb3VudENvbnRlbnRDYWNoZRILCgdERUZBVUxUEAASBgoCT04QARIHCgNPRkYQAio2Cg9DYWNoZVNoYXJpbmdPcHQSCgoGU0hBUkVEEAASCwoHUFJJVkFURRABEgoKBkxPQ0tFRBACYgZwcm90bzM',
   )
 
 /**
@@ -37,7 +38,7 @@ export type Definition = Message<'pb.Definition'> & {
   metadata: { [key: string]: OpMetadata }
 
   /**
-   * @generated from field: pb.Source source = 3;
+   * @generated from field: pb.Source source = 3 [json_name = "Source"];
    */
   source?: Source | undefined
 }
@@ -94,7 +95,7 @@ export const OpMetadataSchema: GenMessage<OpMetadata> = /*@__PURE__*/ messageDes
  */
 export type ExportCache = Message<'pb.ExportCache'> & {
   /**
-   * @generated from field: bool value = 1;
+   * @generated from field: bool value = 1 [json_name = "Value"];
    */
   value: boolean
 }
@@ -417,27 +418,27 @@ export const InputSchema: GenMessage<Input> = /*@__PURE__*/ messageDesc(file_ops
  */
 export type Platform = Message<'pb.Platform'> & {
   /**
-   * @generated from field: string architecture = 1;
+   * @generated from field: string architecture = 1 [json_name = "Architecture"];
    */
   architecture: string
 
   /**
-   * @generated from field: string os = 2;
+   * @generated from field: string os = 2 [json_name = "OS"];
    */
   os: string
 
   /**
-   * @generated from field: string variant = 3;
+   * @generated from field: string variant = 3 [json_name = "Variant"];
    */
   variant: string
 
   /**
-   * @generated from field: string os_version = 4;
+   * @generated from field: string os_version = 4 [json_name = "OSVersion"];
    */
   osVersion: string
 
   /**
-   * @generated from field: repeated string os_features = 5;
+   * @generated from field: repeated string os_features = 5 [json_name = "OSFeatures"];
    */
   osFeatures: string[]
 }
@@ -788,12 +789,12 @@ export const ProxyEnvSchema: GenMessage<ProxyEnv> = /*@__PURE__*/ messageDesc(fi
  */
 export type HostIP = Message<'pb.HostIP'> & {
   /**
-   * @generated from field: string host = 1;
+   * @generated from field: string host = 1 [json_name = "Host"];
    */
   host: string
 
   /**
-   * @generated from field: string ip = 2;
+   * @generated from field: string ip = 2 [json_name = "IP"];
    */
   ip: string
 }
@@ -809,17 +810,17 @@ export const HostIPSchema: GenMessage<HostIP> = /*@__PURE__*/ messageDesc(file_o
  */
 export type Ulimit = Message<'pb.Ulimit'> & {
   /**
-   * @generated from field: string name = 1;
+   * @generated from field: string name = 1 [json_name = "Name"];
    */
   name: string
 
   /**
-   * @generated from field: int64 soft = 2;
+   * @generated from field: int64 soft = 2 [json_name = "Soft"];
    */
   soft: bigint
 
   /**
-   * @generated from field: int64 hard = 3;
+   * @generated from field: int64 hard = 3 [json_name = "Hard"];
    */
   hard: bigint
 }
@@ -835,7 +836,7 @@ export const UlimitSchema: GenMessage<Ulimit> = /*@__PURE__*/ messageDesc(file_o
  */
 export type SecretEnv = Message<'pb.SecretEnv'> & {
   /**
-   * @generated from field: string id = 1;
+   * @generated from field: string id = 1 [json_name = "ID"];
    */
   id: string
 
@@ -912,7 +913,7 @@ export type Mount = Message<'pb.Mount'> & {
   mountType: MountType
 
   /**
-   * @generated from field: pb.TmpfsOpt tmpfs_opt = 19;
+   * @generated from field: pb.TmpfsOpt tmpfs_opt = 19 [json_name = "TmpfsOpt"];
    */
   tmpfsOpt?: TmpfsOpt | undefined
 
@@ -927,12 +928,12 @@ export type Mount = Message<'pb.Mount'> & {
   secretOpt?: SecretOpt | undefined
 
   /**
-   * @generated from field: pb.SSHOpt ssh_opt = 22;
+   * @generated from field: pb.SSHOpt ssh_opt = 22 [json_name = "SSHOpt"];
    */
   sshOpt?: SSHOpt | undefined
 
   /**
-   * @generated from field: string result_id = 23;
+   * @generated from field: string result_id = 23 [json_name = "resultID"];
    */
   resultId: string
 
@@ -969,7 +970,7 @@ export const TmpfsOptSchema: GenMessage<TmpfsOpt> = /*@__PURE__*/ messageDesc(fi
  */
 export type CacheOpt = Message<'pb.CacheOpt'> & {
   /**
-   * @generated from field: string id = 1;
+   * @generated from field: string id = 1 [json_name = "ID"];
    */
   id: string
 
@@ -990,7 +991,7 @@ export const CacheOptSchema: GenMessage<CacheOpt> = /*@__PURE__*/ messageDesc(fi
  */
 export type SecretOpt = Message<'pb.SecretOpt'> & {
   /**
-   * @generated from field: string id = 1;
+   * @generated from field: string id = 1 [json_name = "ID"];
    */
   id: string
 
@@ -1026,7 +1027,7 @@ export const SecretOptSchema: GenMessage<SecretOpt> = /*@__PURE__*/ messageDesc(
  */
 export type SSHOpt = Message<'pb.SSHOpt'> & {
   /**
-   * @generated from field: string id = 1;
+   * @generated from field: string id = 1 [json_name = "ID"];
    */
   id: string
 
@@ -1398,7 +1399,7 @@ export type UserOpt = Message<'pb.UserOpt'> & {
       }
     | {
         /**
-         * @generated from field: uint32 by_id = 2;
+         * @generated from field: uint32 by_id = 2 [json_name = "byID"];
          */
         value: number
         case: 'byId'
