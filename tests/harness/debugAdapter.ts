@@ -23,6 +23,24 @@ interface Message {
   body?: Record<string, unknown>
 }
 
+export interface Stopped {
+  reason: string
+  threadId: number
+}
+
+export interface Frame {
+  id: number
+  name: string
+  line: number
+  source: { path: string }
+}
+
+export interface Variable {
+  name: string
+  value: string
+  variablesReference: number
+}
+
 /** Messages of `Content-Length` and JSON. */
 const messagesOf = (hear: (message: Message) => unknown): ((bytes: Buffer) => void) => {
   let rest = Buffer.alloc(0)
@@ -50,7 +68,10 @@ export class DebugAdapter {
     this.#process = spawn(buildx, ['dap', 'build', ...args], {
       env: { ...process.env, ...daemon.dockerEnv, BUILDX_EXPERIMENTAL: '1' },
     })
-    this.#process.stdout?.on('data', messagesOf(message => this.#heard.push(message)))
+    this.#process.stdout?.on(
+      'data',
+      messagesOf(message => this.#heard.push(message)),
+    )
     this.#process.stderr?.on('data', (bytes: Buffer) => {
       this.stderr += bytes.toString()
     })
@@ -64,13 +85,20 @@ export class DebugAdapter {
     return seq
   }
 
+  /** What the build has shown so far. */
+  get output(): string {
+    return this.#heard.map(({ event, body }) => (event === 'output' ? String(body?.['output']) : '')).join('')
+  }
+
   /** The first message not taken so far that is looked for; it is taken. */
   async #take(what: string, is: (message: Message) => boolean): Promise<Message> {
     return await until(`the debugger’s ${what}`, () => {
       const index = this.#heard.findIndex(is)
       if (index >= 0) return this.#heard.splice(index, 1)[0]
       if (this.#process.exitCode !== null)
-        throw new Error(`the debugger ended before its ${what}: ${this.stderr} ${JSON.stringify(this.#heard)}`)
+        throw new Error(
+          `the debugger ended before its ${what}: ${this.stderr} ${JSON.stringify(this.#heard)}`,
+        )
       return undefined
     })
   }
@@ -87,19 +115,29 @@ export class DebugAdapter {
   }
 
   async event(name: string): Promise<Record<string, unknown>> {
-    const { body } = await this.#take(name, ({ type, event }) => type === 'event' && event === name)
+    const { body } = await this.#take(name, message => message.event === name)
     return body ?? {}
   }
 
   /** What it asks of the editor, answered with success. */
   async asked(command: string): Promise<Record<string, unknown>> {
-    const request = await this.#take(command, message => message.type === 'request' && message.command === command)
+    const request = await this.#take(
+      command,
+      message => message.type === 'request' && message.command === command,
+    )
     this.#send({ type: 'response', request_seq: request.seq, command, success: true, body: {} } as Message)
     return request.arguments ?? {}
   }
 
-  async begin(launch: object, breakpoints: { file: string; lines: number[] } | undefined = undefined): Promise<void> {
-    await this.ask('initialize', { clientID: 'test', adapterID: 'buildx', supportsRunInTerminalRequest: true })
+  async begin(
+    launch: object,
+    breakpoints: { file: string; lines: number[] } | undefined = undefined,
+  ): Promise<void> {
+    await this.ask('initialize', {
+      clientID: 'test',
+      adapterID: 'buildx',
+      supportsRunInTerminalRequest: true,
+    })
     const launched = this.ask('launch', launch)
     await this.event('initialized')
     if (breakpoints)
@@ -109,6 +147,34 @@ export class DebugAdapter {
       })
     await this.ask('configurationDone')
     await launched
+  }
+
+  /** Where it has stopped next; undefined where its thread has ended instead. */
+  async stopped(): Promise<Stopped | undefined> {
+    const { event, body } = await this.#take(
+      'next stop or end',
+      message =>
+        message.event === 'stopped' || (message.event === 'thread' && message.body?.['reason'] === 'exited'),
+    )
+    return event === 'stopped' ? (body as unknown as Stopped) : undefined
+  }
+
+  /** The innermost first. */
+  async frames({ threadId }: Stopped): Promise<Frame[]> {
+    return (await this.ask<{ stackFrames: Frame[] }>('stackTrace', { threadId })).stackFrames
+  }
+
+  /** What a scope of the innermost frame holds; nothing where it has no such scope. */
+  async variables(stopped: Stopped, scope: string): Promise<Variable[]> {
+    const [frame] = await this.frames(stopped)
+    const { scopes } = await this.ask<{ scopes: Variable[] }>('scopes', { frameId: frame?.id })
+    return await this.below(scopes.find(({ name }) => name === scope))
+  }
+
+  async below(variable: Variable | undefined): Promise<Variable[]> {
+    const { variablesReference } = variable ?? {}
+    if (!variablesReference) return []
+    return (await this.ask<{ variables: Variable[] }>('variables', { variablesReference })).variables
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
