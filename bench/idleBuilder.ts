@@ -1,5 +1,6 @@
 import { rmSync } from 'node:fs'
 import path from 'node:path'
+import { BuildContainers } from '../src/api/buildkit/buildContainers.ts'
 import { buildkitServices } from '../src/api/buildkit/services.ts'
 import type { Build, Builder, BuildResult } from '../src/api/buildkit/types.ts'
 import { readIgnoreFile } from '../src/build/dockerfile/ignore.ts'
@@ -64,6 +65,7 @@ class NoBuild implements Build {
     return { 'containerimage.digest': `sha256:${'0'.repeat(64)}` }
   }
 
+  readonly containers = new BuildContainers({ treeOf: refused, make: refused })
   readonly evaluate = refused
   readonly readFile = refused
   readonly readDirectory = refused

@@ -19,12 +19,14 @@ import { type FrontendAttributes, readAttributes } from '../../build/frontend/at
 import { type DefinitionHost, readDefinition } from '../../build/frontend/definition.ts'
 import { readInputs } from '../../build/frontend/inputs.ts'
 import type { Inputs } from '../../build/frontend/remoteContext.ts'
+import type { Tree } from '../../build/solver/types.ts'
 import { resolveImage } from '../../build/steps/image/resolve.ts'
 import { notFound, notImplemented } from '../../core/errors.ts'
 import { newId } from '../../core/ids.ts'
 import { hostPlatform } from '../../engine/images/reach.ts'
 import type { Operation, Requester } from '../../engine/operations.ts'
 import { familiar } from '../../oci/reference.ts'
+import { BuildContainers } from './buildContainers.ts'
 import { warningInfo } from './excerpts.ts'
 import { exportResult } from './exporters.ts'
 import { jsonBytes, outcomeOf, resultMetadata } from './results.ts'
@@ -76,6 +78,10 @@ export class DoorBuild implements Build {
   /** Ends the operation, whichever of the build's calls was under way. */
   readonly #end = new AbortController()
   #build: Promise<EngineBuild> | undefined
+  readonly containers = new BuildContainers({
+    treeOf: ref => this.#treeOf(ref),
+    make: async (request, asking) => await (await this.#begun()).container(request, asking),
+  })
 
   constructor(context: Context) {
     this.#context = context
@@ -178,6 +184,12 @@ export class DoorBuild implements Build {
     }
   }
 
+  async #treeOf(ref: string): Promise<Tree> {
+    const found = this.#results.get(ref)
+    if (!found) throw notFound(`return reference ${ref} not found`)
+    return found.tree
+  }
+
   async evaluate(): Promise<void> {
     // Steps are done when a solve is answered.
   }
@@ -260,6 +272,7 @@ export class DoorBuild implements Build {
 
   async [Symbol.asyncDispose](): Promise<void> {
     using _operation = this.#operation
+    await this.containers[Symbol.asyncDispose]()
     const build = await this.#build?.catch(() => undefined)
     await build?.[Symbol.asyncDispose]()
   }
