@@ -1,6 +1,7 @@
 import { rmSync } from 'node:fs'
 import path from 'node:path'
 import { create } from '@bufbuild/protobuf'
+import { BuildContainers } from '../src/api/buildkit/buildContainers.ts'
 import { buildkitServices } from '../src/api/buildkit/services.ts'
 import type { Build, Builder, BuildResult } from '../src/api/buildkit/types.ts'
 import { readIgnoreFile } from '../src/build/dockerfile/ignore.ts'
@@ -67,6 +68,7 @@ class NoBuild implements Build {
   }
 
   readonly definition = (): Definition => create(DefinitionSchema)
+  readonly containers = new BuildContainers({ treeOf: refused, make: refused })
   readonly evaluate = refused
   readonly readFile = refused
   readonly readDirectory = refused

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { test } from 'node:test'
+import { BuildContainers } from '../src/api/buildkit/buildContainers.ts'
 import { buildkitServices } from '../src/api/buildkit/services.ts'
 import type {
   Build,
@@ -53,6 +54,7 @@ const madeGraph = maker.graph(
 )
 
 const buildOf = (script: Script, request: BuildRequest, tell: Tell): Build => ({
+  containers: new BuildContainers({ treeOf: absent, make: absent }),
   solve: (solved, signal) =>
     script.solve?.(solved, tell, signal) ?? Promise.resolve({ ref: 'r', metadata: {} }),
   definition: ref => definitionOfResult(madeGraph, { id: ref }),

@@ -36,7 +36,9 @@ import { type BuiltPlatform, type PlannedPlatform, PlannedResult, type SolveOpti
 import type { BuildContext, BuildEvent, LayerRef, Solution, Tree } from './solver/types.ts'
 import { dateOfDownload, downloadGraph } from './sourceDate.ts'
 import { PartsInTurn } from './stepParts.ts'
+import type { ContainerRequest } from './steps/exec/containerRequest.ts'
 import { checkedLimits } from './steps/exec/record.ts'
+import type { StepContainer } from './steps/exec/stepContainer.ts'
 import { type LayerNeeds, layersOf, withBlobs } from './steps/image/layers.ts'
 import { layoutOf } from './steps/image/layout.ts'
 import { imageOf, resolveImage } from './steps/image/resolve.ts'
@@ -289,6 +291,11 @@ export class Build implements AsyncDisposable {
   async look<T>({ tree }: Pick<BuiltPlatform, 'tree'>, work: (root: string) => T | Promise<T>): Promise<T> {
     await using view = await this.#builder.snapshots.view(await this.#layersOf(tree))
     return await work(view.root)
+  }
+
+  /** Over results that this build holds; the caller disposes of it before this is. Errors: as `prepareContainer`. */
+  container(request: Omit<ContainerRequest, 'granted'>, asking: AbortSignal): Promise<StepContainer> {
+    return this.#builder.container(this.#context, { ...request, granted: this.#granted }, asking)
   }
 
   /** Does an export as a step of this name. */

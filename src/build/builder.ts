@@ -22,6 +22,8 @@ import { Cache } from './solver/cache.ts'
 import { createSolver } from './solver/solver.ts'
 import type { BuildContext, LayerRef, Solver } from './solver/types.ts'
 import { CacheMounts } from './steps/exec/cacheMounts.ts'
+import type { ContainerRequest } from './steps/exec/containerRequest.ts'
+import type { StepContainer } from './steps/exec/stepContainer.ts'
 import { imageStacks } from './steps/image/layers.ts'
 import { Runner } from './steps/runner.ts'
 import { DownloadRecords } from './steps/sources/downloadRecords.ts'
@@ -161,6 +163,11 @@ export class Builder implements Keeper, AsyncDisposable {
   /** Seconds since the epoch. Errors: those of fetching. */
   commitTime(operation: GitOperation, build: BuildContext, signal: AbortSignal): Promise<number> {
     return this.#runner.commitTime(operation, build, signal)
+  }
+
+  /** A container in what a build made. Errors: as `prepareContainer`. */
+  container(build: BuildContext, request: ContainerRequest, asking: AbortSignal): Promise<StepContainer> {
+    return this.#runner.container(build, request, asking)
   }
 
   find(id: string): Build | undefined {

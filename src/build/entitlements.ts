@@ -1,5 +1,5 @@
 import { badRequest } from '../core/errors.ts'
-import type { Graph } from './graph/types.ts'
+import type { ExecOperation, Graph } from './graph/types.ts'
 
 /** What a build may do beyond its sandbox, where the client and the daemon allow it. */
 
@@ -25,17 +25,23 @@ export const readEntitlements = (
   return granted
 }
 
-/** Errors: `bad-request` where a step needs what is not granted. */
-export const checkEntitlements = ({ vertices }: Graph, granted: ReadonlySet<Entitlement>): void => {
+/** Errors: `bad-request` where it needs what is not granted. */
+export const checkEntitled = (
+  { network, security }: Pick<ExecOperation, 'network' | 'security'>,
+  granted: ReadonlySet<Entitlement>,
+): void => {
   const need = (entitlement: Entitlement): void => {
     if (!granted.has(entitlement))
       throw badRequest(
         `${entitlement} is not allowed: the build has to be started with --allow ${entitlement}`,
       )
   }
-  for (const { operation } of vertices.values()) {
-    if (operation.kind !== 'exec') continue
-    if (operation.network === 'host') need('network.host')
-    if (operation.security === 'insecure') need('security.insecure')
-  }
+  if (network === 'host') need('network.host')
+  if (security === 'insecure') need('security.insecure')
+}
+
+/** Errors: `bad-request` where a step needs what is not granted. */
+export const checkEntitlements = ({ vertices }: Graph, granted: ReadonlySet<Entitlement>): void => {
+  for (const { operation } of vertices.values())
+    if (operation.kind === 'exec') checkEntitled(operation, granted)
 }

@@ -1,10 +1,7 @@
 import { create, type MessageInitShape } from '@bufbuild/protobuf'
 import type { HandlerContext, ServiceImpl } from '@connectrpc/connect'
-import type { ResultEntry } from '../../build/export/resultFiles.ts'
-import { toGoMode } from '../../build/session/goFileMode.ts'
 import type { WarningInfo } from '../../build/solver/progress.ts'
 import { BerthError, badRequest, notImplemented } from '../../core/errors.ts'
-import type { StatSchema } from '../../wire/buildkit/fsutil_pb.ts'
 import {
   type LLBBridge,
   RefSchema,
@@ -18,6 +15,8 @@ import {
 } from '../../wire/buildkit/gateway_pb.ts'
 import type { OpenBuild, Services } from './builds.ts'
 import { gatewayCaps, graphCaps } from './caps.ts'
+import { containerCalls } from './containerCalls.ts'
+import { partOf, statMessage } from './fileMessages.ts'
 import { ReturnedError, told } from './grpcErrors.ts'
 import type { Build, BuildResult, ImageQuery } from './types.ts'
 import { platformOf, workerMessages } from './workerMessages.ts'
@@ -25,16 +24,6 @@ import { platformOf, workerMessages } from './workerMessages.ts'
 /** `moby.buildkit.v1.frontend.LLBBridge`: what leads one build. Calls are tied to it by a header. */
 
 const buildHeader = 'buildkit-controlapi-buildid'
-
-const statMessage = (entry: ResultEntry): MessageInitShape<typeof StatSchema> => ({
-  path: Buffer.from(entry.path),
-  mode: toGoMode(entry.mode),
-  uid: entry.uid,
-  gid: entry.gid,
-  size: BigInt(entry.size),
-  modTime: entry.mtime,
-  linkname: Buffer.from(entry.target),
-})
 
 /** With what a client shows of it, or gives to other builds, where this result is a context of theirs. */
 const refMessage = (build: Build, id: string) =>
@@ -141,7 +130,7 @@ const resolveSource = async (
 }
 
 /** A call of a build, which its end ends, too. */
-type Call = <T>(
+export type Call = <T>(
   context: HandlerContext,
   work: (open: OpenBuild, signal: AbortSignal) => Promise<T>,
 ) => Promise<T>
@@ -155,12 +144,10 @@ const callOf =
     })
 
 const fileCalls = (call: Call): Partial<ServiceImpl<typeof LLBBridge>> => ({
-  readFile: ({ ref, filePath, range }, context) =>
-    call(context, async ({ build }, signal) => {
-      const length = Number(range?.length ?? 0)
-      const part = { offset: Number(range?.offset ?? 0), ...(length > 0 ? { length } : {}) }
-      return { data: await build.readFile(ref, { path: filePath, ...part }, signal) }
-    }),
+  readFile: (request, context) =>
+    call(context, async ({ build }, signal) => ({
+      data: await build.readFile(request.ref, partOf(request), signal),
+    })),
   readDir: ({ ref, dirPath, includePattern }, context) =>
     call(context, async ({ build }, signal) => {
       const directory = { path: dirPath, pattern: includePattern }
@@ -220,6 +207,7 @@ export const bridgeService = (services: Services): Partial<ServiceImpl<typeof LL
         return {}
       }),
     ...fileCalls(call),
+    ...containerCalls(services, call),
     ...sourceCalls(call),
   }
 }

@@ -7,7 +7,8 @@ const gateway = [
   ...['solve.base', 'resolveimage', 'resolveimage.resolvemode', 'readfile', 'return', 'returnmap'],
   ...['readdir', 'statfile', 'importcaches', 'proto.refarray', 'reference.output', 'frontend.inputs'],
   ...['gateway.solve.metadata', 'frontend.caps', 'gateway.solve.evaluate', 'gateway.evaluate'],
-  ...['gateway.warnings', 'source.metaresolver'],
+  ...['gateway.warnings', 'source.metaresolver', 'gateway.exec', 'gateway.exec.extrahosts'],
+  ...['gateway.exec.secretenv', 'gateway.exec.signals', 'gateway.exec.filesystem'],
 ]
 
 const graph = [

@@ -21,12 +21,14 @@ import { readInputs } from '../../build/frontend/inputs.ts'
 import type { Inputs } from '../../build/frontend/remoteContext.ts'
 import type { Graph } from '../../build/graph/types.ts'
 import type { PlannedResult } from '../../build/result.ts'
+import type { Tree } from '../../build/solver/types.ts'
 import { resolveImage } from '../../build/steps/image/resolve.ts'
-import { notImplemented } from '../../core/errors.ts'
+import { notFound, notImplemented } from '../../core/errors.ts'
 import { hostPlatform } from '../../engine/images/reach.ts'
 import type { Operation, Requester } from '../../engine/operations.ts'
 import { familiar } from '../../oci/reference.ts'
 import type { Definition } from '../../wire/buildkit/ops_pb.ts'
+import { BuildContainers } from './buildContainers.ts'
 import { warningInfo } from './excerpts.ts'
 import { exportResult } from './exporters.ts'
 import { HeldResults } from './heldResults.ts'
@@ -79,6 +81,10 @@ export class DoorBuild implements Build {
   /** Ends the operation, whichever of the build's calls was under way. */
   readonly #end = new AbortController()
   #build: Promise<EngineBuild> | undefined
+  readonly containers = new BuildContainers({
+    treeOf: (ref, asking) => this.#treeOf(ref, asking),
+    make: async (request, asking) => await (await this.#begun()).container(request, asking),
+  })
 
   constructor(context: Context) {
     this.#context = context
@@ -191,6 +197,12 @@ export class DoorBuild implements Build {
     return this.#results.definition(ref)
   }
 
+  /** What a container of the client's is to have mounted. Errors: `not-found`, those of making it. */
+  async #treeOf(ref: string, signal: AbortSignal): Promise<Tree> {
+    if (!this.#results.has(ref)) throw notFound(`return reference ${ref} not found`)
+    return (await this.#within(signal, () => this.#results.made(ref))).tree
+  }
+
   async evaluate(ref: string, signal: AbortSignal): Promise<void> {
     await this.#within(signal, () => this.#results.made(ref))
   }
@@ -276,6 +288,7 @@ export class DoorBuild implements Build {
   async [Symbol.asyncDispose](): Promise<void> {
     using _operation = this.#operation
     this.#context.builder.lending.ended(this)
+    await this.containers[Symbol.asyncDispose]()
     const build = await this.#build?.catch(() => undefined)
     await build?.[Symbol.asyncDispose]()
   }

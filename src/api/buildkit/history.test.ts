@@ -16,6 +16,7 @@ import { Content } from '../../wire/buildkit/content_pb.ts'
 import { BuildHistoryEventType, Control } from '../../wire/buildkit/control_pb.ts'
 import { DefinitionSchema } from '../../wire/buildkit/ops_pb.ts'
 import { StatusSchema } from '../../wire/buildkit/status_pb.ts'
+import { BuildContainers } from './buildContainers.ts'
 import { buildkitServices } from './services.ts'
 import type { Build, Builder, StatusEvent } from './types.ts'
 
@@ -36,6 +37,7 @@ type Script = (tell: (event: StatusEvent) => void) => Promise<Record<string, str
 const unused = (): never => assert.fail('nobody asks for it')
 
 const buildOf = (script: Script, tell: (event: StatusEvent) => void): Build => ({
+  containers: new BuildContainers({ treeOf: unused, make: unused }),
   solve: async () => ({ ref: 'r', metadata: {} }),
   definition: () => create(DefinitionSchema),
   ...{ evaluate: unused, readFile: unused, readDirectory: unused, statFile: unused, resolveImage: unused },

@@ -7,6 +7,7 @@ import type { Requester } from '../../engine/operations.ts'
 import type { Digest } from '../../oci/digest.ts'
 import type { Platform } from '../../oci/platform.ts'
 import type { Definition } from '../../wire/buildkit/ops_pb.ts'
+import type { BuildContainers } from './buildContainers.ts'
 
 /**
  * What BuildKit's services stand on. A client's build has two calls that belong
@@ -92,6 +93,8 @@ export interface ImageAnswer {
 
 /** One build. All of its methods may be called until it is disposed of, which ends all that is under way. */
 export interface Build extends AsyncDisposable {
+  /** In its results, for who leads it to look around in. */
+  readonly containers: BuildContainers
   solve(request: SolveRequest, signal: AbortSignal): Promise<BuildResult>
   /** What a result is made by, for the client to show and to ask for parts of. Errors: `not-found`. */
   definition(ref: string): Definition

@@ -30,8 +30,10 @@ import type {
 } from '../solver/types.ts'
 import { contentDigest } from './content/contentDigest.ts'
 import type { CacheMounts } from './exec/cacheMounts.ts'
+import type { ContainerRequest } from './exec/containerRequest.ts'
 import { runExec } from './exec/runExec.ts'
-import { type StepClients, snapshotTree } from './exec/types.ts'
+import { prepareContainer, type StepContainer } from './exec/stepContainer.ts'
+import { type ExecTools, type StepClients, snapshotTree } from './exec/types.ts'
 import { hasWildcards } from './file/glob.ts'
 import { type FileInput, runFile } from './file/runFile.ts'
 import { layersOf } from './image/layers.ts'
@@ -294,23 +296,39 @@ export class Runner implements StepRunner {
     }
   }
 
+  #tools(reportOf: (tree: Tree) => StepReport, builds: Work['builds']): ExecTools {
+    const { engine, snapshots, cacheMounts } = this.#options
+    return {
+      ...{ engine, snapshots, cacheMounts },
+      layersOf: async (tree, signal) => await this.#layers(tree, { signal, report: reportOf(tree), builds }),
+    }
+  }
+
+  /** A container in what a build made; `asking` gives it up while it is prepared. Errors: as `prepareContainer`. */
+  async container(
+    build: BuildContext,
+    request: ContainerRequest,
+    asking: AbortSignal,
+  ): Promise<StepContainer> {
+    const builds = (): BuildContext[] => [build]
+    return await prepareContainer(
+      this.#tools(() => silent, builds),
+      request,
+      {
+        clients: this.#clients({ builds }),
+        limits: this.#options.limitsOf(build),
+        signal: build.signal,
+        asking,
+      },
+    )
+  }
+
   async #exec(work: Work, inputs: readonly StepInput[]): Promise<Tree[]> {
     const { operation, platform } = work.vertex
     if (operation.kind !== 'exec') throw internal('no exec operation')
-    const { engine, snapshots, cacheMounts } = this.#options
     const reports = new Map(inputs.map(({ tree, report }) => [tree.layers, report]))
     return await runExec(
-      {
-        engine,
-        snapshots,
-        cacheMounts,
-        layersOf: async (tree, signal) =>
-          await this.#layers(tree, {
-            signal,
-            report: reports.get(tree.layers) ?? work.report,
-            builds: work.builds,
-          }),
-      },
+      this.#tools(({ layers }) => reports.get(layers) ?? work.report, work.builds),
       {
         ...{ operation, platform },
         inputs: inputs.map(({ tree }) => tree),

@@ -1,33 +1,18 @@
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
-import path from 'node:path'
 import { UndoStack } from '../../../core/disposal.ts'
 import { BerthError, hasCode, messageOf } from '../../../core/errors.ts'
 import { failpoint } from '../../../core/failpoint.ts'
 import { newId } from '../../../core/ids.ts'
-import { stringify } from '../../../core/json.ts'
-import { bindSubpaths, dropPlaces, withPlaces } from '../../../engine/containers/boundPlaces.ts'
-import { clearProcesses } from '../../../engine/containers/clearRun.ts'
-import { composeSpec } from '../../../engine/containers/composeSpec.ts'
-import { prepareFiles } from '../../../engine/containers/files.ts'
-import { containerGroup, memoryDirectory, monitorDirectories } from '../../../engine/containers/groups.ts'
-import { containerDirectory } from '../../../engine/containers/logConfig.ts'
-import { bindMappedMounts } from '../../../engine/containers/mappedBinds.ts'
-import { namespaceOwner } from '../../../engine/containers/namespaces.ts'
-import { runtimeView } from '../../../engine/containers/runtimeView.ts'
-import { runtimeOf } from '../../../engine/containers/start.ts'
-import type { ContainerRecord } from '../../../engine/containers/types.ts'
-import { monitorNamespace } from '../../../engine/containers/userNamespaces.ts'
+import { containerGroup } from '../../../engine/containers/groups.ts'
 import { killGroup } from '../../../linux/cgroups.ts'
-import { rootOf } from '../../../linux/idMaps.ts'
 import { startFailure } from '../../../runtime/errors.ts'
-import { launchMonitor } from '../../../runtime/launch.ts'
-import type { ExitRecord, MonitorClient, MonitorSpec, MonitorStatus } from '../../../runtime/types.ts'
+import type { ExitRecord, MonitorClient, MonitorStatus } from '../../../runtime/types.ts'
 import type { Tree } from '../../solver/types.ts'
 import { FormatErrors } from './foreign.ts'
-import { isFolder, mountStack, type Output, type Preparation, prepareMounts } from './mounts.ts'
+import { connect, launch, makeRunDirectory, type Running, writeBundle } from './launch.ts'
+import type { Output, Preparation } from './mounts.ts'
 import { stepOutput } from './output.ts'
-import { makePlaces } from './places.ts'
-import { stepEnvironment, stepRecord } from './record.ts'
+import { stepRecord } from './record.ts'
+import { prepareRoot } from './root.ts'
 import { type ExecStep, type ExecTools, snapshotTree } from './types.ts'
 
 /** A process of a build, as a container that is in no list: what it leaves of its mounts are its results. */
@@ -52,111 +37,6 @@ export class StepFailed extends BerthError {
     this.exitCode = exitCode
     this.command = args.join(' ')
   }
-}
-
-const secretVariables = async ({ operation, clients, signal }: ExecStep): Promise<string[]> => {
-  const variables: string[] = []
-  for (const { id, name, required } of operation.secretEnv) {
-    const value = await clients.secret(id, signal)
-    if (!value && required) throw new BerthError('not-found', 404, `secret ${id}: not found`)
-    if (value) variables.push(`${name}=${Buffer.from(value).toString('utf8')}`)
-  }
-  return variables
-}
-
-/** Its root, its other mounts with places for them, and what of both becomes a result. */
-const prepareRoot = async (
-  preparation: Preparation,
-): Promise<{ rootfs: string; outputs: Output[]; places: Disposable }> => {
-  const { tools, step, record, undo } = preparation
-  const [first] = step.operation.mounts
-  if (first?.kind !== 'bind' || first.target !== '/')
-    throw new BerthError('internal', 500, 'a step has no root: its first mount is to be one')
-  const { root: rootfs, outputs } = await mountStack(preparation, first)
-  const prepared = await prepareMounts(preparation)
-  record.mounts = prepared.points
-  undo.push('places', () => dropPlaces(tools.engine, record.id))
-  bindSubpaths(tools.engine, record.id, record.mounts)
-  await bindMappedMounts(tools.engine, record, { rootfs, signal: step.signal })
-  const wanted = withPlaces(tools.engine, record)
-    .mounts.filter(({ destination }) => !isOfRuntime(destination))
-    .map(point => ({ destination: point.destination, isDirectory: isFolder(point) }))
-  const places = first.readOnly
-    ? { [Symbol.dispose]: () => {} }
-    : makePlaces(rootfs, wanted, record.idMaps && rootOf(record.idMaps))
-  return { rootfs, outputs: [...outputs, ...prepared.outputs], places }
-}
-
-/** In what is mounted there the runtime makes places itself. */
-const isOfRuntime = (destination: string): boolean =>
-  ['/dev/', '/proc/', '/sys/'].some(folder => destination.startsWith(folder))
-
-const connect = async ({ tools: { engine }, record, undo }: Preparation): Promise<void> => {
-  undo.push('network', () => engine.connections.disconnectAll(record))
-  const owner = await namespaceOwner(engine, record)
-  await engine.connections.connectAll(record, owner)
-  undo.push('files', () =>
-    rmSync(containerDirectory(engine.settings.dataRoot, record.id), { recursive: true, force: true }),
-  )
-  prepareFiles(engine, record)
-}
-
-const writeBundle = async (
-  { tools: { engine }, step, record, directory }: Preparation,
-  rootfs: string,
-): Promise<MonitorSpec> => {
-  const written = containerDirectory(engine.settings.dataRoot, record.id)
-  const spec = await composeSpec(engine, withPlaces(engine, record), {
-    rootfs,
-    files: { hosts: path.join(written, 'hosts'), resolvConf: path.join(written, 'resolv.conf') },
-  })
-  spec.process.env = stepEnvironment(step.operation, await secretVariables(step))
-  writeFileSync(path.join(directory, 'config.json'), stringify(spec), { mode: 0o600 })
-  return {
-    id: record.id,
-    directory,
-    runtime: runtimeOf(engine, record),
-    task: { kind: 'container', bundle: directory },
-    ...monitorNamespace(record),
-    terminal: false,
-    columns: 0,
-    rows: 0,
-    openStdin: false,
-    stdinOnce: false,
-    log: { driver: 'none', path: '', maxSize: 0, maxFile: 1, attrs: '' },
-    monitorCgroups: monitorDirectories(engine.settings),
-    memoryCgroup: memoryDirectory(containerGroup(engine.settings, record).group),
-    view: runtimeView(engine.settings, spec),
-    blockOnSlowClient: false,
-  }
-}
-
-interface Running {
-  monitor: MonitorClient
-  exited: Promise<ExitRecord>
-}
-
-const launch = async (
-  { tools: { engine }, record, undo }: Preparation,
-  spec: MonitorSpec,
-): Promise<Running> => {
-  const { promise: exited, resolve, reject } = Promise.withResolvers<ExitRecord>()
-  exited.catch(() => {})
-  const { group } = containerGroup(engine.settings, record)
-  const monitor = await launchMonitor(spec, {
-    binary: engine.settings.monitorBinary,
-    events: {
-      ended: () => killGroup(group),
-      exited: resolve,
-      closed: () => reject(new BerthError('monitor-lost', 500, 'the monitor of a build step was lost')),
-    },
-  })
-  undo.push('monitor', async () => {
-    await monitor.release().catch(() => {})
-    monitor.close()
-  })
-  undo.push('processes', () => clearProcesses(engine, record))
-  return { monitor, exited }
 }
 
 /** Runs it to its end, or ends it when the signal does. Errors: `StepFailed`, the signal's reason. */
@@ -231,17 +111,14 @@ export const runExec = async (tools: ExecTools, step: ExecStep): Promise<Tree[]>
   await using undo = new UndoStack((name, error) =>
     engine.log.error(`clearing a build step: ${name}`, { step: id, error: messageOf(error) }),
   )
-  const record: ContainerRecord = stepRecord(engine, step.operation, {
+  const record = stepRecord(engine, step.operation, {
     id,
     readOnly: step.operation.mounts[0]?.readOnly ?? false,
     args: [...(step.emulator ? [step.emulator] : []), ...step.operation.args],
     limits: step.limits,
     warn: text => step.report.warning(text),
   })
-  const folder = path.join(engine.settings.execRoot, 'containers', id)
-  const directory = path.join(folder, '1')
-  mkdirSync(directory, { recursive: true, mode: 0o711 })
-  undo.push('run directory', () => rmSync(folder, { recursive: true, force: true }))
+  const directory = makeRunDirectory(engine, id, undo)
   const preparation: Preparation = { tools, step, record, directory, undo }
   const { rootfs, outputs, places } = await prepareRoot(preparation)
   failpoint('exec-step.mounted')
@@ -252,7 +129,7 @@ export const runExec = async (tools: ExecTools, step: ExecStep): Promise<Tree[]>
   try {
     await connect(started)
     failpoint('exec-step.connected')
-    const spec = await writeBundle(started, rootfs)
+    const { spec } = await writeBundle(started, rootfs)
     await runToEnd(started, await launch(started, spec))
   } finally {
     // Nothing may run any more when its root is looked at.
