@@ -1,12 +1,15 @@
 import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { connect } from 'node:net'
 import path from 'node:path'
 import { after, before, test } from 'node:test'
 import { audit } from './harness/audit.ts'
 import { makeContext } from './harness/buildContexts.ts'
-import { startDaemon, type TestDaemon } from './harness/daemon.ts'
-import { DebugAdapter, noDebugger, type Stopped } from './harness/debugAdapter.ts'
+import { clients, startDaemon, type TestDaemon } from './harness/daemon.ts'
+import { DebugAdapter, noDebugger, type Stopped, type Variable } from './harness/debugAdapter.ts'
+import { until } from './harness/shell.ts'
 
-/** Builds under the debugger of the real client (`buildx dap build`), as an editor leads it. */
+/** Builds under the debuggers of the real client: `buildx dap build`, as an editor leads it, and the older `buildx debug`. */
 
 let daemon: TestDaemon
 before(async () => {
@@ -34,11 +37,45 @@ const contextOf = (lines: string[]): { folder: string; file: string } => {
   return { folder, file: path.join(folder, 'Dockerfile') }
 }
 
-/** Names of the files at the top that are no folders. */
-const filesAt = async (debug: DebugAdapter, stopped: Stopped): Promise<string[]> =>
-  (await debug.variables(stopped, 'File Explorer'))
-    .map(({ name }) => name)
-    .filter(name => !name.endsWith('/'))
+const failing = [
+  ...['FROM busybox', 'ENV WHO=me', 'WORKDIR /work', 'RUN echo there >/before'],
+  ...['RUN echo late >/left; exit 7', 'RUN true'],
+]
+
+/** Names of the files at the top that are no folders. Newer debuggers have a folder for each mount and each input. */
+const filesAt = async (debug: DebugAdapter, stopped: Stopped): Promise<Variable[]> => {
+  const isRoot = (all: readonly Variable[]): boolean => all.some(({ name }) => name === 'bin/')
+  const roots = await debug.variables(stopped, 'File Explorer')
+  let files: Variable[] = roots
+  for (const root of roots) if (!isRoot(files)) files = await debug.below(root)
+  return files.filter(({ name }) => !name.endsWith('/'))
+}
+
+const namesOf = (variables: readonly Variable[]): string[] => variables.map(({ name }) => name)
+
+/** A shell in what a build has come to: what it writes while it does a command. */
+const shellOf = async (
+  debug: DebugAdapter,
+  stopped: Stopped,
+): Promise<(command: string) => Promise<string>> => {
+  const [frame] = await debug.frames(stopped)
+  const begun = debug.ask('evaluate', { expression: 'exec', context: 'repl', frameId: frame?.id })
+  const { args } = (await debug.asked('runInTerminal')) as { args: string[] }
+  await begun
+  const socket = connect(args.at(-1) ?? '')
+  let output = ''
+  socket.on('data', bytes => {
+    output += bytes.toString()
+  })
+  let commands = 0
+  return async command => {
+    output = ''
+    const mark = `end-of-${++commands}`
+    // The terminal shows what is typed, too: there the mark is in quotes.
+    socket.write(`${command}; echo "end-"of-${commands}\n`)
+    return await until(`the shell did ${command}; it wrote ${output}`, () => output.includes(mark) && output)
+  }
+}
 
 test(...debugging('a build goes step by step, and its files are seen at each'), async () => {
   const { folder, file } = contextOf(dockerfile)
@@ -48,7 +85,7 @@ test(...debugging('a build goes step by step, and its files are seen at each'), 
   for (let stopped = await debug.stopped(); stopped; stopped = await debug.stopped()) {
     const [frame] = await debug.frames(stopped)
     assert.equal(frame?.source.path, file)
-    seen.push([frame.line, seen.length === 0 ? [] : await filesAt(debug, stopped)])
+    seen.push([frame.line, seen.length === 0 ? [] : namesOf(await filesAt(debug, stopped))])
     await debug.ask('next', { threadId: stopped.threadId })
   }
   assert.deepEqual(seen, [
@@ -76,7 +113,8 @@ test(...debugging('a build stops where it is told to, before the step and no oth
     [frame?.line, frame?.name],
     [5, '[base 4/4] RUN --mount=type=cache,target=/cache cat /file >/two'],
   )
-  assert.deepEqual(await filesAt(debug, first), ['eins', 'file'])
+  const files = await filesAt(debug, first)
+  assert.deepEqual(namesOf(files), ['eins', 'file'])
   assert.match(debug.output, /\[base 3\/4\] COPY/)
   assert.doesNotMatch(debug.output, /\[base 4\/4\]/)
   const exec = (await debug.variables(first, 'Arguments')).find(({ name }) => name === 'exec')
@@ -88,8 +126,11 @@ test(...debugging('a build stops where it is told to, before the step and no oth
     ),
     ['PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin', 'WHO=me'],
   )
-  const content = (await debug.variables(first, 'File Explorer')).find(({ name }) => name === 'file')
+  const content = files.find(({ name }) => name === 'file')
   assert.equal((await debug.below(content)).find(({ name }) => name === 'data')?.value, 'content')
+  const shell = await shellOf(debug, first)
+  assert.match(await shell('cat /file; echo " of $WHO"; ls /two'), /content of me\s+ls: \/two: No such file/)
+  await shell('rm /file')
   await debug.ask('continue', { threadId: first.threadId })
   const second = (await debug.stopped()) ?? assert.fail('it did not stop again')
   assert.equal((await debug.frames(second))[0]?.line, 7)
@@ -99,26 +140,50 @@ test(...debugging('a build stops where it is told to, before the step and no oth
 })
 
 test(...debugging('a step that fails stops there, with what it took'), async () => {
-  const { folder } = contextOf([
-    'FROM busybox',
-    'RUN echo there >/before',
-    'RUN echo late >/left; exit 7',
-    'RUN true',
-  ])
+  const { folder } = contextOf(failing)
   await using debug = new DebugAdapter(daemon, [folder])
   await debug.begin({})
   const stopped = (await debug.stopped()) ?? assert.fail('it did not stop')
   assert.equal(stopped.reason, 'exception')
-  assert.equal((await debug.frames(stopped))[0]?.line, 3)
-  assert.deepEqual(
-    (await debug.variables(stopped, 'File Explorer'))
-      .map(({ name }) => name)
-      .filter(name => !name.endsWith('/')),
-    ['before'],
-  )
+  assert.equal((await debug.frames(stopped))[0]?.line, 5)
+  assert.ok(namesOf(await filesAt(debug, stopped)).includes('before'))
   await debug.ask('continue', { threadId: stopped.threadId })
   assert.equal(await debug.ended, 1)
   assert.match(debug.stderr, />>> RUN echo late >\/left; exit 7/)
   assert.match(debug.stderr, /exit code: 7/)
+  await audit(daemon)
+})
+
+/** The older debugger, whose monitor has a terminal. */
+const monitor = (folder: string, when: 'always' | 'error') => {
+  const command = `${path.join(clients, 'plugins/docker-buildx')} debug --on=${when} --invoke /bin/sh build ${folder}`
+  const env = { ...process.env, ...daemon.dockerEnv, BUILDX_EXPERIMENTAL: '1', TERM: 'xterm' }
+  const child = spawn('script', ['-qfec', command, '/dev/null'], { env })
+  const ended = new Promise<void>(resolve => child.once('close', () => resolve()))
+  let output = ''
+  child.stdout.on('data', bytes => {
+    output += bytes.toString()
+  })
+  const say = async (after: RegExp, text: string): Promise<void> => {
+    await until(`${after} in ${output}`, () => after.test(output))
+    child.stdin.write(`${text}\n`)
+  }
+  return { say, ended, output: () => output }
+}
+
+test('the monitor of older clients has a shell in what a failed step left', async () => {
+  const { say, ended, output } = monitor(contextOf(failing).folder, 'error')
+  await say(/built-in shell/, 'cat /before /left; echo "of $WHO"; exit')
+  await say(/there\s+late\s+of me[\s\S]*\(buildx\)/, 'exit')
+  await ended
+  assert.match(output(), /exit code: 7/)
+  await audit(daemon)
+})
+
+test('the monitor of older clients has a shell in what a build that is done has made', async () => {
+  const { say, ended } = monitor(contextOf(dockerfile).folder, 'always')
+  await say(/built-in shell/, 'cat /uno /two; echo " of $WHO"; exit')
+  await say(/one\s+content of me[\s\S]*\(buildx\)/, 'exit')
+  await ended
   await audit(daemon)
 })

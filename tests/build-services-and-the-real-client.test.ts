@@ -294,6 +294,7 @@ test('the result of one target comes back as a context of another', async () => 
   const host = {
     session: 's',
     planned: () => undefined,
+    past: () => undefined,
     lent: (id: string) => {
       lent.push(id)
       return { name: 'made' }

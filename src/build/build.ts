@@ -39,6 +39,7 @@ import { PartsInTurn } from './stepParts.ts'
 import type { ContainerRequest } from './steps/exec/containerRequest.ts'
 import { checkedLimits } from './steps/exec/record.ts'
 import type { StepContainer } from './steps/exec/stepContainer.ts'
+import type { LeftBehind } from './steps/exec/types.ts'
 import { type LayerNeeds, layersOf, withBlobs } from './steps/image/layers.ts'
 import { layoutOf } from './steps/image/layout.ts'
 import { imageOf, resolveImage } from './steps/image/resolve.ts'
@@ -89,6 +90,7 @@ export class Build implements AsyncDisposable {
   readonly #warn: BuildRequest['warn']
   readonly #solutions: Solution[] = []
   readonly #used: (readonly LayerRef[])[] = []
+  readonly #left: { vertex: VertexDigest; left: LeftBehind }[] = []
   #limits: StepLimits = {}
 
   constructor({ builder, id, client, operation, granted, tell, warn }: BuildRequest) {
@@ -121,6 +123,20 @@ export class Build implements AsyncDisposable {
 
   use(layers: readonly LayerRef[]): void {
     this.#used.push(layers)
+  }
+
+  /** From now on what a failed step leaves is kept until this is disposed of. */
+  lookInto(): void {
+    this.#context.isLookedInto = true
+  }
+
+  keepLeft(vertex: VertexDigest, left: LeftBehind): void {
+    this.#left.push({ vertex, left })
+  }
+
+  /** What the results of a step were when it failed; undefined where nothing was kept. */
+  leftBy(vertex: VertexDigest): readonly Tree[] | undefined {
+    return this.#left.findLast(one => one.vertex === vertex)?.left.trees
   }
 
   cancel(by: string): void {
@@ -338,6 +354,7 @@ export class Build implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    for (const { left } of this.#left.splice(0)) await this.#builder.discard(left.own)
     for (const solution of this.#solutions.splice(0)) await solution[Symbol.asyncDispose]()
     this.client[Symbol.dispose]()
     this.#builder.end(this)

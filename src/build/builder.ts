@@ -91,7 +91,12 @@ export class Builder implements Keeper, AsyncDisposable {
       limitsOf: build => this.#builds.get(build.id)?.limits ?? {},
       clientCache: reference => this.clientCache(reference),
       using: (build, layers) => this.#builds.get(build.id)?.use(layers),
-      lent: id => this.lending.find(id),
+      lent: id => this.lending.get(id),
+      left: (build, vertex, left) => {
+        const looking = this.#builds.get(build.id)
+        if (looking) looking.keepLeft(vertex, left)
+        else this.#quietly('what a failed build step left could not be removed', this.discard(left.own))
+      },
     })
     this.#adopted = new Adopted({ engine, cache })
     this.solver = createSolver({
@@ -168,6 +173,11 @@ export class Builder implements Keeper, AsyncDisposable {
   /** A container in what a build made. Errors: as `prepareContainer`. */
   container(build: BuildContext, request: ContainerRequest, asking: AbortSignal): Promise<StepContainer> {
     return this.#runner.container(build, request, asking)
+  }
+
+  /** Layers that no record has. */
+  async discard(layers: readonly LayerRef[]): Promise<void> {
+    await this.#runner.discard(layers)
   }
 
   find(id: string): Build | undefined {

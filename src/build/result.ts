@@ -84,6 +84,15 @@ export class PlannedResult implements LentResult {
     }
   }
 
+  /** Another tree in the place of this one. */
+  replaced(tree: Tree): PlannedResult {
+    const { planned } = this
+    return new PlannedResult(planned, this.#options, async ({ platform, plan }) => ({
+      ...{ platform, plan, tree, mark: {} },
+      results: async () => [],
+    }))
+  }
+
   /** A result on the way to this one, made the same way. */
   part(edge: Edge): PlannedResult {
     const { planned } = this

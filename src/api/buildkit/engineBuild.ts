@@ -99,7 +99,10 @@ export class DoorBuild implements Build {
       ...(requester ? { requester } : {}),
     })
     this.#operation.endWith(this.#end.signal)
-    this.#results = new HeldResults((ref, result) => builder.lending.lend(ref, result, this))
+    this.#results = new HeldResults({
+      lend: (ref, result) => builder.lending.lend(ref, result, this),
+      leftBy: vertex => builder.find(request.ref)?.leftBy(vertex),
+    })
   }
 
   /** A call's signal aborts after it was answered, too: it counts only while it is under way. */
@@ -189,7 +192,8 @@ export class DoorBuild implements Build {
     return {
       session: request.session,
       planned: vertex => this.#results.with(vertex)?.graph,
-      lent: id => builder.lending.find(id).step,
+      lent: id => builder.lending.find(id)?.step,
+      past: vertex => builder.lending.past(vertex),
     }
   }
 
@@ -203,8 +207,12 @@ export class DoorBuild implements Build {
     return (await this.#within(signal, () => this.#results.made(ref))).tree
   }
 
+  /** A client that only builds needs no call of its own for this: debuggers look into what fails. */
   async evaluate(ref: string, signal: AbortSignal): Promise<void> {
-    await this.#within(signal, () => this.#results.made(ref))
+    await this.#within(signal, async build => {
+      build.lookInto()
+      await this.#results.made(ref)
+    })
   }
 
   async #look<T>(ref: string, signal: AbortSignal, work: (root: string) => T | Promise<T>): Promise<T> {

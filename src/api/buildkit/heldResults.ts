@@ -2,25 +2,32 @@ import { definitionOfResult } from '../../build/frontend/definition.ts'
 import { opsOf } from '../../build/frontend/vertexOps.ts'
 import type { Vertex, VertexDigest } from '../../build/graph/types.ts'
 import type { BuiltPlatform, PlannedResult } from '../../build/result.ts'
+import type { Tree } from '../../build/solver/types.ts'
 import { notFound } from '../../core/errors.ts'
 import { newId } from '../../core/ids.ts'
 import type { Definition } from '../../wire/buildkit/ops_pb.ts'
 import { FailedSolve, failedVertex } from './failedSolve.ts'
 
+export interface ResultHost {
+  /** Gives it to other builds, too. */
+  lend(ref: string, result: PlannedResult): void
+  /** What the results of a step were when it failed, where that was kept. */
+  leftBy(vertex: VertexDigest): readonly Tree[] | undefined
+}
+
 /** The results of a build by the refs under which its client knows them, and those on the way to them. */
 export class HeldResults {
   readonly #byRef = new Map<string, PlannedResult>()
-  readonly #lend: (ref: string, result: PlannedResult) => void
+  readonly #host: ResultHost
 
-  /** `lend`: gives it to other builds, too. */
-  constructor(lend: (ref: string, result: PlannedResult) => void) {
-    this.#lend = lend
+  constructor(host: ResultHost) {
+    this.#host = host
   }
 
   hold(result: PlannedResult): string {
     const ref = newId()
     this.#byRef.set(ref, result)
-    this.#lend(ref, result)
+    this.#host.lend(ref, result)
     return ref
   }
 
@@ -36,8 +43,8 @@ export class HeldResults {
   }
 
   /** One of which a vertex is a part. */
-  with(vertex: string): PlannedResult | undefined {
-    return this.#byRef.values().find(({ graph }) => graph.vertices.has(vertex as VertexDigest))
+  with(vertex: VertexDigest): PlannedResult | undefined {
+    return this.#byRef.values().find(({ graph }) => graph.vertices.has(vertex))
   }
 
   definition(ref: string): Definition {
@@ -62,9 +69,13 @@ export class HeldResults {
     const inputIds = vertex.inputs.map(edge => this.hold(result.part(edge)))
     const { operation } = vertex
     const mounts = operation.kind === 'exec' ? operation.mounts : []
-    const mountIds = mounts.map(mount =>
-      mount.kind === 'bind' && mount.input !== undefined ? (inputIds[mount.input] ?? '') : '',
-    )
+    const left = this.#host.leftBy(vertex.digest)
+    const mountIds = mounts.map(mount => {
+      if (mount.kind !== 'bind') return ''
+      const tree = mount.output === undefined ? undefined : left?.[mount.output]
+      if (tree) return this.hold(result.replaced(tree))
+      return mount.input === undefined ? '' : (inputIds[mount.input] ?? '')
+    })
     return new FailedSolve(error, { op, inputIds, mountIds })
   }
 }

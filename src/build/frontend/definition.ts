@@ -135,9 +135,11 @@ export interface DefinitionHost {
   /** The client's. */
   session: string
   /** What this build has planned so far that has this vertex. */
-  planned(vertex: string): Graph | undefined
-  /** The step that makes what another build lends. Errors: `not-found`. */
-  lent(id: string): Step
+  planned(vertex: VertexDigest): Graph | undefined
+  /** The step that makes what another build lends; undefined where that has ended. */
+  lent(id: string): Step | undefined
+  /** What a build had planned that has ended lately. */
+  past(vertex: VertexDigest): Graph | undefined
 }
 
 const resultsOf = (operation: Operation): number =>
@@ -145,25 +147,33 @@ const resultsOf = (operation: Operation): number =>
     ? operation.mounts.filter(mount => mount.kind === 'bind' && mount.output !== undefined).length
     : 1
 
-/** An operation of ours that came back: of this build's own, or the last one of another's. */
+/** Errors: `bad-request` for a result that the step does not have. */
+const partPlanned = (planned: Graph, vertex: VertexDigest, index: number): Graph => {
+  const operation = planned.vertices.get(vertex)?.operation
+  if (operation && index >= resultsOf(operation))
+    throw badRequest(
+      `invalid definition (LLB): an operation of the kind ${operation.kind} has no result ${index}`,
+    )
+  return partOf(planned, { vertex, index })
+}
+
+/** An operation of ours that came back: a part of this build, what another one lends, or what one has been that has ended. */
 const ownResult = (
-  vertex: string,
+  vertex: VertexDigest,
   { index, lent, platform }: { index: number; lent: string | undefined; platform: Platform },
   host: DefinitionHost,
 ): Graph => {
   const planned = host.planned(vertex)
-  const operation = planned?.vertices.get(vertex as VertexDigest)?.operation
-  if (planned && operation) {
-    if (index >= resultsOf(operation))
-      throw badRequest(
-        `invalid definition (LLB): an operation of the kind ${operation.kind} has no result ${index}`,
-      )
-    return partOf(planned, { vertex: vertex as VertexDigest, index })
+  if (planned) return partPlanned(planned, vertex, index)
+  const step = lent === undefined ? undefined : host.lent(lent)
+  if (lent !== undefined && step) {
+    const builder = new GraphBuilder()
+    const operation = { kind: 'result', id: lent } as const
+    return builder.graph(builder.add({ operation, inputs: [], platform, step: { name: step.name } }))
   }
-  if (lent === undefined) throw notFound('a step of another build that it does not lend as its result')
-  const builder = new GraphBuilder()
-  const step = { name: host.lent(lent).name }
-  return builder.graph(builder.add({ operation: { kind: 'result', id: lent }, inputs: [], platform, step }))
+  const past = host.past(vertex)
+  if (!past) throw notFound('a step of another build is not there any more: that build has ended')
+  return partPlanned(past, vertex, index)
 }
 
 /** Errors: `bad-request` for what is none, `not-implemented` with what it is, `not-found` for a result that is gone. */
@@ -176,7 +186,7 @@ export const readDefinition = (definition: Definition, host: DefinitionHost): Gr
   const { [nameKey]: name, [lentKey]: lent } = definition.metadata[digest]?.description ?? {}
   const vertex = vertexOfOp(op)
   if (vertex === noVertex) return builder.graph(undefined)
-  if (vertex !== undefined) return ownResult(vertex, { index, lent, platform }, host)
+  if (vertex !== undefined) return ownResult(vertex as VertexDigest, { index, lent, platform }, host)
   if (index !== 0) throw notImplemented(`the result ${index} of an operation of a client’s graph (LLB)`)
   if (op.op.case !== 'source') return refuse(op)
   const { identifier, attrs } = op.op.value

@@ -82,6 +82,8 @@ export interface BuildContext {
   id: string
   /** Aborted when the build ends early. */
   signal: AbortSignal
+  /** Somebody looks into what becomes of its steps: what one that fails leaves is kept until it ends. */
+  isLookedInto?: boolean
 }
 
 /** Hears of one vertex while it is done; all builds that wait for it hear the same. */

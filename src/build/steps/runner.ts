@@ -12,7 +12,7 @@ import { stackLayer } from '../../store/layerRecord.ts'
 import type { Layer, SnapshotStore } from '../../store/types.ts'
 import type { BuildClient } from '../clients/types.ts'
 import { relaxedLimits, type StepLimits } from '../frontend/limits.ts'
-import type { FileOperation, SourceOperation } from '../graph/types.ts'
+import type { FileOperation, SourceOperation, VertexDigest } from '../graph/types.ts'
 import type { LentResult } from '../lending.ts'
 import { wholeCopyAction } from '../plan/context.ts'
 import type {
@@ -33,7 +33,7 @@ import type { CacheMounts } from './exec/cacheMounts.ts'
 import type { ContainerRequest } from './exec/containerRequest.ts'
 import { runExec } from './exec/runExec.ts'
 import { prepareContainer, type StepContainer } from './exec/stepContainer.ts'
-import { type ExecTools, type StepClients, snapshotTree } from './exec/types.ts'
+import { type ExecTools, type LeftBehind, type StepClients, snapshotTree } from './exec/types.ts'
 import { hasWildcards } from './file/glob.ts'
 import { type FileInput, runFile } from './file/runFile.ts'
 import { layersOf } from './image/layers.ts'
@@ -60,6 +60,8 @@ export interface RunnerOptions {
   using(build: BuildContext, layers: readonly LayerRef[]): void
   /** A result that another build lends. Errors: `not-found`. */
   lent(id: string): LentResult
+  /** What a step that failed has left, for a build that looks into it. */
+  left(build: BuildContext, vertex: VertexDigest, left: LeftBehind): void
 }
 
 /** Paths of a content digest that are told, so that users can see which file changed. */
@@ -327,6 +329,7 @@ export class Runner implements StepRunner {
     const { operation, platform } = work.vertex
     if (operation.kind !== 'exec') throw internal('no exec operation')
     const reports = new Map(inputs.map(({ tree, report }) => [tree.layers, report]))
+    const looking = work.builds().find(({ isLookedInto }) => isLookedInto)
     return await runExec(
       this.#tools(({ layers }) => reports.get(layers) ?? work.report, work.builds),
       {
@@ -336,6 +339,7 @@ export class Runner implements StepRunner {
         limits: relaxedLimits(work.builds().map(build => this.#options.limitsOf(build))),
         report: work.report,
         signal: work.signal,
+        ...(looking ? { left: left => this.#options.left(looking, work.vertex.digest, left) } : {}),
       },
     )
   }

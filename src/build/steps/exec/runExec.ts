@@ -6,7 +6,7 @@ import { containerGroup } from '../../../engine/containers/groups.ts'
 import { killGroup } from '../../../linux/cgroups.ts'
 import { startFailure } from '../../../runtime/errors.ts'
 import type { ExitRecord, MonitorClient, MonitorStatus } from '../../../runtime/types.ts'
-import type { Tree } from '../../solver/types.ts'
+import type { LayerRef, Tree } from '../../solver/types.ts'
 import { FormatErrors } from './foreign.ts'
 import { connect, launch, makeRunDirectory, type Running, writeBundle } from './launch.ts'
 import type { Output, Preparation } from './mounts.ts'
@@ -100,6 +100,14 @@ const keep = async ({ below, pending }: Output): Promise<Tree> => {
   return snapshotTree(below, pending.id)
 }
 
+const keepAll = async (outputs: readonly Output[]): Promise<Tree[]> => {
+  const trees: Tree[] = []
+  for (const output of outputs.toSorted((a, b) => a.index - b.index)) trees.push(await keep(output))
+  return trees
+}
+
+const ownLayer = ({ pending }: Output): LayerRef[] => (pending ? [{ kind: 'snapshot', id: pending.id }] : [])
+
 /**
  * Does an exec operation; its results in their order. What was made for it is
  * gone when this settles, and of results all or none are there. Errors:
@@ -126,18 +134,26 @@ export const runExec = async (tools: ExecTools, step: ExecStep): Promise<Tree[]>
     engine.log.error(`clearing a build step: ${name}`, { step: id, error: messageOf(error) }),
   )
   const started = { ...preparation, undo: running }
+  let failure: StepFailed | undefined
   try {
     await connect(started)
     failpoint('exec-step.connected')
     const { spec } = await writeBundle(started, rootfs)
     await runToEnd(started, await launch(started, spec))
+  } catch (error) {
+    if (!step.left || !(error instanceof StepFailed)) throw error
+    failure = error
   } finally {
     // Nothing may run any more when its root is looked at.
     await running.unwind()
     places[Symbol.dispose]()
   }
   failpoint('exec-step.ended')
-  const trees: Tree[] = []
-  for (const output of outputs.toSorted((a, b) => a.index - b.index)) trees.push(await keep(output))
-  return trees
+  if (!failure) return await keepAll(outputs)
+  try {
+    step.left?.({ trees: await keepAll(outputs), own: outputs.flatMap(ownLayer) })
+  } catch (error) {
+    engine.log.warn('what a failed build step left could not be kept', { step: id, error: messageOf(error) })
+  }
+  throw failure
 }

@@ -24,6 +24,14 @@ export interface StepClients {
   agent(id: string, signal: AbortSignal): Promise<(() => Promise<Duplex>) | undefined>
 }
 
+/** What a process that failed has left. */
+export interface LeftBehind {
+  /** By its results. */
+  trees: readonly Tree[]
+  /** What of them nothing else has. */
+  own: readonly LayerRef[]
+}
+
 export interface ExecStep {
   operation: ExecOperation
   /** Of what runs in it. */
@@ -33,6 +41,8 @@ export interface ExecStep {
   report: StepReport
   limits: StepLimits
   signal: AbortSignal
+  /** Takes over what a process that fails leaves; absent where that is thrown away. */
+  left?: (left: LeftBehind) => void
   /** Command that runs programs of another machine; absent where the kernel can. */
   emulator?: string
 }
