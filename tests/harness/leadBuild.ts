@@ -68,6 +68,11 @@ class Outbox {
   #isOver = false
   #wake = (): void => {}
 
+  /** Messages that were not taken yet. */
+  get size(): number {
+    return this.#items.length
+  }
+
   put(message: Sent): void {
     this.#items.push(message)
     this.#wake()
@@ -169,9 +174,11 @@ export class LedBuild implements AsyncDisposable {
   readonly solved: Promise<unknown>
   readonly #sockets: Socket[]
   readonly #sessions: Http2SessionManager
-  readonly #outbox = new Outbox()
+  readonly outbox = new Outbox()
   readonly #processes = new Map<string, LedProcess>()
   #stream: AsyncIterator<ExecMessage> | undefined
+  #first: Promise<IteratorResult<ExecMessage>> | undefined
+  #isReading = false
   #count = 0
 
   constructor(parts: {
@@ -207,14 +214,14 @@ export class LedBuild implements AsyncDisposable {
     await this.bridge.releaseContainer({ containerId }, this.call)
   }
 
-  /** Begins a process; `isRead` false leaves what comes on the stream unread until `read`. */
+  /** Begins a process, which hears nothing before `read`. */
   start(
     containerId: string,
     args: string[],
     { env = [], cwd = '', user = '', ...init }: Init = {},
   ): LedProcess {
     const id = `process-${this.#count++}`
-    const process = new LedProcess(id, this.#outbox)
+    const process = new LedProcess(id, this.outbox)
     this.#processes.set(id, process)
     const meta = { args, env, cwd, user }
     process.send({ case: 'init', value: { fds: [0, 1, 2], ...init, containerId, meta } })
@@ -226,33 +233,32 @@ export class LedBuild implements AsyncDisposable {
     return this.start(containerId, ['/bin/sh', '-c', script], init).done()
   }
 
-  /** Opens the stream; what comes waits there until `read`. */
+  /** Opens the stream, of which no more than the first message is read until `read`. */
   open(): void {
-    this.#stream ??= this.bridge.execProcess(this.#outbox, this.call)[Symbol.asyncIterator]()
+    if (this.#stream) return
+    this.#stream = this.bridge.execProcess(this.outbox, this.call)[Symbol.asyncIterator]()
+    this.#first = this.#stream.next()
+    this.#first.catch(() => {})
   }
 
-  #isReading = false
-
   read(): void {
-    this.open()
     if (this.#isReading) return
     this.#isReading = true
+    this.open()
     void this.#readAll().catch((error: unknown) => {
       for (const process of this.#processes.values()) process.fail(error)
     })
   }
 
   async #readAll(): Promise<void> {
-    for (;;) {
-      const next = await this.#stream?.next()
-      if (!next || next.done) throw new Error('the stream of the processes is at its end')
+    for (let next = await this.#first; next && !next.done; next = await this.#stream?.next())
       this.#processes.get(next.value.processId)?.hear(next.value)
-    }
+    throw new Error('the stream of the processes is at its end')
   }
 
   /** The client sends no more on the stream of its processes. */
   endStream(): void {
-    this.#outbox.end()
+    this.outbox.end()
   }
 
   /** As a client that is killed. */

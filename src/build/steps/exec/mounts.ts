@@ -49,7 +49,7 @@ const layersOf = async (preparation: Preparation, input: InputIndex): Promise<La
 /** A stack as it is, for reading or to be written to: then what is written is a result, or thrown away. */
 export const mountStack = async (
   preparation: Preparation,
-  { input, readOnly, output }: Pick<Bind, 'input' | 'readOnly' | 'output'>,
+  { target, input, readOnly, output }: Pick<Bind, 'target' | 'input' | 'readOnly' | 'output'>,
 ): Promise<{ root: string; outputs: Output[] }> => {
   const { tools, record, undo } = preparation
   const layers = await layersOf(preparation, input)
@@ -59,7 +59,11 @@ export const mountStack = async (
     undo.push('view', () => view[Symbol.asyncDispose]())
     return { root: view.root, outputs: output === undefined ? [] : [{ index: output, below }] }
   }
-  const pending = await tools.snapshots.begin(newId(), layers, { init: true, ...rootOptions(record) })
+  const pending = await tools.snapshots.begin(newId(), layers, {
+    // Only in a root is anything mounted that every container has.
+    init: target === '/',
+    ...rootOptions(record),
+  })
   undo.push('snapshot', () => pending[Symbol.asyncDispose]())
   return { root: pending.root, outputs: output === undefined ? [] : [{ index: output, below, pending }] }
 }

@@ -256,7 +256,8 @@ export class StepContainer implements AsyncDisposable {
     first?.process.abandon()
     for (const process of this.#entered.keys()) process.abandon()
     this.#kill()
-    await Promise.all(this.#entered.values())
+    // A monitor that is let go before it has told of the end would stay for somebody to hear it.
+    await Promise.all([first?.process.ended, ...this.#entered.values()])
     await this.#running.unwind()
     await this.#preparation.undo.unwind()
   }
