@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
-import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
+import { readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { after, before, test } from 'node:test'
 import { Code } from '@connectrpc/connect'
@@ -9,6 +9,7 @@ import { audit } from './harness/audit.ts'
 import { startDaemon, type TestDaemon } from './harness/daemon.ts'
 import { groupProcesses } from './harness/groups.ts'
 import { type LedBuild, LedProcess, leadBuild } from './harness/leadBuild.ts'
+import { remappedUsers, remapping } from './harness/remappedUsers.ts'
 import { until } from './harness/shell.ts'
 
 /** Containers in what a build made, for who leads it (BuildKit's gateway). */
@@ -419,6 +420,84 @@ test('the end of the build is the end of its containers', async () => {
   await assert.rejects(process.done(), /the build has ended/)
   await until('its process was gone', () => processAt(pid) === undefined)
   await isGone()
+})
+
+test('a stream that its client leaves takes its processes along, and the container stays', async () => {
+  await using build = await withBox()
+  const leaving = new AbortController()
+  build.open({ signal: leaving.signal })
+  build.start('box', ['/bin/sleep', '1006'])
+  const pid = await processOf('/bin/sleep 1006')
+  leaving.abort()
+  await until('its process was gone', () => processAt(pid) === undefined)
+  assert.equal((await textOf(build, 'box', '/etc/passwd')).slice(0, 5), 'root:')
+  await build.release('box')
+  await isGone()
+})
+
+test('a terminal whose client sends no more goes on', async () => {
+  await using build = await withBox()
+  build.read()
+  const script = 'read line; echo "got $line"; until test -e /go; do :; done; echo "end"'
+  const process = build.start('box', ['/bin/sh', '-c', script], { tty: true, fds: [0, 1] })
+  process.write('it\n')
+  process.endInput()
+  await process.until(({ stdout }) => stdout.includes('got it'))
+  assert.equal((await build.run('box', 'touch /go')).exit?.code, 0)
+  await process.done()
+  assert.match(process.stdout, /end\r\n$/)
+})
+
+test('privileges that were granted are those of the process', async () => {
+  const config = { builder: { entitlements: { 'security-insecure': true } } }
+  writeFileSync(path.join(daemon.base, 'daemon.json'), JSON.stringify(config))
+  await daemon.restart()
+  await using build = await leadBuild(daemon, { entitlements: ['security.insecure'] })
+  const resultId = await build.image('busybox')
+  const own = /CapBnd:\s*(\w+)/.exec(readFileSync('/proc/self/status', 'utf8'))?.[1]
+  const show = 'grep CapEff /proc/self/status'
+  for (const security of [SecurityMode.SANDBOX, SecurityMode.INSECURE]) {
+    const isAll = security === SecurityMode.INSECURE
+    const id = `box-${security}`
+    await build.container(id, { mounts: [{ dest: '/', resultId }] })
+    build.read()
+    const first = build.start(id, ['/bin/sh', '-c', `${show}; read line`], { security })
+    await first.until(({ stdout }) => stdout.endsWith('\n'))
+    assert.equal(first.stdout.includes(`${own}`), isAll)
+    for (const later of [SecurityMode.SANDBOX, SecurityMode.INSECURE]) {
+      const { stdout } = await build.run(id, show, { security: later })
+      assert.equal(stdout.includes(`${own}`), isAll || later === SecurityMode.INSECURE)
+    }
+  }
+})
+
+test('in user namespaces owners are told as the processes know them', async () => {
+  using users = remappedUsers()
+  const remapped = await startDaemon(remapping(users))
+  try {
+    await remapped.loadBusybox()
+    await using build = await leadBuild(remapped)
+    const resultId = await build.image('busybox')
+    const cacheOpt = { id: 'kept' }
+    await build.container('box', {
+      mounts: [
+        { dest: '/', resultId },
+        { dest: '/kept', mountType: MountType.CACHE, cacheOpt },
+      ],
+    })
+    const script =
+      'for to in / /kept; do touch $to/file; chown 7:8 $to/file; done; stat -c "%u:%g" /kept/file /bin/sh'
+    assert.equal((await build.run('box', script)).stdout, '7:8\n0:0\n')
+    for (const mountIndex of [0, 1]) {
+      const asked = { ref: 'box', path: '/file', mountIndex }
+      const { stat } = await build.bridge.statFileContainer(asked, build.call)
+      assert.deepEqual([stat?.uid, stat?.gid], [7, 8], `mount ${mountIndex}`)
+    }
+    await build.end()
+    await audit(remapped)
+  } finally {
+    await remapped.close()
+  }
 })
 
 test('a daemon that is killed leaves nothing that its next start does not take away', async () => {

@@ -1,16 +1,15 @@
 import assert from 'node:assert/strict'
-import { spawn } from 'node:child_process'
 import { connect } from 'node:net'
 import path from 'node:path'
 import { after, before, test } from 'node:test'
 import { messageOf } from '../src/core/errors.ts'
 import { audit } from './harness/audit.ts'
 import { makeContext } from './harness/buildContexts.ts'
-import { clients, startDaemon, type TestDaemon } from './harness/daemon.ts'
+import { startDaemon, type TestDaemon } from './harness/daemon.ts'
 import { DebugAdapter, noDebugger, type Stopped, type Variable } from './harness/debugAdapter.ts'
 import { until } from './harness/shell.ts'
 
-/** Builds under the debuggers of the real client: `buildx dap build`, as an editor leads it, and the older `buildx debug`. */
+/** Builds under the debugger of the real client (`buildx dap build`), as an editor leads it. */
 
 let daemon: TestDaemon
 before(async () => {
@@ -153,39 +152,5 @@ test(...debugging('a step that fails stops there, with what it took'), async () 
   assert.equal(await debug.ended, 1)
   assert.match(debug.stderr, />>> RUN echo late >\/left; exit 7/)
   assert.match(debug.stderr, /exit code: 7/)
-  await audit(daemon)
-})
-
-/** The older debugger, whose monitor has a terminal. */
-const monitor = (folder: string, when: 'always' | 'error') => {
-  const command = `${path.join(clients, 'plugins/docker-buildx')} debug --on=${when} --invoke /bin/sh build ${folder}`
-  const env = { ...process.env, ...daemon.dockerEnv, BUILDX_EXPERIMENTAL: '1', TERM: 'xterm' }
-  const child = spawn('script', ['-qfec', command, '/dev/null'], { env })
-  const ended = new Promise<void>(resolve => child.once('close', () => resolve()))
-  let output = ''
-  child.stdout.on('data', bytes => {
-    output += bytes.toString()
-  })
-  const say = async (after: RegExp, text: string): Promise<void> => {
-    await until(`${after} in ${output}`, () => after.test(output))
-    child.stdin.write(`${text}\r`)
-  }
-  return { say, ended, output: () => output }
-}
-
-test('the monitor of older clients has a shell in what a failed step left', async () => {
-  const { say, ended, output } = monitor(contextOf(failing).folder, 'error')
-  await say(/built-in shell/, 'cat /before /left; echo "of $WHO"; exit')
-  await say(/there\s+late\s+of me[\s\S]*\(buildx\)/, 'exit')
-  await ended
-  assert.match(output(), /exit code: 7/)
-  await audit(daemon)
-})
-
-test('the monitor of older clients has a shell in what a build that is done has made', async () => {
-  const { say, ended } = monitor(contextOf(dockerfile).folder, 'always')
-  await say(/built-in shell/, 'cat /uno /two; echo " of $WHO"; exit')
-  await say(/one\s+content of me[\s\S]*\(buildx\)/, 'exit')
-  await ended
   await audit(daemon)
 })

@@ -234,9 +234,9 @@ export class LedBuild implements AsyncDisposable {
   }
 
   /** Opens the stream, of which no more than the first message is read until `read`. */
-  open(): void {
+  open(options: CallOptions = {}): void {
     if (this.#stream) return
-    this.#stream = this.bridge.execProcess(this.outbox, this.call)[Symbol.asyncIterator]()
+    this.#stream = this.bridge.execProcess(this.outbox, { ...this.call, ...options })[Symbol.asyncIterator]()
     this.#first = this.#stream.next()
     this.#first.catch(() => {})
   }

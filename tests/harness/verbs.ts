@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { buildContainerVerbs } from './buildContainerVerbs.ts'
 import { buildHistoryVerbs } from './buildHistoryVerbs.ts'
 import { buildVerbs } from './buildVerbs.ts'
 import type { TestDaemon } from './daemon.ts'
@@ -328,6 +329,7 @@ export const verbGroups: [string, Verb[]][] = [
   ['containers in user namespaces', userNamespaceVerbs],
   ['build', buildVerbs],
   ['records of builds', buildHistoryVerbs],
+  ['containers of builds', buildContainerVerbs],
 ]
 
 /** Those whose daemon gives containers user namespaces. */

@@ -34,7 +34,7 @@ const cacheOf = ({ cacheOpt, dest }: Mount): { kind: 'cache'; id: string; sharin
 }
 
 const mountOf = (mount: Mount, input: InputIndex): ExecMount => {
-  const common = { target: path.posix.join('/', mount.dest), readOnly: mount.readonly }
+  const common = { target: path.posix.resolve('/', mount.dest), readOnly: mount.readonly }
   const { secretOpt, sshOpt } = mount
   switch (mount.mountType) {
     case MountType.BIND:

@@ -259,6 +259,7 @@ export class StepContainer implements AsyncDisposable {
     // A monitor that is let go before it has told of the end would stay for somebody to hear it.
     await Promise.all([first?.process.ended, ...this.#entered.values()])
     await this.#running.unwind()
+    failpoint('build-container.ended')
     await this.#preparation.undo.unwind()
   }
 }
