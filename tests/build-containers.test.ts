@@ -471,6 +471,18 @@ test('privileges that were granted are those of the process', async () => {
   }
 })
 
+test('a daemon that is told to stop takes containers of builds along', async () => {
+  await using build = await withBox()
+  build.read()
+  build.start('box', ['/bin/sleep', '1007'])
+  const pid = await processOf('/bin/sleep 1007')
+  await daemon.kill('SIGTERM')
+  assert.equal(processAt(pid), undefined)
+  for (const folder of ['containers', 'execs', 'netns'])
+    assert.deepEqual(readdirSync(path.join(daemon.execRoot, folder)), [], folder)
+  await daemon.start()
+})
+
 test('in user namespaces owners are told as the processes know them', async () => {
   using users = remappedUsers()
   const remapped = await startDaemon(remapping(users))
