@@ -67,6 +67,7 @@ export class Builder implements Keeper, AsyncDisposable {
   readonly #runner: Runner
   readonly #adopted: Adopted
   readonly #builds = new Map<string, Build>()
+  readonly #containers = new Set<StepContainer>()
 
   private constructor(parts: BuilderParts, { cache, cacheMounts, downloads, history }: Kept) {
     this.engine = parts.engine
@@ -171,8 +172,16 @@ export class Builder implements Keeper, AsyncDisposable {
   }
 
   /** A container in what a build made. Errors: as `prepareContainer`. */
-  container(build: BuildContext, request: ContainerRequest, asking: AbortSignal): Promise<StepContainer> {
-    return this.#runner.container(build, request, asking)
+  async container(
+    build: BuildContext,
+    request: ContainerRequest,
+    asking: AbortSignal,
+  ): Promise<StepContainer> {
+    const container = await this.#runner.container(build, request, asking)
+    this.#containers.add(container)
+    const forget = (): void => void this.#containers.delete(container)
+    void container.gone.then(forget, forget)
+    return container
   }
 
   /** Layers that no record has. */
@@ -242,6 +251,7 @@ export class Builder implements Keeper, AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     for (const build of this.#builds.values()) build.cancel('the daemon is shutting down')
+    await Promise.all([...this.#containers].map(container => container[Symbol.asyncDispose]()))
     await this.sessions[Symbol.asyncDispose]()
     await this.folders[Symbol.asyncDispose]()
     await this.cache.idle()

@@ -68,8 +68,9 @@ export class StepContainer implements AsyncDisposable {
   readonly #running: UndoStack
   readonly #starting = new Set<Promise<ContainerProcess>>()
   readonly #entered = new Map<ContainerProcess, Promise<void>>()
+  readonly #gone = Promise.withResolvers<void>()
   #first: Promise<First> | undefined
-  #gone: Promise<void> | undefined
+  #isReleased = false
 
   constructor({ preparation, request, rootfs, end }: Prepared) {
     this.#preparation = preparation
@@ -244,9 +245,17 @@ export class StepContainer implements AsyncDisposable {
     return idMaps ? { uid: insideOf(idMaps.uids, uid), gid: insideOf(idMaps.gids, gid) } : { uid, gid }
   }
 
-  [Symbol.asyncDispose](): Promise<void> {
-    this.#gone ??= this.#dispose()
-    return this.#gone
+  /** Nothing of it is left. */
+  get gone(): Promise<void> {
+    return this.#gone.promise
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (!this.#isReleased) {
+      this.#isReleased = true
+      this.#dispose().then(this.#gone.resolve, this.#gone.reject)
+    }
+    await this.#gone.promise
   }
 
   async #dispose(): Promise<void> {
