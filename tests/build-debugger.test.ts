@@ -67,6 +67,8 @@ const shellOf = async (
   socket.on('data', bytes => {
     output += bytes.toString()
   })
+  // What is typed before it is there is lost on the client's side.
+  await until('the shell began', () => output.includes('built-in shell'))
   let commands = 0
   return async command => {
     output = ''

@@ -71,10 +71,11 @@ export class HeldResults {
     const mounts = operation.kind === 'exec' ? operation.mounts : []
     const left = this.#host.leftBy(vertex.digest)
     const mountIds = mounts.map(mount => {
-      if (mount.kind !== 'bind') return ''
-      const tree = mount.output === undefined ? undefined : left?.[mount.output]
+      const tree = mount.kind === 'bind' && mount.output !== undefined ? left?.[mount.output] : undefined
       if (tree) return this.hold(result.replaced(tree))
-      return mount.input === undefined ? '' : (inputIds[mount.input] ?? '')
+      // What a cache begins with, and not what is in it.
+      const input = 'input' in mount ? mount.input : undefined
+      return input === undefined ? '' : (inputIds[input] ?? '')
     })
     return new FailedSolve(error, { op, inputIds, mountIds })
   }
