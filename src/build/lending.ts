@@ -48,8 +48,16 @@ export class Lending {
     for (const [id, { build: lender, result }] of this.#lent) {
       if (lender !== build) continue
       this.#lent.delete(id)
-      this.#past.push(result.graph)
+      this.#remember(result.graph)
     }
-    this.#past.splice(0, this.#past.length - remembered)
+  }
+
+  #remember(graph: Graph): void {
+    const { result } = graph
+    if (!result) return
+    const known = this.#past.findIndex(past => past.result?.vertex === result.vertex)
+    if (known >= 0) this.#past.splice(known, 1)
+    this.#past.push(graph)
+    if (this.#past.length > remembered) this.#past.shift()
   }
 }

@@ -84,10 +84,11 @@ export class PlannedResult implements LentResult {
     }
   }
 
-  /** Another tree in the place of this one. */
+  /** A tree that is there already, and that no graph gives. */
   replaced(tree: Tree): PlannedResult {
     const { planned } = this
-    return new PlannedResult(planned, this.#options, async ({ platform, plan }) => ({
+    const plan = { ...planned.plan, graph: { vertices: new Map(), result: undefined } }
+    return new PlannedResult({ ...planned, plan }, {}, async ({ platform, plan }) => ({
       ...{ platform, plan, tree, mark: {} },
       results: async () => [],
     }))

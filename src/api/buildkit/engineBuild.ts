@@ -81,6 +81,7 @@ export class DoorBuild implements Build {
   /** Ends the operation, whichever of the build's calls was under way. */
   readonly #end = new AbortController()
   #build: Promise<EngineBuild> | undefined
+  #isOver = false
   readonly containers = new BuildContainers({
     treeOf: (ref, asking) => this.#treeOf(ref, asking),
     make: async (request, asking) => await (await this.#begun()).container(request, asking),
@@ -100,7 +101,9 @@ export class DoorBuild implements Build {
     })
     this.#operation.endWith(this.#end.signal)
     this.#results = new HeldResults({
-      lend: (ref, result) => builder.lending.lend(ref, result, this),
+      lend: (ref, result) => {
+        if (!this.#isOver) builder.lending.lend(ref, result, this)
+      },
       leftBy: vertex => builder.find(request.ref)?.leftBy(vertex),
     })
   }
@@ -138,7 +141,7 @@ export class DoorBuild implements Build {
 
   async solve(request: SolveRequest, signal: AbortSignal): Promise<BuildResult> {
     const result = await this.#planned(request, signal)
-    if (request.evaluate) for (const ref of refsOf(result)) await this.evaluate(ref, signal)
+    if (request.evaluate) await Promise.all(refsOf(result).map(ref => this.evaluate(ref, signal)))
     return result
   }
 
@@ -295,6 +298,7 @@ export class DoorBuild implements Build {
 
   async [Symbol.asyncDispose](): Promise<void> {
     using _operation = this.#operation
+    this.#isOver = true
     this.#context.builder.lending.ended(this)
     await this.containers[Symbol.asyncDispose]()
     const build = await this.#build?.catch(() => undefined)
