@@ -319,6 +319,19 @@ test('the daemon’s own log: its form and its least grave level', () =>
     assert.equal(daemon.log.trim().split('\n').length, lines.length)
   }))
 
+test('features are switched off: clients are told of the classic builder, and there is no CDI', () =>
+  withDaemon({ flags: ['--feature', 'cdi=false', '--feature', 'buildkit=0'] }, async daemon => {
+    const ping = (): Promise<string> =>
+      must(['curl', '-sI', '--unix-socket', daemon.socket, 'http://docker/_ping'])
+    assert.match(await ping(), /^Builder-Version: 1\r?$/m)
+    await daemon.loadBusybox()
+    const device = await daemon.docker(['run', '--device', 'vendor.com/kind=one', 'busybox', 'true'])
+    assert.match(device.stderr, /could not select device driver "cdi"/)
+    await daemon.restart({ flags: ['--feature', 'buildkit', '--feature', 'containerd-snapshotter'] })
+    assert.match(await ping(), /^Builder-Version: 2\r?$/m)
+    assert.match(daemon.log, /the feature containerd-snapshotter has no effect/)
+  }))
+
 test('forwarding is left as it is, the control group is private, the init is the user’s', () => {
   const init = path.join(folder, 'own-init')
   copyFileSync(path.join(projectRoot, 'build/berth-monitor'), init)

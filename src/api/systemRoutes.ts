@@ -5,9 +5,9 @@ import type { Call, Route } from './route.ts'
 import { apiVersion, minApiVersion, serverVersion } from './server.ts'
 import { tracked } from './track.ts'
 
-const ping = async ({ req, res }: Call): Promise<undefined> => {
+const ping = async ({ req, res, engine }: Call): Promise<undefined> => {
   res.writeHead(200, {
-    'Builder-Version': '2',
+    'Builder-Version': engine.settings.buildkit ? '2' : '1',
     Swarm: 'inactive',
     'Cache-Control': 'no-cache, no-store, must-revalidate',
     Pragma: 'no-cache',

@@ -73,7 +73,7 @@ const main = async (): Promise<void> => {
     format: settings.logFormat,
     write: line => process.stderr.write(line),
   })
-  for (const warning of config.warnings) log.warn(warning)
+  for (const warning of [...config.warnings, ...settings.warnings]) log.warn(warning)
   if (process.getuid?.() !== 0) throw new Error('berthd needs to be started as root (try sudo)')
   process.umask(0o022)
   const systemd = takeSystemdRequest()

@@ -98,8 +98,8 @@ export const optionTexts: Readonly<Record<string, string>> = {
   bip6: 'Address and subnet of IPv6 of the default bridge',
   'default-gateway-v6': 'The way out by IPv6 of containers on the default bridge, a machine on it',
   'cdi-spec-dir': 'Folders of CDI specifications',
-  features: 'Switches of the builder and of the containerd image store',
-  feature: 'The same by flag: <name>=<bool>',
+  feature:
+    'Switches by name: `buildkit` (off: clients that ask are told of the classic builder) and `cdi`; others do nothing',
   builder: "The builder's cache and its clean-up, what builds may ask for, and records of them",
   'swarm-default-advertise-addr': 'Cluster mode',
   'node-generic-resource': 'Cluster mode',

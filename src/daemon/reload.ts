@@ -24,6 +24,8 @@ export const reloadable: ReadonlySet<string> = new Set([
   'default-runtime',
   'default-shm-size',
   'default-stop-timeout',
+  // Of it BuildKit alone: CDI is switched at the start.
+  'feature',
   'health-first-probe',
   'image-clean-up',
   'insecure-registry',
@@ -69,6 +71,7 @@ const attributesOf = (engine: EngineSettings): Record<string, string> => ({
   'default-shm-size': String(engine.defaultShmSize),
   'default-stop-timeout': String(engine.defaultStopTimeout),
   'clean-up': JSON.stringify(engine.cleanUp),
+  features: JSON.stringify({ buildkit: engine.buildkit }),
   'health-first-probe': engine.healthFirstProbe,
   'image-clean-up': JSON.stringify(engine.imageCleanUp),
   'insecure-registries': JSON.stringify(engine.registries.insecure),
@@ -99,6 +102,7 @@ const apply = async ({ daemon, settings, values, log }: Reloadable): Promise<voi
   Object.assign(engine.settings, {
     accessPolicies: fresh.engine.accessPolicies,
     authorizationPlugins: fresh.engine.authorizationPlugins,
+    buildkit: fresh.engine.buildkit,
     debug: fresh.engine.debug,
     defaultCgroupnsMode: fresh.engine.defaultCgroupnsMode,
     defaultIpcMode: fresh.engine.defaultIpcMode,

@@ -21,6 +21,7 @@ import { type AddedRuntime, addedRuntimesOf } from './addedRuntimes.ts'
 import { type BuilderSettings, builderSettingsOf } from './builderSettings.ts'
 import { cleanUpOf, imageCleanUpOf } from './cleanUp.ts'
 import type { Config } from './config.ts'
+import { featuresOf } from './features.ts'
 import { type Host, parseHost, tlsHost } from './listen.ts'
 import { logLimitsOf } from './logLimits.ts'
 import { type MetricsAddress, parseMetricsAddress } from './metricsServer.ts'
@@ -33,6 +34,8 @@ import { type TlsSettings, tlsSettingsOf } from './tls.ts'
 
 /** The daemon's own part of its options: what the services need not know. */
 export interface DaemonSettings {
+  /** To be logged at the start. */
+  warnings: string[]
   builder: BuilderSettings
   /** Empty for the default socket. */
   hosts: Host[]
@@ -242,6 +245,7 @@ export const settingsOf = ({ values }: Config): DaemonSettings => {
   const execRoot = path.resolve(text('exec-root', defaultExecRoot))
   const dataRoot = path.resolve(text('data-root', '/var/lib/berth'))
   const debug = flag('debug', false)
+  const features = featuresOf(values.get('feature'))
   const instance = instanceOf(execRoot)
   const scopePrefix = instance === '' ? 'berth' : `berth-${instance}`
   const driver = cgroupDriver(list('exec-opt'))
@@ -269,6 +273,7 @@ export const settingsOf = ({ values }: Config): DaemonSettings => {
   const pools = ((values.get('default-address-pool') as unknown[] | undefined) ?? []).map(parsePool)
   const gateways = list('host-gateway-ips').filter(address => isIP(address) !== 6)
   return {
+    warnings: features.warnings,
     builder: builderSettingsOf(values.get('builder')),
     hosts: hostsOf(values, tls),
     tls,
@@ -358,7 +363,7 @@ export const settingsOf = ({ values }: Config): DaemonSettings => {
         period: (values.get('cpu-rt-period') as number | undefined) ?? 0,
         runtime: (values.get('cpu-rt-runtime') as number | undefined) ?? 0,
       },
-      cdiFolders: cdiFoldersOf(values.get('cdi-spec-dir')),
+      cdiFolders: features.cdi ? cdiFoldersOf(values.get('cdi-spec-dir')) : [],
       defaultUlimits: ulimitsOf(values.get('default-ulimit')),
       addressPools: pools,
       defaultNetworkOptions: networkOptionsOf(values.get('default-network-opt')),
@@ -367,6 +372,7 @@ export const settingsOf = ({ values }: Config): DaemonSettings => {
       maxDownloads: maxDownloadsOf(values),
       maxUploads: maxUploadsOf(values),
       debug,
+      buildkit: features.buildkit,
       experimental: flag('experimental', false),
       accessPolicies: accessPoliciesOf(values),
       authorizationPlugins: [...new Set(list('authorization-plugin'))],

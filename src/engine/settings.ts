@@ -129,6 +129,8 @@ export interface EngineSettings {
   /** Blobs that go to registries at a time. */
   maxUploads: number
   debug: boolean
+  /** Clients that ask are told to build by BuildKit's protocol. */
+  buildkit: boolean
   /** What Docker calls experimental is said to be on. */
   experimental: boolean
   /** Names of the plugins that each request must be allowed by, in their order. */

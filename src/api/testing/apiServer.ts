@@ -64,7 +64,7 @@ export const startApi = async ({ policies = [], plugin }: TestApiOptions = {}): 
   const [noted, requesters, asked]: [Noted[], TestApi['requesters'], TestApi['asked']] = [[], [], []]
   const engine = {
     settings: {
-      ...{ experimental: false, accessPolicies: policies },
+      ...{ buildkit: true, experimental: false, accessPolicies: policies },
       authorizationPlugins: plugin ? ['judge'] : [],
     },
     log: { debug: () => {}, warn: () => {}, error: () => {} },

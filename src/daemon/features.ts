@@ -1,0 +1,40 @@
+import { badRequest } from '../core/errors.ts'
+
+/** Features of dockerd that mean nothing here, and why. */
+const pointless: Record<string, string> = {
+  'containerd-snapshotter': 'images are always in Berth’s own store',
+  'containerd-migration': 'images are always in Berth’s own store',
+  'embedded-containerd': 'there is no containerd',
+}
+
+const truthOf = (name: string, value: unknown): boolean => {
+  if (typeof value === 'boolean') return value
+  // By flag: `NAME` alone, or what Go takes for a truth.
+  if (value === '' || /^(1|t|T|true|TRUE|True)$/.test(String(value))) return true
+  if (/^(0|f|F|false|FALSE|False)$/.test(String(value))) return false
+  throw badRequest(`invalid value ${JSON.stringify(value)} of the feature ${name}: want true or false`)
+}
+
+export interface Features {
+  /** Whether clients that ask are told to build by BuildKit's protocol. */
+  buildkit: boolean
+  cdi: boolean
+  warnings: string[]
+}
+
+/** `features` of daemon.json and `--feature NAME[=BOOL]`. Errors: `bad-request`. */
+export const featuresOf = (given: unknown): Features => {
+  const values = new Map(
+    Object.entries((given ?? {}) as Record<string, unknown>).map(([name, value]) => [
+      name,
+      truthOf(name, value),
+    ]),
+  )
+  return {
+    buildkit: values.get('buildkit') ?? true,
+    cdi: values.get('cdi') ?? true,
+    warnings: [...values].flatMap(([name, value]) =>
+      value && pointless[name] ? [`the feature ${name} has no effect: ${pointless[name]}`] : [],
+    ),
+  }
+}
