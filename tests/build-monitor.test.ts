@@ -32,8 +32,7 @@ test('a shell runs in the result, another process in a new container, and nothin
     // What was typed is shown, too.
     await terminal.until('exit 4')
     for (const text of ['made', 'yes xterm', '/dev/pts/0']) await terminal.until(text)
-    await terminal.until('ERROR: invoke: exit code: 4')
-    await terminal.until('(buildx) ')
+    await terminal.until('ERROR: invoke: exit code: 4', '(buildx) ')
     terminal.type('exec /bin/sh -c "ls /made /touched; echo over"\r')
     await terminal.until('/touched: No such file or directory')
     await terminal.until('over')

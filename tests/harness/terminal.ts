@@ -4,8 +4,8 @@ import { patience } from './shell.ts'
 
 /** A command on a terminal of its own: what it shows, and what is typed. */
 export interface Terminal extends AsyncDisposable {
-  /** Waits for a text behind that which was waited for last; shows all there was where it does not come. */
-  until(text: string): Promise<void>
+  /** Waits for texts, in any order, behind what was waited for last; shows all there was where one does not come. */
+  until(...texts: string[]): Promise<void>
   type(text: string): void
 }
 
@@ -50,19 +50,20 @@ export const startTerminal = (command: readonly string[], env: Record<string, st
   child.once('close', tell)
   return {
     type: text => void child.stdin.write(text),
-    until: async text => {
+    until: async (...texts) => {
+      const missing = (): string | undefined => texts.find(text => !shown.includes(text, seen))
       const late = new AbortController()
       const timer = setTimeout(() => {
         late.abort()
         tell()
       }, deadline)
       try {
-        while (!shown.includes(text, seen)) {
+        while (missing() !== undefined) {
           if (late.signal.aborted || child.exitCode !== null)
-            throw new Error(`${JSON.stringify(text)} was not shown: ${shown}`)
+            throw new Error(`${JSON.stringify(missing())} was not shown: ${shown}`)
           await changed.promise
         }
-        seen = shown.indexOf(text, seen) + text.length
+        seen = Math.max(...texts.map(text => shown.indexOf(text, seen) + text.length))
       } finally {
         clearTimeout(timer)
       }
