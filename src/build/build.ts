@@ -237,7 +237,7 @@ export class Build implements AsyncDisposable {
   /** What a plan comes to once it is needed, held from then on until this build is disposed of. Errors: `bad-request` for what is not granted. */
   result(planned: PlannedPlatform, options: SolveOptions = {}): PlannedResult {
     checkEntitlements(planned.plan.graph, this.#granted)
-    return new PlannedResult(planned, options, async ({ platform, plan }) => {
+    return new PlannedResult(planned, async ({ platform, plan }) => {
       this.#operation.at('running its steps')
       return { platform, plan, ...(await this.#result(plan.graph, options)) }
     })

@@ -28,7 +28,7 @@ const [base, both] = [...graph.vertices.values()]
 
 test('a result is made once, and a part of it by itself', async () => {
   const made: string[] = []
-  const result = new PlannedResult(planned, {}, async ({ plan, platform: id }) => {
+  const result = new PlannedResult(planned, async ({ plan, platform: id }) => {
     made.push([...plan.graph.vertices.values()].map(({ step }) => step.name).join())
     return { platform: id, plan, tree: { layers: [] }, mark: {}, results: async () => [] }
   })
@@ -44,7 +44,7 @@ test('a result is made once, and a part of it by itself', async () => {
 })
 
 test('a step that failed is told with its lines, and what it left is no part of the build', async () => {
-  const result = new PlannedResult(planned, {}, async () => {
+  const result = new PlannedResult(planned, async () => {
     throw new SolveError(both ?? assert.fail(), badRequest('it did not work'))
   })
   await assert.rejects(result.made(), (error: unknown) => {

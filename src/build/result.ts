@@ -45,18 +45,16 @@ export class StepError extends BerthError {
   }
 }
 
-type Make = (planned: PlannedPlatform, options: SolveOptions) => Promise<BuiltPlatform>
+type Make = (planned: PlannedPlatform) => Promise<BuiltPlatform>
 
 /** Made once, when somebody needs it first. */
 export class PlannedResult implements LentResult {
   readonly planned: PlannedPlatform
-  readonly #options: SolveOptions
   readonly #make: Make
   #made: Promise<BuiltPlatform> | undefined
 
-  constructor(planned: PlannedPlatform, options: SolveOptions, make: Make) {
+  constructor(planned: PlannedPlatform, make: Make) {
     this.planned = planned
-    this.#options = options
     this.#make = make
   }
 
@@ -78,7 +76,7 @@ export class PlannedResult implements LentResult {
   async #solve(): Promise<BuiltPlatform> {
     const { source } = this.planned
     try {
-      return await this.#make(this.planned, this.#options)
+      return await this.#make(this.planned)
     } catch (error) {
       throw error instanceof SolveError && source ? new StepError(source, error) : error
     }
@@ -88,7 +86,7 @@ export class PlannedResult implements LentResult {
   replaced(tree: Tree): PlannedResult {
     const { planned } = this
     const plan = { ...planned.plan, graph: { vertices: new Map(), result: undefined } }
-    return new PlannedResult({ ...planned, plan }, {}, async ({ platform, plan }) => ({
+    return new PlannedResult({ ...planned, plan }, async ({ platform, plan }) => ({
       ...{ platform, plan, tree, mark: {} },
       results: async () => [],
     }))
@@ -98,6 +96,6 @@ export class PlannedResult implements LentResult {
   part(edge: Edge): PlannedResult {
     const { planned } = this
     const plan = { ...planned.plan, graph: partOf(this.graph, edge) }
-    return new PlannedResult({ ...planned, plan }, this.#options, this.#make)
+    return new PlannedResult({ ...planned, plan }, this.#make)
   }
 }

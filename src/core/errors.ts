@@ -35,6 +35,15 @@ export const unavailable = (message: string): BerthError => new BerthError('unav
 export const notImplemented = (what: string): BerthError =>
   new BerthError('not-implemented', 501, `${what} is not implemented by this version of Berth`)
 
+/** The first of an error and its causes that is of this kind. */
+export const causeOf = <T extends Error>(
+  error: unknown,
+  kind: abstract new (...parameters: never[]) => T,
+): T | undefined => {
+  for (let cause = error; cause instanceof Error; cause = cause.cause) if (cause instanceof kind) return cause
+  return undefined
+}
+
 /** True for a BerthError with this code. */
 export const hasCode = (error: unknown, code: string): boolean =>
   error instanceof Error && 'code' in error && error.code === code

@@ -1,4 +1,5 @@
 import { badRequest } from '../core/errors.ts'
+import { truthOf } from '../wire/truth.ts'
 
 /** Features of dockerd that mean nothing here, and why. */
 const pointless: Record<string, string> = {
@@ -7,12 +8,12 @@ const pointless: Record<string, string> = {
   'embedded-containerd': 'there is no containerd',
 }
 
-const truthOf = (name: string, value: unknown): boolean => {
-  if (typeof value === 'boolean') return value
-  // By flag: `NAME` alone, or what Go takes for a truth.
-  if (value === '' || /^(1|t|T|true|TRUE|True)$/.test(String(value))) return true
-  if (/^(0|f|F|false|FALSE|False)$/.test(String(value))) return false
-  throw badRequest(`invalid value ${JSON.stringify(value)} of the feature ${name}: want true or false`)
+const isOn = (name: string, value: unknown): boolean => {
+  // By flag it may be the name alone.
+  const truth = typeof value === 'boolean' ? value : value === '' || truthOf(String(value))
+  if (truth === undefined)
+    throw badRequest(`invalid value ${JSON.stringify(value)} of the feature ${name}: want true or false`)
+  return truth
 }
 
 export interface Features {
@@ -27,7 +28,7 @@ export const featuresOf = (given: unknown): Features => {
   const values = new Map(
     Object.entries((given ?? {}) as Record<string, unknown>).map(([name, value]) => [
       name,
-      truthOf(name, value),
+      isOn(name, value),
     ]),
   )
   return {

@@ -2,7 +2,7 @@ import type { BuildWarning } from '../../build/build.ts'
 import { type DockerfileSource, FrontendError } from '../../build/frontend/frontend.ts'
 import { StepError } from '../../build/result.ts'
 import type { SourceExcerpt, WarningInfo } from '../../build/solver/progress.ts'
-import { causeOf } from './failedSolve.ts'
+import { causeOf } from '../../core/errors.ts'
 
 /** Where in a Dockerfile errors and warnings come from, as clients show it. */
 

@@ -1,5 +1,5 @@
 import { SolveError } from '../../build/solver/errors.ts'
-import { asBerthError, BerthError } from '../../core/errors.ts'
+import { asBerthError, BerthError, causeOf } from '../../core/errors.ts'
 import type { Op } from '../../wire/buildkit/ops_pb.ts'
 
 /** A step failed, with what a client needs to look into it (BuildKit's `errdefs.Solve`). Says what its cause says. */
@@ -19,14 +19,6 @@ export class FailedSolve extends BerthError {
   }
 }
 
-/** The first of an error and its causes that is of this kind. */
-export const causeOf = <T extends Error>(
-  error: unknown,
-  kind: abstract new (...parameters: never[]) => T,
-): T | undefined => {
-  for (let cause = error; cause instanceof Error; cause = cause.cause) if (cause instanceof kind) return cause
-  return undefined
-}
-
+/** The step of which an error is. */
 export const failedVertex = (error: unknown): SolveError['vertex'] | undefined =>
   causeOf(error, SolveError)?.vertex

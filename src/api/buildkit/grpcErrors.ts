@@ -5,10 +5,10 @@ import { UnsupportedSubrequestError } from '../../build/frontend/subrequests.ts'
 import { withoutPasswords } from '../../build/history/attributes.ts'
 import type { BuildEnd } from '../../build/history/types.ts'
 import type { SourceExcerpt } from '../../build/solver/progress.ts'
-import { BerthError, messageOf } from '../../core/errors.ts'
+import { BerthError, causeOf, messageOf } from '../../core/errors.ts'
 import { SolveSchema } from '../../wire/buildkit/errdefs_pb.ts'
 import { type Status, StatusSchema } from '../../wire/buildkit/status_pb.ts'
-import { causeOf, FailedSolve, failedVertex } from './failedSolve.ts'
+import { FailedSolve, failedVertex } from './failedSolve.ts'
 import type { Builder } from './types.ts'
 
 /**

@@ -1,3 +1,4 @@
+import { causeOf } from '../../core/errors.ts'
 import type { Operation } from '../../engine/operations.ts'
 import type { Digest } from '../../oci/digest.ts'
 import { familiar, type Reference, withDefaultTag } from '../../oci/reference.ts'
@@ -32,13 +33,13 @@ export interface ClassicRequest {
 
 /** What a classic client is told of a process that failed. */
 export const failedCommand = (error: unknown): { code: number; message: string } | undefined => {
-  for (let cause: unknown = error; cause instanceof Error; cause = cause.cause)
-    if (cause instanceof StepFailed)
-      return {
-        code: cause.exitCode,
-        message: `The command '${cause.command}' returned a non-zero code: ${cause.exitCode}`,
-      }
-  return undefined
+  const failed = causeOf(error, StepFailed)
+  return (
+    failed && {
+      code: failed.exitCode,
+      message: `The command '${failed.command}' returned a non-zero code: ${failed.exitCode}`,
+    }
+  )
 }
 
 /** A build for a client of the classic builder (`POST /build`), by the same solver as all. */
