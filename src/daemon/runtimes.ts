@@ -4,6 +4,7 @@ import path from 'node:path'
 import { promisify } from 'node:util'
 import { BerthError, badRequest } from '../core/errors.ts'
 import type { Log } from '../core/log.ts'
+import { isVersionAtLeast } from '../core/versions.ts'
 import { isHybrid } from '../linux/cgroups.ts'
 import type { RuntimeBinary } from '../runtime/types.ts'
 import type { DaemonSettings } from './settings.ts'
@@ -25,13 +26,22 @@ const find = (name: string): string | undefined => {
   return undefined
 }
 
-const answers = async (binary: string): Promise<boolean> => {
+/** What it says of its version; undefined where it does not work. */
+const versionOf = async (binary: string): Promise<string | undefined> => {
   try {
-    await promisify(execFile)(binary, ['--version'], { timeout: 10_000 })
-    return true
+    return (await promisify(execFile)(binary, ['--version'], { timeout: 10_000 })).stdout
   } catch {
-    return false
+    return undefined
   }
+}
+
+/** What is known to be wrong with the default runtime, as `docs/hosts.md` tells it. */
+const warnOfOld = (binary: string, told: string, log: Log): void => {
+  const [, version] = /^runc version (\S+)/.exec(told) ?? []
+  if (version === undefined || isVersionAtLeast(version, '1.1.14')) return
+  log.warn(
+    `${binary} is runc ${version}: before 1.1.14 a container may lead it out of a shared volume (CVE-2024-45310) and an exec may get the hard limit of open files as its soft one; install crun or a newer runc`,
+  )
 }
 
 const describe = (settings: DaemonSettings, name: string, binary: string, args: string[]): RuntimeBinary => ({
@@ -49,11 +59,17 @@ const describe = (settings: DaemonSettings, name: string, binary: string, args: 
  */
 export const findRuntimes = async (settings: DaemonSettings, log: Log): Promise<void> => {
   const { runtimes } = settings.engine
+  const versions = new Map<string, string>()
   for (const name of ['crun', 'runc']) {
     const binary = find(name)
     if (!binary) continue
-    if (await answers(binary)) runtimes.set(name, describe(settings, name, binary, []))
-    else log.warn(`the OCI runtime ${binary} does not work on this host`)
+    const told = await versionOf(binary)
+    if (told === undefined) {
+      log.warn(`the OCI runtime ${binary} does not work on this host`)
+      continue
+    }
+    runtimes.set(name, describe(settings, name, binary, []))
+    versions.set(binary, told)
   }
   for (const [name, { path: file, args }] of settings.addedRuntimes)
     runtimes.set(name, describe(settings, name, path.isAbsolute(file) ? file : (find(file) ?? file), args))
@@ -68,4 +84,6 @@ export const findRuntimes = async (settings: DaemonSettings, log: Log): Promise<
       'no OCI runtime was found: install crun or runc (apt-get install crun)',
     )
   settings.engine.defaultRuntime = wanted || first
+  const chosen = runtimes.get(settings.engine.defaultRuntime)?.path ?? ''
+  warnOfOld(chosen, versions.get(chosen) ?? '', log)
 }

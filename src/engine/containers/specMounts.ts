@@ -1,5 +1,6 @@
 import { release } from 'node:os'
 import { badRequest } from '../../core/errors.ts'
+import { isVersionAtLeast } from '../../core/versions.ts'
 import type { SpecMount } from '../../oci/runtimeSpec.ts'
 import { defaultShmSize, kernelMounts } from '../../runtime/spec/defaults.ts'
 import type { ContainerRecord, MountPoint } from './types.ts'
@@ -22,10 +23,7 @@ export interface ContainerFiles {
 const readOnlyOption = (readWrite: boolean): string => (readWrite ? 'rw' : 'ro')
 
 /** mount_setattr(2), by which mounts below become read-only as well, came with Linux 5.12. */
-const kernelMakesAllReadOnly = (): boolean => {
-  const [major = 0, minor = 0] = release().split('.').map(Number)
-  return major > 5 || (major === 5 && minor >= 12)
-}
+const kernelMakesAllReadOnly = (): boolean => isVersionAtLeast(release(), '5.12')
 
 /** Nothing is said of one that may be written to: `rw` would have the runtime clear the flags of what is bound. */
 const bindAccess = (mount: MountPoint, plainFiles: ReadonlySet<string>): string[] => {

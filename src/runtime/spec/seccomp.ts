@@ -1,4 +1,5 @@
 import { badRequest, messageOf } from '../../core/errors.ts'
+import { isVersionAtLeast } from '../../core/versions.ts'
 import type { SeccompRule, SpecSeccomp } from '../../oci/runtimeSpec.ts'
 import { alwaysAllowed } from './seccompNames.ts'
 import { checkSeccompShape } from './seccompShape.ts'
@@ -132,24 +133,18 @@ const nativeArch: Record<string, string> = {
   riscv64: 'SCMP_ARCH_RISCV64',
 }
 
-const kernelAtLeast = (kernel: string, wanted: string): boolean => {
-  const [haveMajor = 0, haveMinor = 0] = kernel.split('.').map(part => Number.parseInt(part, 10))
-  const [major = 0, minor = 0] = wanted.split('.').map(part => Number.parseInt(part, 10))
-  return haveMajor > major || (haveMajor === major && haveMinor >= minor)
-}
-
 const included = (condition: Condition | undefined, context: SeccompContext): boolean => {
   if (!condition) return true
   if (condition.arches?.length && !condition.arches.includes(context.architecture)) return false
   if (condition.caps?.some(cap => !context.capabilities.includes(cap))) return false
-  return !condition.minKernel || kernelAtLeast(context.kernel, condition.minKernel)
+  return !condition.minKernel || isVersionAtLeast(context.kernel, condition.minKernel)
 }
 
 const excluded = (condition: Condition | undefined, context: SeccompContext): boolean => {
   if (!condition) return false
   if (condition.arches?.includes(context.architecture)) return true
   if (condition.caps?.some(cap => context.capabilities.includes(cap))) return true
-  return !!condition.minKernel && kernelAtLeast(context.kernel, condition.minKernel)
+  return !!condition.minKernel && isVersionAtLeast(context.kernel, condition.minKernel)
 }
 
 const architecturesOf = (profile: SeccompProfile, context: SeccompContext): string[] => {
