@@ -48,6 +48,14 @@ test('an exec has the seccomp filter and no-new-privileges of its container', as
   assert.equal(await exec('open', [], status('NoNewPrivs|Seccomp')), 'NoNewPrivs: 0\nSeccomp: 0')
 })
 
+test('a user whom the container has made root since its start gets nothing by it without being asked for', async () => {
+  await started('renamed', '--user', 'nobody')
+  await exec('renamed', ['-u', '0'], 'echo nobody:x:0:0::/: >/etc/passwd')
+  const seen = `id -u; ${status('CapEff')}`
+  assert.equal(await exec('renamed', [], seen), '65534\nCapEff: 0000000000000000')
+  assert.equal(await exec('renamed', ['-u', 'nobody'], seen), '0\nCapEff: 00000000a80425fb')
+})
+
 test('groups that are added stay in an exec by another user', async () => {
   await started('grouped', '--group-add', '4321', '--group-add', 'nobody')
   assert.equal(await exec('grouped', [], 'id -G'), '0 4321 65534')

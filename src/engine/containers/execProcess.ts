@@ -5,6 +5,7 @@ import type { ExecCreateRequest } from '../../wire/container.ts'
 import type { Engine } from '../engine.ts'
 import { ensureDefaultProfile } from './appArmor.ts'
 import type { Container } from './container.ts'
+import { enteredProcess } from './enteredProcess.ts'
 import { linkVariables } from './links.ts'
 import { hostCapabilities } from './privileges.ts'
 import { processEnv } from './processEnv.ts'
@@ -39,22 +40,20 @@ export const execProcess = async (
     request.User || config.User || '',
     hostConfig.GroupAdd ?? [],
   )
-  const bounding = request.Privileged ? [...hostCapabilities()] : base.capabilities.bounding
-  const effective = user.uid === 0 ? bounding : []
   const terminal = request.Tty ?? false
-  const { consoleSize: _size, ...rest } = base
   return {
-    ...rest,
-    terminal,
-    ...(terminal && size ? { consoleSize: { height: size[0], width: size[1] } } : {}),
-    args: request.Cmd ?? [],
-    cwd: request.WorkingDir || base.cwd,
-    env: processEnv({
-      ...{ config, terminal, home: user.home },
-      links: linkVariables(engine, container.record),
-      extra: request.Env ?? [],
+    ...enteredProcess(base, {
+      args: request.Cmd ?? [],
+      env: processEnv({
+        ...{ config, terminal, home: user.home },
+        links: linkVariables(engine, container.record),
+        extra: request.Env ?? [],
+      }),
+      directory: request.WorkingDir ?? '',
+      user: request.User ? user : undefined,
+      terminal,
+      capabilities: request.Privileged ? [...hostCapabilities()] : undefined,
     }),
-    user: request.User ? { uid: user.uid, gid: user.gid, additionalGids: user.additionalGids } : base.user,
-    capabilities: { bounding, effective, permitted: effective, inheritable: [], ambient: [] },
+    ...(terminal && size ? { consoleSize: { height: size[0], width: size[1] } } : {}),
   }
 }

@@ -6,6 +6,7 @@ import { failpoint } from '../../../core/failpoint.ts'
 import { newId } from '../../../core/ids.ts'
 import { stringify } from '../../../core/json.ts'
 import { ensureDefaultProfile } from '../../../engine/containers/appArmor.ts'
+import { enteredProcess } from '../../../engine/containers/enteredProcess.ts'
 import { containerGroup } from '../../../engine/containers/groups.ts'
 import { hostCapabilities } from '../../../engine/containers/privileges.ts'
 import { containerUser } from '../../../engine/containers/userFiles.ts'
@@ -19,7 +20,6 @@ import type { ExecOperation } from '../../graph/types.ts'
 import { lookAt } from './containerFiles.ts'
 import { type ContainerProcess, startProcess } from './containerProcess.ts'
 import { type ContainerRequest, operationOf, type ProcessRequest, withProcess } from './containerRequest.ts'
-import { enteredProcess } from './enteredProcess.ts'
 import {
   connect,
   environmentOf,

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import type { SpecProcess } from '../../../oci/runtimeSpec.ts'
+import type { SpecProcess } from '../../oci/runtimeSpec.ts'
 import { enteredProcess } from './enteredProcess.ts'
 
 const base: SpecProcess = {

@@ -1,5 +1,5 @@
-import type { ProcessUser } from '../../../engine/containers/users.ts'
-import type { SpecProcess } from '../../../oci/runtimeSpec.ts'
+import type { SpecProcess } from '../../oci/runtimeSpec.ts'
+import type { ProcessUser } from './users.ts'
 
 /** What a further process of a container has of its own. */
 export interface EnteredProcess {
