@@ -172,6 +172,7 @@ export const makeNodeAt = (at: At, mode: number, device = 0n): void => {
 
 /** Fail with EEXIST where the new name is taken. */
 export const RENAME_NOREPLACE = 1
+export const RENAME_EXCHANGE = 2
 
 export const renameAt = (from: At, to: At, flags = 0): void => {
   calls.renameat2(from.dir, zeroEnded(from.name), to.dir, zeroEnded(to.name), flags)

@@ -77,6 +77,7 @@ const points = [
   'snapshots.hashed',
   'snapshots.sealing',
   'layers.before-adopt',
+  'store.before-exchange',
   'layers.adopted',
   'snapshots.sealed',
   'trash.renamed',

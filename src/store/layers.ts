@@ -1,4 +1,4 @@
-import { existsSync, renameSync, writeFileSync } from 'node:fs'
+import { existsSync, lstatSync, renameSync, writeFileSync } from 'node:fs'
 import { readdir, rename, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { UnpackLimits } from '../archive/budget.ts'
@@ -23,6 +23,7 @@ import {
   whiteoutFile,
 } from './layerRecord.ts'
 import { LayerUnpacker } from './layerUnpacker.ts'
+import { moveLeavingLink } from './movedFolder.ts'
 import { RecordSync } from './recordSync.ts'
 import { REPLACED, ReplacedLayers } from './replacedLayers.ts'
 import { Trash } from './trash.ts'
@@ -148,7 +149,8 @@ class DirectoryLayerStore implements LayerStore {
       const record = name.startsWith(UNFINISHED) ? undefined : readRecord(home)
       if (record && this.#isWhole(record, home)) this.#records.set(record.key, record)
       // Its record was lost, and somebody may have it mounted.
-      else if (!record && isDigest(`sha256:${name}`)) this.#replaced.setAside(home)
+      else if (!record && isDigest(`sha256:${name}`) && lstatSync(home).isDirectory())
+        this.#replaced.setAside(home)
       else this.#trash.take(home)
     }
     this.#sync.add([...this.#records.values()].filter(record => record.unsynced !== undefined))
@@ -227,7 +229,7 @@ class DirectoryLayerStore implements LayerStore {
     const target = layerHome(this.#options.root, diffId)
     // What has this name without a record was lost under somebody's mount.
     if (existsSync(target)) this.#replaced.setAside(target)
-    renameSync(home, target)
+    moveLeavingLink(home, target)
     failpoint('layers.adopted')
     this.#records.set(diffId, record)
     this.#sync.add([record])

@@ -1,10 +1,14 @@
+import { lstatSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import { Readable } from 'node:stream'
 import type { PackLayerTask } from '../archive/packLayer.ts'
 import type { WorkerPool } from '../archive/pool.ts'
 import { internal } from '../core/errors.ts'
 import { failpoint } from '../core/failpoint.ts'
 import type { Digest } from '../oci/digest.ts'
+import { unfinishedName } from './durable.ts'
 import { recordBlocks, stackLayer } from './layerRecord.ts'
+import { moveLeavingLink } from './movedFolder.ts'
 import { replaceSnapshot, type SnapshotRecord, snapshotLayer } from './snapshotRecord.ts'
 import type { Layer, LayerStore, SealOptions } from './types.ts'
 
@@ -44,13 +48,13 @@ export const digestArchive = async (
 }
 
 /**
- * Gives the snapshot's folder to the layers; it stays where they have one already. Its record says so first: with the
- * folder still there, that is not done yet.
+ * Gives the snapshot's folder to the layers, or, where they have one already, to `discard`: a link to the layer takes
+ * its place. The record says so first: with the folder still there, that is not done yet.
  */
 export const adoptSnapshot = async (
   layers: LayerStore,
   home: string,
-  { record, diffId }: { record: SnapshotRecord; diffId: Digest },
+  { record, diffId, discard }: { record: SnapshotRecord; diffId: Digest; discard(folder: string): void },
 ): Promise<{ sealed: SnapshotRecord; layer: Layer }> => {
   const folder = snapshotLayer(home)
   const { size, diskBytes, entries, opaqueRoot, root } = record
@@ -65,5 +69,10 @@ export const adoptSnapshot = async (
     opaqueRoot,
     ...(root ? { root } : {}),
   })
+  if (lstatSync(folder).isDirectory()) {
+    const away = join(home, '..', unfinishedName())
+    moveLeavingLink(folder, away, dirname(layer.path))
+    discard(away)
+  }
   return { sealed, layer }
 }

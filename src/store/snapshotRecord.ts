@@ -1,4 +1,4 @@
-import { existsSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs'
+import { lstatSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import type { RootMetadata } from '../archive/layer.ts'
 import { type Digest, digestOf } from '../oci/digest.ts'
@@ -8,8 +8,9 @@ import type { Layer, LayerStore } from './types.ts'
 
 /**
  * One snapshot on disk, `<root>/snapshots/<id>/`: `layer/` as the layer store
- * has it, but for its record, and `snapshot.json`, which stays when the layer
- * was sealed and has gone to `layers/`.
+ * has it, but for its record, and `snapshot.json`. When the layer was sealed and
+ * has gone to `layers/`, a link to it stays in its place: who was told its path
+ * before may not have come to it yet.
  */
 export interface SnapshotRecord {
   version: 1
@@ -78,7 +79,7 @@ export const trustedSnapshot = (
 ): SnapshotRecord | undefined => {
   const record = readSnapshot(home)
   if (!record) return undefined
-  if (existsSync(contentDirectory(snapshotLayer(home)))) {
+  if (lstatSync(snapshotLayer(home), { throwIfNoEntry: false })?.isDirectory()) {
     const { sealed: _, ...unsealed } = record
     return record.unsynced === undefined || record.unsynced === bootId ? unsealed : undefined
   }

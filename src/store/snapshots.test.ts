@@ -24,6 +24,7 @@ import { hasCode } from '../core/errors.ts'
 import { setXattr } from '../linux/xattrs.ts'
 import { digestOf } from '../oci/digest.ts'
 import { directory, file, makeTar, openStores, type Stores, type StoresOptions } from './fixture.ts'
+import { stackLayer } from './layerRecord.ts'
 import { openSnapshotStore } from './snapshots.ts'
 import type { Layer, SnapshotStore } from './types.ts'
 
@@ -173,6 +174,34 @@ for (const [name, options] of ways)
       assert.deepEqual(await stores.snapshots.seal('two'), sealed)
       assert.equal(readFileSync(join(view.root, 'ä'), 'utf8'), 'ä', 'a mount over the other goes on')
       assert.deepEqual(await namesOf(stores.snapshots.archive('two')), ['a', 'b', 'ä'])
+    })
+
+    test('who was told where a layer is finds it there when it was sealed meanwhile', async () => {
+      await using stores = await openStores(options)
+      const layers = await stores.stack(base)
+      const write = (root: string): void => {
+        writeFileSync(join(root, 'one'), 'one')
+        rmSync(join(root, 'etc/passwd'))
+        for (const path of ['one', 'etc', '']) utimesSync(join(root, path), 1, 1)
+      }
+      const told = await step(stores.snapshots, 'one', layers, write)
+      const same = await step(stores.snapshots, 'same', layers, write)
+      const before = await seen(stores.snapshots, [...layers, told])
+      const entries = stackLayer(told)
+      const sealed = await stores.snapshots.seal('one')
+      assert.deepEqual(await stores.snapshots.seal('same'), sealed, 'the one that is there wins')
+      const again = reopen(stores, options)
+      await again.recover()
+      assert.deepEqual(again.find('one'), sealed)
+      for (const layer of [told, same, sealed]) {
+        assert.equal(readFileSync(join(layer.path, 'one'), 'utf8'), 'one')
+        assert.deepEqual(await seen(again, [...layers, layer]), before)
+      }
+      assert.deepEqual(stackLayer(told), entries)
+      for (const id of ['one', 'same']) await again.remove(id)
+      await again.idle()
+      assert.deepEqual(readdirSync(join(stores.root, 'snapshots')), [])
+      assert.ok(existsSync(sealed.path), 'what was sealed stays')
     })
 
     test('sealing under a mount harms none, and removal waits for the mount', async () => {

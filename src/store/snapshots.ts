@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs'
+import { mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import type { WorkerPool } from '../archive/pool.ts'
@@ -363,10 +363,12 @@ class DirectorySnapshotStore implements SnapshotStore {
       )
     failpoint('snapshots.hashed')
     const home = this.#home(id)
-    const { sealed, layer } = await adoptSnapshot(layers, home, { record, diffId })
+    const { sealed, layer } = await adoptSnapshot(layers, home, {
+      ...{ record, diffId },
+      discard: folder => this.#uses.discard(folder, snapshotKey(id)),
+    })
     this.#records.set(id, sealed)
     this.#sync.add([sealed])
-    if (existsSync(snapshotLayer(home))) this.#uses.discard(snapshotLayer(home), snapshotKey(id))
     dropShortLink(root, known)
     failpoint('snapshots.sealed')
     return layer

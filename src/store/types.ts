@@ -182,7 +182,8 @@ export interface LayerStore {
   remake(place: LayerPlace, options?: LayerWorkOptions): Promise<RemadeLayer>
   /**
    * Makes the layer of its diff id of a folder that holds `diff/`, and its whiteouts where they are recorded, by a
-   * rename on the same file system. One that is there already wins: then the folder stays, and is the caller's.
+   * rename on the same file system; a link to it stays at `home`. One that is there already wins: then the folder
+   * stays, and is the caller's.
    */
   adopt(home: string, known: AdoptedLayer): Promise<Layer>
   /** An upper is mounted no more: layers that were replaced under it are not needed by it any longer. */
