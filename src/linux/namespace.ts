@@ -2,6 +2,7 @@ import fs from 'node:fs'
 import { internal, messageOf } from '../core/errors.ts'
 import { SystemError, sys } from './ffi.ts'
 import { isMountRoot, makeHiddenMount } from './mount.ts'
+import { removeTree } from './removeTree.ts'
 
 /**
  * Network namespaces pinned by a bind mount. The main thread changes its own
@@ -156,5 +157,5 @@ export const preparePinFolder = (folder: string): void => {
 export const removePinFolder = (folder: string): void => {
   if (!fs.existsSync(folder)) return
   if (isMountRoot(folder)) umount2(folder, MNT_DETACH)
-  fs.rmSync(folder, { recursive: true, force: true })
+  removeTree(folder)
 }

@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import { mkdirSync, mkdtempSync } from 'node:fs'
 import { join } from 'node:path'
 import { hasCode } from '../core/errors.ts'
 import { SystemError } from './ffi.ts'
@@ -14,6 +14,7 @@ import {
   owned,
 } from './files.ts'
 import { MNT_DETACH, mount, mountFilesystem, unmount } from './mount.ts'
+import { removeTree } from './removeTree.ts'
 import { S_IFCHR } from './stat.ts'
 import { setXattr } from './xattrs.ts'
 
@@ -113,7 +114,7 @@ const attempt = (root: string, path: OverlayPath): void => {
     mounted = true
   } finally {
     if (mounted) unmount(part('merged'), MNT_DETACH)
-    rmSync(base, { recursive: true, force: true })
+    removeTree(base)
   }
 }
 

@@ -5,13 +5,13 @@ import {
   mkdirSync,
   readdirSync,
   renameSync,
-  rmSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs'
 import { join } from 'node:path'
 import { mergedRoot, type StackLayer } from '../archive/merged.ts'
 import { hasCode, internal } from '../core/errors.ts'
+import { removeTree } from '../linux/removeTree.ts'
 import { isDirectory } from '../linux/stat.ts'
 import { UNFINISHED, unfinishedName } from './durable.ts'
 
@@ -84,7 +84,7 @@ export const ensureInitLayer = (root: string, name: string): string => {
     fill(unfinished, name)
     renameSync(unfinished, directory)
   } catch (error) {
-    rmSync(unfinished, { recursive: true, force: true })
+    removeTree(unfinished)
     throw error
   }
   return directory
@@ -94,7 +94,7 @@ export const ensureInitLayer = (root: string, name: string): string => {
 export const recoverInitLayers = (root: string): void => {
   try {
     for (const entry of readdirSync(home(root)))
-      if (entry.startsWith(UNFINISHED)) rmSync(join(home(root), entry), { recursive: true, force: true })
+      if (entry.startsWith(UNFINISHED)) removeTree(join(home(root), entry))
   } catch (error) {
     if (!hasCode(error, 'ENOENT')) throw error
   }

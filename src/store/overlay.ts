@@ -1,7 +1,8 @@
-import { mkdirSync, rmSync } from 'node:fs'
+import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { AT_FDCWD, O_DIRECTORY, O_PATH, O_RDONLY, openAt, owned } from '../linux/files.ts'
 import { mountOverlay, type OverlayPath } from '../linux/overlay.ts'
+import { removeTree } from '../linux/removeTree.ts'
 import { mapDirectories } from './mappedLayers.ts'
 import type { MappedOwners } from './mappedOwners.ts'
 import { shortPaths } from './shortLinks.ts'
@@ -13,8 +14,7 @@ const WORK = 'work'
  * After a volatile mount the kernel leaves a mark that refuses the next one,
  * since a crash may have lost data. Whoever asked for `volatile` has agreed.
  */
-const clearVolatile = (home: string): void =>
-  rmSync(join(home, WORK, 'work', 'incompat'), { recursive: true, force: true })
+const clearVolatile = (home: string): void => removeTree(join(home, WORK, 'work', 'incompat'))
 
 /** Overlayfs over `<root>/layers`; `path` says by which calls. */
 export class OverlaySnapshotter implements Snapshotter {

@@ -1,9 +1,10 @@
-import { mkdirSync, readdirSync, readFileSync, renameSync, rmdirSync, rmSync, statSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync, renameSync, rmdirSync, statSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { hasCode } from '../core/errors.ts'
 import { failpoint } from '../core/failpoint.ts'
 import { namesIn } from '../linux/files.ts'
+import { removeTree } from '../linux/removeTree.ts'
 import { type Digest, digestHex } from '../oci/digest.ts'
 import { syncDirectory, writeDurably } from './durable.ts'
 
@@ -101,7 +102,7 @@ export class Quarantine {
       const folder = join(this.#directory, name)
       const note = readNote(folder)
       const moved = readdirSync(folder).some(entry => entry !== NOTE)
-      if (note ? !moved : isEmpty(folder)) rmSync(folder, { recursive: true, force: true })
+      if (note ? !moved : isEmpty(folder)) removeTree(folder)
     }
     try {
       rmdirSync(this.#directory)

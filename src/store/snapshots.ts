@@ -1,4 +1,4 @@
-import { mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs'
+import { mkdirSync, readdirSync, renameSync } from 'node:fs'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import type { WorkerPool } from '../archive/pool.ts'
@@ -7,6 +7,7 @@ import { badRequest, conflict, internal, notFound } from '../core/errors.ts'
 import { failpoint } from '../core/failpoint.ts'
 import type { NamespaceHelper } from '../linux/namespaceHelper.ts'
 import type { OverlayPath } from '../linux/overlay.ts'
+import { removeTree } from '../linux/removeTree.ts'
 import { makeTreesFolder } from '../linux/unrelatedTrees.ts'
 import type { Digest } from '../oci/digest.ts'
 import { CopySnapshotter } from './copy.ts'
@@ -341,7 +342,7 @@ class DirectorySnapshotStore implements SnapshotStore {
     const task = { directory: contentDirectory(layer), layers }
     const options = signal ? { signal } : {}
     if (isRecorded) await pool.run('reduceCopy', { ...task, record: whiteoutFile(layer) }, options)
-    else rmSync(join(layer, 'work'), { recursive: true, force: true })
+    else removeTree(join(layer, 'work'))
     const { root, ...rest }: SettledLayer = await pool.run('settleLayer', { ...task, isRecorded }, options)
     const given = rootOfStack(stack)
     const isSame = root.mode === given.mode && root.uid === given.uid && root.gid === given.gid

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { mkdirSync, readSync, rmSync } from 'node:fs'
+import { mkdirSync, readSync } from 'node:fs'
 import { basename, dirname } from 'node:path'
 import { Directories } from '../../archive/directories.ts'
 import { namesOf } from '../../archive/merged.ts'
@@ -19,6 +19,7 @@ import {
   owned,
   renameAt,
 } from '../../linux/files.ts'
+import { removeTree } from '../../linux/removeTree.ts'
 import { type FileStat, statIfThere } from '../../linux/stat.ts'
 import { setXattrFd } from '../../linux/xattrs.ts'
 import type { Digest } from '../../oci/digest.ts'
@@ -122,6 +123,6 @@ export class ContextPlaces implements Disposable {
 
   [Symbol.dispose](): void {
     this.#stack.dispose()
-    rmSync(this.#arriving, { recursive: true, force: true })
+    removeTree(this.#arriving)
   }
 }

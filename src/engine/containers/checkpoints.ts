@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process'
-import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, renameSync, statSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import path from 'node:path'
 import { promisify } from 'node:util'
@@ -12,6 +12,7 @@ import {
   messageOf,
   notFound,
 } from '../../core/errors.ts'
+import { removeTree } from '../../linux/removeTree.ts'
 import type { RuntimeBinary } from '../../runtime/types.ts'
 import { syncDirectory, UNFINISHED, unfinishedName } from '../../store/durable.ts'
 import type { Engine } from '../engine.ts'
@@ -155,7 +156,7 @@ const write = async (
     if (takeBack) await engine.containers.save(container).catch(() => {})
     throw error
   } finally {
-    rmSync(work, { recursive: true, force: true })
+    removeTree(work)
   }
 }
 

@@ -1,7 +1,7 @@
-import { rmSync } from 'node:fs'
 import path from 'node:path'
 import { messageOf } from '../../core/errors.ts'
 import { killGroup, removeGroup } from '../../linux/cgroups.ts'
+import { removeTree } from '../../linux/removeTree.ts'
 import type { Engine } from '../engine.ts'
 import type { Container } from './container.ts'
 import { containerGroup } from './groups.ts'
@@ -25,7 +25,7 @@ const tryAll = async (engine: Engine, { id }: { id: string }, steps: readonly St
 
 const runtimeState = (engine: Engine, { id, hostConfig }: ContainerRecord): void => {
   const runtime = engine.settings.runtimes.get(hostConfig.Runtime ?? '')
-  if (runtime) rmSync(path.join(runtime.root, id), { recursive: true, force: true })
+  if (runtime) removeTree(path.join(runtime.root, id))
 }
 
 /** What a runtime made, or left half-made: processes, its state, the control group. Idempotent. */

@@ -1,9 +1,10 @@
-import { mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, renameSync, writeFileSync } from 'node:fs'
 import { mkdir, readdir, rm } from 'node:fs/promises'
 import path from 'node:path'
 import { BerthError, badRequest, conflict, hasCode, messageOf } from '../../core/errors.ts'
 import { failpoint } from '../../core/failpoint.ts'
 import { newId, nonce } from '../../core/ids.ts'
+import { removeTree } from '../../linux/removeTree.ts'
 import { startFailure } from '../../runtime/errors.ts'
 import { launchMonitor } from '../../runtime/launch.ts'
 import { connectMonitor, readExitRecord } from '../../runtime/monitor.ts'
@@ -142,7 +143,7 @@ export class Execs {
     const { monitor, record } = exec
     if (monitor && record.exitCode === null) await new Promise<void>(resolve => exec.ended.push(resolve))
     await monitor?.release().catch(() => {})
-    rmSync(this.#directory(record.id), { recursive: true, force: true })
+    removeTree(this.#directory(record.id))
   }
 
   /** Drops all of a container that is removed. */

@@ -1,10 +1,11 @@
-import { mkdirSync, readdirSync, rmdirSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, rmdirSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { UndoStack } from '../../core/disposal.ts'
 import { asBerthError, BerthError, conflict, hasCode, internal, messageOf } from '../../core/errors.ts'
 import { failpoint } from '../../core/failpoint.ts'
 import { stringify } from '../../core/json.ts'
 import { killGroup } from '../../linux/cgroups.ts'
+import { removeTree } from '../../linux/removeTree.ts'
 import type { RuntimeSpec } from '../../oci/runtimeSpec.ts'
 import { StartError, startFailure } from '../../runtime/errors.ts'
 import { launchMonitor } from '../../runtime/launch.ts'
@@ -103,7 +104,7 @@ const handOverClients = async (engine: Engine, container: Container): Promise<vo
 
 /** With the folder of the container's runs, unless an end in there is yet to be recorded. */
 const removeRunDirectory = (directory: string): void => {
-  rmSync(directory, { recursive: true, force: true })
+  removeTree(directory)
   const folder = path.dirname(directory)
   if (readdirSync(folder).length === 0) rmdirSync(folder)
 }

@@ -1,9 +1,9 @@
-import { rmSync } from 'node:fs'
 import path from 'node:path'
 import { nowNanos, parseTime } from '../../core/clock.ts'
 import { messageOf } from '../../core/errors.ts'
 import { failpoint } from '../../core/failpoint.ts'
 import { killGroup } from '../../linux/cgroups.ts'
+import { removeTree } from '../../linux/removeTree.ts'
 import { readExitRecord } from '../../runtime/monitor.ts'
 import type { ExitRecord, MonitorEvents } from '../../runtime/types.ts'
 import type { Engine } from '../engine.ts'
@@ -98,7 +98,7 @@ export const finishRun = async (engine: Engine, container: Container, run: numbe
     await monitor.release().catch(log(engine, container, 'the monitor could not be released'))
   }
   failpoint('exit.released')
-  if (saved) rmSync(path.dirname(runDirectory(engine, container)), { recursive: true, force: true })
+  if (saved) removeTree(path.dirname(runDirectory(engine, container)))
   again?.()
 }
 

@@ -1,4 +1,4 @@
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import type { UndoStack } from '../../../core/disposal.ts'
 import { BerthError } from '../../../core/errors.ts'
@@ -16,6 +16,7 @@ import type { ContainerRecord } from '../../../engine/containers/types.ts'
 import { monitorNamespace } from '../../../engine/containers/userNamespaces.ts'
 import type { Engine } from '../../../engine/engine.ts'
 import { killGroup } from '../../../linux/cgroups.ts'
+import { removeTree } from '../../../linux/removeTree.ts'
 import type { SpecProcess } from '../../../oci/runtimeSpec.ts'
 import { launchMonitor } from '../../../runtime/launch.ts'
 import type { ExitRecord, MonitorClient, MonitorSpec } from '../../../runtime/types.ts'
@@ -30,7 +31,7 @@ export const makeRunDirectory = ({ settings }: Engine, id: string, undo: UndoSta
   const folder = path.join(settings.execRoot, 'containers', id)
   const directory = path.join(folder, '1')
   mkdirSync(directory, { recursive: true, mode: 0o711 })
-  undo.push('run directory', () => rmSync(folder, { recursive: true, force: true }))
+  undo.push('run directory', () => removeTree(folder))
   return directory
 }
 
@@ -53,9 +54,7 @@ export const connect = async ({ tools: { engine }, record, undo }: Preparation):
   undo.push('network', () => engine.connections.disconnectAll(record))
   const owner = await namespaceOwner(engine, record)
   await engine.connections.connectAll(record, owner)
-  undo.push('files', () =>
-    rmSync(containerDirectory(engine.settings.dataRoot, record.id), { recursive: true, force: true }),
-  )
+  undo.push('files', () => removeTree(containerDirectory(engine.settings.dataRoot, record.id)))
   prepareFiles(engine, record)
 }
 

@@ -1,4 +1,4 @@
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { UndoStack } from '../../../core/disposal.ts'
 import { BerthError, conflict, messageOf } from '../../../core/errors.ts'
@@ -13,6 +13,7 @@ import { containerUser } from '../../../engine/containers/userFiles.ts'
 import type { Engine } from '../../../engine/engine.ts'
 import { killGroup } from '../../../linux/cgroups.ts'
 import { insideOf } from '../../../linux/idMaps.ts'
+import { removeTree } from '../../../linux/removeTree.ts'
 import type { SpecProcess } from '../../../oci/runtimeSpec.ts'
 import type { MonitorClient } from '../../../runtime/types.ts'
 import { checkEntitled } from '../../entitlements.ts'
@@ -173,7 +174,7 @@ export class StepContainer implements AsyncDisposable {
       // Among those of other containers: a start of the daemon sweeps what no record owns.
       const directory = path.join(engine.settings.execRoot, 'execs', id)
       mkdirSync(directory, { recursive: true, mode: 0o710 })
-      undo.push('exec directory', () => rmSync(directory, { recursive: true, force: true }))
+      undo.push('exec directory', () => removeTree(directory))
       const processFile = path.join(directory, 'process.json')
       const written = await this.#enteredProcess(first, request, operation)
       writeFileSync(processFile, stringify(written), { mode: 0o600 })
