@@ -43,11 +43,11 @@ const common = (root: string, user?: { name: string; id: number; home: string })
       script(path.join(root, 'usr/bin', name), [`exec /usr/bin/busybox ${name} "$@"`])
   rmSync(path.join(root, 'usr/bin/sh'), { force: true })
   cpSync('/bin/busybox', path.join(root, 'usr/bin/sh'))
+  for (const folder of ['root', 'etc', 'tmp', 'proc', 'sys', 'dev', 'run'])
+    mkdirSync(path.join(root, folder), { recursive: true })
   const entry = user ? `${user.name}:x:${user.id}:${user.id}::${user.home}:/bin/sh\n` : ''
   writeFileSync(path.join(root, 'etc/passwd'), `root:x:0:0:root:/root:/bin/sh\n${entry}`)
   writeFileSync(path.join(root, 'etc/group'), `root:x:0:\n${user ? `${user.name}:x:${user.id}:\n` : ''}`)
-  for (const folder of ['root', 'tmp', 'proc', 'sys', 'dev', 'run'])
-    mkdirSync(path.join(root, folder), { recursive: true })
   chmodSync(path.join(root, 'tmp'), 0o1777)
 }
 
