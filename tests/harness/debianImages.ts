@@ -155,7 +155,15 @@ const languages: Record<string, DebianImage> = {
     tag: 'python:latest',
     packages: ['python3', 'python3-pip', 'python3-wheel', 'python3-setuptools'],
     changes: ['CMD ["python3"]'],
-    finish: root => common(root),
+    finish: root => {
+      common(root)
+      // What a script of ca-certificates makes, and pip of Debian 13 reads.
+      const bundle = globSync(path.join(root, 'usr/share/ca-certificates/**/*.crt')).map(file =>
+        readFileSync(file),
+      )
+      mkdirSync(path.join(root, 'etc/ssl/certs'), { recursive: true })
+      writeFileSync(path.join(root, 'etc/ssl/certs/ca-certificates.crt'), Buffer.concat(bundle))
+    },
   },
   golang: {
     tag: 'golang:latest',
@@ -210,7 +218,7 @@ export const debianImage = async (
 ): Promise<{ archive: string; tag: string; changes: string[] }> => {
   const image = images[name] ?? languages[name]
   if (!image) throw new Error(`no image ${name} is made here`)
-  const archive = path.join(projectRoot, '.cache/images', `${name}-1.tar`)
+  const archive = path.join(projectRoot, '.cache/images', `${name}-2.tar`)
   mkdirSync(path.dirname(archive), { recursive: true })
   if (image.fresh || !existsSync(archive)) await makeArchive(name, image, archive)
   return { archive, tag: image.tag, changes: image.changes }
