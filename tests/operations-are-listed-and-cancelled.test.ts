@@ -8,6 +8,7 @@ import { writeTar } from '../src/archive/writer.ts'
 import { audit } from './harness/audit.ts'
 import { startDaemon, type TestDaemon } from './harness/daemon.ts'
 import { busyboxArchive, file } from './harness/images.ts'
+import { monitorsOf } from './harness/monitors.ts'
 import { must, until } from './harness/shell.ts'
 import { inspected } from './harness/verbs.ts'
 
@@ -113,23 +114,47 @@ test('a load that stalls is listed with who asked for it, and its cancelling rem
   await audit(daemon)
 })
 
-test('what cannot be taken back says why, and ends when what it waits for is cancelled', async () => {
-  await daemon.mustDocker(['tag', 'busybox', 'other:1'])
+test('who removes an image waits for no load that stalls, and content goes with the end of that', async () => {
   const archive = readFileSync(await busyboxArchive())
   const req = stalled('POST', '/images/load', archive.subarray(0, archive.length / 2))
   const answer = answerOf(req)
   await underWay('load')
-  await daemon.mustDocker(['rmi', 'other:1'])
-  const removing = daemon.docker(['rmi', 'busybox'])
-  const { status, text } = await cancel(await underWay('rm'))
-  assert.equal(status, 409)
-  assert.match(text, /rm of image busybox cannot be cancelled any more: its names and record go first/)
+  assert.match(await daemon.mustDocker(['rmi', 'busybox']), /Deleted: sha256:/)
+  // Nor does anybody wait behind it.
+  await daemon.loadBusybox()
+  assert.match(await daemon.mustDocker(['image', 'prune', '-af']), /deleted: sha256:/)
+  const blobs = (): string[] => readdirSync(path.join(daemon.dataRoot, 'blobs/sha256'))
+  assert.ok(blobs().length > 0)
   await cancelled('load')
   await answer
   req.destroy()
-  assert.equal((await removing).code, 0)
-  assert.equal((await cancel({ Id: 'gone' } as Operation)).status, 404)
+  await until('nothing is left', () => blobs().length === 0)
   await daemon.loadBusybox()
+  await audit(daemon)
+})
+
+test('what cannot be taken back says why', async () => {
+  const id = await daemon.mustDocker(['run', '-d', '--name', 'late', 'busybox', 'sleep', '1000'])
+  const monitor = monitorsOf(daemon.execRoot).find(found => found.id === id)?.pid ?? 0
+  // Its container ends, and nobody sees it.
+  process.kill(monitor, 'SIGSTOP')
+  try {
+    const stopping = daemon.docker(['stop', '-t', '0', 'late'])
+    const operation = await until('it has sent what cannot be called back', async () => {
+      const found = await underWay('stop')
+      return found.Irrevocable === '' ? undefined : found
+    })
+    const { status, text } = await cancel(operation)
+    assert.equal(status, 409)
+    assert.match(text, /stop of container late cannot be cancelled any more: SIGKILL has been sent/)
+    assert.equal((await cancel({ Id: 'gone' } as Operation)).status, 404)
+    process.kill(monitor, 'SIGCONT')
+    assert.equal((await stopping).code, 0)
+  } catch (error) {
+    process.kill(monitor, 'SIGCONT')
+    throw error
+  }
+  await daemon.mustDocker(['rm', 'late'])
   await audit(daemon)
 })
 

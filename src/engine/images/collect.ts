@@ -28,7 +28,7 @@ export const layersInUse = (engine: Engine): Set<Digest> => {
   return used
 }
 
-/** Candidates of whom did not wait: what is collected next takes them along. */
+/** Candidates that could not be collected yet: what is collected next takes them along. */
 const postponed = new WeakMap<Engine, Set<Digest>>()
 
 const postponedOf = (engine: Engine): Set<Digest> => {
@@ -40,10 +40,14 @@ const postponedOf = (engine: Engine): Set<Digest> => {
 /**
  * Removes these blobs where nothing names them, and every layer that nothing
  * needs. Waits for loads under way, whose blobs no record names yet. Returns
- * the bytes freed.
+ * the bytes freed. An abort of the signal ends the wait.
  */
-export const collectGarbage = async (engine: Engine, candidates: readonly Digest[]): Promise<number> => {
-  using _alone = await engine.images.incoming.own()
+export const collectGarbage = async (
+  engine: Engine,
+  candidates: readonly Digest[],
+  signal?: AbortSignal,
+): Promise<number> => {
+  using _alone = await engine.images.incoming.own(signal)
   return await collectAlone(engine, candidates)
 }
 
@@ -100,7 +104,7 @@ export const dropFetched = async (engine: Engine): Promise<number> => {
   const kept = [...(await keptFetched(engine, blobsInUse(engine)))].filter(
     digest => !engine.fetches.isHeld(digest),
   )
-  const freed = kept.length > 0 ? await collectGarbage(engine, kept) : 0
+  const freed = kept.length > 0 ? await collectSoon(engine, kept) : 0
   await forgetFetched(engine.database, kept)
   return freed + (await engine.content.dropPartials())
 }
@@ -113,12 +117,22 @@ const ownNow = (engine: Engine): Promise<Disposable | undefined> => {
   return owning.catch(() => undefined)
 }
 
-/** For callers that must not fail because of it, nor wait for others whose client may have stalled: the last of those collects then. */
+/**
+ * As `collectGarbage`, but for callers that wait for no load, whose client may
+ * have stalled: where one is under way the last of them collects, and nothing is
+ * freed yet.
+ */
+export const collectSoon = async (engine: Engine, candidates: readonly Digest[]): Promise<number> => {
+  using alone = await ownNow(engine)
+  if (alone) return await collectAlone(engine, candidates)
+  for (const digest of candidates) postponedOf(engine).add(digest)
+  return 0
+}
+
+/** As `collectSoon`, for callers that must not fail because of it. */
 export const collectQuietly = async (engine: Engine, candidates: readonly Digest[]): Promise<void> => {
   try {
-    using alone = await ownNow(engine)
-    if (alone) await collectAlone(engine, candidates)
-    else for (const digest of candidates) postponedOf(engine).add(digest)
+    await collectSoon(engine, candidates)
   } catch (error) {
     engine.log.error('removal of unused blobs failed', { error: messageOf(error) })
   }

@@ -1,6 +1,6 @@
 import { hasCode, messageOf } from '../../core/errors.ts'
 import type { Engine } from '../engine.ts'
-import { collectGarbage, dropFetched } from './collect.ts'
+import { collectSoon, dropFetched } from './collect.ts'
 
 const spaceless = ['disk-full', 'ENOSPC', 'EDQUOT']
 
@@ -23,7 +23,7 @@ const dropQuietly = async (engine: Engine): Promise<void> => {
     await engine.fetches.left()
     // Its documents, too, of which no note tells.
     const blobs = await Array.fromAsync(engine.content.list(), ({ digest }) => digest)
-    const bytes = (await collectGarbage(engine, blobs)) + (await dropFetched(engine))
+    const bytes = (await collectSoon(engine, blobs)) + (await dropFetched(engine))
     engine.log.warn('the disk is full: what pulls had brought and no image has yet was removed', { bytes })
   } catch (error) {
     engine.log.error('what pulls brought could not be removed', { error: messageOf(error) })

@@ -5,7 +5,7 @@ import { canonical, familiar, parseReference, type Reference, withDefaultTag } f
 import type { ImageDeleteItem } from '../../wire/image.ts'
 import type { Engine } from '../engine.ts'
 import type { Operation } from '../operations.ts'
-import { collectGarbage } from './collect.ts'
+import { collectSoon } from './collect.ts'
 import type { Resolved } from './images.ts'
 import { usersOf } from './list.ts'
 import type { ImageRecord, TagRecord } from './types.ts'
@@ -67,7 +67,7 @@ const goingWith = (engine: Engine, image: ImageRecord): ImageRecord[] =>
         ),
     )
 
-/** Forgets an image with all its names and the siblings that they keep; its content goes when nothing else needs it. */
+/** Forgets an image with all its names and the siblings that they keep; content that nothing else needs goes with it, or with the end of the loads under way. */
 export const deleteImage = async (engine: Engine, image: ImageRecord): Promise<ImageDeleteItem[]> => {
   const tags = engine.images.tagsOf(image.id)
   const images = [image, ...goingWith(engine, image)]
@@ -87,7 +87,7 @@ const tellGone = (engine: Engine, images: readonly ImageRecord[]): void => {
 }
 
 const collectBlobs = (engine: Engine, images: readonly ImageRecord[]): Promise<number> =>
-  collectGarbage(
+  collectSoon(
     engine,
     images.flatMap(({ targets }) => targets.flatMap(({ blobs }) => blobs.map(({ digest }) => digest))),
   )
@@ -231,7 +231,7 @@ export const removeImage = async (
 ): Promise<ImageDeleteItem[]> => {
   const { operation, platforms = [], force, noprune } = options
   operation.commit('its names and record go first, in one step; what remains is the removal of its content')
-  operation.at('removing names, then content that nothing needs, after loads under way')
+  operation.at('removing names, then content that nothing needs')
   const found = engine.images.resolve(text)
   if (platforms.length > 0) return removePlatforms(engine, text, options)
   const { image } = found

@@ -6,6 +6,7 @@ import { type CleanUpCall, planAlone } from '../../cleanUp/alone.ts'
 import { imagesOf, stacksOf } from '../../containers/imageMounts.ts'
 import type { Engine } from '../../engine.ts'
 import type { CleanUpLimits } from '../../settings.ts'
+import { collectGarbage } from '../collect.ts'
 import { selectImages } from '../list.ts'
 import { removeImage } from '../remove.ts'
 import type { ImageRecord } from '../types.ts'
@@ -148,6 +149,9 @@ export const cleanUpImages = async (
     if (why === '') removed.push(removal)
     else skipped.push({ removal, why })
   }
+  // What is measured next, by this clean-up and the one that follows, counts on the space.
+  operation.at('removing content that nothing needs, after loads under way')
+  await collectGarbage(engine, [], operation.signal)
   return { plan, removed, skipped, before, after: await storedBytes(engine) }
 }
 
