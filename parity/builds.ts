@@ -73,10 +73,7 @@ const told = ({ config, layers }: Saved): string => {
         : value,
     1,
   )
-  // The base's is the same one.
-  return [fields, ...layers.slice(1).map((lines, index) => `layer ${index + 1}\n${lines.join('\n')}`)].join(
-    '\n',
-  )
+  return [fields, ...layers.map((lines, index) => `layer ${index}\n${lines.join('\n')}`)].join('\n')
 }
 
 /** Why it failed, without what was done before. */

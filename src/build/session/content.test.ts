@@ -5,7 +5,7 @@ import { clientStore } from './content.ts'
 import { openClient } from './testing/client.ts'
 import { type ContentStores, openStoreClient } from './testing/contentStores.ts'
 
-const signal = AbortSignal.timeout(30_000)
+const signal = AbortSignal.timeout(600_000)
 const large = Buffer.alloc(3_000_000, 'text ')
 const digest = digestOf(large)
 

@@ -66,7 +66,7 @@ for (const point of points)
     await using worker = new ContextWorker()
     await using client = await openFolderClient({ context: source })
     const request = { name: 'context', differ: 'metadata' } as const
-    const options = { session: client.session, request, signal: AbortSignal.timeout(60_000) }
+    const options = { session: client.session, request, signal: AbortSignal.timeout(600_000) }
     const tree = await new ContextFolder(kept, worker).sync(options)
     assert.deepEqual(picture(kept), picture(source))
     assert.equal(readFileSync(path.join(base, 'linked'), 'utf8'), 'two\n')

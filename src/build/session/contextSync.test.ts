@@ -47,7 +47,7 @@ const syncFrom = (
   client: TestClient,
   kept: string,
   request: ContextRequest = metadata,
-  signal = AbortSignal.timeout(60_000),
+  signal = AbortSignal.timeout(600_000),
 ): Promise<SyncedTree> => new ContextFolder(kept, worker).sync({ session: client.session, request, signal })
 
 const sync = async (source: string, kept: string): Promise<SyncedTree> => {
@@ -359,7 +359,7 @@ test('a folder that is as it was costs its list, and keeps its version', async t
   await using client = await openFolderClient({ context: source })
   const folder = new ContextFolder(kept, worker)
   const sync = () =>
-    folder.sync({ session: client.session, request: metadata, signal: AbortSignal.timeout(60_000) })
+    folder.sync({ session: client.session, request: metadata, signal: AbortSignal.timeout(600_000) })
   const first = await sync()
   assert.deepEqual([first.entries.length, first.received.files], [3000, 3000])
   const second = await sync()
@@ -393,7 +393,7 @@ test('a folder that was taken away comes anew', async t => {
   await using client = await openFolderClient({ context: source })
   const folder = new ContextFolder(kept, worker)
   const sync = () =>
-    folder.sync({ session: client.session, request: metadata, signal: AbortSignal.timeout(60_000) })
+    folder.sync({ session: client.session, request: metadata, signal: AbortSignal.timeout(600_000) })
   const { version } = await sync()
   rmSync(kept, { recursive: true })
   const anew = await sync()

@@ -7,7 +7,7 @@ import { bytesDuplex } from './bytesDuplex.ts'
 import { Sessions } from './sessions.ts'
 import { socketPair } from './testing/client.ts'
 
-const signal = AbortSignal.timeout(30_000)
+const signal = AbortSignal.timeout(600_000)
 
 /** A frame of HTTP/2 (RFC 9113, 4.1). */
 const frame = (type: number, flags: number, stream: number, payload: Uint8Array): Buffer => {

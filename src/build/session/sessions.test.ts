@@ -27,7 +27,7 @@ import { checkAgent, forwardAgent } from './ssh.ts'
 import { openClient, serveOver, socketPair } from './testing/client.ts'
 import { pullUpload } from './upload.ts'
 
-const signal = AbortSignal.timeout(60_000)
+const signal = AbortSignal.timeout(600_000)
 const sending = '/moby.filesync.v1.FileSend/DiffCopy'
 
 /** FileSend as clients serve it for a folder: with the packets of FileSync. */
