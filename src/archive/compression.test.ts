@@ -27,6 +27,24 @@ const undo = async (bytes: Buffer, size: number, step = bytes.length): Promise<B
   return Buffer.concat(await Array.fromAsync(stream))
 }
 
+test('a program that is missing is called by its name and its package', async () => {
+  const path = process.env['PATH'] ?? ''
+  process.env['PATH'] = '/nowhere'
+  try {
+    for (const [kind, name] of [
+      ['xz', 'xz-utils'],
+      ['bzip2', 'bzip2'],
+    ] as const)
+      await assert.rejects(
+        undo(packed[kind] ?? plain, 1),
+        new RegExp(`compressed by ${kind}, and this host has no program '${kind}'.*apt install ${name}\\)`),
+      )
+    assert.deepEqual(await undo(packed['gzip'] ?? plain, 100 << 20), plain)
+  } finally {
+    process.env['PATH'] = path
+  }
+})
+
 for (const [kind, bytes] of Object.entries(packed)) {
   test(`${kind} is told by its first bytes and undone`, async () => {
     assert.equal(detectCompression(bytes), kind)

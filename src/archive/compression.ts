@@ -9,7 +9,7 @@ import {
   createZstdDecompress,
   constants as zlibConstants,
 } from 'node:zlib'
-import { badRequest, notImplemented } from '../core/errors.ts'
+import { badRequest, internal, notImplemented } from '../core/errors.ts'
 import { refuseWithoutPipes } from '../linux/spawn.ts'
 import type { Compression } from './types.ts'
 
@@ -31,18 +31,18 @@ export const detectCompression = (bytes: Uint8Array): Compression => {
   return 'none'
 }
 
-const found = new Map<string, string | undefined>()
+const found = new Map<string, string>()
 
+/** One that is installed while the daemon runs is found, too. */
 const findTool = (name: string): string | undefined => {
-  if (!found.has(name))
-    found.set(
-      name,
-      (process.env['PATH'] ?? '')
-        .split(delimiter)
-        .map(at => join(at, name))
-        .find(isExecutable),
-    )
-  return found.get(name)
+  const tool =
+    found.get(name) ??
+    (process.env['PATH'] ?? '')
+      .split(delimiter)
+      .map(at => join(at, name))
+      .find(isExecutable)
+  if (tool) found.set(name, tool)
+  return tool
 }
 
 const isExecutable = (path: string): boolean => {
@@ -108,7 +108,10 @@ const decompressor = (
   const tool = findTool(kind === 'gzip' ? 'igzip' : kind)
   if (kind === 'gzip' && (!tool || (size ?? TOOL_WORTH) < TOOL_WORTH))
     return throughZlib(kind, createGunzip({ chunkSize: CHUNK }), source)
-  if (!tool) throw notImplemented(`reading ${kind} archives on a host without the tool '${kind}'`)
+  if (!tool)
+    throw internal(
+      `the archive is compressed by ${kind}, and this host has no program '${kind}' to read it: install it (Debian: apt install ${kind === 'xz' ? 'xz-utils' : kind})`,
+    )
   return throughTool(kind, tool, source)
 }
 
