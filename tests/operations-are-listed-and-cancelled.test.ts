@@ -177,6 +177,35 @@ test('a start is given up, and the container stays as it was', async () => {
   await daemon.mustDocker(['rm', 'late'])
 })
 
+test('a restart by policy that hangs is called off by a stop, and so it is told', async () => {
+  hangIn('none')
+  await daemon.mustDocker([
+    'run',
+    '-d',
+    '--name',
+    'back',
+    '--restart=always',
+    '--runtime=slow',
+    'busybox',
+    'false',
+  ])
+  hangIn('run')
+  await hanging()
+  await daemon.mustDocker(['stop', 'back'])
+  const { Ends } = await daemon.json<{ Ends: { Cause: string; Outcome: { What: string; Verb?: string } }[] }>(
+    'GET',
+    '/berth/v1/containers/back/why',
+  )
+  const [last] = Ends
+  assert.deepEqual(
+    [last?.Cause, last?.Outcome.What, last?.Outcome.Verb],
+    ['start-failed', 'cancelled', 'stop'],
+  )
+  goOn()
+  await daemon.mustDocker(['rm', 'back'])
+  await audit(daemon)
+})
+
 test('a verb that waits for its turn leaves the row', async () => {
   await daemon.mustDocker(['create', '--name', 'late', '--runtime', 'slow', 'busybox', 'true'])
   hangIn('run')

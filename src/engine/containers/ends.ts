@@ -132,9 +132,11 @@ export const noteFailedStart = (
 ): void => {
   const at = nowText()
   const cause: EndCause = 'start-failed'
-  const { begun, restartCount } = container.record
-  const outcome: Outcome =
-    begun?.cause === 'restart-policy' ? { what: 'gave-up', count: restartCount } : { what: 'stayed' }
+  const { begun, restartCount, ends } = container.record
+  // Noted when somebody called this restart off.
+  const called = ends?.at(-1)?.outcome
+  const givenUp: Outcome = called?.what === 'cancelled' ? called : { what: 'gave-up', count: restartCount }
+  const outcome: Outcome = begun?.cause === 'restart-policy' ? givenUp : { what: 'stayed' }
   const begunAt = begun?.at ?? at
   noteNext(container)
   remember(container, { begunAt, startedAt: zeroTime, at, exitCode, cause, detail, outcome })
