@@ -133,13 +133,41 @@ test('who removes an image waits for no load that stalls, and content goes with 
   await audit(daemon)
 })
 
+test('a clean-up waits for a load that stalls, and ends when that, or it itself, is cancelled', async () => {
+  const archive = readFileSync(await busyboxArchive())
+  const waits = (): Promise<Operation> =>
+    until('it waits', async () => {
+      const found = await underWay('clean-up')
+      return found.Step.endsWith('after loads under way') ? found : undefined
+    })
+  for (const verb of ['load', 'clean-up']) {
+    const req = stalled('POST', '/images/load', archive.subarray(0, archive.length / 2))
+    const answer = answerOf(req)
+    await underWay('load')
+    const cleaning = daemon.api('POST', '/berth/v1/images/clean-up?max-size=1k')
+    await waits()
+    await cancelled(verb)
+    const { status, text } = await cleaning
+    assert.deepEqual(
+      [status, /cancelled by the test/.test(text)],
+      verb === 'load' ? [200, false] : [409, true],
+    )
+    if (verb !== 'load') await cancelled('load')
+    await answer
+    req.destroy()
+    assert.equal(await daemon.mustDocker(['images', '-q']), '')
+    await daemon.loadBusybox()
+    await audit(daemon)
+  }
+})
+
 test('what cannot be taken back says why', async () => {
   const id = await daemon.mustDocker(['run', '-d', '--name', 'late', 'busybox', 'sleep', '1000'])
   const monitor = monitorsOf(daemon.execRoot).find(found => found.id === id)?.pid ?? 0
   // Its container ends, and nobody sees it.
   process.kill(monitor, 'SIGSTOP')
+  const stopping = daemon.docker(['stop', '-t', '0', 'late'])
   try {
-    const stopping = daemon.docker(['stop', '-t', '0', 'late'])
     const operation = await until('it has sent what cannot be called back', async () => {
       const found = await underWay('stop')
       return found.Irrevocable === '' ? undefined : found
@@ -148,12 +176,10 @@ test('what cannot be taken back says why', async () => {
     assert.equal(status, 409)
     assert.match(text, /stop of container late cannot be cancelled any more: SIGKILL has been sent/)
     assert.equal((await cancel({ Id: 'gone' } as Operation)).status, 404)
+  } finally {
     process.kill(monitor, 'SIGCONT')
-    assert.equal((await stopping).code, 0)
-  } catch (error) {
-    process.kill(monitor, 'SIGCONT')
-    throw error
   }
+  assert.equal((await stopping).code, 0)
   await daemon.mustDocker(['rm', 'late'])
   await audit(daemon)
 })
@@ -178,17 +204,8 @@ test('a start is given up, and the container stays as it was', async () => {
 })
 
 test('a restart by policy that hangs is called off by a stop, and so it is told', async () => {
-  hangIn('none')
-  await daemon.mustDocker([
-    'run',
-    '-d',
-    '--name',
-    'back',
-    '--restart=always',
-    '--runtime=slow',
-    'busybox',
-    'false',
-  ])
+  const options = ['--name', 'back', '--restart=always', '--runtime=slow']
+  await daemon.mustDocker(['run', '-d', ...options, 'busybox', 'false'])
   hangIn('run')
   await hanging()
   await daemon.mustDocker(['stop', 'back'])

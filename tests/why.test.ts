@@ -173,7 +173,7 @@ test('a restart that was planned is called off by a stop', async () => {
   await until(
     'it waits',
     async () =>
-      (await docker('inspect', '-f', '{{.State.Status}} {{.RestartCount}}', 'back')) === 'restarting 5',
+      (await docker('inspect', '-f', '{{.State.Status}} {{.RestartCount}}', 'back')) === 'restarting 4',
   )
   await docker('stop', 'back')
   const { Ends, Status } = await why(daemon, 'back')

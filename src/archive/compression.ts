@@ -105,9 +105,13 @@ const decompressor = (
   size: number | undefined,
 ): AsyncIterable<Buffer> => {
   if (kind === 'zstd') return throughZlib(kind, createZstdDecompress({ chunkSize: CHUNK }), source)
-  const tool = findTool(kind === 'gzip' ? 'igzip' : kind)
-  if (kind === 'gzip' && (!tool || (size ?? TOOL_WORTH) < TOOL_WORTH))
-    return throughZlib(kind, createGunzip({ chunkSize: CHUNK }), source)
+  if (kind === 'gzip') {
+    const quicker = (size ?? TOOL_WORTH) < TOOL_WORTH ? undefined : findTool('igzip')
+    return quicker
+      ? throughTool(kind, quicker, source)
+      : throughZlib(kind, createGunzip({ chunkSize: CHUNK }), source)
+  }
+  const tool = findTool(kind)
   if (!tool)
     throw internal(
       `the archive is compressed by ${kind}, and this host has no program '${kind}' to read it: install it (Debian: apt install ${kind === 'xz' ? 'xz-utils' : kind})`,

@@ -1,7 +1,4 @@
 import { lstatSync, rmSync } from 'node:fs'
-import { hasCode } from '../core/errors.ts'
-
-const isThere = (place: string): boolean => lstatSync(place, { throwIfNoEntry: false }) !== undefined
 
 /**
  * Removes a folder with all that is in it, or a file, or nothing. Node's own
@@ -10,11 +7,6 @@ const isThere = (place: string): boolean => lstatSync(place, { throwIfNoEntry: f
  * folder stays. Errors: those of `rmSync`.
  */
 export const removeTree = (place: string): void => {
-  do {
-    try {
-      rmSync(place, { recursive: true, force: true })
-    } catch (error) {
-      if (!hasCode(error, 'ENOENT')) throw error
-    }
-  } while (isThere(place))
+  do rmSync(place, { recursive: true, force: true })
+  while (lstatSync(place, { throwIfNoEntry: false }))
 }

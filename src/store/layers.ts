@@ -1,4 +1,4 @@
-import { existsSync, lstatSync, renameSync, writeFileSync } from 'node:fs'
+import { existsSync, renameSync, writeFileSync } from 'node:fs'
 import { readdir, rename, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { UnpackLimits } from '../archive/budget.ts'
@@ -23,7 +23,7 @@ import {
   whiteoutFile,
 } from './layerRecord.ts'
 import { LayerUnpacker } from './layerUnpacker.ts'
-import { moveLeavingLink } from './movedFolder.ts'
+import { isUnmoved, moveLeavingLink } from './movedFolder.ts'
 import { RecordSync } from './recordSync.ts'
 import { REPLACED, ReplacedLayers } from './replacedLayers.ts'
 import { Trash } from './trash.ts'
@@ -149,8 +149,7 @@ class DirectoryLayerStore implements LayerStore {
       const record = name.startsWith(UNFINISHED) ? undefined : readRecord(home)
       if (record && this.#isWhole(record, home)) this.#records.set(record.key, record)
       // Its record was lost, and somebody may have it mounted.
-      else if (!record && isDigest(`sha256:${name}`) && lstatSync(home).isDirectory())
-        this.#replaced.setAside(home)
+      else if (!record && isDigest(`sha256:${name}`) && isUnmoved(home)) this.#replaced.setAside(home)
       else this.#trash.take(home)
     }
     this.#sync.add([...this.#records.values()].filter(record => record.unsynced !== undefined))

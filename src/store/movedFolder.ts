@@ -1,4 +1,4 @@
-import { renameSync, symlinkSync, unlinkSync } from 'node:fs'
+import { lstatSync, renameSync, symlinkSync, unlinkSync } from 'node:fs'
 import { dirname, relative } from 'node:path'
 import { failpoint } from '../core/failpoint.ts'
 import { SystemError } from '../linux/ffi.ts'
@@ -22,3 +22,7 @@ export const moveLeavingLink = (from: string, to: string, place = to): void => {
     symlinkSync(target, from)
   }
 }
+
+/** The folder itself is there, and no link that it left. */
+export const isUnmoved = (folder: string): boolean =>
+  lstatSync(folder, { throwIfNoEntry: false })?.isDirectory() ?? false

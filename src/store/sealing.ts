@@ -1,4 +1,3 @@
-import { lstatSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { Readable } from 'node:stream'
 import type { PackLayerTask } from '../archive/packLayer.ts'
@@ -8,7 +7,7 @@ import { failpoint } from '../core/failpoint.ts'
 import type { Digest } from '../oci/digest.ts'
 import { unfinishedName } from './durable.ts'
 import { recordBlocks, stackLayer } from './layerRecord.ts'
-import { moveLeavingLink } from './movedFolder.ts'
+import { isUnmoved, moveLeavingLink } from './movedFolder.ts'
 import { replaceSnapshot, type SnapshotRecord, snapshotLayer } from './snapshotRecord.ts'
 import type { Layer, LayerStore, SealOptions } from './types.ts'
 
@@ -69,7 +68,7 @@ export const adoptSnapshot = async (
     opaqueRoot,
     ...(root ? { root } : {}),
   })
-  if (lstatSync(folder).isDirectory()) {
+  if (isUnmoved(folder)) {
     const away = join(home, '..', unfinishedName())
     moveLeavingLink(folder, away, dirname(layer.path))
     discard(away)

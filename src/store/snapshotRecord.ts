@@ -1,9 +1,10 @@
-import { lstatSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs'
+import { readFileSync, renameSync, statSync, writeFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import type { RootMetadata } from '../archive/layer.ts'
 import { type Digest, digestOf } from '../oci/digest.ts'
 import { unfinishedName, writeDurably } from './durable.ts'
 import { contentDirectory, whiteoutFile } from './layerRecord.ts'
+import { isUnmoved } from './movedFolder.ts'
 import type { Layer, LayerStore } from './types.ts'
 
 /**
@@ -79,7 +80,7 @@ export const trustedSnapshot = (
 ): SnapshotRecord | undefined => {
   const record = readSnapshot(home)
   if (!record) return undefined
-  if (lstatSync(snapshotLayer(home), { throwIfNoEntry: false })?.isDirectory()) {
+  if (isUnmoved(snapshotLayer(home))) {
     const { sealed: _, ...unsealed } = record
     return record.unsynced === undefined || record.unsynced === bootId ? unsealed : undefined
   }

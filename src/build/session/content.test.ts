@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { patience } from '../../../tests/harness/shell.ts'
 import { type Digest, digestOf } from '../../oci/digest.ts'
 import { clientStore } from './content.ts'
 import { openClient } from './testing/client.ts'
 import { type ContentStores, openStoreClient } from './testing/contentStores.ts'
 
-const signal = AbortSignal.timeout(600_000)
+const signal = AbortSignal.timeout(30_000 * patience)
 const large = Buffer.alloc(3_000_000, 'text ')
 const digest = digestOf(large)
 

@@ -4,6 +4,7 @@ import { linkSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, wr
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { test } from 'node:test'
+import { patience } from '../../../tests/harness/shell.ts'
 import { ContextFolder } from './contextSync.ts'
 import { ContextWorker } from './contextWorker.ts'
 import { openFolderClient } from './testing/folderClient.ts'
@@ -66,7 +67,7 @@ for (const point of points)
     await using worker = new ContextWorker()
     await using client = await openFolderClient({ context: source })
     const request = { name: 'context', differ: 'metadata' } as const
-    const options = { session: client.session, request, signal: AbortSignal.timeout(600_000) }
+    const options = { session: client.session, request, signal: AbortSignal.timeout(60_000 * patience) }
     const tree = await new ContextFolder(kept, worker).sync(options)
     assert.deepEqual(picture(kept), picture(source))
     assert.equal(readFileSync(path.join(base, 'linked'), 'utf8'), 'two\n')

@@ -16,6 +16,7 @@ import {
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { type TestContext, test } from 'node:test'
+import { patience } from '../../../tests/harness/shell.ts'
 import { ContextFolder } from './contextSync.ts'
 import { ContextWorker } from './contextWorker.ts'
 import type { TestClient } from './testing/client.ts'
@@ -47,7 +48,7 @@ const syncFrom = (
   client: TestClient,
   kept: string,
   request: ContextRequest = metadata,
-  signal = AbortSignal.timeout(600_000),
+  signal = AbortSignal.timeout(60_000 * patience),
 ): Promise<SyncedTree> => new ContextFolder(kept, worker).sync({ session: client.session, request, signal })
 
 const sync = async (source: string, kept: string): Promise<SyncedTree> => {
@@ -359,7 +360,11 @@ test('a folder that is as it was costs its list, and keeps its version', async t
   await using client = await openFolderClient({ context: source })
   const folder = new ContextFolder(kept, worker)
   const sync = () =>
-    folder.sync({ session: client.session, request: metadata, signal: AbortSignal.timeout(600_000) })
+    folder.sync({
+      session: client.session,
+      request: metadata,
+      signal: AbortSignal.timeout(60_000 * patience),
+    })
   const first = await sync()
   assert.deepEqual([first.entries.length, first.received.files], [3000, 3000])
   const second = await sync()
@@ -393,7 +398,11 @@ test('a folder that was taken away comes anew', async t => {
   await using client = await openFolderClient({ context: source })
   const folder = new ContextFolder(kept, worker)
   const sync = () =>
-    folder.sync({ session: client.session, request: metadata, signal: AbortSignal.timeout(600_000) })
+    folder.sync({
+      session: client.session,
+      request: metadata,
+      signal: AbortSignal.timeout(60_000 * patience),
+    })
   const { version } = await sync()
   rmSync(kept, { recursive: true })
   const anew = await sync()

@@ -2,12 +2,13 @@ import assert from 'node:assert/strict'
 import type { Socket } from 'node:net'
 import { test } from 'node:test'
 import { create } from '@bufbuild/protobuf'
+import { patience } from '../../../tests/harness/shell.ts'
 import { type BytesMessage, BytesMessageSchema } from '../../wire/buildkit/control_pb.ts'
 import { bytesDuplex } from './bytesDuplex.ts'
 import { Sessions } from './sessions.ts'
 import { socketPair } from './testing/client.ts'
 
-const signal = AbortSignal.timeout(600_000)
+const signal = AbortSignal.timeout(30_000 * patience)
 
 /** A frame of HTTP/2 (RFC 9113, 4.1). */
 const frame = (type: number, flags: number, stream: number, payload: Uint8Array): Buffer => {

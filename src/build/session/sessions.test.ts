@@ -9,6 +9,7 @@ import { test } from 'node:test'
 import { create } from '@bufbuild/protobuf'
 import { Code, ConnectError, type ConnectRouter, createClient } from '@connectrpc/connect'
 import { createGrpcTransport } from '@connectrpc/connect-node'
+import { patience } from '../../../tests/harness/shell.ts'
 import { Auth } from '../../wire/buildkit/auth_pb.ts'
 import { type BytesMessage, Control } from '../../wire/buildkit/control_pb.ts'
 import { FileSend, FileSync } from '../../wire/buildkit/filesync_pb.ts'
@@ -27,7 +28,7 @@ import { checkAgent, forwardAgent } from './ssh.ts'
 import { openClient, serveOver, socketPair } from './testing/client.ts'
 import { pullUpload } from './upload.ts'
 
-const signal = AbortSignal.timeout(600_000)
+const signal = AbortSignal.timeout(60_000 * patience)
 const sending = '/moby.filesync.v1.FileSend/DiffCopy'
 
 /** FileSend as clients serve it for a folder: with the packets of FileSync. */

@@ -24,7 +24,10 @@ const dropQuietly = async (engine: Engine): Promise<void> => {
     // Its documents, too, of which no note tells.
     const blobs = await Array.fromAsync(engine.content.list(), ({ digest }) => digest)
     const bytes = (await collectSoon(engine, blobs)) + (await dropFetched(engine))
-    engine.log.warn('the disk is full: what pulls had brought and no image has yet was removed', { bytes })
+    engine.log.warn(
+      'the disk is full: what pulls had brought and no image has yet is removed, at the latest after loads under way',
+      { bytes },
+    )
   } catch (error) {
     engine.log.error('what pulls brought could not be removed', { error: messageOf(error) })
   }

@@ -150,8 +150,10 @@ export const cleanUpImages = async (
     else skipped.push({ removal, why })
   }
   // What is measured next, by this clean-up and the one that follows, counts on the space.
-  operation.at('removing content that nothing needs, after loads under way')
-  await collectGarbage(engine, [], operation.signal)
+  if (removed.length > 0) {
+    operation.at('removing content that nothing needs, after loads under way')
+    await collectGarbage(engine, [], operation.signal)
+  }
   return { plan, removed, skipped, before, after: await storedBytes(engine) }
 }
 
